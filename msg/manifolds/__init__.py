@@ -1,0 +1,32 @@
+"""Manifolds: geoopt's own, and the free functions that move points on them.
+
+``E32`` Euclidean, ``H32`` hyperboloid, ``S32`` sphere, ``P32`` Poincaré ball, ``U32`` κ-stereographic with learnable
+curvature, products such as ``H16xS16``. The number is the intrinsic dimension on every manifold.
+"""
+
+from msg.manifolds.signature import parse_signature, resolve
+from msg.manifolds.steps import (
+    ambient_dim,
+    bound_length,
+    distance,
+    exp0,
+    log0,
+    max_radius,
+    move,
+    origin,
+    transport0,
+)
+
+__all__ = [
+    "ambient_dim",
+    "bound_length",
+    "distance",
+    "exp0",
+    "log0",
+    "max_radius",
+    "move",
+    "origin",
+    "parse_signature",
+    "resolve",
+    "transport0",
+]

@@ -1,0 +1,194 @@
+r"""Spiking neurons with explicit state, on the contract of :class:`torch.nn.RNN`: ``spikes, state = neuron(current, state)``.
+
+One step of size one reads
+
+.. math::
+    u_t = \lambda v_{t-1} + c_t, \qquad s_t = H(u_t - \theta), \qquad
+    v_t = u_t - \theta s_t \ \text{(subtract)} \quad\text{or}\quad v_t = u_t (1 - s_t) \ \text{(zero)},
+
+with input current ``c``, threshold ``θ`` and decay ``λ``; the state is the membrane potential ``v`` after the reset,
+which starts at zero. Nothing is stored in the module, so there is nothing to reset between batches.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from msg.neurons.surrogates import ATan, heaviside
+
+Fire = Callable[[Tensor], Tensor]
+Reset = Literal["subtract", "zero"]
+
+
+class Neuron(nn.Module):
+    r"""Base of the neurons that have one state variable, the membrane potential.
+
+    Args:
+        threshold: firing threshold ``θ > 0``, in units of current times steps.
+        reset: ``"subtract"`` lowers the potential by ``θ``, ``"zero"`` sets it to zero.
+
+    Raises:
+        ValueError: for a threshold that is not positive, or an unknown reset.
+
+    """
+
+    def __init__(self, threshold: float = 1.0, reset: Reset = "subtract"):
+        super().__init__()
+        if not threshold > 0:
+            raise ValueError(f"threshold must be positive, not {threshold}")
+        if reset not in ("subtract", "zero"):
+            raise ValueError(f"unknown reset {reset!r}: use 'subtract' or 'zero'")
+        self.threshold = float(threshold)
+        self.reset = reset
+
+    def reset_parameters(self) -> None:
+        """Nothing to learn here."""
+
+    def leak(self, state: Tensor) -> Tensor:
+        r""":math:`\lambda v`: what is left of the potential one step later."""
+        return state
+
+    def forward(
+        self,
+        current: Tensor,
+        state: Tensor | None = None,
+        fire: Fire = ATan(),  # noqa: B008 - a frozen value
+        detach_reset: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """One time step.
+
+        Args:
+            current: input current ``c_t``, any shape.
+            state: membrane potential after the previous step, same shape; ``None`` is the resting state (zero).
+            fire: the step function, with the derivative of your choice: a :class:`~msg.neurons.Surrogate` or
+                :func:`~msg.neurons.heaviside`.
+            detach_reset: cut the gradient through the reset.
+
+        Returns:
+            Spikes (0 or 1, in the dtype of ``current``) and the new state.
+
+        """
+        u = current if state is None else self.leak(state) + current
+        spikes = fire(u - self.threshold)
+        reset = spikes.detach() if detach_reset else spikes
+        if self.reset == "subtract":
+            return spikes, torch.sub(u, reset, alpha=self.threshold)
+        return spikes, u - u * reset
+
+    def rate(self, current: Tensor, timesteps: int) -> Tensor:
+        r"""Firing rate :math:`\frac1T\sum_t s_t` under a constant current, without gradient.
+
+        Args:
+            current: any shape.
+            timesteps: ``T``.
+
+        """
+        with torch.no_grad():
+            count, state = torch.zeros_like(current), None
+            for _ in range(timesteps):
+                spikes, state = self(current, state, heaviside)
+                count += spikes
+            return count / timesteps
+
+    def extra_repr(self) -> str:
+        """Threshold and reset."""
+        return f"threshold={self.threshold:g}, reset={self.reset!r}"
+
+
+class IF(Neuron):
+    r"""Integrate-and-fire: :math:`\lambda = 1`.
+
+    Under a constant current ``x`` with subtractive reset the rate after ``T`` steps has a closed form,
+    :math:`\operatorname{clip}(\lceil T x/\theta\rceil - 1, 0, T)/T`, which :meth:`rate` uses.
+    """
+
+    def rate(self, current: Tensor, timesteps: int) -> Tensor:
+        """Firing rate under a constant current, exactly that of the simulated loop, without gradient.
+
+        The closed form decides wherever rounding cannot; the few entries within rounding of an integer number of
+        spikes are simulated, so that the result never depends on which way was taken.
+        """
+        if self.reset == "zero":
+            return super().rate(current, timesteps)
+        with torch.no_grad():
+            spikes = current * (timesteps / self.threshold)
+            # each of T additions and subtractions of numbers below 2θ errs by at most eps * θ
+            margin = 8 * timesteps * torch.finfo(current.dtype).eps
+            tied = (spikes - spikes.round()).abs() <= margin
+            rate = ((spikes.ceil() - 1).clamp(0, timesteps)) / timesteps
+            rate[tied] = super().rate(current[tied], timesteps)
+            return rate
+
+
+class LIF(Neuron):
+    r"""Leaky integrate-and-fire: :math:`\lambda = 1 - 1/\tau`, the current is not scaled.
+
+    Args:
+        tau: membrane time constant in steps, ``> 1``.
+        threshold: firing threshold ``θ``.
+        reset: ``"subtract"`` or ``"zero"``.
+
+    Raises:
+        ValueError: if ``tau`` is not above one.
+
+    """
+
+    def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):
+        super().__init__(threshold, reset)
+        if not tau > 1:
+            raise ValueError(f"tau must be above 1 step, not {tau}")
+        self.tau = float(tau)
+
+    def leak(self, state: Tensor) -> Tensor:
+        r""":math:`(1 - 1/\tau) v`."""
+        return state * (1 - 1 / self.tau)
+
+    def extra_repr(self) -> str:
+        """Tau, threshold and reset."""
+        return f"tau={self.tau:g}, {super().extra_repr()}"
+
+
+class ParametricLIF(Neuron):
+    r"""Leaky integrate-and-fire with one learnable time constant a layer: :math:`\lambda = 1 - \mathrm{sig}(w)`.
+
+    Source: `Fang et al. 2021, Incorporating Learnable Membrane Time Constant
+    <https://arxiv.org/abs/2007.05785>`_, eq. 7, with the current not scaled. Its parameter learns only under a gradient
+    rule that differentiates through spikes.
+
+    Args:
+        tau: initial time constant in steps, ``> 1``.
+        threshold: firing threshold ``θ``.
+        reset: ``"subtract"`` or ``"zero"``.
+
+    Raises:
+        ValueError: if ``tau`` is not above one.
+
+    """
+
+    def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):
+        super().__init__(threshold, reset)
+        if not tau > 1:
+            raise ValueError(f"tau must be above 1 step, not {tau}")
+        self.initial_tau = float(tau)
+        self.weight = nn.Parameter(torch.empty(()))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Back to the initial time constant."""
+        with torch.no_grad():
+            self.weight.copy_(-torch.tensor(self.initial_tau - 1).log())
+
+    @property
+    def tau(self) -> float:
+        """Present time constant in steps."""
+        return float(1 / torch.sigmoid(self.weight))
+
+    def leak(self, state: Tensor) -> Tensor:
+        r""":math:`(1 - \mathrm{sig}(w)) v`."""
+        return state * torch.sigmoid(-self.weight)
+
+    def extra_repr(self) -> str:
+        """Tau, threshold and reset."""
+        return f"tau={self.tau:g}, {super().extra_repr()}"

@@ -1,0 +1,100 @@
+r"""The firing nonlinearity :math:`s = H(u)`, ``u`` = membrane potential minus threshold, and derivatives to stand in.
+
+A surrogate is a value: call it to fire. The forward is always the same Heaviside step (strict: no spike at ``u = 0``),
+so that changing the surrogate never changes the dynamics.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, u: Tensor, surrogate: "Surrogate") -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate.derivative(u), None
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    r"""Heaviside step forward, :math:`\sigma'` backward; subclasses give ``derivative``."""
+
+    def derivative(self, u: Tensor) -> Tensor:
+        r""":math:`\sigma'(u)`, elementwise."""
+        raise NotImplementedError("a Surrogate needs derivative(u)")
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Fire: 1 where ``u > 0``, else 0, in the dtype and shape of ``u``."""
+        return _Spike.apply(u, self)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    r""":math:`\sigma'(u) = \alpha\,\mathrm{sig}(\alpha u)(1 - \mathrm{sig}(\alpha u))`.
+
+    Source: `Neftci et al. 2019, Surrogate Gradient Learning in Spiking Neural Networks
+    <https://arxiv.org/abs/1901.09948>`_.
+
+    Args:
+        alpha: sharpness; the derivative at threshold is ``alpha / 4``.
+
+    """
+
+    alpha: float = 4.0
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        s = torch.sigmoid(self.alpha * u)
+        return self.alpha * s * (1 - s)
+
+
+@dataclass(frozen=True)
+class ATan(Surrogate):
+    r""":math:`\sigma'(u) = \frac{\alpha/2}{1 + (\pi\alpha u/2)^2}`.
+
+    Source: `Fang et al. 2021, Incorporating Learnable Membrane Time Constant
+    <https://arxiv.org/abs/2007.05785>`_.
+
+    Args:
+        alpha: sharpness; the derivative at threshold is ``alpha / 2``.
+
+    """
+
+    alpha: float = 2.0
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u) ** 2)
+
+
+@dataclass(frozen=True)
+class Triangle(Surrogate):
+    r""":math:`\sigma'(u) = \gamma\max(0, 1 - |u|)`.
+
+    Source: `Bellec et al. 2018, Long short-term memory and learning-to-learn in networks of spiking neurons
+    <https://arxiv.org/abs/1803.09574>`_.
+
+    Args:
+        gamma: height at threshold.
+
+    """
+
+    gamma: float = 1.0
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return self.gamma * (1 - u.abs()).clamp(min=0)
+
+
+def heaviside(u: Tensor) -> Tensor:
+    """The bare step, for simulation without a graph: 1 where ``u > 0``, else 0, in the dtype and shape of ``u``."""
+    return (u > 0).to(u.dtype)

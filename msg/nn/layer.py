@@ -1,0 +1,50 @@
+"""A layer: synapse and neuron, nothing more. Time is the gradient rule's."""
+
+from torch import Tensor, nn
+
+from msg.neurons.neuron import Neuron
+from msg.nn.sparse import Graph, SparseMatrix
+from msg.nn.synapse import Synapse
+
+
+class SpikingLayer(nn.Module):
+    """A synapse that turns spikes into current, and the neurons that fire on it.
+
+    Args:
+        synapse: from the spikes (or features) of the layer below to current.
+        neuron: fires on the current; ``None`` for a read-out layer, whose spikes nobody needs.
+        out_channels: width of the current.
+
+    """
+
+    def __init__(self, synapse: Synapse, neuron: Neuron | None, out_channels: int):
+        super().__init__()
+        self.synapse = synapse
+        self.neuron = neuron
+        self.out_channels = out_channels
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean current is the current of the mean spikes."""
+        return self.synapse.linear
+
+    def reset_parameters(self) -> None:
+        """Reset synapse and neuron."""
+        self.synapse.reset_parameters()
+        if self.neuron is not None:
+            self.neuron.reset_parameters()
+
+    def current(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        """Input current ``[N, d]`` or ``[N, T, d]`` for input of the same layout.
+
+        Raises:
+            ValueError: if the convolution returns another width than the layer has.
+
+        """
+        current = self.synapse(x, graph)
+        if current.size(-1) != self.out_channels:
+            raise ValueError(
+                f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "
+                f"{self.out_channels} channels: with several heads, average them (concat=False) or divide the width"
+            )
+        return current

@@ -1,0 +1,87 @@
+"""What all spiking networks share: layers, a gradient rule, and the checks of their input."""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from msg.gradients import Activity, GradientRule
+from msg.neurons.neuron import Neuron
+from msg.nn.layer import SpikingLayer
+from msg.nn.sparse import Graph, Memo, SparseMatrix
+from msg.nn.synapse import Synapse, make_conv
+
+Conv = str | Callable[[int, int], nn.Module]
+
+
+class SpikingNetwork(nn.Module):
+    """Layers that run through time under a gradient rule; subclasses read them out.
+
+    Args:
+        layers: encoder first.
+        timesteps: number of time steps ``T``.
+        gradient: the gradient rule.
+
+    Raises:
+        ValueError: if ``timesteps`` is not positive or the rule cannot train these layers.
+
+    """
+
+    def __init__(self, layers: Sequence[SpikingLayer], timesteps: int, gradient: GradientRule):
+        super().__init__()
+        if timesteps < 1:
+            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
+        self.layers = nn.ModuleList(layers)
+        self.timesteps = timesteps
+        self.gradient = gradient
+        gradient.check(layers)
+        self._graphs = Memo()
+        self._features = Memo()
+
+    def reset_parameters(self) -> None:
+        """Reset all learnable parameters."""
+        for layer in self.layers:
+            layer.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def activity(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Activity:
+        """Mean currents and firing rates of the layers.
+
+        Args:
+            x: node features ``[N, F]`` (dense, or ``torch.sparse``: it stays sparse), a constant current; or a train
+                ``[T, N, F]``.
+            edge_index: ``[2, E]``.
+            edge_weight: ``[E]``.
+
+        Raises:
+            ValueError: for a bipartite graph, or shapes that do not fit.
+
+        """
+        if isinstance(x, tuple):
+            raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
+        features = self._input(x)
+        num_nodes = x.size(-2)
+        graph = self._graphs((edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes))
+        return self.gradient.run(list(self.layers), features, graph, self.timesteps)  # pyright: ignore
+
+    def _input(self, x: Tensor) -> Tensor | SparseMatrix:
+        expected = getattr(self, "in_channels", x.size(-1))
+        if x.dim() not in (2, 3) or x.size(-1) != expected:
+            raise ValueError(
+                f"x has shape {list(x.shape)}, but the model needs [num_nodes, {expected}] "
+                f"or [{self.timesteps}, num_nodes, {expected}]"
+            )
+        if x.layout == torch.strided:
+            return x
+        return self._features((x,), (), lambda: SparseMatrix.from_tensor(x))
+
+
+def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron) -> list[SpikingLayer]:
+    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``."""
+    pairs = zip(sizes[:-1], sizes[1:])
+    return [SpikingLayer(make_conv(conv, i, o), copy.deepcopy(neuron), o) for i, o in pairs]
+
+
+def readout_layer(in_channels: int, out_channels: int) -> SpikingLayer:
+    """A linear read-out of firing rates."""
+    return SpikingLayer(Synapse(nn.Linear(in_channels, out_channels)), None, out_channels)
