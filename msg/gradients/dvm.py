@@ -35,11 +35,12 @@ class DvM(GradientRule):
     def check(self, layers) -> None:
         """Refuse neurons whose parameters would silently never learn."""
         for layer in layers[:-1]:
-            names = [name for name, p in layer.neuron.named_parameters() if p.requires_grad]
+            neuron = layer.neuron
+            names = [] if neuron is None else [name for name, p in neuron.named_parameters() if p.requires_grad]
             if names:
                 raise ValueError(
-                    f"DvM cuts the gradient through spikes, so {type(layer.neuron).__name__}'s {', '.join(names)} would "
-                    "never learn: use SurrogateBPTT, or a neuron without parameters such as LIF"
+                    f"DvM cuts the gradient through spikes, so {', '.join(names)} of {type(neuron).__name__} "
+                    "would never learn: use SurrogateBPTT, or a neuron without parameters such as LIF"
                 )
 
     def run(self, layers, x, graph, timesteps) -> Activity:

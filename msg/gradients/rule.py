@@ -17,7 +17,6 @@ class Activity(NamedTuple):
     Attributes:
         drives: mean input current of every layer, ``[N, d]`` each, attached to autograd as the rule sees fit.
         rates: firing rate of every layer whose spikes are read (all but the last), ``[N, d]`` each.
-
     """
 
     drives: list[Tensor]
@@ -48,6 +47,5 @@ class GradientRule:
             x: node features: a constant current ``[N, F]`` (dense or sparse), or a train ``[T, N, F]``.
             graph: the graph that all layers read.
             timesteps: number of time steps ``T``.
-
         """
         raise NotImplementedError("a GradientRule needs run(layers, x, graph, timesteps)")

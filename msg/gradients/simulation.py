@@ -1,8 +1,8 @@
 """The one forward that every layer-major rule shares.
 
 Time passes in chunks: each chunk goes through all layers before the next begins, so without a graph the memory needed
-does not grow with the number of steps. A synapse that is linear needs only the *rate* of its input for its mean current,
-so nothing of the train is kept for it.
+does not grow with the number of steps. A linear synapse needs only the *rate* of its input for its mean current, so
+nothing of the train is kept for it.
 """
 
 import math
@@ -30,7 +30,6 @@ class Firing(NamedTuple):
         fire: step function, with its surrogate derivative if any.
         detach_reset: cut the gradient through the reset.
         through_spikes: keep the graph of the simulation; without it only drives carry gradient.
-
     """
 
     fire: Fire
@@ -57,7 +56,6 @@ def _spike_train(neuron: Neuron, current: Tensor, state, steps: int, firing: Fir
 
     Returns:
         Spikes ``[N, steps, d]`` and the new state.
-
     """
     train = []
     for t in range(steps):
@@ -81,12 +79,12 @@ def mean_inputs(
 
     Returns:
         The drives of ``layers[1:]`` and the rates of ``layers[:-1]``.
-
     """
     sources, targets = layers[:-1], layers[1:]
+    neurons = [layer.neuron for layer in sources if layer.neuron is not None]
     constant = current.dim() == 2
     if constant and not firing.through_spikes and len(sources) == 1 and targets[0].linear:
-        rates = [sources[0].neuron.rate(current.detach(), timesteps)]
+        rates = [neurons[0].rate(current.detach(), timesteps)]
         return [targets[0].current(rates[0], graph)], rates
 
     states: list = [None] * len(sources)
@@ -97,9 +95,9 @@ def mean_inputs(
     for chunk in _chunks(timesteps, widest):
         steps = chunk.stop - chunk.start
         inputs = current if constant else current[:, chunk]
-        for i, (source, target) in enumerate(zip(sources, targets)):
+        for i, (neuron, target) in enumerate(zip(neurons, targets)):
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                spikes, states[i] = _spike_train(source.neuron, inputs, states[i], steps, firing)
+                spikes, states[i] = _spike_train(neuron, inputs, states[i], steps, firing)
                 counts[i] = counts[i] + spikes.sum(1)
                 if target.linear and target is not targets[-1]:
                     inputs = target.current(spikes, graph)

@@ -20,10 +20,9 @@ class SurrogateBPTT(GradientRule):
     Args:
         surrogate: the derivative that stands in for that of the step.
         detach_reset: cut the gradient through the neuron's reset.
-
     """
 
-    surrogate: Surrogate = ATan()
+    surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
     detach_reset: bool = True
 
     def run(self, layers, x, graph, timesteps) -> Activity:

@@ -19,7 +19,6 @@ def family(manifold: geoopt.Manifold) -> ModuleType:
 
     Raises:
         TypeError: if the manifold has no such module.
-
     """
     for kind, module in FAMILIES.items():
         if isinstance(manifold, kind):

@@ -1,14 +1,16 @@
 """From a signature such as ``"H16xS16"`` to a geoopt manifold and its intrinsic dimension."""
 
 import re
+from typing import Any
 
 import geoopt
 import torch
 
+from msg.manifolds import product
 from msg.manifolds.families import family
 
 
-def _curvature(value: float) -> torch.Tensor:
+def _curvature(value: float) -> Any:
     """In float64, like the points: geoopt's checks refuse to compare dtypes."""
     return torch.tensor(value, dtype=torch.float64)
 
@@ -38,7 +40,6 @@ def parse_signature(signature: str) -> tuple[geoopt.Manifold, int]:
 
     Raises:
         ValueError: if the signature does not parse.
-
     """
     factors = signature.replace("×", "x").split("x")
     matches = [re.fullmatch(r"([EHSPU])([1-9]\d*)", factor) for factor in factors]
@@ -57,38 +58,17 @@ def resolve(manifold: str | geoopt.Manifold, dim: int | None = None) -> tuple[ge
     Raises:
         ValueError: if the dimension is missing or contradicts the manifold.
         TypeError: if the manifold is of a kind without an origin and a transport here.
-
     """
     if isinstance(manifold, str):
         instance, own = parse_signature(manifold)
     else:
-        instance, own = manifold, intrinsic_dim(manifold)
+        instance, own = manifold, None
+        if isinstance(manifold, geoopt.ProductManifold):
+            own = product.intrinsic_dim(manifold)
+        else:
+            family(manifold)  # raises for kinds without steps
     if own is None and dim is None:
         raise ValueError(f"{type(manifold).__name__} has no fixed dimension: pass hidden_channels as well")
     if own is not None and dim is not None and own != dim:
         raise ValueError(f"hidden_channels={dim} contradicts the dimension {own} of {manifold!r}: leave it out")
     return instance, own if own is not None else int(dim or 0)
-
-
-def intrinsic_dim(manifold: geoopt.Manifold) -> int | None:
-    """Intrinsic dimension of a product; ``None`` for manifolds that take points of any size.
-
-    Raises:
-        TypeError: if a factor is of an unsupported kind.
-        ValueError: if a factor of a product is not a space of vectors.
-
-    """
-    if not isinstance(manifold, geoopt.ProductManifold):
-        family(manifold)
-        return None
-    return sum(factor_dims(manifold))
-
-
-def factor_dims(manifold: geoopt.ProductManifold) -> list[int]:
-    """Intrinsic dimension of each factor of a product."""
-    dims = []
-    for factor, shape in zip(manifold.manifolds, manifold.shapes):
-        if len(shape) != 1:
-            raise ValueError(f"a factor of shape {tuple(shape)} is not a space of vectors: use one-dimensional factors")
-        dims.append(shape[0] - family(factor).ambient_dim(0))
-    return dims

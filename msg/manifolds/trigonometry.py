@@ -55,7 +55,7 @@ def tanc(u: Tensor) -> Tensor:
 
 
 def arctanc(u: Tensor) -> Tensor:
-    r""":math:`\arctan\sqrt u / \sqrt u`, continued as :math:`\operatorname{artanh}\sqrt{-u} / \sqrt{-u}` (``u > -1``)."""
+    r""":math:`\arctan\sqrt u / \sqrt u`, or :math:`\operatorname{artanh}\sqrt{-u} / \sqrt{-u}`, for ``u > -1``."""
     # a point on the ball's boundary, where rounding can put it, is read as the last one inside
     limit = 1 - torch.finfo(u.dtype).eps
     return _piecewise(u, _ARCTANC, lambda r: r.atan() / r, lambda r: r.clamp(max=limit).atanh() / r)
@@ -66,16 +66,15 @@ def arcsinhc(w: Tensor) -> Tensor:
     return _piecewise(w, [c * (-1) ** k for k, c in enumerate(_ARCSINC)], lambda r: r.asinh() / r, torch.ones_like)
 
 
-def arcsinc(w: Tensor, cosine_sign: Tensor) -> Tensor:
-    r""":math:`\varphi / \sqrt w` where :math:`\sin\varphi = \sqrt w` and :math:`\cos\varphi` has the given sign and size.
+def arcsinc(w: Tensor, cosine_of_angle: Tensor) -> Tensor:
+    r""":math:`\varphi / \sqrt w` for the angle with :math:`\sin\varphi = \sqrt w` and the given cosine.
 
     Args:
         w: squared sine of the angle, shape ``[...]``.
-        cosine_sign: cosine of the angle, same shape; it decides between the two hemispheres.
-
+        cosine_of_angle: cosine of the angle, same shape; it decides between the two hemispheres.
     """
     # the series knows only the near hemisphere; the far one has sqrt(w) -> 0 too, but radius bounds keep points off it
-    return _piecewise(w, _ARCSINC, lambda r: torch.atan2(r, cosine_sign) / r, torch.ones_like)
+    return _piecewise(w, _ARCSINC, lambda r: torch.atan2(r, cosine_of_angle) / r, torch.ones_like)
 
 
 def squared_norm(v: Tensor) -> Tensor:

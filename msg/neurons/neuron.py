@@ -1,4 +1,4 @@
-r"""Spiking neurons with explicit state, on the contract of :class:`torch.nn.RNN`: ``spikes, state = neuron(current, state)``.
+r"""Spiking neurons with explicit state, ``spikes, state = neuron(current, state)``, as in :class:`torch.nn.RNN`.
 
 One step of size one reads
 
@@ -31,7 +31,6 @@ class Neuron(nn.Module):
 
     Raises:
         ValueError: for a threshold that is not positive, or an unknown reset.
-
     """
 
     def __init__(self, threshold: float = 1.0, reset: Reset = "subtract"):
@@ -68,7 +67,6 @@ class Neuron(nn.Module):
 
         Returns:
             Spikes (0 or 1, in the dtype of ``current``) and the new state.
-
         """
         u = current if state is None else self.leak(state) + current
         spikes = fire(u - self.threshold)
@@ -83,7 +81,6 @@ class Neuron(nn.Module):
         Args:
             current: any shape.
             timesteps: ``T``.
-
         """
         with torch.no_grad():
             count, state = torch.zeros_like(current), None
@@ -132,7 +129,6 @@ class LIF(Neuron):
 
     Raises:
         ValueError: if ``tau`` is not above one.
-
     """
 
     def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):
@@ -164,7 +160,6 @@ class ParametricLIF(Neuron):
 
     Raises:
         ValueError: if ``tau`` is not above one.
-
     """
 
     def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):

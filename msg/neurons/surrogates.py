@@ -46,7 +46,6 @@ class Sigmoid(Surrogate):
 
     Args:
         alpha: sharpness; the derivative at threshold is ``alpha / 4``.
-
     """
 
     alpha: float = 4.0
@@ -66,7 +65,6 @@ class ATan(Surrogate):
 
     Args:
         alpha: sharpness; the derivative at threshold is ``alpha / 2``.
-
     """
 
     alpha: float = 2.0
@@ -85,7 +83,6 @@ class Triangle(Surrogate):
 
     Args:
         gamma: height at threshold.
-
     """
 
     gamma: float = 1.0

@@ -21,7 +21,6 @@ class FermiDirac(nn.Module):
 
     Shapes:
         ``z``: ``[N, ambient_dim]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
-
     """
 
     def __init__(self, manifold: geoopt.Manifold, radius: float = 2.0, temperature: float = 1.0):

@@ -14,7 +14,6 @@ class SpikingLayer(nn.Module):
         synapse: from the spikes (or features) of the layer below to current.
         neuron: fires on the current; ``None`` for a read-out layer, whose spikes nobody needs.
         out_channels: width of the current.
-
     """
 
     def __init__(self, synapse: Synapse, neuron: Neuron | None, out_channels: int):
@@ -39,7 +38,6 @@ class SpikingLayer(nn.Module):
 
         Raises:
             ValueError: if the convolution returns another width than the layer has.
-
         """
         current = self.synapse(x, graph)
         if current.size(-1) != self.out_channels:

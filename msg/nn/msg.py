@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from msg.gradients import Activity, DvM, GradientRule
 from msg.manifolds import bound_length, log0, move, origin, resolve
 from msg.neurons import IF, Neuron
-from msg.nn.network import Conv, SpikingNetwork, spiking_layers
+from msg.nn.network import Conv, SpikingNetwork, current_layer, spiking_layers
 
 
 class Embedding(NamedTuple):
@@ -17,7 +17,6 @@ class Embedding(NamedTuple):
     Attributes:
         point: on the manifold, float64 ``[N, ambient_dim]``.
         activity: mean currents and firing rates of the layers.
-
     """
 
     point: Tensor
@@ -62,7 +61,6 @@ class MSG(SpikingNetwork):
     Raises:
         ValueError: for an unknown manifold or conv, impossible sizes, or a rule that cannot train the model.
         TypeError: for a geoopt manifold without origin and transport here.
-
     """
 
     def __init__(
@@ -83,8 +81,9 @@ class MSG(SpikingNetwork):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1 (layers after the encoder), not {num_layers}")
         space, dim = resolve(manifold, hidden_channels)
-        sizes = [in_channels, *[dim] * (num_layers + 1)]
-        super().__init__(spiking_layers(conv, sizes, neuron or IF()), timesteps, gradient or DvM())
+        sizes = [in_channels, *[dim] * num_layers]
+        layers = spiking_layers(conv, sizes, neuron or IF())
+        super().__init__([*layers, current_layer(conv, dim, dim)], timesteps, gradient or DvM())
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, dim
         self.manifold = space
         self.step_size, self.max_step = step_size, max_step

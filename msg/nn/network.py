@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,6 @@ class SpikingNetwork(nn.Module):
 
     Raises:
         ValueError: if ``timesteps`` is not positive or the rule cannot train these layers.
-
     """
 
     def __init__(self, layers: Sequence[SpikingLayer], timesteps: int, gradient: GradientRule):
@@ -55,13 +55,14 @@ class SpikingNetwork(nn.Module):
 
         Raises:
             ValueError: for a bipartite graph, or shapes that do not fit.
-
         """
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
         features = self._input(x)
         num_nodes = x.size(-2)
-        graph = self._graphs((edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes))
+        graph = self._graphs.recall(
+            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
+        )
         return self.gradient.run(list(self.layers), features, graph, self.timesteps)  # pyright: ignore
 
     def _input(self, x: Tensor) -> Tensor | SparseMatrix:
@@ -73,13 +74,17 @@ class SpikingNetwork(nn.Module):
             )
         if x.layout == torch.strided:
             return x
-        return self._features((x,), (), lambda: SparseMatrix.from_tensor(x))
+        return self._features.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
 
 
 def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron) -> list[SpikingLayer]:
     """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``."""
-    pairs = zip(sizes[:-1], sizes[1:])
-    return [SpikingLayer(make_conv(conv, i, o), copy.deepcopy(neuron), o) for i, o in pairs]
+    return [SpikingLayer(make_conv(conv, i, o), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
+
+
+def current_layer(conv: Conv, in_channels: int, out_channels: int) -> SpikingLayer:
+    """A last layer: its current moves the point, and nobody reads its spikes."""
+    return SpikingLayer(make_conv(conv, in_channels, out_channels), None, out_channels)
 
 
 def readout_layer(in_channels: int, out_channels: int) -> SpikingLayer:

@@ -21,7 +21,7 @@ class _MatMul(torch.autograd.Function):
 
 
 class SparseMatrix:
-    r"""A constant sparse matrix with its transpose at hand, so that :math:`A^\top g` in backward is as fast as :math:`A x`.
+    r"""A constant sparse matrix with its transpose at hand: :math:`A^\top g` in backward is as fast as :math:`A x`.
 
     Time is folded into columns: one product serves all steps of a chunk, which reads the indices once instead of once
     per step.
@@ -31,7 +31,6 @@ class SparseMatrix:
         col: column indices, ``[E]``.
         value: entries, ``[E]``.
         shape: of the matrix.
-
     """
 
     def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
@@ -87,7 +86,6 @@ class WeightedEdges:
         col: column indices, ``[E]``.
         value: entries, ``[E]``, possibly attached to autograd.
         shape: of the matrix.
-
     """
 
     def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
@@ -122,7 +120,6 @@ class Graph:
 
     Raises:
         ValueError: if the shapes are not these, or an index is outside ``0..N-1``.
-
     """
 
     def __init__(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int):
@@ -167,9 +164,11 @@ class Memo:
         self._refs: tuple = ()
         self._value: Any = None
 
-    @torch.compiler.disable
-    def __call__(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
+    def recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
         """Return ``build()``, or what it returned last time for these tensors and ``extra``."""
+        return _recall(self, tensors, extra, build)  # pyright: ignore[reportCallIssue]
+
+    def _recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
         if any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
             return build()
         key = (tuple(None if t is None else t._version for t in tensors), extra)
@@ -187,3 +186,7 @@ class Memo:
 
     def __reduce__(self) -> tuple:
         return Memo, ()
+
+
+# object identity means nothing to a compiler's symbolic tensors
+_recall = torch.compiler.disable(Memo._recall)

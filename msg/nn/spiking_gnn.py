@@ -31,7 +31,6 @@ class SpikingGNN(SpikingNetwork):
 
     Raises:
         ValueError: for impossible sizes, or a rule that cannot train the model.
-
     """
 
     def __init__(

@@ -36,7 +36,7 @@ def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
             edge_index, weight = gcn_norm(  # pyright: ignore[reportAssignmentType]
                 edge_index, weight, graph.num_nodes, conv.improved, conv.add_self_loops, conv.flow, dtype
             )
-        return edge_index, weight
+        return edge_index, weight  # pyright: ignore[reportReturnType]
 
     key = ("gcn", dtype, conv.normalize, conv.improved, conv.add_self_loops)
     return [(graph.matrix(key, entries).matmul, conv.lin.weight)]
@@ -58,7 +58,8 @@ def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
 
 def _gin_terms(conv: GINConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
     matrix = graph.matrix(("sum", dtype), lambda: (graph.edge_index, _weights(graph, dtype)))
-    return [(lambda x: matrix.matmul(x) + (1 + conv.eps) * x, conv.nn.weight)]
+    weight: Tensor = conv.nn.weight  # pyright: ignore[reportFunctionMemberAccess]
+    return [(lambda x: matrix.matmul(x) + (1 + conv.eps) * x, weight)]
 
 
 def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Term]:
@@ -99,7 +100,6 @@ class Synapse(nn.Module):
 
     Args:
         conv: the convolution; its parameters are trained as they are.
-
     """
 
     def __init__(self, conv: nn.Module):
@@ -120,20 +120,19 @@ class Synapse(nn.Module):
 
         Shapes:
             Returns ``[N, out]`` or ``[N, T, out]``.
-
         """
         explained = isinstance(self.conv, MessagePassing) and bool(self.conv.explain)
         if not self.linear or explained:
             return self._propagate(x, graph)
         out: Tensor | None = None
         for aggregate, weight in _TERMS[type(self.conv)](self.conv, graph, x.dtype):
-            term = self._apply(x, aggregate, weight)
+            term = self._term(x, aggregate, weight)
             out = term if out is None else out + term
         assert out is not None
         bias = _bias(self.conv)
         return out if bias is None else out + bias
 
-    def _apply(self, x: Tensor | SparseMatrix, aggregate: Callable | None, weight: Tensor) -> Tensor:
+    def _term(self, x: Tensor | SparseMatrix, aggregate: Callable | None, weight: Tensor) -> Tensor:
         """Multiply in the order that aggregates the fewer columns."""
         if isinstance(x, SparseMatrix):
             x = x.matmul(weight.t())
@@ -171,7 +170,6 @@ def make_conv(conv: str | Callable[[int, int], nn.Module], in_channels: int, out
 
     Raises:
         ValueError: for an unknown name.
-
     """
     if callable(conv):
         return Synapse(conv(in_channels, out_channels))
