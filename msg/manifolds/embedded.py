@@ -20,7 +20,7 @@ import geoopt
 import torch
 from torch import Tensor
 
-from msg.manifolds.trigonometry import arcsinc, arcsinhc, cosine, dot, norm, root, sinc, squared_norm
+from msg.manifolds.trigonometry import angle_over_sine, arcsinhc, cosine, dot, norm, root, sinc, squared_norm
 
 # In float64 a hyperbolic distance at this radius is good to 1e-7 relative (the error grows as e^{2r}).
 _HYPERBOLIC_RADIUS = 10.0
@@ -104,7 +104,7 @@ def log0(manifold: geoopt.Manifold, z: Tensor) -> Tensor:
     rest = z[..., 1:]
     if _is_hyperbolic(manifold):
         return arcsinhc(squared_norm(rest) / _scale(manifold) ** 2) * rest
-    return arcsinc(squared_norm(rest), z[..., :1]) * rest
+    return angle_over_sine(norm(rest), z[..., :1]) * rest
 
 
 def transport0(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:

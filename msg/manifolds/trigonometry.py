@@ -12,69 +12,188 @@ from math import factorial
 import torch
 from torch import Tensor
 
-_NEAR_ZERO = 1e-3  # seven terms of every series below are exact to float64 inside this radius
-_TERMS = 7
+_NEAR_ZERO = 1e-3  # inside this radius the series below, and their derivatives, are exact to float64
+_TERMS = 6
 
 _COS = [(-1) ** k / factorial(2 * k) for k in range(_TERMS)]
 _SINC = [(-1) ** k / factorial(2 * k + 1) for k in range(_TERMS)]
+_TANC = [1.0, 1 / 3, 2 / 15, 17 / 315, 62 / 2835, 1382 / 155925]
 _ARCTANC = [(-1) ** k / (2 * k + 1) for k in range(_TERMS)]
 _ARCSINC = [factorial(2 * k) / (4**k * factorial(k) ** 2 * (2 * k + 1)) for k in range(_TERMS)]
-_TANC = [1.0, 1 / 3, 2 / 15, 17 / 315, 62 / 2835, 1382 / 155925, 21844 / 6081075]
+_ARCSINHC = [(-1) ** k * c for k, c in enumerate(_ARCSINC)]
+
+Branch = Callable[[Tensor], Tensor]
 
 
-def _piecewise(
-    u: Tensor,
-    series: list[float],
-    positive: Callable[[Tensor], Tensor],
-    negative: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Evaluate ``positive(sqrt(u))``, ``negative(sqrt(-u))`` or the series, each only where it is well-conditioned."""
-    # each branch gets harmless arguments where it is not taken: an overflow there would turn its gradient into 0 * inf
+def _piecewise(u: Tensor, series: list[float], positive: Branch, negative: Branch) -> Tensor:
+    """``positive(u)``, ``negative(u)`` or the series, each only where it is well-conditioned.
+
+    A branch gets a harmless argument where it is not taken: an overflow there would turn its gradient into 0 * inf.
+    """
     above, below = u >= _NEAR_ZERO, u <= -_NEAR_ZERO
     small = torch.where(above | below, 0.0, u)
-    value = torch.full_like(u, series[-1])
-    for coefficient in reversed(series[:-1]):
-        value = value * small + coefficient
-    value = torch.where(above, positive(torch.where(above, u, 1.0).sqrt()), value)
-    return torch.where(below, negative(torch.where(below, -u, 0.25).sqrt()), value)
+    value = small * series[-1] + series[-2]
+    for coefficient in reversed(series[:-2]):
+        value = torch.addcmul(torch.full_like(u, coefficient), value, small)
+    value = torch.where(above, positive(torch.where(above, u, 1.0)), value)
+    return torch.where(below, negative(torch.where(below, u, -0.25)), value)
+
+
+class _Analytic(torch.autograd.Function):
+    """An elementwise function with its derivative spelt out: an autograd graph of the series would cost ten times more.
+
+    The derivative is made of differentiable operations, so all higher derivatives exist too.
+    """
+
+    @staticmethod
+    def forward(ctx, u: Tensor, function: Branch, derivative: Branch) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.derivative = derivative
+        return function(u)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        return grads[0] * ctx.derivative(u), None, None
+
+
+def _apply(u: Tensor, function: Branch, derivative: Branch) -> Tensor:
+    return _Analytic.apply(u, function, derivative)  # pyright: ignore[reportReturnType]
+
+
+def _derivative(series: list[float]) -> list[float]:
+    return [k * c for k, c in enumerate(series)][1:]
+
+
+def _cosine(u: Tensor) -> Tensor:
+    return _piecewise(u, _COS, lambda x: x.sqrt().cos(), lambda x: (-x).sqrt().cosh())
 
 
 def cosine(u: Tensor) -> Tensor:
     r""":math:`\cos\sqrt u`, continued as :math:`\cosh\sqrt{-u}` for negative ``u``."""
-    return _piecewise(u, _COS, torch.cos, torch.cosh)
+    return _apply(u, _cosine, lambda x: sinc(x) / -2)
+
+
+def _sin_over(x: Tensor) -> Tensor:
+    root = x.sqrt()
+    return root.sin() / root
+
+
+def _sinh_over(x: Tensor) -> Tensor:
+    root = (-x).sqrt()
+    return root.sinh() / root
+
+
+def _sinc(u: Tensor) -> Tensor:
+    return _piecewise(u, _SINC, _sin_over, _sinh_over)
+
+
+def _sinc_derivative(u: Tensor) -> Tensor:
+    return _piecewise(
+        u,
+        _derivative(_SINC),
+        lambda x: (x.sqrt().cos() - _sin_over(x)) / (2 * x),
+        lambda x: ((-x).sqrt().cosh() - _sinh_over(x)) / (2 * x),
+    )
 
 
 def sinc(u: Tensor) -> Tensor:
     r""":math:`\sin\sqrt u / \sqrt u`, continued as :math:`\sinh\sqrt{-u} / \sqrt{-u}`."""
-    return _piecewise(u, _SINC, lambda r: r.sin() / r, lambda r: r.sinh() / r)
+    return _apply(u, _sinc, _sinc_derivative)
+
+
+def _tan_over(x: Tensor) -> Tensor:
+    root = x.sqrt()
+    return root.tan() / root
+
+
+def _tanh_over(x: Tensor) -> Tensor:
+    root = (-x).sqrt()
+    return root.tanh() / root
+
+
+def _tanc(u: Tensor) -> Tensor:
+    return _piecewise(u, _TANC, _tan_over, _tanh_over)
+
+
+def _slope(f: Branch, companion: Callable[[Tensor, Tensor], Tensor]) -> Branch:
+    """``(h(u) - f(u)) / 2u``: the derivative of every inverse-or-tangent quotient here, away from zero."""
+
+    def slope(x: Tensor) -> Tensor:
+        value = f(x)
+        return (companion(x, value) - value) / (2 * x)
+
+    return slope
+
+
+def _tanc_derivative(u: Tensor) -> Tensor:
+    def companion(x: Tensor, value: Tensor) -> Tensor:
+        return 1 + x * value**2
+
+    return _piecewise(u, _derivative(_TANC), _slope(_tan_over, companion), _slope(_tanh_over, companion))
 
 
 def tanc(u: Tensor) -> Tensor:
     r""":math:`\tan\sqrt u / \sqrt u`, continued as :math:`\tanh\sqrt{-u} / \sqrt{-u}`."""
-    return _piecewise(u, _TANC, lambda r: r.tan() / r, lambda r: r.tanh() / r)
+    return _apply(u, _tanc, _tanc_derivative)
+
+
+def _arctan_over(x: Tensor) -> Tensor:
+    root = x.sqrt()
+    return root.atan() / root
+
+
+def _artanh_over(x: Tensor) -> Tensor:
+    root = (-x).sqrt()
+    return root.atanh() / root
+
+
+def _arctanc(u: Tensor) -> Tensor:
+    return _piecewise(u, _ARCTANC, _arctan_over, _artanh_over)
+
+
+def _arctanc_derivative(u: Tensor) -> Tensor:
+    def companion(x: Tensor, value: Tensor) -> Tensor:
+        return 1 / (1 + x)
+
+    return _piecewise(u, _derivative(_ARCTANC), _slope(_arctan_over, companion), _slope(_artanh_over, companion))
 
 
 def arctanc(u: Tensor) -> Tensor:
     r""":math:`\arctan\sqrt u / \sqrt u`, or :math:`\operatorname{artanh}\sqrt{-u} / \sqrt{-u}`, for ``u > -1``."""
     # a point on the ball's boundary, where rounding can put it, is read as the last one inside
-    limit = 1 - torch.finfo(u.dtype).eps
-    return _piecewise(u, _ARCTANC, lambda r: r.atan() / r, lambda r: r.clamp(max=limit).atanh() / r)
+    return _apply(u.clamp(min=torch.finfo(u.dtype).eps - 1), _arctanc, _arctanc_derivative)
+
+
+def _arsinh_over(x: Tensor) -> Tensor:
+    root = x.sqrt()
+    return root.asinh() / root
+
+
+def _arcsinhc(w: Tensor) -> Tensor:
+    return _piecewise(w, _ARCSINHC, _arsinh_over, torch.ones_like)
+
+
+def _arcsinhc_derivative(w: Tensor) -> Tensor:
+    slope = _slope(_arsinh_over, lambda x, value: (1 + x).rsqrt())
+    return _piecewise(w, _derivative(_ARCSINHC), slope, torch.ones_like)
 
 
 def arcsinhc(w: Tensor) -> Tensor:
     r""":math:`\operatorname{arsinh}\sqrt w / \sqrt w` for ``w >= 0``."""
-    return _piecewise(w, [c * (-1) ** k for k, c in enumerate(_ARCSINC)], lambda r: r.asinh() / r, torch.ones_like)
+    return _apply(w, _arcsinhc, _arcsinhc_derivative)
 
 
-def arcsinc(w: Tensor, cosine_of_angle: Tensor) -> Tensor:
-    r""":math:`\varphi / \sqrt w` for the angle with :math:`\sin\varphi = \sqrt w` and the given cosine.
+def angle_over_sine(sine: Tensor, cosine_of_angle: Tensor) -> Tensor:
+    r""":math:`\varphi / \sin\varphi` for the angle in :math:`[0, \pi)` with the given sine and cosine.
 
     Args:
-        w: squared sine of the angle, shape ``[...]``.
-        cosine_of_angle: cosine of the angle, same shape; it decides between the two hemispheres.
+        sine: of the angle, non-negative, shape ``[...]``.
+        cosine_of_angle: its cosine, same shape; it decides between the two hemispheres.
     """
-    # the series knows only the near hemisphere; the far one has sqrt(w) -> 0 too, but radius bounds keep points off it
-    return _piecewise(w, _ARCSINC, lambda r: torch.atan2(r, cosine_of_angle) / r, torch.ones_like)
+    # 2 tan(φ/2) / sin φ = 2 / (1 + cos φ): nothing here is singular at φ = 0
+    half = sine / (1 + cosine_of_angle)
+    return 2 * arctanc(half**2) / (1 + cosine_of_angle)
 
 
 def squared_norm(v: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv, GINConv, MessagePassing, SAGEConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
@@ -124,24 +125,21 @@ class Synapse(nn.Module):
         explained = isinstance(self.conv, MessagePassing) and bool(self.conv.explain)
         if not self.linear or explained:
             return self._propagate(x, graph)
-        out: Tensor | None = None
-        for aggregate, weight in _TERMS[type(self.conv)](self.conv, graph, x.dtype):
-            term = self._term(x, aggregate, weight)
-            out = term if out is None else out + term
-        assert out is not None
-        bias = _bias(self.conv)
-        return out if bias is None else out + bias
+        first, *others = _TERMS[type(self.conv)](self.conv, graph, x.dtype)
+        out = self._term(x, *first, bias=_bias(self.conv))
+        for term in others:
+            out = out + self._term(x, *term)
+        return out
 
-    def _term(self, x: Tensor | SparseMatrix, aggregate: Callable | None, weight: Tensor) -> Tensor:
+    def _term(
+        self, x: Tensor | SparseMatrix, aggregate: Callable | None, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
         """Multiply in the order that aggregates the fewer columns."""
-        if isinstance(x, SparseMatrix):
-            x = x.matmul(weight.t())
-            return x if aggregate is None else aggregate(x)
-        if aggregate is None:
-            return x @ weight.t()
-        if weight.size(1) <= weight.size(0):
-            return aggregate(x) @ weight.t()
-        return aggregate(x @ weight.t())
+        if not isinstance(x, SparseMatrix) and (aggregate is None or weight.size(1) <= weight.size(0)):
+            return F.linear(x if aggregate is None else aggregate(x), weight, bias)
+        x = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+        x = x if aggregate is None else aggregate(x)
+        return x if bias is None else x + bias
 
     def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         arguments = self._edge_arguments(graph)
