@@ -7,6 +7,7 @@ nothing of the train is kept for it.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from msg.nn.layer import SpikingLayer
     from msg.nn.sparse import Graph, SparseMatrix
 
-# Elements of one layer's spike buffer: 4M floats (16 MB) stay in a desktop's last-level cache and below the size from
-# which the allocator maps fresh pages for every buffer; both made larger chunks slower in measurement.
-_CHUNK_ELEMENTS = 4_000_000
+
+# Elements of one layer's spikes in a chunk. 4 MB of float32 stay in cache and are no slower to aggregate than all steps
+# at once, while a simulation of any length needs little more memory than one of a single step.
+_CHUNK_ELEMENTS = 1_000_000
 
 
 class Firing(NamedTuple):
@@ -45,7 +47,7 @@ def _chunks(timesteps: int, elements: int) -> Iterator[slice]:
 
 
 def _spike_train(neuron: Neuron, current: Tensor, state, steps: int, firing: Firing):
-    """Run one neuron layer over a chunk.
+    """Run one layer's neurons over a chunk.
 
     Args:
         neuron: any neuron of the explicit-state contract.
@@ -55,14 +57,14 @@ def _spike_train(neuron: Neuron, current: Tensor, state, steps: int, firing: Fir
         firing: what to differentiate.
 
     Returns:
-        Spikes ``[N, steps, d]`` and the new state.
+        Spikes ``[N, steps, d]``, their number ``[N, d]`` and the new state.
     """
     train = []
     for t in range(steps):
         now = current if current.dim() == 2 else current[:, t]
         spikes, state = neuron(now, state, firing.fire, firing.detach_reset)
         train.append(spikes)
-    return torch.stack(train, dim=1), state
+    return torch.stack(train, dim=1), reduce(torch.add, train), state
 
 
 def mean_inputs(
@@ -97,8 +99,8 @@ def mean_inputs(
         inputs = current if constant else current[:, chunk]
         for i, (neuron, target) in enumerate(zip(neurons, targets)):
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                spikes, states[i] = _spike_train(neuron, inputs, states[i], steps, firing)
-                counts[i] = counts[i] + spikes.sum(1)
+                spikes, count, states[i] = _spike_train(neuron, inputs, states[i], steps, firing)
+                counts[i] = counts[i] + count
                 if target.linear and target is not targets[-1]:
                     inputs = target.current(spikes, graph)
             if not target.linear:

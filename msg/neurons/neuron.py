@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from msg.neurons.surrogates import ATan, heaviside
 
-Fire = Callable[[Tensor], Tensor]
+Fire = Callable[[Tensor, float], Tensor]
+"""From membrane potential and threshold to spikes."""
 Reset = Literal["subtract", "zero"]
 
 
@@ -69,7 +70,7 @@ class Neuron(nn.Module):
             Spikes (0 or 1, in the dtype of ``current``) and the new state.
         """
         u = current if state is None else self.leak(state) + current
-        spikes = fire(u - self.threshold)
+        spikes = fire(u, self.threshold)
         reset = spikes.detach() if detach_reset else spikes
         if self.reset == "subtract":
             return spikes, torch.sub(u, reset, alpha=self.threshold)

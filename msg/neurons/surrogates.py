@@ -11,17 +11,22 @@ import torch
 from torch import Tensor
 
 
+def _step(potential: Tensor, threshold: float) -> Tensor:
+    # compared straight into the result: a boolean in between would cost six times as much
+    return torch.gt(potential, threshold, out=torch.empty_like(potential))
+
+
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u: Tensor, surrogate: "Surrogate") -> Tensor:
-        ctx.save_for_backward(u)
-        ctx.surrogate = surrogate
-        return (u > 0).to(u.dtype)
+    def forward(ctx, potential: Tensor, threshold: float, surrogate: "Surrogate") -> Tensor:
+        ctx.save_for_backward(potential)
+        ctx.threshold, ctx.surrogate = threshold, surrogate
+        return _step(potential, threshold)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        (u,) = ctx.saved_tensors
-        return grads[0] * ctx.surrogate.derivative(u), None
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (potential,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate.derivative(potential - ctx.threshold), None, None
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,9 @@ class Surrogate:
         r""":math:`\sigma'(u)`, elementwise."""
         raise NotImplementedError("a Surrogate needs derivative(u)")
 
-    def __call__(self, u: Tensor) -> Tensor:
-        """Fire: 1 where ``u > 0``, else 0, in the dtype and shape of ``u``."""
-        return _Spike.apply(u, self)  # pyright: ignore[reportReturnType]
+    def __call__(self, potential: Tensor, threshold: float = 0.0) -> Tensor:
+        """Fire: 1 where ``potential > threshold``, else 0, in the dtype and shape of ``potential``."""
+        return _Spike.apply(potential, threshold, self)  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,6 @@ class Triangle(Surrogate):
         return self.gamma * (1 - u.abs()).clamp(min=0)
 
 
-def heaviside(u: Tensor) -> Tensor:
-    """The bare step, for simulation without a graph: 1 where ``u > 0``, else 0, in the dtype and shape of ``u``."""
-    return (u > 0).to(u.dtype)
+def heaviside(potential: Tensor, threshold: float = 0.0) -> Tensor:
+    """Fire without a derivative: 1 where ``potential > threshold``, else 0, in the dtype and shape of ``potential``."""
+    return _step(potential.detach(), threshold)

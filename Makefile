@@ -1,0 +1,40 @@
+# `make demo` and `make test` do everything on a fresh machine; each makes .venv when it is missing or stale.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# a copied or half-made environment is as good as none
+ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),sound)
+$(shell rm -f $(READY))
+endif
+
+.PHONY: demo test test-slow lint docs benchmark clean
+
+demo: $(READY)
+	$(BIN)/msg train --dataset digits
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+benchmark: $(READY)
+	$(BIN)/python tests/benchmarks/bench_training.py --root datasets
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv docs/_build
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet -e ".[test,ogb]"
+	touch $(READY)

@@ -1,0 +1,113 @@
+"""Cards: what is known of each graph, read from the one manifest ``datasets/manifest.toml``."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class DatasetError(ValueError):
+    """A graph's files are missing, damaged or not what its card says. The message names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one graph before it is loaded.
+
+    Attributes:
+        key: The name given to :func:`~msg.datasets.load_graph`.
+        title: The name used in papers.
+        folder: The graph's folder under a dataset root, as PyTorch Geometric or OGB names it; empty if generated.
+        source: Where the graph comes from.
+        licence: The licence its origin states.
+        format: ``"generated"``, ``"npz"``, ``"planetoid"`` or ``"ogb"``.
+        split: The split taken when none is asked for, see :func:`~msg.datasets.apply_split`.
+        metric: ``"accuracy"``, or ``"roc_auc"`` for two unbalanced classes.
+        nodes: The number of nodes.
+        features: The number of features of a node.
+        classes: The number of classes.
+        edges: The number of undirected edges without duplicates and self-loops, where known.
+        raw_edges: The number of edges listed in the raw files, given instead of ``edges`` where only that is published.
+        content_hash: SHA-256 of the canonical graph, see :func:`~msg.datasets.content_hash`; empty if not known.
+        binary_features: Whether positive features become 1, as PyTorch Geometric reads these files.
+        download: The PyTorch Geometric class whose ``url`` serves the files, or the address of an archive; empty if
+            the files can only be imported.
+        files: The raw files relative to ``folder``, each with its SHA-256, or an empty string where not known.
+    """
+
+    key: str
+    title: str
+    source: str
+    licence: str
+    format: str
+    split: str
+    metric: str
+    nodes: int
+    features: int
+    classes: int
+    folder: str = ""
+    edges: int | None = None
+    raw_edges: int | None = None
+    content_hash: str = ""
+    binary_features: bool = False
+    download: str = ""
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def _normalise(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+def manifest_path() -> Path:
+    """Return the path of ``manifest.toml``: beside this module in a wheel, in ``datasets/`` in a source checkout."""
+    packaged = Path(__file__).with_name("manifest.toml")
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "datasets" / "manifest.toml"
+
+
+@functools.cache
+def _cards() -> tuple[Card, ...]:
+    manifest = tomllib.loads(manifest_path().read_text(encoding="utf-8"))
+    return tuple(Card(key=key, **fields) for key, fields in manifest.items())
+
+
+def available() -> list[Card]:
+    """Return the cards of all graphs, in the manifest's order."""
+    return list(_cards())
+
+
+def get_card(name: str) -> Card:
+    """Return the card of a graph.
+
+    Args:
+        name: A key such as ``"photo"``; upper and lower case, and ``-`` and ``_``, are the same.
+
+    Raises:
+        ValueError: If there is no such graph; the message lists all keys.
+    """
+    for card in _cards():
+        if _normalise(card.key) == _normalise(name):
+            return card
+    keys = ", ".join(card.key for card in _cards())
+    raise ValueError(f"unknown graph {name!r}: choose one of {keys}, or give the path of a .npz file")
+
+
+def find_folder(name: str) -> Card | None:
+    """Return the card whose folder or key is ``name``, whatever its case, or ``None``."""
+    wanted = _normalise(name)
+    return next((card for card in _cards() if card.folder and wanted in map(_normalise, (card.folder, card.key))), None)
+
+
+def markdown_table() -> str:
+    """Return the cards as the Markdown table of ``datasets/README.md``.
+
+    To write it anew: ``python -c "from msg.datasets.cards import markdown_table; print(markdown_table())"``.
+    """
+    rows = ["| key | graph | nodes | edges | features | classes | default split | metric | licence | source |"]
+    rows.append("|---|---|--:|--:|--:|--:|---|---|---|---|")
+    for card in _cards():
+        edges = f"{card.edges:,}" if card.edges is not None else f"{card.raw_edges:,} (as listed)"
+        cells = [f"`{card.key}`", card.title, f"{card.nodes:,}", edges, f"{card.features:,}", f"{card.classes}"]
+        cells += [f"`{card.split}`", card.metric, card.licence, card.source]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)

@@ -1,0 +1,129 @@
+"""Graphs that are made, not downloaded."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import pairwise_distances
+from torch_geometric.datasets import KarateClub
+from torch_geometric.utils import index_to_mask
+
+from msg.datasets.formats import RawGraph
+
+
+def digits(neighbors: int = 10) -> RawGraph:
+    """Handwritten digits as a graph of nearest neighbours, the embedded default.
+
+    1,797 images of 8 x 8 pixels (``sklearn.datasets.load_digits``). Two images are joined if one is among the other's
+    ``neighbors`` nearest in Euclidean distance; the features are the pixels divided by 16, the classes the ten digits.
+
+    Args:
+        neighbors: The number of nearest neighbours.
+
+    Raises:
+        ValueError: If ``neighbors`` is not between 1 and 1,796.
+    """
+    images: Any = load_digits()
+    pixels, labels = images.data, images.target
+    num_nodes = len(pixels)
+    if not 1 <= neighbors < num_nodes:
+        raise ValueError(f"neighbors must be between 1 and {num_nodes - 1}, not {neighbors}")
+    # Pixels are whole numbers, so many distances are equal: exact distances and a stable sort make the graph the same
+    # on every machine, which a library's neighbour search does not promise.
+    squared = pairwise_distances(pixels, metric="sqeuclidean")
+    np.fill_diagonal(squared, np.inf)
+    nearest = np.argsort(squared, axis=1, kind="stable")[:, :neighbors]
+    edges = np.stack([np.repeat(np.arange(num_nodes), neighbors), nearest.reshape(-1)])
+    return RawGraph((pixels / 16).astype(np.float32), torch.from_numpy(edges), labels.astype(np.int64))
+
+
+def karate() -> RawGraph:
+    """Zachary's karate club: 34 members, 78 friendships, four communities, one-hot features.
+
+    PyTorch Geometric gives one training node a class and no more. Here the other 30 nodes, in a fixed random order,
+    give 10 to validation and 20 to the test, so that the ``public`` split is whole and never changes.
+    """
+    data = KarateClub().get(0)
+    rest = (~data["train_mask"]).nonzero().view(-1)
+    rest = rest[torch.randperm(rest.numel(), generator=torch.Generator().manual_seed(0))]
+    masks = {
+        "train_mask": data["train_mask"],
+        "val_mask": index_to_mask(rest[:10], data.num_nodes),
+        "test_mask": index_to_mask(rest[10:], data.num_nodes),
+    }
+    return RawGraph(sp.csr_matrix(data["x"].numpy()), data["edge_index"], data["y"].numpy(), masks)
+
+
+def disease(
+    num_nodes: int = 1044,
+    max_children: int = 6,
+    steps: int = 12,
+    transmission: float = 0.8,
+    resistant: float = 0.15,
+    num_features: int = 10,
+    noise: float = 0.5,
+    seed: int = 0,
+) -> RawGraph:
+    r"""A disease that spreads down a random tree (susceptible-infected model): who is infected at the end?
+
+    The idea is that of the Disease graphs of Chami et al., "Hyperbolic Graph Convolutional Neural Networks" (2019);
+    tree, numbers and features are this library's own.
+
+    *Tree.* Breadth first from the root, each node gets :math:`2, \dots,` ``max_children`` children, uniformly, until
+    there are ``num_nodes``.
+
+    *Spread.* A node is resistant with probability ``resistant``: its susceptibility is :math:`s_i \sim U(0, 0.1)`, that
+    of the others :math:`s_i \sim U(0.5, 1)`. The root is infected at time 0. In each of the ``steps`` steps, an
+    infected node infects each healthy child with probability ``transmission`` :math:`s_i`, the child's susceptibility.
+    The label is 1 if the node is infected at the end.
+
+    *Features.* ``num_features`` noisy readings :math:`x_{ik} = s_i + u_{ik}`, :math:`u_{ik} \sim U(-a, a)` with
+    :math:`a` = ``noise`` :math:`\sqrt{k}`, :math:`k = 1, 2, \dots`. They tell who could be infected; whether the
+    disease came that far, only the ancestors tell.
+
+    Args:
+        num_nodes: The number of nodes, at least 2.
+        max_children: The largest number of children, at least 2.
+        steps: The number of time steps.
+        transmission: The probability, a step, that a parent infects a child of susceptibility 1.
+        resistant: The share of resistant nodes.
+        num_features: The number of readings of a node.
+        noise: The half-width of the first reading's noise.
+        seed: The seed of tree, spread and features.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if num_nodes < 2 or max_children < 2 or steps < 1 or num_features < 1:
+        raise ValueError("disease needs num_nodes >= 2, max_children >= 2, steps >= 1 and num_features >= 1")
+    if not (0 < transmission <= 1 and 0 <= resistant <= 1 and noise >= 0):
+        raise ValueError("disease needs 0 < transmission <= 1, 0 <= resistant <= 1 and noise >= 0")
+    # Uniform draws of this generator are the same for ever and on every machine; other distributions are not.
+    random = np.random.Generator(np.random.PCG64(seed))
+    parent = _random_tree(num_nodes, max_children, random)
+    draw = random.random(num_nodes)
+    susceptibility = np.where(random.random(num_nodes) < resistant, 0.1 * draw, 0.5 + 0.5 * draw)
+    infected = _spread(parent, transmission * susceptibility, steps, random)
+    width = noise * np.sqrt(np.arange(1, num_features + 1))
+    features = susceptibility[:, None] + width * (2 * random.random((num_nodes, num_features)) - 1)
+    edges = torch.from_numpy(np.stack([parent[1:], np.arange(1, num_nodes)]))
+    return RawGraph(features.astype(np.float32), edges, infected.astype(np.int64))
+
+
+def _random_tree(num_nodes: int, max_children: int, random: np.random.Generator) -> np.ndarray:
+    """Return each node's parent, numbered breadth first; the root's is -1."""
+    children = 2 + np.floor((max_children - 1) * random.random(num_nodes)).astype(np.int64)
+    parents = np.repeat(np.arange(num_nodes), children)[: num_nodes - 1]
+    return np.concatenate([[-1], parents])
+
+
+def _spread(parent: np.ndarray, probability: np.ndarray, steps: int, random: np.random.Generator) -> np.ndarray:
+    """Return which nodes are infected after ``steps`` steps."""
+    infected = np.zeros(len(parent), dtype=bool)
+    infected[0] = True
+    for _ in range(steps):
+        exposed = infected[parent] & (parent >= 0)  # by who was infected before this step
+        infected |= exposed & (random.random(len(parent)) < probability)
+    return infected

@@ -1,0 +1,106 @@
+"""Import graphs into a dataset root, all or none, and verify those that are there."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from msg.datasets.cards import Card, DatasetError, available, find_folder
+from msg.datasets.store import missing_files, move_into_place, read_folder, read_staged, staging
+
+
+class Verification(NamedTuple):
+    """What :func:`verify` found for one graph: its card, and the problem, or an empty string if all is well."""
+
+    card: Card
+    problem: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the graph's files are all there and hold the graph."""
+        return not self.problem
+
+
+def import_folder(source: str | Path, root: str | Path) -> list[Card]:
+    """Copy graphs into a dataset root, all of them or none.
+
+    ``source`` holds one folder a graph, with the names PyTorch Geometric and OGB use (``Photo/raw/...``), or is such a
+    folder itself. Each graph is copied into a temporary folder in ``root`` and checked there as in
+    :func:`read_folder`; only when all are sound do they move into place. Loose files in ``source``, such as a README,
+    hidden folders, and files in a graph's folder that its card does not list, such as ``processed``, are ignored. A
+    folder of no known graph is refused: a graph of your own needs no import, give ``load_graph`` its path. A sound
+    graph already in ``root`` stays as it is, a damaged one is replaced.
+
+    Args:
+        source: The folder to import.
+        root: The dataset root; made if needed.
+
+    Returns:
+        The cards of the graphs imported.
+
+    Raises:
+        DatasetError: If a folder is unknown, or a file is missing, damaged or not what its card says. Then ``root``
+            is as it was before.
+        ImportError: If an OGB graph is imported without the ``ogb`` package.
+    """
+    source, root = Path(source).expanduser(), Path(root).expanduser()
+    found = _find_graphs(source)
+    with staging(root) as temporary:
+        for card, folder in found:
+            _copy(card, folder, temporary / card.folder)
+            read_staged(card, temporary / card.folder, folder)
+        for card, _ in found:
+            if _problem(card, root / card.folder):
+                move_into_place(card, temporary / card.folder, root / card.folder)
+    return [card for card, _ in found]
+
+
+def _find_graphs(source: Path) -> list[tuple[Card, Path]]:
+    if not source.is_dir():
+        raise DatasetError(f"{source} is not a folder: give the folder that holds Photo, Cora, ...")
+    folders = [source] if (source / "raw").is_dir() else sorted(path for path in source.iterdir() if path.is_dir())
+    found = []
+    for folder in folders:
+        card = find_folder(folder.resolve().name)
+        if card is not None:
+            found.append((card, folder))
+        elif not folder.name.startswith("."):
+            known = ", ".join(card.folder for card in available() if card.folder)
+            raise DatasetError(
+                f"{folder} is no known graph ({known}): move it out of {source}; a .npz of your own needs no import, "
+                "give load_graph its path"
+            )
+    if not found:
+        raise DatasetError(f"{source} holds no graph: expected folders such as Photo/raw or Cora/raw in it")
+    return found
+
+
+def _copy(card: Card, folder: Path, staged: Path) -> None:
+    missing = missing_files(card, folder)
+    if missing:
+        raise DatasetError(f"{folder / missing[0]} is missing: {card.title} needs {', '.join(card.files)}")
+    for name in card.files:
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, staged / name)
+
+
+def verify(root: str | Path) -> list[Verification]:
+    """Read every known graph in a dataset root and compare it with its card.
+
+    Graphs that are not there are left out, and so are folders of no known graph.
+
+    Raises:
+        DatasetError: If ``root`` is not a folder.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder: give the dataset root, the folder that holds Photo, Cora, ...")
+    present = [card for card in available() if card.folder and (root / card.folder).is_dir()]
+    return [Verification(card, _problem(card, root / card.folder)) for card in present]
+
+
+def _problem(card: Card, folder: Path) -> str:
+    try:
+        read_folder(card, folder)
+    except (DatasetError, ImportError) as error:
+        return str(error)
+    return ""

@@ -1,0 +1,135 @@
+"""Leak-free link splits and negative sampling."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
+
+from msg.datasets.splits import MASKS, parse_percentages, part_sizes
+
+
+class LinkSplit(NamedTuple):
+    """The three parts of a link split, in the attributes of :class:`torch_geometric.transforms.RandomLinkSplit`.
+
+    Attributes:
+        train: ``edge_index [2, 2 P]`` holds the P training edges, both directions: the only edges that pass messages.
+            ``edge_label_index [2, M]`` holds the pairs to score, positives before negatives, and ``edge_label [M]``
+            their labels 1.0 and 0.0. ``excluded`` holds the sorted :func:`pair_codes` that must never be drawn as new
+            training negatives: every edge of the graph and the held-out negatives.
+        val: The same ``edge_index``, so the training edges; its own pairs to score.
+        test: The same.
+    """
+
+    train: Data
+    val: Data
+    test: Data
+
+
+def pair_codes(edge_index: Tensor, num_nodes: int) -> Tensor:
+    r"""Return the sorted, unique codes :math:`i N + j`, :math:`i < j`, of the unordered pairs in ``edge_index [2, E]``.
+
+    An edge and its reverse have the same code, and self-loops have none.
+    """
+    low, high = edge_index.min(dim=0).values, edge_index.max(dim=0).values
+    return (low * num_nodes + high)[low != high].unique()
+
+
+def _pairs(codes: Tensor, num_nodes: int) -> Tensor:
+    return torch.stack([codes // num_nodes, codes % num_nodes])
+
+
+def sample_negatives(num_nodes: int, exclude: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw distinct unordered pairs of nodes, uniformly among all pairs that are not excluded.
+
+    To draw fresh training negatives each epoch::
+
+        sample_negatives(train.num_nodes, train.excluded, num_positives, generator)
+
+    Args:
+        num_nodes: The number of nodes N.
+        exclude: The pairs that must not be drawn, as sorted unique codes from :func:`pair_codes`.
+        count: The number of pairs.
+        generator: The source of randomness, on the CPU; the global one if ``None``.
+
+    Shapes:
+        Returns ``[2, count]`` with ``i < j`` in each column, in random order, on the device of ``exclude``.
+
+    Raises:
+        ValueError: If ``exclude`` is not sorted and unique, or fewer than ``count`` pairs remain.
+    """
+    device, exclude = exclude.device, exclude.cpu()  # drawn on the CPU, so that a seed means the same everywhere
+    if (exclude[1:] <= exclude[:-1]).any():
+        raise ValueError("exclude must hold sorted, unique codes: make them with pair_codes")
+    total = num_nodes * (num_nodes - 1) // 2
+    if not 0 <= count <= total - exclude.numel():
+        raise ValueError(
+            f"cannot draw {count} negatives: of {total} pairs of {num_nodes} nodes, {exclude.numel()} are excluded"
+        )
+    if total <= 4 * (exclude.numel() + count):  # most draws could be refused: list all that remain instead
+        every = torch.triu_indices(num_nodes, num_nodes, offset=1)
+        codes = _without(every[0] * num_nodes + every[1], exclude)
+    else:
+        codes = exclude.new_empty(0)
+        while codes.numel() < count:
+            ends = torch.randint(num_nodes, (2, count + count // 2 + 16), generator=generator)
+            codes = torch.cat([codes, _without(pair_codes(ends, num_nodes), exclude)]).unique()
+    order = torch.randperm(codes.numel(), generator=generator)[:count]
+    return _pairs(codes[order], num_nodes).to(device)
+
+
+def _without(codes: Tensor, exclude: Tensor) -> Tensor:
+    """Return the codes that are not in ``exclude``, which is sorted."""
+    if exclude.numel() == 0:
+        return codes
+    nearest = torch.searchsorted(exclude, codes).clamp_(max=exclude.numel() - 1)
+    return codes[exclude[nearest] != codes]
+
+
+def link_split(data: Data, split: str = "link:85/5/10", seed: int = 0) -> LinkSplit:
+    """Split a graph's edges for link prediction, without leaks.
+
+    Undirected edges (an edge and its reverse are one; self-loops are dropped) are shuffled and cut into three parts.
+    Only training edges pass messages, in all three parts. Each part has as many negatives as positives; no pair, in
+    either direction, is in two parts or is both an edge and a negative.
+
+    Args:
+        data: A graph. Node attributes are kept, node masks and edge attributes dropped.
+        split: ``link:TRAIN/VAL/TEST`` in percent of the undirected edges, summing to 100.
+        seed: The seed of edges and negatives. The global random state is neither read nor changed.
+
+    Raises:
+        ValueError: If the split has another form or does not sum to 100, a part would have no edge, or the graph is
+            so dense that there are not enough negatives.
+    """
+    percentages = parse_percentages(split, "link")
+    if abs(sum(percentages) - 100) > 1e-9:
+        raise ValueError(f"split {split!r} must sum to 100 percent: an edge left out would be neither scored nor known")
+    num_nodes = int(data.num_nodes or 0)
+    generator = torch.Generator().manual_seed(seed)
+    edges = pair_codes(data["edge_index"].cpu(), num_nodes)
+    sizes = part_sizes(edges.numel(), percentages)
+    if min(sizes) == 0:
+        raise ValueError(f"split {split!r} leaves a part of {edges.numel()} undirected edges empty")
+    positives = _pairs(edges[torch.randperm(edges.numel(), generator=generator)], num_nodes).split(sizes, dim=1)
+    negatives = sample_negatives(num_nodes, edges, edges.numel(), generator).split(sizes, dim=1)
+    message_edges = to_undirected(positives[0], num_nodes=num_nodes)
+    parts = [_part(data, split, message_edges, *pairs) for pairs in zip(positives, negatives)]
+    held_out = pair_codes(torch.cat(negatives[1:], dim=1), num_nodes)
+    parts[0].excluded = torch.cat([edges, held_out]).unique()
+    return LinkSplit(*(part.to(data["edge_index"].device) for part in parts))
+
+
+def _part(data: Data, split: str, edge_index: Tensor, positives: Tensor, negatives: Tensor) -> Data:
+    part = copy.copy(data)
+    num_nodes = data.num_nodes
+    for name in [name for name in data.edge_attrs() if name != "edge_index"] + [name for name in MASKS if name in data]:
+        del part[name]
+    part.edge_index = edge_index
+    part.num_nodes = num_nodes  # without features it could no longer be told from the edges left
+    part.edge_label_index = torch.cat([positives, negatives], dim=1)
+    part.edge_label = torch.cat([torch.ones(positives.size(1)), torch.zeros(negatives.size(1))])
+    part.split = split
+    return part

@@ -1,0 +1,132 @@
+"""Node splits: which nodes train, validate and test."""
+
+import copy
+import itertools
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import index_to_mask
+
+MASKS = ("train_mask", "val_mask", "test_mask")
+
+_NUM_VAL, _NUM_TEST = 500, 1000
+_NUMBER = r"\d+(?:\.\d+)?"
+
+
+def apply_split(data: Data, split: str, seed: int = 0) -> Data:
+    """Return a shallow copy of a graph with ``train_mask``, ``val_mask`` and ``test_mask`` set by a split.
+
+    ================================ ===================================================================================
+    ``split``                        the three parts
+    ================================ ===================================================================================
+    ``public``                       the masks given with the graph, where there is one set of them
+    ``fixed:K``                      the K-th of the given sets of masks, counted from 0
+    ``random:TRAIN/VAL/TEST``        uniformly random shares in percent, as in ``random:10/10/80``; they may leave
+                                     nodes out, but not exceed 100
+    ``per-class:M``                  M random nodes of each class train; of the rest, in random order, 500 validate and
+                                     1,000 test, or a third and two thirds of the rest where it has fewer than 1,500
+                                     (Shchur et al., "Pitfalls of Graph Neural Network Evaluation", 2018)
+    ================================ ===================================================================================
+
+    Args:
+        data: A graph with ``y [N]``; for ``public`` and ``fixed:K`` with the given masks, ``[N]`` or ``[N, K]``.
+            Splitting replaces the given masks in the copy only: ask for another given split by
+            ``load_graph(name, split=...)`` or from the data as it was.
+        split: The split's name.
+        seed: The seed of the random splits. The global random state is neither read nor changed.
+
+    Raises:
+        ValueError: If the split is unknown or impossible for this graph, or a part would have no node.
+    """
+    rule, _, argument = split.partition(":")
+    generator = torch.Generator().manual_seed(seed)
+    if split == "public":
+        parts = _given_masks(data, split, None)
+    elif rule == "fixed" and argument.isdecimal():
+        parts = _given_masks(data, split, int(argument))
+    elif rule == "random":
+        parts = _random_masks(data["y"].numel(), parse_percentages(split, rule), generator)
+    elif rule == "per-class" and argument.isdecimal() and int(argument) > 0:
+        parts = _per_class_masks(data["y"].cpu(), split, int(argument), generator)
+    else:
+        raise ValueError(f"unknown split {split!r}: {_possible(data)}")
+    for name, mask in zip(MASKS, parts):
+        if not mask.any():
+            raise ValueError(f"split {split!r} leaves no node for the {name.removesuffix('_mask')} part")
+    result = copy.copy(data)
+    for name, mask in zip(MASKS, parts):
+        result[name] = mask.to(data["y"].device)
+    result.split = split
+    return result
+
+
+def parse_percentages(split: str, rule: str) -> list[float]:
+    """Return the three percentages of ``RULE:TRAIN/VAL/TEST``.
+
+    Raises:
+        ValueError: If the text has another form or the percentages exceed 100.
+    """
+    if not re.fullmatch(rf"{rule}:{_NUMBER}/{_NUMBER}/{_NUMBER}", split):
+        raise ValueError(f"split {split!r} is not of the form {rule}:TRAIN/VAL/TEST in percent, as in {rule}:10/10/80")
+    percentages = [float(text) for text in split.partition(":")[2].split("/")]
+    if sum(percentages) > 100 + 1e-9:
+        raise ValueError(f"split {split!r} asks for more than 100 percent")
+    return percentages
+
+
+def part_sizes(total: int, percentages: Sequence[float]) -> list[int]:
+    """Round shares of ``total`` so that parts which sum to 100 percent use every one of ``total``."""
+    bounds = [0] + [round(total * sum(percentages[: end + 1]) / 100) for end in range(len(percentages))]
+    return [high - low for low, high in itertools.pairwise(bounds)]
+
+
+def _given_masks(data: Data, split: str, index: int | None) -> list[Tensor]:
+    masks = [data.get(name) for name in MASKS]
+    number = _number_of_masks(data)
+    if number == 0 or (index is None) != (masks[0].dim() == 1) or (index is not None and index >= number):
+        raise ValueError(f"split {split!r} is not given with this graph: {_possible(data)}")
+    return masks if index is None else [mask[:, index].clone() for mask in masks]
+
+
+def _number_of_masks(data: Data) -> int:
+    masks = [data.get(name) for name in MASKS]
+    if any(mask is None for mask in masks) or len({mask.shape for mask in masks}) > 1:
+        return 0
+    return 1 if masks[0].dim() == 1 else masks[0].size(1)
+
+
+def _possible(data: Data) -> str:
+    choices = ["random:TRAIN/VAL/TEST in percent", "per-class:NODES"]
+    number = _number_of_masks(data)
+    if number and "split" not in data and data[MASKS[0]].dim() == 1:
+        choices.insert(0, "public")
+    elif number and "split" not in data:
+        choices.insert(0, f"fixed:K with K from 0 to {number - 1}")
+    return "possible are " + ", ".join(choices)
+
+
+def _random_masks(num_nodes: int, percentages: Sequence[float], generator: torch.Generator) -> list[Tensor]:
+    order = torch.randperm(num_nodes, generator=generator)
+    parts = order[: sum(part_sizes(num_nodes, percentages))].split(part_sizes(num_nodes, percentages))
+    return [index_to_mask(part, num_nodes) for part in parts]
+
+
+def _per_class_masks(y: Tensor, split: str, per_class: int, generator: torch.Generator) -> list[Tensor]:
+    order = torch.randperm(y.numel(), generator=generator)
+    train = []
+    for label in y.unique():
+        members = order[y[order] == label]
+        if members.numel() <= per_class:
+            raise ValueError(f"split {split!r}: class {int(label)} has only {members.numel()} nodes, choose fewer")
+        train.append(members[:per_class])
+    train_mask = index_to_mask(torch.cat(train), y.numel())
+    rest = order[~train_mask[order]]
+    num_val, num_test = _NUM_VAL, _NUM_TEST
+    if rest.numel() < num_val + num_test:
+        num_val = rest.numel() // 3
+        num_test = rest.numel() - num_val
+    val, test = rest[:num_val], rest[num_val : num_val + num_test]
+    return [train_mask, index_to_mask(val, y.numel()), index_to_mask(test, y.numel())]

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neighbors import NearestNeighbors
+from torch_geometric.datasets import KarateClub
+from torch_geometric.utils import is_undirected
+
+from msg.datasets import load_graph
+from msg.datasets.generators import digits, disease, karate
+from msg.datasets.splits import MASKS
+
+
+def test_digits_joins_nearest_neighbours():
+    data = load_graph("digits")
+    assert float(data.x.max()) == 1.0
+    assert is_undirected(data.edge_index)
+    # Each node has its ten nearest among its neighbours; compare distances, since many are equal.
+    distances, _ = NearestNeighbors(n_neighbors=11).fit(data.x.numpy()).kneighbors()
+    lengths = (data.x[data.edge_index[0]] - data.x[data.edge_index[1]]).norm(dim=1).numpy()
+    sources = data.edge_index[0].numpy()
+    for node in range(0, data.num_nodes, 100):
+        np.testing.assert_allclose(np.sort(lengths[sources == node])[:10], distances[node][:10], rtol=1e-5)
+    with pytest.raises(ValueError, match="neighbors must be between 1 and 1796"):
+        digits(0)
+
+
+def test_karate_has_a_whole_public_split():
+    raw = karate()
+    assert torch.equal(raw.masks["train_mask"], KarateClub()[0].train_mask)
+    assert [int(raw.masks[name].sum()) for name in MASKS] == [4, 10, 20]
+    assert int(sum(raw.masks[name].int() for name in MASKS).max()) == 1
+    assert all(torch.equal(raw.masks[name], karate().masks[name]) for name in MASKS)
+
+
+def test_disease_is_a_tree_with_a_connected_infection():
+    raw = disease()
+    parents, children = raw.edge_index
+    assert torch.equal(children, torch.arange(1, 1044))
+    assert (parents < children).all()
+    assert int(parents.bincount().max()) <= 6
+    assert raw.labels[0] == 1
+    infected = raw.labels[children] == 1
+    assert (raw.labels[parents[infected]] == 1).all(), "infected by a healthy parent"
+    assert 0.3 < raw.labels.mean() < 0.7
+
+
+def test_disease_features_inform_but_do_not_tell():
+    raw = disease()
+    share = max(raw.labels.mean(), 1 - raw.labels.mean())
+    parent = np.concatenate([[0], raw.edge_index[0].numpy()])
+    ancestors = [np.arange(1044)]
+    for _ in range(3):
+        ancestors.append(parent[ancestors[-1]])
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+
+    def accuracy(features):
+        return cross_val_score(LogisticRegression(max_iter=1000), features, raw.labels, cv=folds).mean()
+
+    alone, together = accuracy(raw.features), accuracy(np.hstack([raw.features[nodes] for nodes in ancestors]))
+    assert alone < share + 0.1
+    assert together > alone + 0.1
+
+
+def test_disease_is_fixed_by_its_seed():
+    first, again, other = disease(), disease(), disease(seed=1)
+    assert (first.features == again.features).all()
+    assert (first.labels == again.labels).all()
+    assert (first.features != other.features).any()
+    assert disease(num_nodes=2).edge_index.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"num_nodes": 1}, {"steps": 0}, {"transmission": 0.0}, {"resistant": 2}, {"noise": -1}]
+)
+def test_disease_rejects_bad_arguments(bad):
+    with pytest.raises(ValueError, match="disease needs"):
+        disease(**bad)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from msg.datasets import DatasetError, available, load_graph
+from msg.datasets.splits import MASKS
+
+
+def test_digits_is_embedded(no_network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = load_graph("Digits")
+    assert (data.name, data.metric, data.split) == ("digits", "accuracy", "random:10/10/80")
+    assert (data.num_nodes, data.num_features, data.num_classes) == (1797, 64, 10)
+    assert [int(data[name].sum()) for name in MASKS] == [180, 179, 1438]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_split_seed_and_layout_are_passed_on():
+    data = load_graph("digits", split="per-class:5", seed=3, features="sparse")
+    assert data.split == "per-class:5"
+    assert data.x.layout == torch.sparse_csr
+    assert data.content_hash == load_graph("digits").content_hash
+    assert not torch.equal(data.train_mask, load_graph("digits", split="per-class:5", seed=4).train_mask)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="unknown graph"):
+        load_graph("no-such-graph")
+    with pytest.raises(ValueError, match="features must be"):
+        load_graph("ogbn-products", features="csr")
+    with pytest.raises(ValueError, match="unknown split"):
+        load_graph("karate", split="half")
+
+
+def test_changed_generator_is_noticed(monkeypatch):
+    from msg.datasets import load
+    from msg.datasets.generators import digits
+
+    monkeypatch.setitem(load._GENERATORS, "digits", lambda: digits(neighbors=9))
+    with pytest.raises(DatasetError, match=r"digits has .* edges, Handwritten digits.* has 12,339"):
+        load_graph("digits")
+
+
+def test_own_file(save_npz):
+    path = save_npz("mine.npz")
+    for name in (path, str(path)):
+        data = load_graph(name)
+        assert (data.name, data.split, data.metric) == ("mine", "random:60/20/20", "accuracy")
+        assert data.train_mask.sum() == 4
+    with pytest.raises(DatasetError, match=r"other\.npz: no such file"):
+        load_graph("other.npz")
+
+
+def test_own_file_with_masks(tmp_path):
+    masks = {
+        f"{part}_masks": np.stack([np.eye(6)[k], np.eye(6)[5 - k]]) for k, part in enumerate(("train", "val", "test"))
+    }
+    arrays = {"node_features": np.eye(6), "node_labels": np.arange(6) % 2, "edges": np.array([[0, 1], [1, 2]])}
+    np.savez(tmp_path / "mine.npz", **arrays, **masks)
+    data = load_graph(tmp_path / "mine.npz")
+    assert data.split == "fixed:0"
+    assert data.train_mask.nonzero().item() == 0
+    assert load_graph(tmp_path / "mine.npz", split="fixed:1").train_mask.nonzero().item() == 5
+
+
+def test_home_folder_is_expanded(save_npz, tmp_path, monkeypatch):
+    save_npz("mine.npz")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_graph("~/mine.npz").num_nodes == 6
+    with pytest.raises(DatasetError, match=f"{tmp_path}/roots/airport"):
+        load_graph("airport", root="~/roots")
+
+
+@pytest.mark.parametrize("card", available(), ids=lambda card: card.key)
+def test_graph_is_as_on_its_card(card, shared_data, no_network):
+    if card.folder and not (shared_data / card.folder).is_dir():
+        pytest.skip(f"the raw files of {card.title} are not in ../shared/data")
+    data = load_graph(card.key, shared_data)
+    assert data.validate()
+    assert (data.num_nodes, data.num_edges // 2, data.num_features) == (card.nodes, card.edges, card.features)
+    assert (data.num_classes, data.content_hash) == (card.classes, card.content_hash)
+    assert (data.name, data.metric, data.split) == (card.key, card.metric, card.split)
+    assert data.is_coalesced()
+    assert data.is_undirected()
+    assert not data.has_self_loops()
+    assert data.x.dtype == torch.float32

@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from msg.datasets import apply_split
+from msg.datasets.splits import MASKS, part_sizes
+
+
+def graph(num_nodes: int = 1000, num_classes: int = 4, **masks) -> Data:
+    return Data(x=torch.zeros(num_nodes, 1), y=torch.arange(num_nodes) % num_classes, **masks)
+
+
+def sizes(data: Data) -> list[int]:
+    masks = [data[name] for name in MASKS]
+    assert all(mask.dtype == torch.bool and mask.shape == data.y.shape for mask in masks)
+    assert int(sum(mask.int() for mask in masks).max()) == 1, "a node in two parts"
+    return [int(mask.sum()) for mask in masks]
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("random:10/10/80", [100, 100, 800]),
+        ("random:60/20/20", [600, 200, 200]),
+        ("random:5/5/10", [50, 50, 100]),
+        ("random:2.5/2.5/95", [25, 25, 950]),
+        ("per-class:20", [80, 306, 614]),
+    ],
+)
+def test_sizes(split, expected):
+    data = apply_split(graph(), split)
+    assert sizes(data) == expected
+    assert data.split == split
+
+
+def test_per_class_split_is_balanced_and_bounded():
+    data = apply_split(graph(4000), "per-class:20")
+    assert sizes(data) == [80, 500, 1000]
+    assert data.y[data.train_mask].bincount().tolist() == [20] * 4
+
+
+def test_seed_decides_and_global_state_is_left_alone():
+    state = torch.random.get_rng_state()
+    first, again, other = (apply_split(graph(), "random:10/10/80", seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(first.train_mask, again.train_mask)
+    assert not torch.equal(first.train_mask, other.train_mask)
+
+
+def test_original_is_left_alone():
+    data = graph()
+    apply_split(data, "random:10/10/80")
+    assert "train_mask" not in data
+
+
+def test_given_masks():
+    masks = {name: torch.eye(1000, 3).roll(k, 0).bool() for k, name in enumerate(MASKS)}
+    data = graph(**masks)
+    assert torch.equal(apply_split(data, "fixed:2").val_mask, masks["val_mask"][:, 2])
+    one = graph(**{name: mask[:, 0] for name, mask in masks.items()})
+    assert torch.equal(apply_split(one, "public").test_mask, masks["test_mask"][:, 0])
+    for bad in ("fixed:3", "public"):
+        with pytest.raises(ValueError, match="fixed:K with K from 0 to 2"):
+            apply_split(data, bad)
+    with pytest.raises(ValueError, match="possible are public"):
+        apply_split(one, "fixed:0")
+
+
+def test_given_split_cannot_be_asked_of_a_graph_already_split():
+    data = apply_split(graph(), "random:10/10/80")
+    with pytest.raises(ValueError, match=r"possible are random:TRAIN/VAL/TEST in percent, per-class"):
+        apply_split(data, "fixed:0")
+
+
+@pytest.mark.parametrize(
+    "split", ["", "randomly", "random:10/90", "random:a/b/c", "per-class:0", "per-class:x", "fixed:-1"]
+)
+def test_unknown_split(split):
+    with pytest.raises(ValueError, match=r"random:"):
+        apply_split(graph(), split)
+
+
+def test_impossible_splits():
+    with pytest.raises(ValueError, match="more than 100 percent"):
+        apply_split(graph(), "random:50/50/1")
+    with pytest.raises(ValueError, match="no node for the val part"):
+        apply_split(graph(), "random:50/0/50")
+    with pytest.raises(ValueError, match="no node for the test part"):
+        apply_split(graph(), "random:50/50/0")
+    with pytest.raises(ValueError, match="class 0 has only 250 nodes"):
+        apply_split(graph(), "per-class:250")
+
+
+def test_part_sizes_use_every_node():
+    for total in range(1, 200):
+        assert sum(part_sizes(total, [33.3, 33.3, 33.4])) == total
