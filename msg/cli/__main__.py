@@ -1,0 +1,5 @@
+"""``python -m msg.cli``."""
+
+from msg.cli import main
+
+main()

@@ -1,0 +1,36 @@
+"""Training: one model on one task (:func:`fit`), or a whole comparison kept in a folder (:func:`run`)."""
+
+from msg.training.build import build_baseline, build_model, build_task, load_data
+from msg.training.config import RunConfig, parse_seeds
+from msg.training.loop import Budget, Epoch, Fit, Training, fit
+from msg.training.observation import Observation, observe
+from msg.training.results import Outcome
+from msg.training.runs import Observer, Run, load_model, resume, run
+from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, Task, inner_product
+
+__all__ = [
+    "Budget",
+    "Epoch",
+    "Evaluation",
+    "Fit",
+    "LinkPrediction",
+    "NodeClassification",
+    "Observation",
+    "Observer",
+    "Outcome",
+    "Run",
+    "RunConfig",
+    "Task",
+    "Training",
+    "build_baseline",
+    "build_model",
+    "build_task",
+    "fit",
+    "inner_product",
+    "load_data",
+    "load_model",
+    "observe",
+    "parse_seeds",
+    "resume",
+    "run",
+]

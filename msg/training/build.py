@@ -1,0 +1,98 @@
+"""From a configuration to the objects it names."""
+
+from torch import nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GCN
+
+from msg.datasets import apply_split, link_split, load_graph
+from msg.gradients import GradientRule
+from msg.manifolds import resolve
+from msg.neurons import Neuron
+from msg.nn import MSG, FermiDirac, SpikingGNN
+from msg.training.config import GRADIENTS, NEURONS, NODES, SURROGATES, RunConfig
+from msg.training.tasks import LinkPrediction, NodeClassification, Task, inner_product
+
+
+def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | SpikingGNN:
+    """The spiking network of a configuration, freshly initialised; without classes for link prediction.
+
+    Args:
+        config: of the run.
+        in_channels: number of features.
+        num_classes: number of classes.
+    """
+    shared = {
+        "num_layers": config.layers,
+        "timesteps": config.timesteps,
+        "neuron": _neuron(config),
+        "gradient": _gradient(config),
+        "dropout": config.dropout,
+        "conv": config.conv,
+    }
+    if config.manifold is None:
+        return SpikingGNN(in_channels, num_classes, hidden_channels=config.hidden or 0, **shared)
+    assert config.step_size is not None
+    return MSG(
+        in_channels,
+        num_classes if config.task == NODES else None,
+        manifold=config.manifold,
+        step_size=config.step_size,
+        max_step=config.max_step or None,
+        **shared,
+    )
+
+
+def build_baseline(config: RunConfig, in_channels: int, num_classes: int) -> GCN:
+    """A GCN of the same width and depth: ``layers + 1`` convolutions, hidden width the manifold's dimension."""
+    width = config.hidden if config.manifold is None else resolve(config.manifold)[1]
+    assert width is not None
+    out_channels = num_classes if config.task == NODES else width
+    # cached, as the spiking network's adjacency is, so that times compare the models
+    return GCN(in_channels, width, config.layers + 1, out_channels, dropout=config.dropout, cached=True)
+
+
+def load_data(config: RunConfig) -> Data:
+    """The graph of a run, with the first seed's node split.
+
+    Raises:
+        ValueError: for a graph or split that does not exist.
+        DatasetError: for missing or damaged files.
+    """
+    split = config.split if config.task == NODES else None
+    data = load_graph(config.dataset, config.root, split, config.seeds[0], config.features)
+    return data.to(config.device)
+
+
+def split_data(data: Data, seed: int) -> Data:
+    """The same graph with another seed's node split; a given split is the same for all seeds."""
+    drawn = data.split.startswith(("random:", "per-class:"))
+    return apply_split(data, data.split, seed).to(data["edge_index"].device) if drawn else data
+
+
+def build_task(config: RunConfig, data: Data, model: nn.Module, seed: int) -> Task:
+    """The task of a run for one model; links are decoded by distance on a manifold, else by inner product.
+
+    Args:
+        config: of the run.
+        data: from :func:`load_data`.
+        model: whose output the task decodes.
+        seed: of the link split and training negatives.
+
+    Raises:
+        ValueError: if the data do not allow it.
+    """
+    if config.task == NODES:
+        return NodeClassification(data)
+    decoder = FermiDirac(model.manifold) if isinstance(model, MSG) else inner_product
+    split = link_split(data, config.split or "", seed)
+    return LinkPrediction(type(split)(*(part.to(config.device) for part in split)), decoder, seed)
+
+
+def _neuron(config: RunConfig) -> Neuron:
+    leak = {} if config.tau is None else {"tau": config.tau}
+    return NEURONS[config.neuron](threshold=config.threshold, reset=config.reset, **leak)  # pyright: ignore
+
+
+def _gradient(config: RunConfig) -> GradientRule:
+    rule = GRADIENTS[str(config.gradient)]
+    return rule() if config.surrogate is None else rule(surrogate=SURROGATES[config.surrogate]())  # pyright: ignore

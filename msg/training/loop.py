@@ -1,0 +1,181 @@
+"""Training of one model on one task, epoch by epoch, so that it can stop and go on anywhere."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from msg.training.tasks import Evaluation, Task
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model may spend, the same for all that are compared.
+
+    Attributes:
+        epochs: at most so many updates.
+        lr: learning rate of Adam.
+        weight_decay: of Adam.
+        patience: stop after so many epochs without a better validation metric; 0 for never.
+
+    Raises:
+        ValueError: for numbers that cannot be.
+    """
+
+    epochs: int = 200
+    lr: float = 0.01
+    weight_decay: float = 0.0
+    patience: int = 100
+
+    def __post_init__(self):
+        if self.epochs < 1 or self.patience < 0 or not self.lr > 0 or not self.weight_decay >= 0:
+            raise ValueError(f"a budget needs epochs >= 1, lr > 0, weight_decay >= 0 and patience >= 0, not {self}")
+
+
+class Epoch(NamedTuple):
+    """One row of a history.
+
+    Attributes:
+        epoch: counted from 1.
+        loss: training loss before the update, under dropout.
+        val_loss: loss of the validation part after the update.
+        val: the validation metric after the update.
+        rates: mean firing rate of every layer.
+        radius: largest distance of a node from the origin, or ``None``.
+        seconds: wall time of the update: forward, backward and optimizer.
+    """
+
+    epoch: int
+    loss: float
+    val_loss: float
+    val: float
+    rates: tuple[float, ...]
+    radius: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of a training; the model holds the weights of the best epoch.
+
+    Attributes:
+        val: evaluation of the best weights on the validation part.
+        test: the same on the test part.
+        best_epoch: the first with the best validation metric.
+        history: all epochs.
+    """
+
+    val: Evaluation
+    test: Evaluation
+    best_epoch: int
+    history: list[Epoch]
+
+
+class Training:
+    """A training between two epochs. The validation part alone selects; the test part is read once, at the end.
+
+    Args:
+        model: trained in place.
+        task: what to minimise and measure.
+        budget: what may be spent.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, budget: Budget):
+        self.model, self.task, self.budget = model, task, budget
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=budget.lr, weight_decay=budget.weight_decay)
+        self.history: list[Epoch] = []
+        self.best_epoch = 0
+        self._best_weights: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs or the patience are spent."""
+        done, patience = len(self.history), self.budget.patience
+        return done >= self.budget.epochs or (patience > 0 and done - self.best_epoch >= patience)
+
+    def step(self) -> Epoch:
+        """One epoch: an update, then a measurement on the validation part.
+
+        Raises:
+            FloatingPointError: if the loss is not finite.
+        """
+        number = len(self.history) + 1
+        start = time.perf_counter()
+        loss = self.task.loss(self.model, number)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} in epoch {number}: try a smaller lr, step_size or max_step")
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if loss.is_cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        seen = self.task.evaluate(self.model, "val")
+        row = Epoch(number, value, seen.loss, seen.metric, seen.rates, seen.radius, seconds)
+        if not self.history or row.val > self.history[self.best_epoch - 1].val:
+            self.best_epoch = number
+            self._best_weights = copy.deepcopy(self.model.state_dict())
+        self.history.append(row)
+        return row
+
+    def conclude(self) -> Fit:
+        """Restore the best weights and measure them, on the test part too.
+
+        Raises:
+            ValueError: if no epoch was trained.
+        """
+        if not self.history:
+            raise ValueError("nothing to conclude: call step() first")
+        self.model.load_state_dict(self._best_weights)
+        val, test = (self.task.evaluate(self.model, part) for part in ("val", "test"))
+        return Fit(val, test, self.best_epoch, self.history)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of everything but the random state, loadable with ``weights_only=True``."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_epoch": self.best_epoch,
+            "best_weights": self._best_weights,
+            "history": [tuple(row) for row in self.history],
+        }
+        return copy.deepcopy(state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of :meth:`state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_epoch = state["best_epoch"]
+        self._best_weights = state["best_weights"]
+        self.history = [Epoch(*row) for row in state["history"]]
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    budget: Budget = Budget(),
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Fit:
+    """Train a model; afterwards it holds the weights of its best epoch on the validation part.
+
+    Args:
+        model: any model with ``model(x, edge_index)``, trained in place.
+        task: :class:`~msg.training.NodeClassification`, :class:`~msg.training.LinkPrediction`, or one of your own.
+        budget: epochs, learning rate and the like.
+        on_epoch: called after every epoch.
+
+    Raises:
+        FloatingPointError: if the loss is not finite.
+    """
+    training = Training(model, task, budget)
+    while not training.finished:
+        row = training.step()
+        if on_epoch is not None:
+            on_epoch(row)
+    return training.conclude()

@@ -1,0 +1,151 @@
+"""Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, roc_auc_score
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch_geometric.data import Data
+
+from msg.datasets import LinkSplit, sample_negatives
+from msg.training.observation import observe
+
+Part = Literal["train", "val", "test"]
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+class Evaluation(NamedTuple):
+    """A model measured on one part of the data.
+
+    Attributes:
+        loss: mean loss.
+        metric: the task's metric, larger is better.
+        rates: mean firing rate of every layer, see :class:`~msg.training.Observation`.
+        radius: largest distance of a node from the origin, or ``None``.
+    """
+
+    loss: float
+    metric: float
+    rates: tuple[float, ...]
+    radius: float | None
+
+
+class Task(Protocol):
+    """What :func:`~msg.training.fit` asks of a task.
+
+    Attributes:
+        metric: name of the metric; larger is better.
+        x: node features that models read, ``[N, F]``.
+        edge_index: edges that pass messages, ``[2, E]``.
+    """
+
+    metric: str
+    x: Tensor
+    edge_index: Tensor
+
+    def loss(self, model: nn.Module, epoch: int) -> Tensor:
+        """Training loss, attached to autograd. What is random in it depends on ``epoch`` and torch's generator."""
+        ...
+
+    def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        """Measure a model on one part, in one forward."""
+        ...
+
+
+class NodeClassification:
+    """Cross-entropy of the training nodes; accuracy, or ROC-AUC of the second class.
+
+    Args:
+        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it.
+
+    Raises:
+        ValueError: for an unknown metric, an empty part, or a ROC-AUC that is not defined.
+    """
+
+    def __init__(self, data: Data):
+        self.metric = data.get("metric", "accuracy")
+        if self.metric not in ("accuracy", "roc_auc"):
+            raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
+        self.x, self.edge_index, self.y = data["x"], data["edge_index"], data["y"]
+        self.masks: dict[Part, Tensor] = {part: data[f"{part}_mask"] for part in _PARTS}
+        for part, mask in self.masks.items():
+            classes = self.y[mask].unique().tolist()
+            if not classes:
+                raise ValueError(f"{part}_mask has no node: choose another split")
+            if self.metric == "roc_auc" and classes != [0, 1]:
+                raise ValueError(f"roc_auc needs both classes, 0 and 1, but the {part} part has {classes}")
+
+    def loss(self, model: nn.Module, epoch: int) -> Tensor:
+        """See :meth:`Task.loss`."""
+        model.train()
+        mask = self.masks["train"]
+        return cross_entropy(model(self.x, self.edge_index)[mask], self.y[mask])
+
+    def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        """See :meth:`Task.evaluate`."""
+        seen = observe(model, self.x, self.edge_index)
+        logits, y = seen.output[self.masks[part]], self.y[self.masks[part]]
+        if self.metric == "accuracy":
+            metric = accuracy_score(y.cpu(), logits.argmax(-1).cpu())
+        else:
+            # a softmax would round confident nodes to the same score
+            metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
+        return Evaluation(float(cross_entropy(logits, y)), float(metric), seen.rates, seen.radius)
+
+
+Decoder = Callable[[Tensor, Tensor], Tensor]
+"""From what a model returns, ``[N, ...]``, and pairs ``[2, M]`` to logits ``[M]``, as :class:`msg.nn.FermiDirac`."""
+
+
+def inner_product(z: Tensor, edge_label_index: Tensor) -> Tensor:
+    r"""The decoder :math:`\langle z_i, z_j\rangle` of flat space.
+
+    Shapes:
+        ``z``: ``[N, d]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
+    """
+    source, target = edge_label_index
+    return (z[source] * z[target]).sum(-1)
+
+
+class LinkPrediction:
+    """Binary cross-entropy of training edges against as many negatives, fresh ones every epoch; ROC-AUC.
+
+    Args:
+        split: from :func:`msg.datasets.link_split`.
+        decoder: scores pairs.
+        seed: of the training negatives. They depend on it and the epoch alone.
+    """
+
+    metric = "roc_auc"
+
+    def __init__(self, split: LinkSplit, decoder: Decoder, seed: int = 0):
+        train = split.train
+        self.x, self.edge_index = train["x"], train["edge_index"]
+        self.decoder, self.seed = decoder, seed
+        self.parts: dict[Part, Data] = dict(zip(_PARTS, split))
+        self.positives = train.edge_label_index[:, train.edge_label == 1]
+        self.excluded = train.excluded.cpu()
+
+    def loss(self, model: nn.Module, epoch: int) -> Tensor:
+        """See :meth:`Task.loss`."""
+        model.train()
+        count, device = self.positives.size(1), self.positives.device
+        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
+        mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
+        negatives = sample_negatives(self.x.size(0), self.excluded, count, generator).to(device)
+        logits = self.decoder(model(self.x, self.edge_index), torch.cat([self.positives, negatives], dim=1))
+        labels = torch.cat([logits.new_ones(count), logits.new_zeros(count)])
+        return binary_cross_entropy_with_logits(logits, labels)
+
+    def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        """See :meth:`Task.evaluate`."""
+        pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
+        seen = observe(model, self.x, self.edge_index)
+        with torch.no_grad():
+            logits = self.decoder(seen.output, pairs)
+            loss = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return Evaluation(float(loss), float(roc_auc_score(labels.cpu(), logits.cpu())), seen.rates, seen.radius)

@@ -1,0 +1,64 @@
+"""What the tests share: every manifold, both precisions, one small graph. A new manifold is one entry here."""
+
+import warnings
+
+import pytest
+import torch
+
+with warnings.catch_warnings():
+    # geoopt 0.5.1 and PyG script functions as they are imported, which torch 2.13 deprecates
+    warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+    import geoopt
+    import torch_geometric.nn  # noqa: F401
+
+    from msg.manifolds import parse_signature
+
+
+def _wide(value: float) -> torch.Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _own(manifold, dim: int):
+    return lambda: (manifold(), dim)
+
+
+MANIFOLDS = {
+    "E3": lambda: parse_signature("E3"),
+    "H3": lambda: parse_signature("H3"),
+    "S3": lambda: parse_signature("S3"),
+    "P3": lambda: parse_signature("P3"),
+    "U3": lambda: parse_signature("U3"),
+    "H1": lambda: parse_signature("H1"),
+    "S1": lambda: parse_signature("S1"),
+    "U3(k<0)": _own(lambda: geoopt.Stereographic(k=_wide(-0.7), learnable=True), 3),
+    "U3(k>0)": _own(lambda: geoopt.Stereographic(k=_wide(0.7), learnable=True), 3),
+    "U3(k~0-)": _own(lambda: geoopt.Stereographic(k=_wide(-1e-7), learnable=True), 3),
+    "U3(k~0+)": _own(lambda: geoopt.Stereographic(k=_wide(1e-7), learnable=True), 3),
+    "Lorentz(k=2)": _own(lambda: geoopt.Lorentz(k=2.0, learnable=True), 3),
+    "SphereProjection": _own(geoopt.SphereProjection, 3),
+    "PoincareBall(c=0.5)": _own(lambda: geoopt.PoincareBall(c=0.5), 3),
+    "H2xS3": lambda: parse_signature("H2xS3"),
+    "E1xH2xS2xP2xU2": lambda: parse_signature("E1xH2xS2xP2xU2"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(params=list(MANIFOLDS))
+def space(request):
+    """A supported manifold and its intrinsic dimension, made anew."""
+    return MANIFOLDS[request.param]()
+
+
+@pytest.fixture
+def edge_index():
+    """A directed graph on 7 nodes with a self-loop, a duplicate edge, and node 6 isolated."""
+    return torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 1, 0], [1, 2, 0, 3, 4, 5, 3, 2, 0, 4]])

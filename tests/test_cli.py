@@ -1,0 +1,171 @@
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from msg.cli import app
+from msg.cli.train import train
+from msg.training import Run, RunConfig
+
+FAST = ["train", "--dataset", "karate", "--epochs", "4", "--timesteps", "3", "--layers", "1", "--manifold", "H4"]
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Run the command in an empty folder, on a terminal of 100 columns that cannot do colours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result, message, status=2):
+    assert result.exit_code == status
+    assert re.search(message, result.stderr), result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_train_and_resume(cli, tmp_path):
+    result = cli(*FAST, "--seeds", "0,2", "--out", "here")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    for expected in ("MSG validation", "GCN test", "mean ± std", "energy of one inference, mJ", "kept in here"):
+        assert expected in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert "\x1b" not in result.stdout
+    assert json.loads((tmp_path / "here" / "results.json").read_text())["seeds"] == [0, 2]
+    again = cli("train", "--resume", "here")
+    assert again.exit_code == 0
+    assert "mean ± std" in again.stdout
+
+
+def test_no_baseline_and_default_folder(cli, tmp_path):
+    result = cli(*FAST, "--no-baseline")
+    assert result.exit_code == 0
+    assert "GCN" not in result.stdout
+    assert (tmp_path / "runs" / "karate-node-classification" / "results.json").exists()
+
+
+def test_every_option_reaches_the_configuration(cli, tmp_path):
+    options = {
+        "dataset": "karate", "task": "link-prediction", "split": "link:60/20/20", "features": "dense", "model": "msg",
+        "manifold": "S3", "layers": 1, "timesteps": 2, "conv": "sage", "neuron": "lif", "threshold": 0.5,
+        "reset": "zero", "tau": 3.0, "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "gradient": "bptt",
+        "surrogate": "triangle", "epochs": 2, "lr": 0.02, "weight_decay": 1e-4, "patience": 1, "device": "cpu",
+        "checkpoint_every": 1, "root": "data",
+    }  # fmt: skip
+    arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
+    result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--out", "o")
+    assert result.exit_code == 0, result.output
+    kept = json.loads((tmp_path / "o" / "config.json").read_text())
+    assert kept == {**options, "seeds": [4, 5], "baseline": False, "hidden": None}
+
+
+def test_help_knows_all_options_and_their_defaults():
+    config, flat = RunConfig(), RunConfig(model="spiking-gnn", neuron="lif")
+    annotations = {
+        name: hint for name, hint in train.__annotations__.items() if name not in ("return", "out", "resume")
+    }
+    assert set(annotations) == set(config.as_dict())
+    for name, hint in annotations.items():
+        shown = hint.__metadata__[0].show_default.split(";")[0]
+        value = getattr(config, name) if getattr(config, name) is not None else getattr(flat, name)
+        if name == "baseline":
+            assert shown == "baseline"
+        elif name == "seeds":
+            assert shown == "0"
+        elif name not in ("root", "split"):
+            assert shown == str(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--manifold", "Q3"], "unknown manifold 'Q3'.*'H16xS16'"),
+        (["--neuron", "squid"], "unknown neuron 'squid': use 'if', 'lif', 'plif'"),
+        (["--model", "spiking-gnn", "--task", "link-prediction"], "contradicts model='spiking-gnn'"),
+        (["--seeds", "4-0"], "write 3, 0-4 or 0,2,5"),
+        (["--dataset", "atlantis"], "unknown graph 'atlantis': choose one of digits"),
+        (["--dataset", "none.npz"], "none.npz: no such file"),
+        (["--dataset", "karate", "--split", "fixed:3"], "split 'fixed:3' is not given"),
+        (["--lr", "0"], "lr must be a positive number"),
+        (["--resume", "nowhere"], "nowhere holds no run: it has no config.json"),
+        (["--resume", "nowhere", "--lr", "1", "--out", "x"], "--lr, --out cannot be given too"),
+    ],
+)
+def test_mistakes_are_one_line(cli, tmp_path, arguments, message):
+    refused(cli("train", *arguments), message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_flags_and_words_for_numbers(cli):
+    assert cli("train", "--learning-rate", "1").exit_code == 2
+    assert cli("train", "--epochs", "many").exit_code == 2
+
+
+def test_a_run_is_not_overwritten(cli):
+    assert cli(*FAST, "--out", "o").exit_code == 0
+    refused(cli(*FAST, "--out", "o"), r"o already holds a run .* --resume o, or choose another --out")
+
+
+def test_damaged_graph(cli, tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not really")
+    refused(cli("train", "--dataset", "bad.npz"), "bad.npz cannot be read as a graph")
+
+
+def test_interrupt_says_how_to_go_on(cli, monkeypatch):
+    def interrupted(self, observer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "execute", interrupted)
+    result = cli(*FAST, "--out", "o")
+    assert result.exit_code == 130
+    assert "msg train --resume o" in result.stderr
+
+
+def test_divergence_is_one_line(cli, monkeypatch):
+    def diverged(self, observer):
+        raise FloatingPointError("the loss is nan in epoch 3")
+
+    monkeypatch.setattr(Run, "execute", diverged)
+    refused(cli(*FAST, "--out", "o"), "the loss is nan in epoch 3", status=1)
+
+
+def test_datasets_list(cli):
+    result = cli("datasets", "list")
+    assert result.exit_code == 0
+    assert "ogbn-products" in result.stdout
+    assert "2,449,029" in result.stdout
+    assert "…" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_datasets_import_and_verify(cli, tmp_path):
+    refused(cli("datasets", "verify", "--root", "nowhere"), "nowhere is not a folder")
+    refused(cli("datasets", "import", "nowhere", "--root", "data"), "nowhere is not a folder")
+    (tmp_path / "data" / "Photo" / "raw").mkdir(parents=True)
+    np.savez(tmp_path / "data" / "Photo" / "raw" / "amazon_electronics_photo.npz", labels=np.arange(3))
+    result = cli("datasets", "verify", "--root", "data")
+    assert result.exit_code == 1
+    assert "photo: data/Photo" in result.stdout
+    (tmp_path / "empty").mkdir()
+    assert "no known graph in empty" in cli("datasets", "verify", "--root", "empty").stdout
+
+
+def test_version(cli):
+    from msg import __version__
+
+    assert cli("--version").stdout.strip() == __version__
+
+
+def test_help_comes_without_torch():
+    code = "import sys; sys.argv = ['msg', '--help']\ntry:\n    from msg.cli import main; main()\nfinally:\n"
+    code += "    assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "datasets" in done.stdout

@@ -1,0 +1,135 @@
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GCN
+
+from msg.datasets import load_graph
+from msg.gradients import SurrogateBPTT
+from msg.nn import MSG, SpikingGNN
+from msg.training import Budget, Evaluation, NodeClassification, Training, fit
+
+
+class Scripted:
+    """A task whose validation metrics are given, and which remembers what it was asked."""
+
+    metric = "accuracy"
+    x = edge_index = torch.empty(0)
+
+    def __init__(self, metrics, losses=None):
+        self.metrics, self.losses = metrics, losses
+        self.asked, self.weights = [], []
+
+    def loss(self, model, epoch):
+        loss = model.weight.sum()
+        return loss if self.losses is None else loss * 0 + self.losses[epoch - 1]
+
+    def evaluate(self, model, part):
+        self.asked.append(part)
+        self.weights.append(model.weight.item())
+        return Evaluation(0.5, self.metrics[min(len(self.asked), len(self.metrics)) - 1], (), None)
+
+
+def test_restores_the_first_best_epoch():
+    model, task = nn.Linear(1, 1), Scripted([0.1, 0.7, 0.3, 0.7, 0.2])
+    result = fit(model, task, Budget(epochs=5, patience=0))
+    assert result.best_epoch == 2
+    assert len(result.history) == 5
+    assert model.weight.item() == task.weights[1]
+    assert [row.epoch for row in result.history] == [1, 2, 3, 4, 5]
+
+
+def test_test_part_is_measured_once_with_the_restored_weights():
+    task = Scripted([0.1, 0.7, 0.3])
+    fit(nn.Linear(1, 1), task, Budget(epochs=3))
+    assert task.asked == ["val"] * 4 + ["test"]
+    assert task.weights[-1] == task.weights[1]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 8), (0, 10)])
+def test_early_stopping(patience, epochs):
+    task = Scripted([0.1, 0.7, 0.6, 0.6, 0.8, 0.8, 0.1, 0.1, 0.1, 0.1])
+    seen = []
+    result = fit(nn.Linear(1, 1), task, Budget(epochs=10, patience=patience), seen.append)
+    assert len(result.history) == epochs
+    assert seen == result.history
+
+
+def test_divergence_names_the_epoch():
+    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 2: try a smaller lr"):
+        fit(nn.Linear(1, 1), Scripted([0.1], [1.0, float("nan")]), Budget(epochs=3))
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": 0.0}, {"patience": -1}, {"weight_decay": float("nan")}])
+def test_impossible_budgets(wrong):
+    with pytest.raises(ValueError, match="a budget needs epochs >= 1"):
+        Budget(**wrong)
+
+
+def test_nothing_to_conclude():
+    with pytest.raises(ValueError, match="call step"):
+        Training(nn.Linear(1, 1), Scripted([0.1]), Budget()).conclude()
+
+
+def models(in_channels, classes):
+    yield MSG(in_channels, classes, manifold="H4", timesteps=4, dropout=0.2)
+    yield SpikingGNN(in_channels, classes, hidden_channels=8, timesteps=4)
+    yield GCN(in_channels, 8, 2, classes, dropout=0.2)
+
+
+@pytest.mark.parametrize("kind", range(3), ids=["MSG", "SpikingGNN", "GCN"])
+def test_learns_in_both_precisions(karate, dtype, kind):
+    data = karate.clone()
+    data.x = data.x.to(dtype)
+    model = list(models(data.x.size(1), data.num_classes))[kind].to(dtype)
+    result = fit(model, NodeClassification(data), Budget(epochs=60, lr=0.05))
+    assert result.history[-1].loss < 0.8 * result.history[0].loss
+    assert result.val.metric == max(row.val for row in result.history)
+    assert 0 <= result.test.metric <= 1
+    assert next(model.parameters()).dtype == dtype
+
+
+def test_sparse_features_train_like_dense_ones(karate):
+    losses = []
+    for features in ("dense", "sparse"):
+        data = load_graph("karate", features=features)
+        for model in (MSG(34, 4, manifold="S3", timesteps=3), GCN(34, 4, 2, 4)):
+            torch.manual_seed(1)
+            model.reset_parameters()
+            losses.append(fit(model, NodeClassification(data), Budget(epochs=5)).history[-1].loss)
+    assert losses[:2] == pytest.approx(losses[2:], rel=1e-5)
+
+
+def test_goes_on_from_a_state_as_if_never_stopped(karate):
+    def make():
+        torch.manual_seed(3)
+        model = MSG(34, 4, manifold="H3", timesteps=3, dropout=0.4, gradient=SurrogateBPTT())
+        return Training(model, NodeClassification(karate), Budget(epochs=10))
+
+    whole = make()
+    while not whole.finished:
+        whole.step()
+    first = make()
+    for _ in range(4):
+        first.step()
+    state, random = first.state_dict(), torch.get_rng_state()
+    first.step()  # the state is a copy, so what comes after does not touch it
+    second = make()
+    second.load_state_dict(state)
+    torch.set_rng_state(random)
+    while not second.finished:
+        second.step()
+    timeless = [[tuple(row)[:-1] for row in training.history] for training in (whole, second)]
+    assert timeless[0] == timeless[1]
+    assert whole.conclude().test == second.conclude().test
+
+
+def test_records_rates_and_radius(karate):
+    msg, spiking, gcn = (fit(model, NodeClassification(karate), Budget(epochs=2)) for model in models(34, 4))
+    assert len(msg.history[0].rates) == 2
+    assert msg.history[0].radius is not None
+    assert msg.history[0].radius > 0
+    assert len(spiking.history[0].rates) == 3
+    assert spiking.history[0].radius is None
+    assert gcn.history[0].rates == ()
+    assert gcn.history[0].radius is None
+    assert all(0 <= rate <= 1 for rate in msg.history[1].rates + spiking.history[1].rates)

@@ -1,0 +1,117 @@
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch_geometric.data import Data
+
+from msg.datasets import link_split, pair_codes
+from msg.manifolds import distance, log0
+from msg.nn import MSG, FermiDirac, SpikingGNN
+from msg.training import LinkPrediction, NodeClassification, inner_product, observe
+
+
+class Answers(nn.Module):
+    """A model that says what it was told to."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = nn.Parameter(output)
+
+    def forward(self, x, edge_index):
+        return self.output
+
+
+def binary_graph(y, **extra):
+    n = len(y)
+    every = torch.ones(n, dtype=torch.bool)
+    masks = {"train_mask": every, "val_mask": every, "test_mask": every}
+    return Data(
+        x=torch.zeros(n, 2), edge_index=torch.zeros(2, 0, dtype=torch.long), y=torch.tensor(y), **{**masks, **extra}
+    )
+
+
+def test_accuracy_is_of_the_part(karate):
+    task = NodeClassification(karate)
+    right = nn.functional.one_hot(karate.y, 4).float()
+    assert [task.evaluate(Answers(right), part).metric for part in ("train", "val", "test")] == [1.0, 1.0, 1.0]
+    wrong = right.clone()
+    hit = karate.val_mask.nonzero()[:4, 0]
+    wrong[hit] = right[hit].roll(1, -1)
+    assert task.evaluate(Answers(wrong), "val").metric == pytest.approx(1 - 4 / int(karate.val_mask.sum()))
+    assert task.evaluate(Answers(wrong), "test").metric == 1.0
+
+
+def test_loss_reads_training_nodes_only(karate):
+    model = Answers(torch.zeros(34, 4))
+    NodeClassification(karate).loss(model, 1).backward()
+    assert model.output.grad is not None
+    assert torch.equal(model.output.grad.abs().sum(1) > 0, karate.train_mask)
+
+
+def test_roc_auc_keeps_the_order_of_confident_nodes():
+    task = NodeClassification(binary_graph([0, 1, 0, 1], metric="roc_auc"))
+    # in float32 a sigmoid or softmax of these is 1 for all
+    logits = torch.tensor([[0.0, 60.0], [0.0, 80.0], [0.0, 70.0], [0.0, 90.0]])
+    assert task.evaluate(Answers(logits), "val").metric == 1.0
+
+
+def test_impossible_node_tasks():
+    with pytest.raises(ValueError, match="unknown metric 'f1': use 'accuracy' or 'roc_auc'"):
+        NodeClassification(binary_graph([0, 1], metric="f1"))
+    with pytest.raises(ValueError, match=r"roc_auc needs both classes, 0 and 1, but the train part has \[0\]"):
+        NodeClassification(binary_graph([0, 0], metric="roc_auc"))
+    with pytest.raises(ValueError, match="val_mask has no node"):
+        NodeClassification(binary_graph([0, 1], val_mask=torch.zeros(2, dtype=torch.bool)))
+
+
+def test_training_negatives_are_fresh_every_epoch_and_never_held_out(karate):
+    split = link_split(karate, "link:60/20/20", seed=1)
+    drawn = []
+
+    def decoder(z, pairs):
+        drawn.append(pairs)
+        return (z[pairs[0]] * z[pairs[1]]).sum(-1)
+
+    task, model = LinkPrediction(split, decoder, seed=1), Answers(torch.randn(34, 3))
+    for epoch in (1, 2, 1):
+        task.loss(model, epoch)
+    positives = task.positives.size(1)
+    negatives = [pairs[:, positives:] for pairs in drawn]
+    assert torch.equal(negatives[0], negatives[2])
+    assert not torch.equal(negatives[0], negatives[1])
+    forbidden = torch.cat([pair_codes(karate.edge_index, 34)] + [pair_codes(p.edge_label_index, 34) for p in split[1:]])
+    assert not torch.isin(pair_codes(torch.cat(negatives, 1), 34), forbidden).any()
+
+
+def test_link_prediction_neither_reads_nor_changes_the_global_random_state(karate):
+    task, model = LinkPrediction(link_split(karate), inner_product), Answers(torch.randn(34, 3))
+    before = torch.get_rng_state()
+    task.loss(model, 1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_link_metric_is_the_auc_of_distances(karate):
+    split = link_split(karate)
+    model = MSG(34, None, manifold="S3", timesteps=3)
+    task = LinkPrediction(split, FermiDirac(model.manifold))
+    z = model.eval()(task.x, task.edge_index)
+    source, target = split.test.edge_label_index
+    expected = roc_auc_score(split.test.edge_label, -distance(model.manifold, z[source], z[target]).detach())
+    assert task.evaluate(model, "test").metric == pytest.approx(expected, abs=1e-12)
+
+
+def test_inner_product():
+    z = torch.tensor([[1.0, 2.0], [3.0, 4.0], [0.0, -1.0]])
+    assert inner_product(z, torch.tensor([[0, 1], [1, 2]])).tolist() == [11.0, -4.0]
+
+
+@pytest.mark.parametrize("model", [MSG(34, 4, manifold="H2xS2", dropout=0.5), SpikingGNN(34, 4, 5, dropout=0.5)])
+def test_observation_agrees_with_the_model(karate, model):
+    seen = observe(model.train(), karate.x, karate.edge_index)
+    assert not model.training
+    assert torch.equal(seen.output, model(karate.x, karate.edge_index))
+    assert not seen.output.requires_grad
+    if isinstance(model, MSG):
+        point = model.embed(karate.x, karate.edge_index).point.detach()
+        radii = log0(model.manifold, point).norm(dim=-1)
+        assert seen.radius == pytest.approx(float(radii.max()), rel=1e-12)
