@@ -4,6 +4,8 @@ They raise :class:`AssertionError` with the row and the factor that failed, and 
 framework.
 """
 
+from typing import cast
+
 import geoopt
 import torch
 from torch import Tensor
@@ -47,7 +49,7 @@ def assert_on_manifold(manifold: geoopt.Manifold, z: Tensor, rtol: float | None 
             f"points of size {rows.size(-1)} do not fit {manifold!r}, which needs {manifold.n_elements}"
         )
     for index, (factor, part) in enumerate(zip(manifold.manifolds, manifold.slices)):
-        _assert_factor(factor, rows[:, part], rtol, f"factor {index} ({type(factor).__name__})")
+        _assert_factor(cast(geoopt.Manifold, factor), rows[:, part], rtol, f"factor {index} ({type(factor).__name__})")
 
 
 def assert_isometric(manifold: geoopt.Manifold, z: Tensor, v: Tensor, rtol: float | None = None) -> None:
@@ -95,7 +97,8 @@ def assert_isometric(manifold: geoopt.Manifold, z: Tensor, v: Tensor, rtol: floa
 def _inner(manifold: geoopt.Manifold, z: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Metric of geoopt in float64, ``[N]``; on a product the sum over factors, each with its own dtype of curvature."""
     if isinstance(manifold, geoopt.ProductManifold):
-        parts = zip(manifold.manifolds, manifold.slices)
+        factors = [cast(geoopt.Manifold, factor) for factor in manifold.manifolds]
+        parts = zip(factors, manifold.slices)
         return torch.stack([_inner(f, z[..., part], u[..., part], v[..., part]) for f, part in parts]).sum(0)
     if isinstance(manifold, geoopt.Euclidean):  # its ndim decides whether geoopt sums
         return (u.double() * v.double()).sum(-1)
@@ -124,7 +127,8 @@ def _assert_factor(manifold: geoopt.Manifold, rows: Tensor, rtol: float, name: s
         raise AssertionError(f"row {row}, {name}: not finite: {rows[row].tolist()}")
     defect = _defect(manifold, rows)
     if defect is None:
-        ok, reason = manifold.check_point_on_manifold(rows, explain=True, rtol=rtol, atol=rtol)
+        explained = manifold.check_point_on_manifold(rows, explain=True, rtol=rtol, atol=rtol)
+        ok, reason = cast(tuple[bool, str | None], explained)
         if not ok:
             raise AssertionError(f"{name}: {reason}")
         return

@@ -81,14 +81,14 @@ def _first_step(manifold: geoopt.Manifold, v: Tensor) -> tuple[Tensor, Tensor]:
     r"""Time coordinate of :math:`\exp_o(v)`, and the factor of ``v`` in its spatial part; both ``[..., 1]``."""
     squared = squared_norm(v)
     if not _is_hyperbolic(manifold):
-        return cosine(squared), sinc(squared)
+        return cosine(squared, sign=1), sinc(squared, sign=1)
     scale = _scale(manifold)
     # from anywhere inside the bound, a step of twice the bound ends outside it: longer ones would only overflow cosh
     longest = (2 * _HYPERBOLIC_RADIUS * scale) ** 2
     long = squared > longest
     shrink = torch.where(long, longest / torch.where(long, squared, 1.0), 1.0)
     u = -squared * shrink / scale**2
-    return scale * cosine(u), sinc(u) * shrink.sqrt()
+    return scale * cosine(u, sign=-1), sinc(u, sign=-1) * shrink.sqrt()
 
 
 def exp0(manifold: geoopt.Manifold, v: Tensor) -> Tensor:

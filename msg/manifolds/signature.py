@@ -59,6 +59,8 @@ def resolve(manifold: str | geoopt.Manifold, dim: int | None = None) -> tuple[ge
         ValueError: if the dimension is missing or contradicts the manifold.
         TypeError: if the manifold is of a kind without an origin and a transport here.
     """
+    if dim is not None and dim < 1:
+        raise ValueError(f"hidden_channels must be at least 1, not {dim}")
     if isinstance(manifold, str):
         instance, own = parse_signature(manifold)
     else:

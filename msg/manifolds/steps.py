@@ -149,4 +149,4 @@ def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
         max_length: the bound ``b`` on their length.
     """
     wide = v.double()
-    return wide * tanc(-squared_norm(wide) / max_length**2)
+    return wide * tanc(-squared_norm(wide) / max_length**2, sign=-1)

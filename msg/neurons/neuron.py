@@ -179,7 +179,7 @@ class ParametricLIF(Neuron):
     @property
     def tau(self) -> float:
         """Present time constant in steps."""
-        return float(1 / torch.sigmoid(self.weight))
+        return float(1 / torch.sigmoid(self.weight.detach()))
 
     def leak(self, state: Tensor) -> Tensor:
         r""":math:`(1 - \mathrm{sig}(w)) v`."""

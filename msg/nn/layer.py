@@ -14,10 +14,12 @@ class SpikingLayer(nn.Module):
         synapse: from the spikes (or features) of the layer below to current.
         neuron: fires on the current; ``None`` for a read-out layer, whose spikes nobody needs.
         out_channels: width of the current.
+        dropout: probability of dropping a firing rate before the synapse of a read-out layer, in training.
     """
 
-    def __init__(self, synapse: Synapse, neuron: Neuron | None, out_channels: int):
+    def __init__(self, synapse: Synapse, neuron: Neuron | None, out_channels: int, dropout: float = 0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.synapse = synapse
         self.neuron = neuron
         self.out_channels = out_channels
@@ -39,7 +41,7 @@ class SpikingLayer(nn.Module):
         Raises:
             ValueError: if the convolution returns another width than the layer has.
         """
-        current = self.synapse(x, graph)
+        current = self.synapse(self.dropout(x), graph)
         if current.size(-1) != self.out_channels:
             raise ValueError(
                 f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "

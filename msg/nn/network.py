@@ -87,6 +87,6 @@ def current_layer(conv: Conv, in_channels: int, out_channels: int) -> SpikingLay
     return SpikingLayer(make_conv(conv, in_channels, out_channels), None, out_channels)
 
 
-def readout_layer(in_channels: int, out_channels: int) -> SpikingLayer:
-    """A linear read-out of firing rates."""
-    return SpikingLayer(Synapse(nn.Linear(in_channels, out_channels)), None, out_channels)
+def readout_layer(in_channels: int, out_channels: int, dropout: float) -> SpikingLayer:
+    """A linear read-out of firing rates, some of them dropped in training."""
+    return SpikingLayer(Synapse(nn.Linear(in_channels, out_channels)), None, out_channels, dropout)

@@ -1,6 +1,6 @@
 """The Euclidean spiking graph network, which reads firing rates out."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from msg.gradients import GradientRule, SurrogateBPTT
 from msg.neurons import IF, Neuron
@@ -55,9 +55,8 @@ class SpikingGNN(SpikingNetwork):
             )
         sizes = [in_channels, *[hidden_channels] * (num_layers + 1)]
         layers = spiking_layers(conv, sizes, neuron or IF())
-        super().__init__([*layers, readout_layer(hidden_channels, out_channels)], timesteps, rule)
+        super().__init__([*layers, readout_layer(hidden_channels, out_channels, dropout)], timesteps, rule)
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """See the class."""
