@@ -78,7 +78,7 @@ def test_help_knows_all_options_and_their_defaults():
         if name == "baseline":
             assert shown == "baseline"
         elif name == "seeds":
-            assert shown == "0"
+            assert shown == "0-4"
         elif name not in ("root", "split"):
             assert shown == str(value)
 

@@ -55,7 +55,7 @@ def train(
     baseline: Annotated[
         bool | None, _option("--baseline/--no-baseline", "Train a GCN of the same size too.", "baseline", _T)
     ] = None,
-    seeds: Annotated[str | None, _option("--seeds", "Such as 3, 0-4 or 0,2,5.", "0", _R)] = None,
+    seeds: Annotated[str | None, _option("--seeds", "Such as 3, 0-4 or 0,2,5.", "0-4", _R)] = None,
     device: Annotated[str | None, _option("--device", "cpu or cuda.", "cpu", _R)] = None,
     checkpoint_every: Annotated[
         int | None, _option("--checkpoint-every", "Epochs between two checkpoints.", "10", _R)

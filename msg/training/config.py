@@ -100,7 +100,7 @@ class RunConfig:
     lr: float = 0.01
     weight_decay: float = 0.0
     patience: int = 100
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     baseline: bool = True
     device: str = "cpu"
     checkpoint_every: int = 10
@@ -182,7 +182,7 @@ class RunConfig:
         unknown = [name for name in options if name not in known]
         if unknown:
             raise ValueError(f"unknown options {', '.join(unknown)}: known are {', '.join(known)}")
-        seeds = options.get("seeds", (0,))
+        seeds = options.get("seeds", cls.seeds)
         return cls(**{**options, "seeds": tuple(seeds) if isinstance(seeds, list) else seeds})
 
 
