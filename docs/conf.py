@@ -2,7 +2,7 @@
 
 project = "msg"
 author = "The msg authors"
-copyright = "2026, The msg authors"  # noqa: A001
+copyright = "2026, The msg authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 autodoc_member_order = "bysource"

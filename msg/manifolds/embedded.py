@@ -48,7 +48,9 @@ def ambient_dim(dim: int) -> int:
 
 def max_radius(manifold: geoopt.Manifold) -> Tensor | float:
     """Farthest that :func:`move` lets a point go from the origin: ``10 R`` (hyperboloid) or ``0.9 pi`` (sphere)."""
-    return _HYPERBOLIC_RADIUS * _scale(manifold) if _is_hyperbolic(manifold) else _SPHERICAL_RADIUS
+    if isinstance(manifold, geoopt.Lorentz):
+        return _HYPERBOLIC_RADIUS * manifold.k.detach().double().sqrt()
+    return _SPHERICAL_RADIUS
 
 
 def origin(manifold: geoopt.Manifold, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -36,7 +36,7 @@ def log0(manifold: geoopt.Euclidean, z: Tensor) -> Tensor:
 
 def transport0(manifold: geoopt.Euclidean, z: Tensor, v: Tensor) -> Tensor:
     """``v`` itself: all tangent spaces are the same."""
-    return v.expand_as(z)
+    return torch.broadcast_tensors(v, z)[0]
 
 
 def move(manifold: geoopt.Euclidean, z: Tensor, v: Tensor) -> Tensor:

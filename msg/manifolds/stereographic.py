@@ -29,10 +29,15 @@ def _curvature(manifold: geoopt.Stereographic) -> Tensor:
     return manifold.k.double()
 
 
+def _by_sign(k: Tensor, hyperbolic: float, spherical: float) -> Tensor:
+    """In the dtype of ``k``: ``torch.where`` of two numbers would be float32."""
+    return torch.where(k < 0, k.new_tensor(hyperbolic), k.new_tensor(spherical))
+
+
 def max_radius(manifold: geoopt.Stereographic) -> Tensor:
     r""":math:`10/\sqrt{-\kappa}` or :math:`0.9\pi/\sqrt\kappa`; infinite for :math:`\kappa = 0`."""
-    k = _curvature(manifold)
-    return torch.where(k < 0, _HYPERBOLIC_RADIUS, _SPHERICAL_RADIUS) / k.abs().sqrt()
+    k = _curvature(manifold).detach()
+    return _by_sign(k, _HYPERBOLIC_RADIUS, _SPHERICAL_RADIUS) / k.abs().sqrt()
 
 
 def origin(manifold: geoopt.Stereographic, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -42,7 +47,7 @@ def origin(manifold: geoopt.Stereographic, dim: int, dtype: torch.dtype, device:
 
 def _bounded(k: Tensor, x: Tensor) -> Tensor:
     """Pull ``x`` back inside the radius bound along its geodesic to the origin."""
-    limit = torch.where(k < 0, math.tanh(_HYPERBOLIC_RADIUS / 2), math.tan(_SPHERICAL_RADIUS / 2)) ** 2
+    limit = _by_sign(k, math.tanh(_HYPERBOLIC_RADIUS / 2) ** 2, math.tan(_SPHERICAL_RADIUS / 2) ** 2)
     stretched = k.abs() * squared_norm(x)
     outside = stretched > limit
     return x * torch.where(outside, limit / torch.where(outside, stretched, 1.0), 1.0).sqrt()

@@ -114,7 +114,7 @@ class IF(Neuron):
             spikes = current * (timesteps / self.threshold)
             # each of T additions and subtractions of numbers below 2θ errs by at most eps * θ
             margin = 8 * timesteps * torch.finfo(current.dtype).eps
-            tied = (spikes - spikes.round()).abs() <= margin
+            tied = ~((spikes - spikes.round()).abs() > margin)  # NaN too: it never fires
             rate = ((spikes.ceil() - 1).clamp(0, timesteps)) / timesteps
             rate[tied] = super().rate(current[tied], timesteps)
             return rate

@@ -80,6 +80,8 @@ class MSG(SpikingNetwork):
     ):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1 (layers after the encoder), not {num_layers}")
+        if max_step is not None and not max_step > 0:
+            raise ValueError(f"max_step must be positive, or None for no bound, not {max_step}")
         space, dim = resolve(manifold, hidden_channels)
         sizes = [in_channels, *[dim] * num_layers]
         layers = spiking_layers(conv, sizes, neuron or IF())

@@ -72,8 +72,15 @@ class SpikingNetwork(nn.Module):
                 f"x has shape {list(x.shape)}, but the model needs [num_nodes, {expected}] "
                 f"or [{self.timesteps}, num_nodes, {expected}]"
             )
+        weights = next(p.dtype for p in self.layers.parameters() if p.is_floating_point())
+        if x.dtype != weights:
+            raise ValueError(
+                f"x is {x.dtype}, but the weights are {weights}: convert one of them, as in x.float() or model.double()"
+            )
         if x.layout == torch.strided:
             return x
+        if x.dim() == 3 or x.requires_grad:
+            raise ValueError("sparse x must be [num_nodes, channels] and constant: use x.to_dense() for anything else")
         return self._features.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
 
 

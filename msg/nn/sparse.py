@@ -74,7 +74,7 @@ class SparseMatrix:
         Shapes:
             ``dense``: ``[M, ..., K]``; returns ``[N, ..., K]`` for a matrix of shape ``(N, M)``.
         """
-        flat = _MatMul.apply(dense.reshape(dense.size(0), -1), self)
+        flat = _MatMul.apply(dense.flatten(1), self)
         return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
 
 

@@ -32,12 +32,13 @@ def _weights(graph: Graph, dtype: torch.dtype) -> Tensor:
 
 def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
     def entries() -> tuple[Tensor, Tensor]:
-        edge_index, weight = graph.edge_index, _weights(graph, dtype)
-        if conv.normalize:
-            edge_index, weight = gcn_norm(  # pyright: ignore[reportAssignmentType]
-                edge_index, weight, graph.num_nodes, conv.improved, conv.add_self_loops, conv.flow, dtype
-            )
-        return edge_index, weight  # pyright: ignore[reportReturnType]
+        if not conv.normalize:
+            return graph.edge_index, _weights(graph, dtype)
+        # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
+        given = None if graph.edge_weight is None else graph.edge_weight.to(dtype)
+        return gcn_norm(  # pyright: ignore[reportReturnType]
+            graph.edge_index, given, graph.num_nodes, conv.improved, conv.add_self_loops, conv.flow, dtype
+        )
 
     key = ("gcn", dtype, conv.normalize, conv.improved, conv.add_self_loops)
     return [(graph.matrix(key, entries).matmul, conv.lin.weight)]
@@ -96,7 +97,8 @@ class Synapse(nn.Module):
 
     ``GCNConv``, ``SAGEConv`` (mean or sum) and ``GINConv`` around a ``torch.nn.Linear`` are *linear*: they run on a
     cached CSR with time folded into columns. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
-    on a documented slower path, one call a time step, and its mean current keeps one graph per step in training. Under
+    on a documented slower path, one call a time step, and its mean current keeps one graph per step in training (sparse
+    features are made dense for it). Under
     ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act.
 
     Args:
@@ -144,7 +146,7 @@ class Synapse(nn.Module):
     def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         arguments = self._edge_arguments(graph)
         if isinstance(x, SparseMatrix):
-            return self.conv(x.csr, graph.edge_index, **arguments)
+            return self.conv(x.csr.to_dense(), graph.edge_index, **arguments)
         if x.dim() == 2:
             return self.conv(x, graph.edge_index, **arguments)
         return torch.stack([self.conv(now, graph.edge_index, **arguments) for now in x.unbind(1)], dim=1)

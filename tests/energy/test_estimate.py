@@ -19,9 +19,7 @@ E, LOOPED = 6, 11
 
 @pytest.fixture
 def x():
-    features = torch.tensor(
-        [[1.0, 0.0, 2.0], [0.0, 0.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
-    )
+    features = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     assert int(features.count_nonzero()) == 8
     return features
 
@@ -45,7 +43,7 @@ def test_gcn_by_hand(x):
 
 
 def spikes(model, x, layer):
-    return int(round(float(model.activity(x, EDGES).rates[layer].sum()) * T))
+    return round(float(model.activity(x, EDGES).rates[layer].sum()) * T)
 
 
 @pytest.mark.parametrize("neuron", [IF(threshold=0.1), LIF(threshold=0.1)])

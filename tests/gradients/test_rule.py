@@ -1,0 +1,311 @@
+"""The contract every gradient rule passes. A new rule is one entry in ``RULES``, and its exact limit in ``_limit``.
+
+The oracle is a dense loop over layers and time, written from the formulas of docs and papers, in float64.
+"""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from msg.gradients import Activity, DvM, GradientRule, SurrogateBPTT, simulation
+from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
+from msg.nn import MSG, SpikingGNN
+
+RULES = [
+    DvM(),
+    SurrogateBPTT(),
+    SurrogateBPTT(Sigmoid(3.0)),
+    SurrogateBPTT(Triangle(0.5), detach_reset=False),
+]
+NEURONS = [IF(threshold=0.6), IF(threshold=0.6, reset="zero"), LIF(threshold=0.4), LIF(threshold=0.4, reset="zero")]
+NODES, FEATURES, WIDTH = 9, 5, 4
+
+
+@pytest.fixture(params=RULES, ids=repr)
+def rule(request):
+    return request.param
+
+
+@pytest.fixture(params=NEURONS, ids=lambda n: f"{type(n).__name__}-{n.reset}")
+def neuron(request):
+    return request.param
+
+
+def _graph():
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, NODES, (2, 24), generator=generator)
+
+
+def _features(*lead: int, scale: float = 2.0):
+    generator = torch.Generator().manual_seed(4)
+    return torch.randn(*lead, NODES, FEATURES, dtype=torch.float64, generator=generator) * scale
+
+
+def _model(rule, neuron, layers=2, timesteps=4, manifold=f"E{WIDTH}", conv="gcn"):
+    torch.manual_seed(5)
+    model = MSG(FEATURES, 3, manifold, layers, timesteps, neuron, rule, step_size=1.0, conv=conv).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(-0.2, 0.5)
+    return model
+
+
+# -------------------------------------------------------------------------------- the oracle
+
+
+class _Fire(torch.autograd.Function):
+    """Written again here on purpose: a strict step, its derivative given from outside."""
+
+    @staticmethod
+    def forward(ctx, u, slope):
+        ctx.save_for_backward(u)
+        ctx.slope = slope
+        return (u > 0).double()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.slope(ctx.saved_tensors[0]), None
+
+
+def _dense_gcn(edge_index, nodes):
+    adjacency = torch.zeros(nodes, nodes, dtype=torch.float64)
+    loops = set()
+    for s, t in edge_index.t().tolist():
+        if s == t:
+            loops.add(s)  # gcn_norm keeps one loop of weight one a node
+        else:
+            adjacency[t, s] += 1
+    adjacency += torch.eye(nodes, dtype=torch.float64)
+    degree = adjacency.sum(1)
+    return adjacency / degree.sqrt()[:, None] / degree.sqrt()[None, :]
+
+
+def _oracle(model, x, slope, detach_reset=True, detach_spikes=False):
+    """Drives and rates of ``model`` by the slow loop; ``x`` is ``[T, N, F]`` or ``[N, F]``."""
+    a = _dense_gcn(_graph(), NODES)
+    convs = [layer.synapse.conv for layer in model.layers]
+    neuron = model.layers[0].neuron
+    decay = 1 - 1 / neuron.tau if isinstance(neuron, LIF) else 1.0
+    theta, steps = neuron.threshold, model.timesteps
+    states = [torch.zeros(NODES, WIDTH, dtype=torch.float64) for _ in convs]
+    drives, rates = [0.0 for _ in convs], [0.0 for _ in convs]
+    for t in range(steps):
+        signal = x[t] if x.dim() == 3 else x
+        for i, conv in enumerate(convs):
+            current = a @ signal @ conv.lin.weight.t() + conv.bias
+            drives[i] = drives[i] + current / steps
+            u = decay * states[i] + current
+            spikes = _Fire.apply(u - theta, slope)
+            gone = spikes.detach() if detach_reset else spikes
+            states[i] = u - theta * gone if neuron.reset == "subtract" else u * (1 - gone)
+            rates[i] = rates[i] + spikes.detach() / steps
+            signal = spikes.detach() if detach_spikes else spikes
+            if detach_spikes:
+                states[i] = states[i].detach()
+    return drives, rates[:-1]
+
+
+def _loss(drives):
+    generator = torch.Generator().manual_seed(6)
+    return sum((d * torch.randn(d.shape, dtype=d.dtype, generator=generator)).sum() + (d**2).sum() / 2 for d in drives)
+
+
+def _weights(model):
+    return [p for layer in model.layers for p in layer.synapse.parameters()]
+
+
+def _assert_gradients(model, got, want):
+    a = torch.autograd.grad(got, _weights(model), retain_graph=True)
+    b = torch.autograd.grad(want, _weights(model), retain_graph=True)
+    assert max(g.abs().max() for g in b) > 1e-3
+    for (name, _), one, two in zip(model.layers.named_parameters(), a, b):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+# -------------------------------------------------------------------------------- one forward for all
+
+
+@pytest.mark.parametrize(("timesteps", "layers"), [(1, 3), (4, 1), (4, 2), (15, 3)])
+def test_every_rule_computes_what_the_slow_loop_computes(rule, neuron, layers, timesteps):
+    model = _model(rule, neuron, layers, timesteps)
+    x = _features()
+    activity = model.activity(x, _graph())
+    assert isinstance(activity, Activity)
+    drives, rates = _oracle(model, x, lambda u: u)
+    assert len(activity.drives) == layers + 1
+    assert len(activity.rates) == layers
+    for got, want in zip(activity.rates, rates):
+        assert torch.equal((got.detach() * timesteps).round(), (want * timesteps).round())
+        torch.testing.assert_close(got.detach(), want, rtol=1e-14, atol=1e-15)
+    assert 0.02 < rates[0].mean() < 0.98
+    for got, want in zip(activity.drives, drives):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+    reference = _model(SurrogateBPTT(), neuron, layers, timesteps)
+    torch.testing.assert_close(model(x, _graph()), reference(x, _graph()), rtol=1e-10, atol=1e-10)
+    for got, want in zip(activity.rates, reference.activity(x, _graph()).rates):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("elements", [1, 2 * NODES * WIDTH, 5 * NODES * WIDTH])
+def test_chunks_change_nothing(rule, neuron, elements, monkeypatch):
+    model, x = _model(rule, neuron, 3, 15), _features()
+    whole = model.activity(x, _graph())
+    grads = torch.autograd.grad(_loss(whole.drives), _weights(model))
+    monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", elements)
+    sizes = [chunk.stop - chunk.start for chunk in simulation._chunks(15, NODES * WIDTH)]
+    assert len(sizes) > 1
+    assert sum(sizes) == 15
+    parts = model.activity(x, _graph())
+    for a, b in zip(whole.rates, parts.rates):
+        torch.testing.assert_close(a, b, rtol=1e-14, atol=0)
+    for a, b in zip(grads, torch.autograd.grad(_loss(parts.drives), _weights(model))):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_repeated_train_is_a_constant_current(rule, neuron, layers):
+    model, x = _model(rule, neuron, layers, 6), _features()
+    constant = model.activity(x, _graph())
+    train = model.activity(x.expand(6, -1, -1), _graph())
+    for a, b in zip(constant.rates, train.rates):
+        torch.testing.assert_close(a, b, rtol=1e-14, atol=1e-15)
+    grads = [torch.autograd.grad(_loss(activity.drives), _weights(model)) for activity in (constant, train)]
+    for a, b in zip(*grads):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_a_train_that_varies_equals_the_slow_loop(rule, neuron):
+    model, x = _model(rule, neuron, 2, 5), _features(5)
+    activity = model.activity(x, _graph())
+    drives, rates = _oracle(model, x, lambda u: u)
+    for got, want in zip([*activity.drives, *activity.rates], [*drives, *rates]):
+        torch.testing.assert_close(got.detach(), want.detach(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_train_of_another_length_is_refused(rule, steps):
+    with pytest.raises(ValueError, match=rf"{steps} time steps.*timesteps=4"):
+        _model(rule, IF())(_features(steps), _graph())
+
+
+# -------------------------------------------------------------------------------- the gradient
+
+
+def _limit(rule):
+    """The slow loop's arguments for which the rule's gradient is exact backpropagation."""
+    if isinstance(rule, DvM):
+        return {"slope": lambda u: torch.zeros_like(u), "detach_spikes": True}
+    slopes = {
+        ATan: lambda u: 1 / (1 + (torch.pi * u) ** 2),
+        Sigmoid: lambda u: 3 * torch.sigmoid(3 * u) * torch.sigmoid(-3 * u),
+        Triangle: lambda u: 0.5 * (1 - u.abs()).clamp(min=0),
+    }
+    return {"slope": slopes[type(rule.surrogate)], "detach_reset": rule.detach_reset}
+
+
+@pytest.mark.parametrize(("timesteps", "layers"), [(1, 3), (4, 1), (4, 2), (15, 3)])
+def test_gradient_is_that_of_the_slow_loop(rule, neuron, layers, timesteps):
+    model, x = _model(rule, neuron, layers, timesteps), _features()
+    drives, _ = _oracle(model, x, **_limit(rule))
+    _assert_gradients(model, _loss(model.activity(x, _graph()).drives), _loss(drives))
+
+
+def test_gradient_of_a_train_is_that_of_the_slow_loop(rule, neuron):
+    model, x = _model(rule, neuron, 2, 5), _features(5)
+    drives, _ = _oracle(model, x, **_limit(rule))
+    _assert_gradients(model, _loss(model.activity(x, _graph()).drives), _loss(drives))
+
+
+def test_gradient_reaches_the_features(rule):
+    model, x = _model(rule, LIF(threshold=0.4)), _features().requires_grad_()
+    (got,) = torch.autograd.grad(_loss(model.activity(x, _graph()).drives), x)
+    drives, _ = _oracle(model, x, **_limit(rule))
+    (want,) = torch.autograd.grad(_loss(drives), x)
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("manifold", ["E4", "H2xS2"])
+def test_trains_with_the_users_own_backward(rule, manifold):
+    model, x = _model(rule, IF(threshold=0.5), manifold=manifold), _features()
+    labels = torch.arange(NODES) % 3
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x, _graph()), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_two_backward_passes_add_up(rule):
+    model, x = _model(rule, IF(threshold=0.5)), _features()
+    model(x, _graph()).sum().backward()
+    once = [p.grad.clone() for p in _weights(model)]
+    model(x, _graph()).sum().backward()
+    for p, g in zip(_weights(model), once):
+        torch.testing.assert_close(p.grad, 2 * g)
+
+
+def test_no_grad_and_inference_mode_give_the_same_output(rule):
+    model, x = _model(rule, IF(threshold=0.5)), _features()
+    want = model(x, _graph()).detach()
+    with torch.no_grad():
+        assert torch.equal(model(x, _graph()), want)
+    with torch.inference_mode():
+        assert torch.equal(model(x.clone(), _graph()), want)
+    # and training goes on after it
+    model(x, _graph()).sum().backward()
+
+
+# -------------------------------------------------------------------------------- a rule's value
+
+
+def test_is_a_frozen_value(rule):
+    twin = copy.deepcopy(rule)
+    assert twin == rule == pickle.loads(pickle.dumps(rule))
+    assert hash(twin) == hash(rule)
+    assert len({rule, twin}) == 1
+    with pytest.raises(AttributeError):
+        rule.anything = 1
+    assert type(rule).__name__ in repr(rule)
+
+
+def test_is_shown_by_the_model_and_not_in_its_state(rule):
+    model = _model(rule, IF())
+    assert repr(rule) in repr(model)
+    other = _model(SurrogateBPTT(), IF())
+    assert model.state_dict().keys() == other.state_dict().keys()
+    assert not any("gradient" in key for key in model.state_dict())
+
+
+def test_the_base_says_what_it_needs():
+    with pytest.raises(NotImplementedError, match="run"):
+        GradientRule().run([], torch.zeros(1, 1), None, 1)
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if r.through_spikes], ids=repr)
+def test_rules_through_spikes_serve_every_model(rule):
+    torch.manual_seed(0)
+    model = SpikingGNN(FEATURES, 3, WIDTH, 2, 4, ParametricLIF(threshold=0.4), rule).double()
+    model(_features(), _graph()).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if not r.through_spikes], ids=repr)
+def test_rules_around_spikes_refuse_what_they_cannot_train(rule):
+    with pytest.raises(ValueError, match=rf"{type(rule).__name__}.*weight.*ParametricLIF.*SurrogateBPTT"):
+        MSG(FEATURES, 3, "H4", neuron=ParametricLIF(), gradient=rule)
+    with pytest.raises(ValueError, match=rf"{type(rule).__name__}.*SpikingGNN.*SurrogateBPTT"):
+        SpikingGNN(FEATURES, 3, gradient=rule)
+    frozen = ParametricLIF()
+    frozen.weight.requires_grad_(False)
+    MSG(FEATURES, 3, "H4", neuron=frozen, gradient=rule)
