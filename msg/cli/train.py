@@ -37,6 +37,9 @@ def train(
     layers: Annotated[int | None, _option("--layers", "Layers after the encoder.", "2", _M)] = None,
     timesteps: Annotated[int | None, _option("--timesteps", "Number of time steps T.", "15", _M)] = None,
     conv: Annotated[str | None, _option("--conv", "gcn, sage or gin.", "gcn", _M)] = None,
+    bias: Annotated[
+        bool | None, _option("--bias/--no-bias", "Whether synapses add a constant current.", "bias", _M)
+    ] = None,
     neuron: Annotated[str | None, _option("--neuron", "if, lif or plif.", "if", _M)] = None,
     threshold: Annotated[float | None, _option("--threshold", "Firing threshold.", "1.0", _M)] = None,
     reset: Annotated[str | None, _option("--reset", "subtract or zero.", "subtract", _M)] = None,

@@ -53,6 +53,7 @@ class MSG(SpikingNetwork):
         conv: synapse, ``"gcn"``, ``"sage"``, ``"gin"``, or a function ``(in, out) -> PyG convolution``.
         hidden_channels: intrinsic dimension, where ``manifold`` does not say it.
         max_step: bound on a step's length, ``None`` for none.
+        bias: whether synapses given by name add a constant current :math:`b^l`; the published model has none.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``;
@@ -77,6 +78,7 @@ class MSG(SpikingNetwork):
         conv: Conv = "gcn",
         hidden_channels: int | None = None,
         max_step: float | None = 1.0,
+        bias: bool = True,
     ):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1 (layers after the encoder), not {num_layers}")
@@ -84,8 +86,8 @@ class MSG(SpikingNetwork):
             raise ValueError(f"max_step must be positive, or None for no bound, not {max_step}")
         space, dim = resolve(manifold, hidden_channels)
         sizes = [in_channels, *[dim] * num_layers]
-        layers = spiking_layers(conv, sizes, neuron or IF())
-        super().__init__([*layers, current_layer(conv, dim, dim)], timesteps, gradient or DvM())
+        layers = spiking_layers(conv, sizes, neuron or IF(), bias)
+        super().__init__([*layers, current_layer(conv, dim, dim, bias)], timesteps, gradient or DvM())
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, dim
         self.manifold = space
         self.step_size, self.max_step = step_size, max_step

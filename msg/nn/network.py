@@ -84,14 +84,14 @@ class SpikingNetwork(nn.Module):
         return self._features.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
 
 
-def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron) -> list[SpikingLayer]:
+def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True) -> list[SpikingLayer]:
     """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``."""
-    return [SpikingLayer(make_conv(conv, i, o), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
+    return [SpikingLayer(make_conv(conv, i, o, bias), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
 
 
-def current_layer(conv: Conv, in_channels: int, out_channels: int) -> SpikingLayer:
+def current_layer(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> SpikingLayer:
     """A last layer: its current moves the point, and nobody reads its spikes."""
-    return SpikingLayer(make_conv(conv, in_channels, out_channels), None, out_channels)
+    return SpikingLayer(make_conv(conv, in_channels, out_channels, bias), None, out_channels)
 
 
 def readout_layer(in_channels: int, out_channels: int, dropout: float) -> SpikingLayer:

@@ -25,6 +25,7 @@ class SpikingGNN(SpikingNetwork):
         gradient: how to train through time; it must differentiate through spikes.
         dropout: probability of dropping a firing rate before the read-out, in training.
         conv: synapse, as in :class:`MSG`.
+        bias: whether synapses given by name add a constant current.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
@@ -44,6 +45,7 @@ class SpikingGNN(SpikingNetwork):
         gradient: GradientRule | None = None,
         dropout: float = 0.0,
         conv: Conv = "gcn",
+        bias: bool = True,
     ):
         if num_layers < 0:
             raise ValueError(f"num_layers must not be negative, it is {num_layers}")
@@ -54,7 +56,7 @@ class SpikingGNN(SpikingNetwork):
                 "layers would never learn. Use SurrogateBPTT, or MSG with manifold='E32'"
             )
         sizes = [in_channels, *[hidden_channels] * (num_layers + 1)]
-        layers = spiking_layers(conv, sizes, neuron or IF())
+        layers = spiking_layers(conv, sizes, neuron or IF(), bias)
         super().__init__([*layers, readout_layer(hidden_channels, out_channels, dropout)], timesteps, rule)
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
 

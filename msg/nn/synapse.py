@@ -165,8 +165,16 @@ class Synapse(nn.Module):
         )
 
 
-def make_conv(conv: str | Callable[[int, int], nn.Module], in_channels: int, out_channels: int) -> Synapse:
+def make_conv(
+    conv: str | Callable[[int, int], nn.Module], in_channels: int, out_channels: int, bias: bool = True
+) -> Synapse:
     """A synapse by name (``gcn``, ``sage``, ``gin``) or from any ``(in_channels, out_channels) -> convolution``.
+
+    Args:
+        conv: name or function.
+        in_channels: width of its input.
+        out_channels: width of its current.
+        bias: whether a convolution given by name adds a constant current.
 
     Raises:
         ValueError: for an unknown name.
@@ -174,9 +182,9 @@ def make_conv(conv: str | Callable[[int, int], nn.Module], in_channels: int, out
     if callable(conv):
         return Synapse(conv(in_channels, out_channels))
     if conv == "gcn":
-        return Synapse(GCNConv(in_channels, out_channels))
+        return Synapse(GCNConv(in_channels, out_channels, bias=bias))
     if conv == "sage":
-        return Synapse(SAGEConv(in_channels, out_channels))
+        return Synapse(SAGEConv(in_channels, out_channels, bias=bias))
     if conv == "gin":
-        return Synapse(GINConv(nn.Linear(in_channels, out_channels)))
+        return Synapse(GINConv(nn.Linear(in_channels, out_channels, bias=bias)))
     raise ValueError(f"unknown conv {conv!r}: use 'gcn', 'sage', 'gin', or a function (in, out) -> convolution")

@@ -28,6 +28,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | 
         "gradient": _gradient(config),
         "dropout": config.dropout,
         "conv": config.conv,
+        "bias": config.bias,
     }
     if config.manifold is None:
         return SpikingGNN(in_channels, num_classes, hidden_channels=config.hidden or 0, **shared)

@@ -54,6 +54,7 @@ class RunConfig:
         layers: number of layers after the encoder.
         timesteps: ``T``.
         conv: ``gcn``, ``sage`` or ``gin``.
+        bias: whether its current has a constant part.
         neuron: ``if``, ``lif`` or ``plif``.
         threshold: of the neuron.
         reset: ``subtract`` or ``zero``.
@@ -87,6 +88,7 @@ class RunConfig:
     layers: int = 2
     timesteps: int = 15
     conv: str = "gcn"
+    bias: bool = True
     neuron: str = "if"
     threshold: float = 1.0
     reset: str = "subtract"
