@@ -1,5 +1,6 @@
 """What a gradient rule is: a value that owns the loop over layers and time."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -24,7 +25,7 @@ class Activity(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GradientRule:
+class GradientRule(ABC):
     """A way of training through time, as a value: no tensors, nothing in ``state_dict``, shown by ``repr(model)``.
 
     A rule decides what of the simulation is differentiated, never what is simulated: every rule computes the same
@@ -34,9 +35,10 @@ class GradientRule:
     through_spikes: ClassVar[bool] = True
     """Whether a layer's parameters get gradient through its own spikes (and so through the layers above)."""
 
-    def check(self, layers: Sequence["SpikingLayer"]) -> None:
+    def check(self, layers: Sequence["SpikingLayer"]) -> None:  # noqa: B027 - most rules can train anything
         """Raise ``ValueError``, naming the rule and what it needs, if it cannot train these layers."""
 
+    @abstractmethod
     def run(
         self, layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int
     ) -> Activity:
@@ -48,4 +50,3 @@ class GradientRule:
             graph: the graph that all layers read.
             timesteps: number of time steps ``T``.
         """
-        raise NotImplementedError("a GradientRule needs run(layers, x, graph, timesteps)")

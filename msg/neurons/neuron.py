@@ -10,6 +10,7 @@ with input current ``c``, threshold ``θ`` and decay ``λ``; the state is the me
 which starts at zero. Nothing is stored in the module, so there is nothing to reset between batches.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -136,18 +137,23 @@ class LIF(Neuron):
         super().__init__(threshold, reset)
         if not tau > 1:
             raise ValueError(f"tau must be above 1 step, not {tau}")
-        self.tau = float(tau)
+        self._tau = float(tau)
+
+    @property
+    def tau(self) -> float:
+        """Time constant in steps."""
+        return self._tau
 
     def leak(self, state: Tensor) -> Tensor:
         r""":math:`(1 - 1/\tau) v`."""
-        return state * (1 - 1 / self.tau)
+        return state * (1 - 1 / self._tau)
 
     def extra_repr(self) -> str:
         """Tau, threshold and reset."""
         return f"tau={self.tau:g}, {super().extra_repr()}"
 
 
-class ParametricLIF(Neuron):
+class ParametricLIF(LIF):
     r"""Leaky integrate-and-fire with one learnable time constant a layer: :math:`\lambda = 1 - \mathrm{sig}(w)`.
 
     Source: `Fang et al. 2021, Incorporating Learnable Membrane Time Constant
@@ -164,17 +170,14 @@ class ParametricLIF(Neuron):
     """
 
     def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):
-        super().__init__(threshold, reset)
-        if not tau > 1:
-            raise ValueError(f"tau must be above 1 step, not {tau}")
-        self.initial_tau = float(tau)
+        super().__init__(tau, threshold, reset)
         self.weight = nn.Parameter(torch.empty(()))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Back to the initial time constant."""
         with torch.no_grad():
-            self.weight.copy_(-torch.tensor(self.initial_tau - 1).log())
+            self.weight.fill_(-math.log(self._tau - 1))
 
     @property
     def tau(self) -> float:
@@ -184,7 +187,3 @@ class ParametricLIF(Neuron):
     def leak(self, state: Tensor) -> Tensor:
         r""":math:`(1 - \mathrm{sig}(w)) v`."""
         return state * torch.sigmoid(-self.weight)
-
-    def extra_repr(self) -> str:
-        """Tau, threshold and reset."""
-        return f"tau={self.tau:g}, {super().extra_repr()}"

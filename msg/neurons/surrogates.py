@@ -5,6 +5,7 @@ so that changing the surrogate never changes the dynamics.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -30,12 +31,12 @@ class _Spike(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class Surrogate(ABC):
     r"""Heaviside step forward, :math:`\sigma'` backward; subclasses give ``derivative``."""
 
+    @abstractmethod
     def derivative(self, u: Tensor) -> Tensor:
         r""":math:`\sigma'(u)`, elementwise."""
-        raise NotImplementedError("a Surrogate needs derivative(u)")
 
     def __call__(self, potential: Tensor, threshold: float = 0.0) -> Tensor:
         """Fire: 1 where ``potential > threshold``, else 0, in the dtype and shape of ``potential``."""
