@@ -24,15 +24,17 @@ from msg.gradients import DvM, GradientRule, SurrogateBPTT
 from msg.nn import MSG
 
 RULES: dict[str, GradientRule] = {"dvm": DvM(), "bptt": SurrogateBPTT()}
-LAYERS, DROPOUT = 2, 0.1
+LAYERS = 2
 
 
-def spiking(data: Data, manifold: str, rule: str, timesteps: int) -> MSG:
-    return MSG(data.num_features, data.num_classes, manifold, LAYERS, timesteps, gradient=RULES[rule], dropout=DROPOUT)
+def spiking(data: Data, args: argparse.Namespace, rule: str, timesteps: int) -> MSG:
+    sizes = data.num_features, data.num_classes
+    return MSG(*sizes, args.manifold, LAYERS, timesteps, gradient=RULES[rule], dropout=args.dropout)
 
 
-def gcn(data: Data, width: int) -> GCN:
-    return GCN(data.num_features, width, num_layers=LAYERS + 1, out_channels=data.num_classes, dropout=DROPOUT)
+def gcn(data: Data, args: argparse.Namespace, cached: bool = False) -> GCN:
+    sizes = data.num_features, args.width, LAYERS + 1, data.num_classes
+    return GCN(*sizes, dropout=args.dropout, cached=cached)
 
 
 def epoch(model: torch.nn.Module, data: Data) -> Callable[[], None]:
@@ -71,7 +73,7 @@ def _status(field: str) -> float:
 
 def _measure_memory(args: argparse.Namespace, rule: str, timesteps: int, results) -> None:
     data = load_graph(args.dataset, root=args.root, features="dense")
-    model = gcn(data, args.width) if rule == "gcn" else spiking(data, args.manifold, rule, timesteps)
+    model = gcn(data, args) if rule == "gcn" else spiking(data, args, rule, timesteps)
     step = epoch(model, data)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
@@ -97,15 +99,16 @@ def main() -> None:
     parser.add_argument("--dataset", default="photo")
     parser.add_argument("--manifold", default="H32")
     parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
 
     data = load_graph(args.dataset, root=args.root, features="dense")
-    steps = {"gcn": epoch(gcn(data, args.width), data)}
+    steps = {"gcn": epoch(gcn(data, args), data), "gcn, cached": epoch(gcn(data, args, cached=True), data)}
     for rule in RULES:
         for timesteps in (5, 15, 64):
-            steps[f"{rule} T={timesteps}"] = epoch(spiking(data, args.manifold, rule, timesteps), data)
-    print(f"{args.dataset}, {args.manifold}, L={LAYERS}, dense features, {torch.get_num_threads()} threads")
+            steps[f"{rule} T={timesteps}"] = epoch(spiking(data, args, rule, timesteps), data)
+    print(f"{args.dataset}, {args.manifold}, L={LAYERS}, dropout {args.dropout}, {torch.get_num_threads()} threads")
     medians = time_in_turns(steps, args.rounds)
     for name, seconds in medians.items():
         print(f"{name:12} {1e3 * seconds:8.1f} ms/epoch   {seconds / medians['gcn']:6.2f} x GCN")
