@@ -7,7 +7,7 @@ import torch
 
 with warnings.catch_warnings():
     # geoopt 0.5.1 and PyG script functions as they are imported, which torch 2.13 deprecates
-    warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message="`torch.jit")
     import geoopt
     import torch_geometric.nn  # noqa: F401
 
