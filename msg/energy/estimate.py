@@ -16,7 +16,6 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCN, GCNConv, GINConv, SAGEConv
-from torch_geometric.utils import contains_self_loops
 
 from msg.energy.costs import HOROWITZ_45NM_FP32, CostTable
 from msg.energy.operations import EnergyEstimate
@@ -71,7 +70,7 @@ def _aggregation(
     scaled = 0
     if isinstance(conv, GCNConv):
         if conv.add_self_loops:
-            edges += num_nodes if not contains_self_loops(edge_index) else _missing_loops(edge_index, num_nodes)
+            edges += _missing_loops(edge_index, num_nodes)
         scaled = 2 if conv.normalize else 0
     elif isinstance(conv, SAGEConv):
         scaled = 1 if conv.aggr == "mean" else 0

@@ -57,14 +57,14 @@ def _spike_train(neuron: Neuron, current: Tensor, state, steps: int, firing: Fir
         firing: what to differentiate.
 
     Returns:
-        Spikes ``[N, steps, d]``, their number ``[N, d]`` and the new state.
+        The spikes of each step, ``[N, d]``, and the new state.
     """
     train = []
     for t in range(steps):
         now = current if current.dim() == 2 else current[:, t]
         spikes, state = neuron(now, state, firing.fire, firing.detach_reset)
         train.append(spikes)
-    return torch.stack(train, dim=1), reduce(torch.add, train), state
+    return train, state
 
 
 def mean_inputs(
@@ -99,13 +99,13 @@ def mean_inputs(
         inputs = current if constant else current[:, chunk]
         for i, (neuron, target) in enumerate(zip(neurons, targets)):
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                spikes, count, states[i] = _spike_train(neuron, inputs, states[i], steps, firing)
-                counts[i] = counts[i] + count
+                train, states[i] = _spike_train(neuron, inputs, states[i], steps, firing)
+                counts[i] = counts[i] + reduce(torch.add, train)
                 if target.linear and target is not targets[-1]:
-                    inputs = target.current(spikes, graph)
+                    inputs = target.current(torch.stack(train, dim=1), graph)
             if not target.linear:
                 # its mean current is not the current of the mean, so each step keeps its own graph
-                inputs = target.current(spikes, graph)
+                inputs = target.current(torch.stack(train, dim=1), graph)
                 charges[i] = charges[i] + inputs.sum(1)
                 inputs = inputs if firing.through_spikes else inputs.detach()
     rates = [count / timesteps for count in counts]

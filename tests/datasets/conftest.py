@@ -1,16 +1,10 @@
 import dataclasses
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-
-with warnings.catch_warnings():
-    # PyTorch Geometric calls torch.jit.script on import, which new versions of PyTorch deprecate.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import torch_geometric  # noqa: F401
 
 from msg.datasets import Card, cards, store
 
