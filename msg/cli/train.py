@@ -47,8 +47,13 @@ def train(
     step_size: Annotated[float | None, _option("--step-size", "Step size on the manifold.", "0.1", _M)] = None,
     max_step: Annotated[float | None, _option("--max-step", "Bound on a step's length, 0: none.", "1.0", _M)] = None,
     dropout: Annotated[float | None, _option("--dropout", "Dropout probability.", "0.0", _M)] = None,
-    gradient: Annotated[str | None, _option("--gradient", "dvm or bptt.", "dvm; bptt for spiking-gnn", _T)] = None,
-    surrogate: Annotated[str | None, _option("--surrogate", "atan, sigmoid or triangle, for bptt.", "atan", _T)] = None,
+    gradient: Annotated[
+        str | None,
+        _option("--gradient", "dvm, rate, ottt, bptt or checkpointed.", "dvm; bptt for spiking-gnn", _T),
+    ] = None,
+    surrogate: Annotated[
+        str | None, _option("--surrogate", "atan, sigmoid or triangle, for all rules but dvm.", "atan", _T)
+    ] = None,
     epochs: Annotated[int | None, _option("--epochs", "At most so many epochs.", "200", _T)] = None,
     lr: Annotated[float | None, _option("--lr", "Learning rate of Adam.", "0.01", _T)] = None,
     weight_decay: Annotated[float | None, _option("--weight-decay", "Weight decay of Adam.", "0.0", _T)] = None,

@@ -1,7 +1,7 @@
 """What a gradient rule is: a value that owns the loop over layers and time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -50,3 +50,19 @@ class GradientRule(ABC):
             graph: the graph that all layers read.
             timesteps: number of time steps ``T``.
         """
+
+    def online(
+        self, layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int
+    ) -> Iterator[Activity]:
+        """Simulate step by step, giving after each the activity so far, with the gradient of that step alone.
+
+        Arguments are those of :meth:`run`. Parameters may be updated between two steps.
+
+        Raises:
+            ValueError: if the rule has no gradient before the end of the simulation.
+        """
+        raise ValueError(f"{type(self).__name__} has no gradient before the end of the simulation: use OTTT")
+
+    def describe(self, timesteps: int) -> str:
+        """The rule as a model of ``timesteps`` steps prints it."""
+        return repr(self)

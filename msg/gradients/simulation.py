@@ -1,4 +1,4 @@
-"""The one forward that every layer-major rule shares.
+"""The one forward that every rule shares.
 
 Time passes in chunks: each chunk goes through all layers before the next begins, so without a graph the memory needed
 does not grow with the number of steps. A linear synapse needs only the *rate* of its input for its mean current, so
@@ -6,9 +6,10 @@ nothing of the train is kept for it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +40,95 @@ class Firing(NamedTuple):
     through_spikes: bool
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A layer as the simulation sees it, for rules that watch or alter one of its parts.
+
+    Attributes:
+        neuron: ``(current, state, fire, detach_reset) -> (spikes, state)``; the state is whatever it likes.
+        linear: whether the mean current is the current of the mean spikes.
+        out_channels: width of the current.
+        current: from spikes ``[N, T, d]`` and graph to current.
+    """
+
+    neuron: Callable[..., tuple[Tensor, Any]] | None
+    linear: bool
+    out_channels: int
+    current: Callable[[Tensor, "Graph"], Tensor]
+
+    @classmethod
+    def of(cls, layer: "SpikingLayer", **changes: Any) -> "Stage":
+        """A layer with some parts replaced."""
+        whole = {"neuron": layer.neuron, "linear": layer.linear, "out_channels": layer.out_channels}
+        return cls(**{**whole, "current": layer.current, **changes})
+
+
+class Sweep(NamedTuple):
+    """What one chunk of time did to every layer but the last.
+
+    Attributes:
+        trains: spikes of each step, ``[N, d]``, layer by layer.
+        currents: current ``[N, steps, d]`` into the layer above where its synapse is not linear, else ``None``.
+        states: of the neurons, after the chunk.
+    """
+
+    trains: list[list[Tensor]]
+    currents: list[Tensor | None]
+    states: list[Any]
+
+
+class Dynamics:
+    """Layers under a given input current: what does not change in time.
+
+    Args:
+        layers: encoder first; the last layer's own spikes are never needed and not simulated.
+        current: the encoder's, ``[N, d]`` if constant or ``[N, T, d]``.
+        graph: the graph.
+        timesteps: ``T``.
+    """
+
+    def __init__(self, layers: "Sequence[SpikingLayer | Stage]", current: Tensor, graph: "Graph", timesteps: int):
+        self.sources, self.targets = layers[:-1], layers[1:]
+        self.current, self.graph, self.timesteps = current, graph, timesteps
+        # the widest layer sets the chunk, the same for every rule: their sums then round alike
+        self.widest = current.size(0) * max(layer.out_channels for layer in self.sources)
+
+    @property
+    def resting(self) -> list[Any]:
+        """States before the first step."""
+        return [None] * len(self.sources)
+
+    def chunks(self, start: int, stop: int) -> Iterator[slice]:
+        """The steps from ``start`` to ``stop`` in chunks of bounded memory."""
+        for chunk in _chunks(stop - start, self.widest):
+            yield slice(start + chunk.start, start + chunk.stop)
+
+    def advance(self, states: Sequence[Any], chunk: slice, firing: Firing) -> Sweep:
+        """Run one chunk of steps through all layers.
+
+        Args:
+            states: of the neurons, before the chunk.
+            chunk: the steps.
+            firing: what to differentiate.
+        """
+        inputs = self.current if self.current.dim() == 2 else self.current[:, chunk]
+        sweep = Sweep([], [], [])
+        for source, target, state in zip(self.sources, self.targets, states):
+            seen = None
+            with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
+                train, state = _spike_train(source.neuron, inputs, state, chunk.stop - chunk.start, firing)
+                if target.linear and target is not self.targets[-1]:
+                    inputs = target.current(torch.stack(train, dim=1), self.graph)
+            if not target.linear:
+                # its mean current is not the current of the mean, so each step keeps its own graph
+                seen = target.current(torch.stack(train, dim=1), self.graph)
+                inputs = seen if firing.through_spikes else seen.detach()
+            sweep.trains.append(train)
+            sweep.currents.append(seen)
+            sweep.states.append(state)
+        return sweep
+
+
 def _chunks(timesteps: int, elements: int) -> Iterator[slice]:
     size = max(1, min(timesteps, _CHUNK_ELEMENTS // max(1, elements)))
     size = math.ceil(timesteps / math.ceil(timesteps / size))
@@ -46,7 +136,7 @@ def _chunks(timesteps: int, elements: int) -> Iterator[slice]:
         yield slice(start, min(start + size, timesteps))
 
 
-def _spike_train(neuron: Neuron, current: Tensor, state, steps: int, firing: Firing):
+def _spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: Firing) -> tuple[list[Tensor], Any]:
     """Run one layer's neurons over a chunk.
 
     Args:
@@ -67,70 +157,85 @@ def _spike_train(neuron: Neuron, current: Tensor, state, steps: int, firing: Fir
     return train, state
 
 
-def mean_inputs(
-    layers: Sequence["SpikingLayer"], current: Tensor, graph: "Graph", timesteps: int, firing: Firing
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Simulate all layers and return what their mean currents are made of.
+class Totals(NamedTuple):
+    """What a whole simulation leaves, for every layer but the last.
 
-    Args:
-        layers: encoder first; the last layer's own spikes are never needed and not simulated.
-        current: the encoder's, ``[N, d]`` if constant or ``[N, T, d]``.
-        graph: the graph.
-        timesteps: ``T``.
-        firing: what to differentiate.
-
-    Returns:
-        The drives of ``layers[1:]`` and the rates of ``layers[:-1]``.
+    Attributes:
+        rates: mean spikes, ``[N, d]``.
+        charges: mean current into the layer above where its synapse is not linear, else ``None``.
+        states: of the neurons, at the end.
     """
-    sources, targets = layers[:-1], layers[1:]
-    neurons = [layer.neuron for layer in sources if layer.neuron is not None]
-    constant = current.dim() == 2
-    if constant and not firing.through_spikes and len(sources) == 1 and targets[0].linear:
-        rates = [neurons[0].rate(current.detach(), timesteps)]
-        return [targets[0].current(rates[0], graph)], rates
 
-    states: list = [None] * len(sources)
-    counts: list = [0.0] * len(sources)
-    charges: list = [0.0] * len(sources)
-    # the widest layer sets the chunk, the same for every rule: their sums then round alike
-    widest = current.size(0) * max(layer.out_channels for layer in sources)
-    for chunk in _chunks(timesteps, widest):
-        steps = chunk.stop - chunk.start
-        inputs = current if constant else current[:, chunk]
-        for i, (neuron, target) in enumerate(zip(neurons, targets)):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                train, states[i] = _spike_train(neuron, inputs, states[i], steps, firing)
-                counts[i] = counts[i] + reduce(torch.add, train)
-                if target.linear and target is not targets[-1]:
-                    inputs = target.current(torch.stack(train, dim=1), graph)
-            if not target.linear:
-                # its mean current is not the current of the mean, so each step keeps its own graph
-                inputs = target.current(torch.stack(train, dim=1), graph)
-                charges[i] = charges[i] + inputs.sum(1)
-                inputs = inputs if firing.through_spikes else inputs.detach()
-    rates = [count / timesteps for count in counts]
-    drives = [
-        target.current(rate, graph) if target.linear else charge / timesteps
-        for target, rate, charge in zip(targets, rates, charges)
+    rates: list[Tensor]
+    charges: list[Tensor | None]
+    states: list[Any]
+
+
+def totals(dynamics: Dynamics, firing: Firing) -> Totals:
+    """Simulate all steps and keep the means."""
+    neuron, target, current = dynamics.sources[0].neuron, dynamics.targets[0], dynamics.current
+    one = len(dynamics.sources) == 1 and target.linear and current.dim() == 2
+    if one and isinstance(neuron, Neuron) and not firing.through_spikes:
+        return Totals([neuron.rate(current.detach(), dynamics.timesteps)], [None], [None])
+
+    counts: list[Any] = [0.0] * len(dynamics.sources)
+    charges: list[Any] = [None if layer.linear else 0.0 for layer in dynamics.targets]
+    states = dynamics.resting
+    for chunk in dynamics.chunks(0, dynamics.timesteps):
+        trains, currents, states = dynamics.advance(states, chunk, firing)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
+            counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
+        charges = [total if seen is None else total + seen.sum(1) for total, seen in zip(charges, currents)]
+    steps = dynamics.timesteps
+    return Totals([n / steps for n in counts], [None if c is None else c / steps for c in charges], states)
+
+
+def train(x: "Tensor | SparseMatrix", timesteps: int) -> Tensor | None:
+    """An input that varies in time, as ``[N, T, F]``; ``None`` for a constant one.
+
+    Raises:
+        ValueError: if it has another number of time steps.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        return None
+    if x.size(0) != timesteps:
+        raise ValueError(f"x has {x.size(0)} time steps, but timesteps={timesteps}: make them equal")
+    return x.transpose(0, 1)
+
+
+def encoder_current(
+    layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int
+) -> Tensor:
+    """Current into the encoder's neurons: ``[N, d]`` where ``x`` is constant, else ``[N, T, d]``.
+
+    Raises:
+        ValueError: if a train ``x`` has another number of time steps.
+    """
+    varying = train(x, timesteps)
+    return layers[0].current(x if varying is None else varying, graph)
+
+
+def mean(current: Tensor) -> Tensor:
+    """Mean over time of a current ``[N, d]`` (constant) or ``[N, T, d]``."""
+    return current if current.dim() == 2 else current.mean(1)
+
+
+def mean_drives(
+    layers: Sequence["SpikingLayer"], graph: "Graph", rates: Sequence[Tensor], charges: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Mean currents into ``layers[1:]``, from the rates of the layers below or, where not linear, as simulated."""
+    return [
+        layer.current(rate, graph) if charge is None else charge
+        for layer, rate, charge in zip(layers[1:], rates, charges)
     ]
-    return drives, rates
 
 
 def run(
-    layers: Sequence["SpikingLayer"],
-    x: "Tensor | SparseMatrix",
-    graph: "Graph",
-    timesteps: int,
-    firing: Firing,
+    layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int, firing: Firing
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Drives of all layers and rates of all but the last; see :class:`msg.gradients.Activity`."""
-    if isinstance(x, Tensor) and x.dim() == 3:
-        if x.size(0) != timesteps:
-            raise ValueError(f"x has {x.size(0)} time steps, but timesteps={timesteps}: make them equal")
-        x = x.transpose(0, 1)
-    current = layers[0].current(x, graph)
-    first = current if current.dim() == 2 else current.mean(1)
+    current = encoder_current(layers, x, graph, timesteps)
     if len(layers) == 1:
-        return [first], []
-    drives, rates = mean_inputs(layers, current, graph, timesteps, firing)
-    return [first, *drives], rates
+        return [mean(current)], []
+    rates, charges, _ = totals(Dynamics(layers, current, graph, timesteps), firing)
+    return [mean(current), *mean_drives(layers, graph, rates, charges)], rates

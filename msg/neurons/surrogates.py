@@ -21,6 +21,7 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx, potential: Tensor, threshold: float, surrogate: "Surrogate") -> Tensor:
         ctx.save_for_backward(potential)
+        ctx.save_for_forward(potential)
         ctx.threshold, ctx.surrogate = threshold, surrogate
         return _step(potential, threshold)
 
@@ -28,6 +29,11 @@ class _Spike(torch.autograd.Function):
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
         (potential,) = ctx.saved_tensors
         return grads[0] * ctx.surrogate.derivative(potential - ctx.threshold), None, None
+
+    @staticmethod
+    def jvp(ctx, *tangents: Tensor) -> Tensor:
+        (potential,) = ctx.saved_tensors
+        return tangents[0] * ctx.surrogate.derivative(potential - ctx.threshold)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The manifold-valued spiking graph network."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import geoopt
@@ -103,11 +104,15 @@ class MSG(SpikingNetwork):
     def embed(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Embedding:
         """Points on the manifold, with the activity that moved them there."""
         activity = self.activity(x, edge_index, edge_weight)
-        z = origin(self.manifold, x.size(-2), self.hidden_channels, device=x.device)
-        for drive in activity.drives:
+        return Embedding(self.place(activity.drives), activity)
+
+    def place(self, drives: Sequence[Tensor]) -> Tensor:
+        """Points on the manifold, float64, that mean currents move to from the origin."""
+        z = origin(self.manifold, drives[0].size(0), self.hidden_channels, device=drives[0].device)
+        for drive in drives:
             v = self.step_size * self.dropout(drive)
             z = move(self.manifold, z, v if self.max_step is None else bound_length(v, self.max_step))
-        return Embedding(z, activity)
+        return z
 
     def readout(self, z: Tensor) -> Tensor:
         """Logits ``[N, C]`` from points, or the points themselves where the model has no classes."""
@@ -115,13 +120,14 @@ class MSG(SpikingNetwork):
             return z
         return self.lin(self.dropout(log0(self.manifold, z).to(self.lin.weight.dtype)))
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        """See the class."""
-        return self.readout(self.embed(x, edge_index, edge_weight).point)
+    def read(self, activity: Activity) -> Tensor:
+        """Logits or points, from what the layers did."""
+        return self.readout(self.place(activity.drives))
 
     def extra_repr(self) -> str:
         """What is not a submodule."""
+        rule = self.gradient.describe(self.timesteps)
         return (
-            f"{self.in_channels}, {self.out_channels}, timesteps={self.timesteps}, gradient={self.gradient!r}, "
+            f"{self.in_channels}, {self.out_channels}, timesteps={self.timesteps}, gradient={rule}, "
             f"step_size={self.step_size:g}, max_step={self.max_step}"
         )

@@ -1,7 +1,8 @@
 """What all spiking networks share: layers, a gradient rule, and the checks of their input."""
 
 import copy
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -16,7 +17,7 @@ from msg.nn.synapse import Synapse, make_conv
 Conv = str | Callable[[int, int], nn.Module]
 
 
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(nn.Module, ABC):
     """Layers that run through time under a gradient rule; subclasses read them out.
 
     Args:
@@ -56,6 +57,40 @@ class SpikingNetwork(nn.Module):
         Raises:
             ValueError: for a bipartite graph, or shapes that do not fit.
         """
+        features, graph = self._prepare(x, edge_index, edge_weight)
+        return self.gradient.run(list(self.layers), features, graph, self.timesteps)  # pyright: ignore
+
+    @abstractmethod
+    def read(self, activity: Activity) -> Tensor:
+        """What the network returns for what its layers did."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        """See the class."""
+        return self.read(self.activity(x, edge_index, edge_weight))
+
+    def online(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
+        """Run step by step, giving after each what the network would return so far, for an update at each step.
+
+        .. code-block:: python
+
+            for out in model.online(data.x, data.edge_index):
+                loss = criterion(out) / model.timesteps
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+        Each output has the graph of its own step alone, so the memory needed does not grow with ``T``.
+
+        Raises:
+            ValueError: if the gradient rule has no gradient before the end of the simulation, and as :meth:`activity`.
+        """
+        features, graph = self._prepare(x, edge_index, edge_weight)
+        for activity in self.gradient.online(list(self.layers), features, graph, self.timesteps):  # pyright: ignore
+            yield self.read(activity)
+
+    def _prepare(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None
+    ) -> tuple[Tensor | SparseMatrix, Graph]:
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
         features = self._input(x)
@@ -63,7 +98,7 @@ class SpikingNetwork(nn.Module):
         graph = self._graphs.recall(
             (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
         )
-        return self.gradient.run(list(self.layers), features, graph, self.timesteps)  # pyright: ignore
+        return features, graph
 
     def _input(self, x: Tensor) -> Tensor | SparseMatrix:
         expected = getattr(self, "in_channels", x.size(-1))

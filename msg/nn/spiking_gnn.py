@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from msg.gradients import GradientRule, SurrogateBPTT
+from msg.gradients import Activity, GradientRule, SurrogateBPTT
 from msg.neurons import IF, Neuron
 from msg.nn.network import Conv, SpikingNetwork, readout_layer, spiking_layers
 
@@ -60,10 +60,11 @@ class SpikingGNN(SpikingNetwork):
         super().__init__([*layers, readout_layer(hidden_channels, out_channels, dropout)], timesteps, rule)
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        """See the class."""
-        return self.activity(x, edge_index, edge_weight).drives[-1]
+    def read(self, activity: Activity) -> Tensor:
+        """Logits: the last mean current."""
+        return activity.drives[-1]
 
     def extra_repr(self) -> str:
         """What is not a submodule."""
-        return f"{self.in_channels}, {self.out_channels}, timesteps={self.timesteps}, gradient={self.gradient!r}"
+        rule = self.gradient.describe(self.timesteps)
+        return f"{self.in_channels}, {self.out_channels}, timesteps={self.timesteps}, gradient={rule}"

@@ -7,12 +7,18 @@ from typing import Any
 
 import torch
 
-from msg.gradients import DvM, GradientRule, SurrogateBPTT
+from msg.gradients import OTTT, CheckpointedBPTT, DvM, GradientRule, RateBackprop, SurrogateBPTT
 from msg.manifolds import parse_signature
 from msg.neurons import IF, LIF, ATan, Neuron, ParametricLIF, Sigmoid, Surrogate, Triangle
 
 NEURONS: dict[str, type[Neuron]] = {"if": IF, "lif": LIF, "plif": ParametricLIF}
-GRADIENTS: dict[str, type[GradientRule]] = {"dvm": DvM, "bptt": SurrogateBPTT}
+GRADIENTS: dict[str, type[GradientRule]] = {
+    "dvm": DvM,
+    "rate": RateBackprop,
+    "ottt": OTTT,
+    "bptt": SurrogateBPTT,
+    "checkpointed": CheckpointedBPTT,
+}
 SURROGATES: dict[str, type[Surrogate]] = {"atan": ATan, "sigmoid": Sigmoid, "triangle": Triangle}
 
 NODES, LINKS = "node-classification", "link-prediction"
@@ -59,7 +65,8 @@ class RunConfig:
         threshold: of the neuron.
         reset: ``subtract`` or ``zero``.
         tau: time constant in steps, for ``lif`` and ``plif`` (2).
-        gradient: ``dvm`` (default of ``msg``) or ``bptt`` (default of ``spiking-gnn``).
+        gradient: ``dvm`` (default of ``msg``), ``rate``, ``ottt``, ``bptt`` (default of ``spiking-gnn``) or
+            ``checkpointed``.
         surrogate: ``atan``, ``sigmoid`` or ``triangle``, for rules that use one (``atan``).
         step_size: ``ε``, for ``msg`` (0.1).
         max_step: bound on the length of a step, for ``msg`` (1); 0 for none.

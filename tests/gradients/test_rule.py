@@ -10,7 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from msg.gradients import Activity, DvM, GradientRule, SurrogateBPTT, simulation
+from msg.gradients import (
+    OTTT,
+    Activity,
+    CheckpointedBPTT,
+    DvM,
+    GradientRule,
+    RateBackprop,
+    SurrogateBPTT,
+    simulation,
+)
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
 from msg.nn import MSG, SpikingGNN
 
@@ -19,19 +28,35 @@ RULES = [
     SurrogateBPTT(),
     SurrogateBPTT(Sigmoid(3.0)),
     SurrogateBPTT(Triangle(0.5), detach_reset=False),
+    CheckpointedBPTT(states=2),
+    CheckpointedBPTT(Sigmoid(3.0), False, states=3, store="internal"),
+    CheckpointedBPTT(nbytes=3000),
+    RateBackprop(),
+    RateBackprop(Triangle(0.5), detach_reset=False),
+    OTTT(),
+    OTTT(Sigmoid(3.0)),
 ]
 NEURONS = [IF(threshold=0.6), IF(threshold=0.6, reset="zero"), LIF(threshold=0.4), LIF(threshold=0.4, reset="zero")]
 NODES, FEATURES, WIDTH = 9, 5, 4
 
 
-@pytest.fixture(params=RULES, ids=repr)
-def rule(request):
-    return request.param
+def _serves(rule, neuron):
+    return not isinstance(rule, OTTT) or neuron.reset == "subtract"
 
 
-@pytest.fixture(params=NEURONS, ids=lambda n: f"{type(n).__name__}-{n.reset}")
-def neuron(request):
-    return request.param
+def _name(value):
+    return repr(value) if isinstance(value, GradientRule) else f"{type(value).__name__}-{value.reset}"
+
+
+def pytest_generate_tests(metafunc):
+    """Every rule, and every neuron it serves."""
+    if {"rule", "neuron"} <= set(metafunc.fixturenames):
+        pairs = [(rule, neuron) for rule in RULES for neuron in NEURONS if _serves(rule, neuron)]
+        metafunc.parametrize(("rule", "neuron"), pairs, ids=lambda value: _name(value))
+    elif "rule" in metafunc.fixturenames and not any(
+        "rule" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")
+    ):
+        metafunc.parametrize("rule", RULES, ids=repr)
 
 
 def _graph():
@@ -118,14 +143,6 @@ def _weights(model):
     return [p for layer in model.layers for p in layer.synapse.parameters()]
 
 
-def _assert_gradients(model, got, want):
-    a = torch.autograd.grad(got, _weights(model), retain_graph=True)
-    b = torch.autograd.grad(want, _weights(model), retain_graph=True)
-    assert max(g.abs().max() for g in b) > 1e-3
-    for (name, _), one, two in zip(model.layers.named_parameters(), a, b):
-        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
-
-
 # -------------------------------------------------------------------------------- one forward for all
 
 
@@ -195,37 +212,139 @@ def test_a_train_of_another_length_is_refused(rule, steps):
 # -------------------------------------------------------------------------------- the gradient
 
 
-def _limit(rule):
-    """The slow loop's arguments for which the rule's gradient is exact backpropagation."""
-    if isinstance(rule, DvM):
-        return {"slope": lambda u: torch.zeros_like(u), "detach_spikes": True}
+def _slope(rule):
     slopes = {
         ATan: lambda u: 1 / (1 + (torch.pi * u) ** 2),
         Sigmoid: lambda u: 3 * torch.sigmoid(3 * u) * torch.sigmoid(-3 * u),
         Triangle: lambda u: 0.5 * (1 - u.abs()).clamp(min=0),
     }
-    return {"slope": slopes[type(rule.surrogate)], "detach_reset": rule.detach_reset}
+    return slopes[type(rule.surrogate)]
+
+
+def _by_autograd(rule, model, x):
+    """Loss whose gradient by autograd through the slow loop is the rule's."""
+    if isinstance(rule, DvM):
+        return _loss(_oracle(model, x, lambda u: torch.zeros_like(u), detach_spikes=True)[0])
+    return _loss(_oracle(model, x, _slope(rule), getattr(rule, "detach_reset", True))[0])
+
+
+def _forward(model, x):
+    """Of every layer and step: input spikes (features) and membrane potential before the reset."""
+    a, neuron = _dense_gcn(_graph(), NODES), model.layers[0].neuron
+    decay = 1 - 1 / neuron.tau if isinstance(neuron, LIF) else 1.0
+    convs = [layer.synapse.conv for layer in model.layers]
+    states = [torch.zeros(NODES, WIDTH, dtype=torch.float64) for _ in convs]
+    inputs, potentials = [[] for _ in convs], [[] for _ in convs]
+    for t in range(model.timesteps):
+        signal = (x[t] if x.dim() == 3 else x).detach()
+        for i, conv in enumerate(convs):
+            inputs[i].append(signal)
+            u = decay * states[i] + (a @ signal @ conv.lin.weight.t() + conv.bias).detach()
+            signal = (u > neuron.threshold).double()
+            states[i] = u - neuron.threshold * signal if neuron.reset == "subtract" else u * (1 - signal)
+            potentials[i].append(u)
+    return a, neuron, decay, convs, inputs, potentials
+
+
+def _by_rates(rule, model, x):
+    """Loss of the network of mean activities, from the recursions of shared rates and slopes."""
+    a, neuron, decay, convs, _, potentials = _forward(model, x)
+    theta, slope, mean = neuron.threshold, _slope(rule), x.mean(0) if x.dim() == 3 else x
+    drives = []
+    for i, conv in enumerate(convs):
+        drives.append(a @ mean @ conv.lin.weight.t() + conv.bias)
+        rho, g, rate, last = 0.0, 0.0, 0.0, None
+        for u in potentials[i]:
+            if last is None:
+                kappa = 0.0
+            else:
+                s, d = (last > theta).double(), slope(last - theta)
+                if neuron.reset == "subtract":
+                    kappa = decay * (1.0 if rule.detach_reset else 1 - theta * d)
+                else:
+                    kappa = decay * ((1 - s) - (0.0 if rule.detach_reset else last * d))
+            rho = 1 + rho * kappa
+            g = g + slope(u - theta) * rho / model.timesteps
+            rate = rate + (u > theta).double() / model.timesteps
+            last = u
+        mean = rate + g * (drives[i] - drives[i].detach())
+    return _loss(drives)
+
+
+def _by_traces(rule, model, x):
+    """Gradients of weights and features, from the traces and instantaneous errors of online training."""
+    a, neuron, decay, convs, inputs, potentials = _forward(model, x)
+    steps, top, slope = model.timesteps, len(convs) - 1, _slope(rule)
+    drives = [
+        sum(a @ s @ c.lin.weight.t() + c.bias for s in of).detach().requires_grad_() for c, of in zip(convs, inputs)
+    ]
+    errors = torch.autograd.grad(_loss([drive / steps for drive in drives]), drives)  # 1/T is in them
+    weights, biases = [0.0] * (top + 1), [errors[i].sum(0) * steps for i in range(top + 1)]
+    features = torch.zeros(steps, NODES, FEATURES, dtype=torch.float64)
+    trace, ones = [0.0] * (top + 1), 0.0
+    for t in range(steps):
+        ones = decay * ones + 1
+        from_above = torch.zeros(NODES, WIDTH, dtype=torch.float64)
+        for i in reversed(range(top + 1)):
+            weight = convs[i].lin.weight.detach()
+            trace[i] = decay * trace[i] + a @ inputs[i][t]
+            delta = torch.zeros_like(from_above)
+            if i < top:
+                delta = slope(potentials[i][t] - neuron.threshold) * from_above
+            weights[i] = weights[i] + delta.t() @ trace[i] + errors[i].t() @ (a @ inputs[i][t])
+            biases[i] = biases[i] + ones * delta.sum(0)
+            from_above = a.t() @ (errors[i] + delta) @ weight
+            if i == 0:
+                features[t] += a.t() @ errors[0] @ weight
+                for k in range(t + 1):
+                    features[k] += decay ** (t - k) * (a.t() @ delta @ weight)
+    found = [part for pair in zip(biases, weights) for part in pair]
+    return [*found, features if x.dim() == 3 else features.sum(0)]
+
+
+def _wanted(rule, model, x):
+    """Gradients of all synapses' parameters, and of the features, by the slow loop that belongs to the rule."""
+    if isinstance(rule, OTTT):
+        return _by_traces(rule, model, x)
+    loss = (_by_rates if isinstance(rule, RateBackprop) else _by_autograd)(rule, model, x)
+    return torch.autograd.grad(loss, [*_weights(model), x])
+
+
+def _assert_gradients(model, x, want):
+    got = torch.autograd.grad(_loss(model.activity(x, _graph()).drives), [*_weights(model), x])
+    assert max(g.abs().max() for g in want) > 1e-3
+    names = [*[name for layer in model.layers for name, _ in layer.synapse.named_parameters()], "x"]
+    for name, one, two in zip(names, got, want, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize(("timesteps", "layers"), [(1, 3), (4, 1), (4, 2), (15, 3)])
 def test_gradient_is_that_of_the_slow_loop(rule, neuron, layers, timesteps):
-    model, x = _model(rule, neuron, layers, timesteps), _features()
-    drives, _ = _oracle(model, x, **_limit(rule))
-    _assert_gradients(model, _loss(model.activity(x, _graph()).drives), _loss(drives))
+    model, x = _model(rule, neuron, layers, timesteps), _features().requires_grad_()
+    _assert_gradients(model, x, _wanted(rule, model, x))
 
 
-def test_gradient_of_a_train_is_that_of_the_slow_loop(rule, neuron):
-    model, x = _model(rule, neuron, 2, 5), _features(5)
-    drives, _ = _oracle(model, x, **_limit(rule))
-    _assert_gradients(model, _loss(model.activity(x, _graph()).drives), _loss(drives))
+@pytest.mark.parametrize("layers", [1, 3])
+def test_gradient_of_a_train_is_that_of_the_slow_loop(rule, neuron, layers):
+    model, x = _model(rule, neuron, layers, 5), _features(5).requires_grad_()
+    _assert_gradients(model, x, _wanted(rule, model, x))
 
 
-def test_gradient_reaches_the_features(rule):
-    model, x = _model(rule, LIF(threshold=0.4)), _features().requires_grad_()
-    (got,) = torch.autograd.grad(_loss(model.activity(x, _graph()).drives), x)
-    drives, _ = _oracle(model, x, **_limit(rule))
-    (want,) = torch.autograd.grad(_loss(drives), x)
-    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+def _limits(rule):
+    """``(timesteps, layers, varying input)`` in which a rule's gradient is backpropagation through time."""
+    if isinstance(rule, RateBackprop):
+        return [(1, 3, False), (1, 3, True), (12, 1, False)]
+    if isinstance(rule, OTTT):
+        return [(1, 3, False), (1, 3, True), (12, 1, False), (12, 1, True)]
+    return [(1, 3, True), (12, 1, False), (12, 3, True)]
+
+
+def test_in_its_limit_a_rule_is_backpropagation_through_time(rule, neuron):
+    for timesteps, layers, varying in _limits(rule):
+        model = _model(rule, neuron, layers, timesteps)
+        x = _features(*[timesteps] * varying).requires_grad_()
+        # of DvM the limit is that spikes carry no gradient
+        _assert_gradients(model, x, torch.autograd.grad(_by_autograd(rule, model, x), [*_weights(model), x]))
 
 
 @pytest.mark.parametrize("manifold", ["E4", "H2xS2"])

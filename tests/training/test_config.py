@@ -101,7 +101,7 @@ def test_impossible_values(options, message):
         ({"model": "spiking-gnn", "manifold": "H8"}, "manifold='H8' contradicts model='spiking-gnn'"),
         ({"model": "spiking-gnn", "step_size": 0.2}, "step_size=0.2 contradicts"),
         ({"model": "spiking-gnn", "max_step": 2.0}, "max_step=2.0 contradicts"),
-        ({"model": "spiking-gnn", "gradient": "dvm"}, "gradient='dvm' contradicts .* use 'bptt'"),
+        ({"model": "spiking-gnn", "gradient": "dvm"}, "gradient='dvm' contradicts .* use 'rate', 'ottt', 'bptt'"),
         ({"hidden": 8}, "hidden=8 contradicts manifold='H32'"),
         ({"surrogate": "atan"}, "surrogate='atan' contradicts gradient='dvm'"),
         ({"tau": 3.0}, "tau=3.0 contradicts neuron='if'"),

@@ -1,0 +1,276 @@
+"""Backpropagation through time in a given amount of memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import ceil, sqrt
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from msg.gradients import simulation
+from msg.gradients.rule import Activity
+from msg.gradients.schedule import Action, Schedule, Store
+from msg.gradients.surrogate_bptt import SurrogateBPTT
+from msg.neurons.surrogates import heaviside
+
+
+@dataclass(frozen=True)
+class CheckpointedBPTT(SurrogateBPTT):
+    r"""Exactly the gradient of :class:`SurrogateBPTT`, in a memory you choose.
+
+    The forward pass keeps few states; the backward pass runs the steps between them again, by the schedule that needs
+    the fewest evaluations for the memory (:class:`Schedule`; ``model`` and :meth:`schedule` print it). ``hidden``
+    stores what neurons remember between two steps; ``internal`` stores all that the backward pass of a step needs,
+    several times as much, but does not run that step again.
+
+    Source: `Gruslys et al. 2016, Memory-Efficient Backpropagation Through Time <https://arxiv.org/abs/1606.03401>`_.
+
+    *Recommended* where the exact gradient is wanted and SurrogateBPTT does not fit. *Not recommended* where it fits:
+    it is the same gradient, later.
+
+    Args:
+        surrogate: the derivative that stands in for that of the step.
+        detach_reset: cut the gradient through the neuron's reset.
+        states: how many states to hold; by default :math:`\lceil 2\sqrt T\rceil`.
+        nbytes: the budget in bytes instead, for the stored states alone.
+        store: ``"hidden"`` or ``"internal"``.
+
+    Raises:
+        ValueError: if both budgets are given, one is not positive, or ``store`` is unknown; when run, if the budget
+            does not hold a single state.
+    """
+
+    states: int | None = None
+    nbytes: int | None = None
+    store: Store = "hidden"
+
+    def __post_init__(self):
+        if self.states is not None and self.nbytes is not None:
+            raise ValueError("give the memory as states or as nbytes, not both")
+        for name in ("states", "nbytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if self.store not in ("hidden", "internal"):
+            raise ValueError(f"unknown store {self.store!r}: use 'hidden' or 'internal'")
+
+    def schedule(self, timesteps: int, state_nbytes: int | None = None) -> Schedule:
+        """What it will do.
+
+        Args:
+            timesteps: ``T``.
+            state_nbytes: size of one state, where the budget is in bytes.
+
+        Raises:
+            ValueError: if the budget does not hold a single state, or is in bytes and ``state_nbytes`` is missing.
+        """
+        slots = self.states or min(timesteps, ceil(2 * sqrt(timesteps)))
+        if self.nbytes is not None:
+            if state_nbytes is None:
+                raise ValueError("a budget in bytes becomes a schedule when the size of a state is known: give it")
+            slots = self.nbytes // state_nbytes
+            if slots < 1:
+                raise ValueError(
+                    f"nbytes={self.nbytes} does not hold one {self.store} state, which takes {state_nbytes} bytes"
+                )
+        return Schedule(timesteps, slots, self.store)
+
+    def describe(self, timesteps: int) -> str:
+        """See :meth:`GradientRule.describe`: with the schedule, where the budget is in states."""
+        return repr(self) if self.nbytes is not None else f"{self!r} [{self.schedule(timesteps)}]"
+
+    def run(self, layers, x, graph, timesteps) -> Activity:
+        """See :meth:`GradientRule.run`."""
+        if len(layers) == 1 or not torch.is_grad_enabled():
+            return super().run(layers, x, graph, timesteps)
+        current = simulation.encoder_current(layers, x, graph, timesteps)
+        learnable = [p for p in _parameters(layers) if p.requires_grad]
+        tape = _Tape(layers, current.detach(), graph, timesteps, self, learnable)
+        means = list(_Checkpointed.apply(tape, current, *learnable))  # pyright: ignore[reportArgumentType]
+        rates = means[: len(layers) - 1]
+        rest = iter(means[len(layers) - 1 :])
+        charges = [None if layer.linear else next(rest) for layer in layers[1:]]
+        drives = simulation.mean_drives(layers, graph, rates, charges)
+        return Activity([simulation.mean(current), *drives], rates)
+
+
+def _parameters(layers) -> Iterator[Tensor]:
+    """Parameters that the simulation itself uses; the others are read outside it."""
+    yield from layers[0].neuron.parameters()
+    for layer in layers[1:-1]:
+        yield from layer.parameters()
+    if not layers[-1].linear:
+        yield from layers[-1].parameters()
+
+
+class _Step(NamedTuple):
+    """A recorded step: what it began with, what came out, and the state after it."""
+
+    leaves: list[Tensor]
+    current: Tensor
+    spikes: list[Tensor]
+    currents: list[Tensor]
+    after: list[Tensor]
+
+
+def _floats(states: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(states) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+class _Tape:
+    """Follows a schedule: forward until the first step that can go back, the rest in the backward pass."""
+
+    def __init__(self, layers, current: Tensor, graph, timesteps: int, rule: CheckpointedBPTT, learnable):
+        self.layers, self.current, self.graph, self.timesteps = layers, current, graph, timesteps
+        self.learnable: Sequence[Tensor] = learnable
+        self.firing = simulation.Firing(rule.surrogate, rule.detach_reset, through_spikes=True)
+        self.silent = simulation.Firing(heaviside, detach_reset=True, through_spikes=False)
+        self.dynamics = simulation.Dynamics(layers, current, graph, timesteps)
+        self.linear = all(layer.linear for layer in self.dynamics.targets)
+        self.rule, self.evaluations = rule, 0
+        self._begin()
+
+    def _begin(self) -> None:
+        size = None if self.rule.nbytes is None else self._state_nbytes()
+        self.actions = iter(self.rule.schedule(self.timesteps, size))
+        self.kept: dict[int, tuple[Any, Tensor | None]] = {0: (self.dynamics.resting, self._rng())}
+        self.recorded: dict[int, _Step] = {}
+        self.state: Any = self.dynamics.resting
+
+    def _rng(self) -> Tensor | None:
+        # a convolution on the slow path may drop at random, and must drop the same when it is run again
+        return None if self.linear else torch.get_rng_state()
+
+    def _state_nbytes(self) -> int:
+        """Bytes of one stored state, from a step that is run for it and not counted."""
+        held: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            if tensor.layout == torch.strided:
+                storage = tensor.untyped_storage()
+                held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.random.fork_rng([]), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            step, states = self._run_recorded(0, self.dynamics.resting)
+        hidden = sum(t.numel() * t.element_size() for t in _floats(states))
+        if self.rule.store == "hidden":
+            return hidden
+        inputs = [self.current, step.current, *self.learnable]
+        for tensor in inputs:
+            held.pop(tensor.untyped_storage().data_ptr(), None)
+        return hidden + sum(held.values())
+
+    def forward(self) -> list[Tensor]:
+        """Mean spikes of the sources and, where synapses are not linear, mean currents into their targets."""
+        counts: list[Any] = [0.0] * len(self.dynamics.sources)
+        charges: list[Any] = [0.0] * len(self.dynamics.sources)
+        for action in self.actions:
+            if action.kind == "backward":
+                self.first = action
+                break
+            for trains, currents in self._do(action):
+                counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
+                charges = [total if c is None else total + c.sum(1) for total, c in zip(charges, currents)]
+        seen = [total for total, layer in zip(charges, self.dynamics.targets) if not layer.linear]
+        return [total / self.timesteps for total in (*counts, *seen)]
+
+    def _do(self, action: Action) -> Iterator[tuple[list[list[Tensor]], list[Tensor | None]]]:
+        """Carry out an action that goes forward; gives what each chunk of steps did."""
+        if action.kind == "load":
+            self.state, rng = self.kept[action.start]
+            if rng is not None:
+                torch.set_rng_state(rng)
+        elif action.kind == "store":
+            self.kept[action.start] = (self.state, self._rng())
+        elif action.kind == "free":
+            del self.kept[action.start]
+        elif action.kind == "advance":
+            for chunk in self._chunks(action):
+                self.evaluations += chunk.stop - chunk.start
+                with torch.no_grad():
+                    sweep = self.dynamics.advance(self.state, chunk, self.silent)
+                self.state = sweep.states
+                yield sweep.trains, sweep.currents
+        elif action.kind == "record":
+            self.evaluations += 1
+            step, self.state = self._run_recorded(action.start, self.state)
+            self.recorded[action.start] = step
+            if self.rule.store == "internal":
+                self.kept[action.start + 1] = (self.state, self._rng())
+            currents = iter(step.currents)
+            yield (
+                [[spikes.detach()] for spikes in step.spikes],
+                [None if layer.linear else next(currents).detach() for layer in self.dynamics.targets],
+            )
+
+    def _chunks(self, action: Action) -> Iterator[slice]:
+        if self.linear and action.stop > action.start:
+            yield from self.dynamics.chunks(action.start, action.stop)
+        elif not self.linear:
+            # random numbers are drawn step by step, as where a single step is run again
+            yield from (slice(t, t + 1) for t in range(action.start, action.stop))
+
+    def _run_recorded(self, t: int, states: Any) -> tuple[_Step, Any]:
+        now = self.current if self.current.dim() == 2 else self.current[:, t : t + 1]
+        with torch.enable_grad():
+            leaf = now.detach().requires_grad_()
+            begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), states)
+            sweep = simulation.Dynamics(self.layers, leaf, self.graph, 1).advance(begin, slice(0, 1), self.firing)
+        currents = [current for current in sweep.currents if current is not None]
+        step = _Step(_floats(begin), leaf, [train[0] for train in sweep.trains], currents, _floats(sweep.states))
+        return step, tree_map_only(Tensor, Tensor.detach, sweep.states)
+
+    def backward(self, grads: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Gradients of the current and the parameters, from those of what :meth:`forward` gave."""
+        if not self.recorded:  # a second backward pass through a retained graph
+            self._begin()
+            self.forward()
+        arriving = [grad / self.timesteps for grad in grads]
+        total, found = torch.zeros_like(self.current), [torch.zeros_like(p) for p in self.learnable]
+        later: list[Tensor] = []
+        later = self._back(self.first.start, arriving, later, total, found)
+        for action in self.actions:
+            if action.kind == "backward":
+                later = self._back(action.start, arriving, later, total, found)
+            else:
+                for _ in self._do(action):
+                    pass
+        return total, found
+
+    def _back(self, t: int, arriving: list[Tensor], later: list[Tensor], total: Tensor, found: list[Tensor]):
+        """Go back through a recorded step; returns the gradient of the state before it."""
+        step = self.recorded.pop(t)
+        if self.rule.store == "internal":
+            del self.kept[t + 1]
+        spikes = arriving[: len(step.spikes)]
+        currents = [grad[:, None] for grad in arriving[len(step.spikes) :]]
+        pairs = zip([*step.spikes, *step.currents, *step.after], [*spikes, *currents, *later])
+        outputs, grads = zip(*((out, grad) for out, grad in pairs if out.requires_grad))
+        inputs = [*step.leaves, step.current, *self.learnable]
+        got = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
+        before, now, parameters = got[: len(step.leaves)], got[len(step.leaves)], got[len(step.leaves) + 1 :]
+        if now is not None:
+            (total if total.dim() == 2 else total[:, t : t + 1]).add_(now)
+        for gradient, new in zip(found, parameters):
+            if new is not None:
+                gradient.add_(new)
+        return [torch.zeros_like(leaf) if new is None else new for leaf, new in zip(step.leaves, before)]
+
+
+class _Checkpointed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, tape: _Tape, current: Tensor, *learnable: Tensor):
+        ctx.tape = tape
+        return tuple(tape.forward())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        with torch.random.fork_rng([]):
+            current, learnable = ctx.tape.backward(grads)
+        return None, current, *learnable

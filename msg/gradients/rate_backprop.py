@@ -1,0 +1,142 @@
+"""Rate-based backpropagation."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.utils._pytree import tree_map_only
+
+from msg.gradients import simulation
+from msg.gradients.rule import Activity, GradientRule
+from msg.neurons.neuron import Neuron
+from msg.neurons.surrogates import ATan, Surrogate, heaviside
+
+
+@dataclass(frozen=True)
+class RateBackprop(GradientRule):
+    r"""Backpropagation through firing rates: one backward pass at the mean values, without a time axis.
+
+    While the network runs, each neuron keeps the mean of its spikes, :math:`r = \frac1T\sum_t s_t`, and of what a
+    constant increment of its current does to them,
+
+    .. math::
+        \rho_t = 1 + \kappa_t\,\rho_{t-1}, \qquad \kappa_t = \frac{\partial u_t}{\partial u_{t-1}}, \qquad
+        g = \frac1T\sum_t \sigma'(u_t - \theta)\,\rho_t \approx \frac{\partial r}{\partial c},
+
+    where :math:`\kappa` follows from the neuron's own step: :math:`\lambda` for a subtractive reset that is detached,
+    :math:`\lambda(1 - \theta\sigma')` where it is not, :math:`\lambda(1 - s)` for a detached reset to zero. (Here that
+    recursion is carried by a forward-mode derivative, so any neuron of the explicit-state contract has its own.)
+    Backward, layer by layer, :math:`\nabla_c = g \odot \nabla_r` at the mean current
+    :math:`\bar c = \hat A r_\text{in} W + b`. Memory and time of the backward pass do not grow with ``T``.
+
+    It is the gradient of the network of *mean* activities. That is exact for a layer under a constant current (so for
+    one hidden layer on constant features) and for ``T = 1``; above, it leaves out how spikes and derivatives vary
+    together in time.
+
+    In :class:`msg.nn.MSG` it is the gradient of :class:`DvM`, which reaches a layer through the point on the manifold,
+    *plus* the one through its firing rate and the layers above, which DvM cuts. A synapse that is not linear
+    contributes its derivative at the mean spikes.
+
+    Source: `Yu et al. 2024, Advancing Training Efficiency of Deep Spiking Neural Networks through Rate-based
+    Backpropagation <https://arxiv.org/abs/2410.11488>`_, eq. 8-12.
+
+    *Recommended* for everything deeper than one layer that is simulated for more than a few steps: in accuracy it is
+    on a par with :class:`SurrogateBPTT`, in time and memory with DvM. *Not recommended* where timing carries the
+    information: what varies in time is seen by its mean alone.
+
+    Args:
+        surrogate: the derivative that stands in for that of the step.
+        detach_reset: cut the gradient through the neuron's reset.
+    """
+
+    surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
+    detach_reset: bool = True
+
+    def run(self, layers, x, graph, timesteps) -> Activity:
+        """See :meth:`GradientRule.run`."""
+        current = simulation.encoder_current(layers, x, graph, timesteps)
+        drives, rates = [simulation.mean(current)], []
+        if len(layers) == 1:
+            return Activity(drives, rates)
+        watching = torch.is_grad_enabled()
+        stages = [
+            simulation.Stage.of(layer, neuron=_Watched(layer.neuron, self.surrogate, self.detach_reset))
+            if watching and layer.neuron is not None
+            else layer
+            for layer in layers
+        ]
+        firing = simulation.Firing(heaviside, detach_reset=True, through_spikes=False)
+        with torch.no_grad():
+            dynamics = simulation.Dynamics(stages, current, graph, timesteps)
+            means, charges, states = simulation.totals(dynamics, firing)
+        for layer, rate, charge, state in zip(layers[1:], means, charges, states):
+            rates.append(_attach(rate, drives[-1], state.slopes, timesteps) if watching else rate)
+            at_mean = layer.current(rates[-1], graph)
+            drives.append(at_mean if charge is None else at_mean + (charge - at_mean).detach())
+        return Activity(drives, rates)
+
+
+class _Slope(NamedTuple):
+    """Summed derivative of the spikes in one direction, and the parameter (``None``: the current) it belongs to."""
+
+    parameter: Tensor | None
+    total: Tensor | float
+    tangents: Any  # of the state
+
+
+class _State(NamedTuple):
+    inner: Any
+    slopes: list[_Slope]
+
+
+class _Watched:
+    """A neuron whose state also carries the derivatives of its spikes."""
+
+    def __init__(self, neuron: Neuron, surrogate: Surrogate, detach_reset: bool):
+        self.neuron, self.surrogate, self.detach_reset = neuron, surrogate, detach_reset
+        learnable = [(name, p) for name, p in neuron.named_parameters() if p.requires_grad]
+        self.directions: list[tuple[str | None, Tensor | None]] = [(None, None), *learnable]
+
+    def __call__(self, current: Tensor, state: _State | None, *_) -> tuple[Tensor, _State]:
+        state = state or _State(None, [_Slope(parameter, 0.0, None) for _, parameter in self.directions])
+        spikes, after, slopes = None, None, []
+        for (name, _), slope in zip(self.directions, state.slopes):
+            spikes, after, change, tangents = self._step(name, current, state.inner, slope.tangents)
+            slopes.append(_Slope(slope.parameter, slope.total + change, tangents))
+        assert spikes is not None
+        return spikes, _State(after, slopes)
+
+    def _step(self, name: str | None, current: Tensor, state: Any, tangents: Any):
+        """One step with its derivative in one direction: spikes, new state, and the tangents of both."""
+        with forward_ad.dual_level():
+            given = {key: forward_ad.make_dual(p, torch.ones_like(p)) if key == name else p
+                     for key, p in self.neuron.named_parameters()}  # fmt: skip
+            now = forward_ad.make_dual(current, torch.ones_like(current)) if name is None else current
+            arguments = (now, _join(state, tangents), self.surrogate, self.detach_reset)
+            spikes, after = functional_call(self.neuron, given, arguments) if given else self.neuron(*arguments)
+            spikes, change = forward_ad.unpack_dual(spikes)
+            tangents = tree_map_only(Tensor, lambda t: forward_ad.unpack_dual(t).tangent, after)
+            after = tree_map_only(Tensor, lambda t: forward_ad.unpack_dual(t).primal, after)
+        return spikes, after, 0.0 if change is None else change, tangents
+
+
+def _join(state: Any, tangents: Any) -> Any:
+    """Dual numbers from values and tangents, either of which may be a tensor, a tuple of such, or absent."""
+    if tangents is None or state is None:
+        return state
+    if isinstance(state, Tensor):
+        return forward_ad.make_dual(state, tangents)
+    parts = [_join(value, tangent) for value, tangent in zip(state, tangents)]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def _attach(rate: Tensor, drive: Tensor, slopes: list[_Slope], timesteps: int) -> Tensor:
+    """The rate, with its derivatives in the mean current and the neuron's parameters."""
+    for parameter, total, _ in slopes:
+        source = drive if parameter is None else parameter
+        if isinstance(total, Tensor):
+            rate = rate + (source - source.detach()) * (total / timesteps)
+    return rate
