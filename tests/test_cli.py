@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from msg.cli import app
+from msg.cli.compare import compare
 from msg.cli.train import train
-from msg.training import Run, RunConfig
+from msg.training import ComparisonRun, Run, RunConfig
 
 FAST = ["train", "--dataset", "karate", "--epochs", "4", "--timesteps", "3", "--layers", "1", "--manifold", "H4"]
+COMPARE = ["compare", *FAST[1:5], "--timesteps", "3,5", "--layers", "2", "--manifold", "H4", "--no-memory"]
 
 
 @pytest.fixture
@@ -134,6 +136,90 @@ def test_divergence_is_one_line(cli, monkeypatch):
 
     monkeypatch.setattr(Run, "execute", diverged)
     refused(cli(*FAST, "--out", "o"), "the loss is nan in epoch 3", status=1)
+
+
+def test_compare_and_resume(cli, tmp_path):
+    result = cli(*COMPARE, "--rules", "dvm, bptt", "--seeds", "0,2", "--threshold", "0.05")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    folder = tmp_path / "runs" / "compare-karate"
+    assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "comparison.md", "comparison.png"]
+    for rule in ("dvm", "bptt"):
+        for timesteps in (3, 5):
+            assert re.search(rf"^ {rule} +{timesteps} +\d+\.\d\d ± \d", result.stdout, re.MULTILINE)
+            assert f"{rule}, T={timesteps}, seed 2: 4 epochs" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert "…" not in result.stdout
+    kept = (folder / "comparison.json").read_bytes()
+    again = cli("compare", "--resume", "runs/compare-karate")
+    assert again.exit_code == 0
+    assert "seed 2" not in again.stdout
+    assert (folder / "comparison.json").read_bytes() == kept
+    refused(cli(*COMPARE, "--out", "runs/compare-karate"), "already holds a comparison .*--resume")
+
+
+def test_compare_hands_on_every_option(cli, monkeypatch):
+    seen = {}
+
+    def begin(config, out):
+        seen.update(config=config, out=out)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(ComparisonRun, "begin", begin)
+    options = {
+        "dataset": "karate", "task": "link-prediction", "split": "link:60/20/20", "features": "dense", "model": "msg",
+        "manifold": "S3", "layers": 1, "conv": "sage", "neuron": "plif", "threshold": 0.5, "reset": "zero", "tau": 3.0,
+        "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "epochs": 2, "lr": 0.02, "weight_decay": 1e-4,
+        "patience": 1, "device": "cpu", "root": "data",
+    }  # fmt: skip
+    arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
+    arguments += ["--rules", "bptt", "--timesteps", "4", "--surrogate", "triangle", "--seeds", "4-5", "--no-bias"]
+    refused(cli("compare", *arguments, "--no-memory", "--out", "o"), "enough")
+    config = seen["config"]
+    assert (config.rules, config.timesteps, config.surrogate, config.memory) == (("bptt",), (4,), "triangle", False)
+    assert config.base.seeds == (4, 5)
+    assert not config.base.bias
+    assert {name: getattr(config.base, name) for name in options} == options
+    assert str(seen["out"]) == "o"
+    own = {"gradient", "baseline", "checkpoint_every"}, {"rules", "memory"}
+    assert set(compare.__annotations__) == set(train.__annotations__) - own[0] | own[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rules", "dvm,magic"], "unknown gradient 'magic': use 'dvm', .*'bptt'"),
+        (["--rules", "magic"], "unknown gradient 'magic'"),
+        (["--rules", "dvm,dvm"], "rules must be different values"),
+        (["--timesteps", "5-9"], "cannot read timesteps '5-9': write 15 or 5,15,64"),
+        (["--model", "spiking-gnn", "--rules", "bptt,dvm"], "it does not differentiate through spikes, use .*'bptt'"),
+        (["--dataset", "karate", "--split", "random:99/1/0"], "leaves no node"),
+        (["--resume", "nowhere"], "nowhere holds no comparison: it has no comparison.json"),
+        (["--resume", "nowhere", "--rules", "dvm"], "--rules cannot be given too"),
+    ],
+)
+def test_mistakes_in_a_comparison_are_one_line(cli, tmp_path, arguments, message):
+    refused(cli("compare", *arguments), message)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; go on with: msg compare --resume o"),
+        (FloatingPointError("dvm: the loss is nan"), 1, "error: dvm: the loss is nan"),
+        (MemoryError("was killed"), 1, "error: was killed"),
+    ],
+)
+def test_a_comparison_that_stops(cli, monkeypatch, error, status, message):
+    def stop(self, progress):
+        raise error
+
+    monkeypatch.setattr(ComparisonRun, "execute", stop)
+    result = cli(*COMPARE, "--out", "o")
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_datasets_list(cli):

@@ -2,6 +2,7 @@
 
 import typer
 
+from msg.cli.compare import compare
 from msg.cli.datasets import datasets
 from msg.cli.train import train
 
@@ -14,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(no_args_is_help=False)(train)
+app.command(no_args_is_help=False)(compare)
 app.add_typer(datasets, name="datasets")
 
 

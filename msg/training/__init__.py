@@ -1,8 +1,12 @@
-"""Training: one model on one task (:func:`fit`), or a whole comparison kept in a folder (:func:`run`)."""
+"""Training: one model (:func:`fit`), a run kept in a folder (:func:`run`), or gradient rules (:func:`compare`)."""
 
+from msg.training.alignment import exact_counterpart, gradient_alignment
 from msg.training.build import build_baseline, build_model, build_task, load_data
+from msg.training.comparison import Comparison, ComparisonConfig, Row
+from msg.training.comparison_runs import ComparisonRun, compare
 from msg.training.config import RunConfig, parse_seeds
 from msg.training.loop import Budget, Epoch, Fit, Training, fit
+from msg.training.memory import peak_memory
 from msg.training.observation import Observation, observe
 from msg.training.results import Outcome
 from msg.training.runs import Observer, Run, load_model, resume, run
@@ -10,6 +14,9 @@ from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, T
 
 __all__ = [
     "Budget",
+    "Comparison",
+    "ComparisonConfig",
+    "ComparisonRun",
     "Epoch",
     "Evaluation",
     "Fit",
@@ -18,6 +25,7 @@ __all__ = [
     "Observation",
     "Observer",
     "Outcome",
+    "Row",
     "Run",
     "RunConfig",
     "Task",
@@ -25,12 +33,16 @@ __all__ = [
     "build_baseline",
     "build_model",
     "build_task",
+    "compare",
+    "exact_counterpart",
     "fit",
+    "gradient_alignment",
     "inner_product",
     "load_data",
     "load_model",
     "observe",
     "parse_seeds",
+    "peak_memory",
     "resume",
     "run",
 ]

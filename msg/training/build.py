@@ -1,5 +1,8 @@
 """From a configuration to the objects it names."""
 
+from collections.abc import Callable
+
+import torch
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
@@ -11,6 +14,9 @@ from msg.neurons import Neuron
 from msg.nn import MSG, FermiDirac, SpikingGNN
 from msg.training.config import GRADIENTS, NEURONS, NODES, SURROGATES, RunConfig
 from msg.training.tasks import LinkPrediction, NodeClassification, Task, inner_product
+
+Build = Callable[[RunConfig, int, int], nn.Module]
+"""From a configuration, the number of features and that of classes to a freshly initialised model."""
 
 
 def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | SpikingGNN:
@@ -25,7 +31,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | 
         "num_layers": config.layers,
         "timesteps": config.timesteps,
         "neuron": _neuron(config),
-        "gradient": _gradient(config),
+        "gradient": build_gradient(config),
         "dropout": config.dropout,
         "conv": config.conv,
         "bias": config.bias,
@@ -41,6 +47,12 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | 
         max_step=config.max_step or None,
         **shared,
     )
+
+
+def build_gradient(config: RunConfig) -> GradientRule:
+    """The gradient rule of a configuration."""
+    rule = GRADIENTS[str(config.gradient)]
+    return rule() if config.surrogate is None else rule(surrogate=SURROGATES[config.surrogate]())  # pyright: ignore
 
 
 def build_baseline(config: RunConfig, in_channels: int, num_classes: int) -> GCN:
@@ -89,11 +101,30 @@ def build_task(config: RunConfig, data: Data, model: nn.Module, seed: int) -> Ta
     return LinkPrediction(type(split)(*(part.to(config.device) for part in split)), decoder, seed)
 
 
+def prepare(config: RunConfig, data: Data, seed: int, build: Build = build_model) -> tuple[nn.Module, Task]:
+    """A seed's model, freshly initialised, and its task; seeds torch's generators, so that all that follows is its own.
+
+    Args:
+        config: of the run.
+        data: from :func:`load_data`.
+        seed: of split and initialisation.
+        build: makes the model.
+
+    Raises:
+        ValueError: if configuration and data do not fit together.
+    """
+    drawn = split_data(data, seed)
+    torch.manual_seed(seed)
+    model = build(config, data["x"].size(1), data.num_classes).to(config.device)
+    return model, build_task(config, drawn, model, seed)
+
+
+def own_random_state(config: RunConfig):
+    """A context that leaves torch's generators as it found them."""
+    device = torch.device(config.device)
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
 def _neuron(config: RunConfig) -> Neuron:
     leak = {} if config.tau is None else {"tau": config.tau}
     return NEURONS[config.neuron](threshold=config.threshold, reset=config.reset, **leak)  # pyright: ignore
-
-
-def _gradient(config: RunConfig) -> GradientRule:
-    rule = GRADIENTS[str(config.gradient)]
-    return rule() if config.surrogate is None else rule(surrogate=SURROGATES[config.surrogate]())  # pyright: ignore

@@ -60,7 +60,7 @@ class RunFolder:
     def save_config(self, config: RunConfig) -> None:
         """Make the folder and begin the run in it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write(_CONFIG, _json(config.as_dict()))
+        self._write(_CONFIG, json_bytes(config.as_dict()))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or ``None`` before the first.
@@ -95,24 +95,29 @@ class RunFolder:
 
     def save_results(self, results: dict[str, Any]) -> None:
         """Replace the results."""
-        self._write(_RESULTS, _json(results))
+        self._write(_RESULTS, json_bytes(results))
 
     def save_curves(self, png: bytes) -> None:
         """Replace the picture."""
         self._write(_CURVES, png)
 
     def _write(self, name: str, content: bytes) -> None:
-        # one fixed name: what a killed run leaves behind is overwritten by the next write
-        temporary = self.path / f".{name}.partial"
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path / name)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(self.path / name, content)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file in one step: killed at any time, the old content or the new one is there."""
+    # one fixed name: what a killed run leaves behind is overwritten by the next write
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def free_folder(stem: str, parent: str | Path = "runs") -> Path:
@@ -124,7 +129,8 @@ def free_folder(stem: str, parent: str | Path = "runs") -> Path:
     return path
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """A file's content; what JSON cannot say, such as a number that is not finite, is a ``ValueError``."""
     return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 

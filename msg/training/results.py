@@ -115,8 +115,8 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "model": outcomes[0].model,
         "parameters": outcomes[0].parameters,
-        "test": _statistics([outcome.test for outcome in outcomes]),
-        "val": _statistics([outcome.val for outcome in outcomes]),
+        "test": mean_and_std([outcome.test for outcome in outcomes]),
+        "val": mean_and_std([outcome.val for outcome in outcomes]),
         "epochs": [len(outcome.history) for outcome in outcomes],
         "best_epoch": [outcome.best_epoch for outcome in outcomes],
         "seconds_per_epoch": statistics.median(row.seconds for outcome in outcomes for row in outcome.history),
@@ -126,7 +126,7 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _statistics(values: Sequence[float]) -> dict[str, Any]:
+def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
     """Mean and sample standard deviation, 0 for a single value."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"per_seed": list(values), "mean": statistics.fmean(values), "std": spread}

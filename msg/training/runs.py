@@ -1,6 +1,6 @@
 """A run: every seed's spiking network and its baseline, trained, compared and kept; resumable after any kill."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,13 @@ from torch import nn
 from torch_geometric.data import Data
 
 from msg.energy import estimate
-from msg.training.build import build_baseline, build_model, build_task, load_data, split_data
+from msg.training.build import Build, build_baseline, build_model, load_data, own_random_state, prepare
 from msg.training.config import NODES, RunConfig
 from msg.training.folder import RunFolder, free_folder
 from msg.training.loop import Budget, Epoch, Training
 from msg.training.observation import observe
 from msg.training.plots import draw, to_png
 from msg.training.results import Outcome, history_header, history_rows, summarise
-from msg.training.tasks import Task
 
 
 class Observer:
@@ -48,9 +47,6 @@ class _Progress:
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "_Progress":
         return cls(**{**state, "finished": [Outcome.from_dict(outcome) for outcome in state["finished"]]})
-
-
-Build = Callable[[RunConfig, int, int], nn.Module]
 
 
 class Run:
@@ -114,7 +110,7 @@ class Run:
         """
         observer = observer or Observer()
         self.folder.save_config(self.config)
-        with self._own_random_state():
+        with own_random_state(self.config):
             for seed in self.config.seeds:
                 for build in self._builders():
                     if not self._is_finished(build, seed):
@@ -125,10 +121,6 @@ class Run:
         self.folder.save_results(results)
         return results
 
-    def _own_random_state(self):
-        device = torch.device(self.config.device)
-        return torch.random.fork_rng([device] if device.type == "cuda" else [])
-
     def _builders(self) -> list[Build]:
         return [build_model, build_baseline] if self.config.baseline else [build_model]
 
@@ -136,17 +128,10 @@ class Run:
         """Build everything once, so that what cannot be built is refused before any work is done."""
         # whether links can be split does not depend on the seed, and splitting many links takes long
         seeds = self.config.seeds if self.config.task == NODES else self.config.seeds[:1]
-        with self._own_random_state():
+        with own_random_state(self.config):
             for seed in seeds:
                 for build in self._builders():
-                    self._task(build, seed)
-
-    def _task(self, build: Build, seed: int) -> tuple[nn.Module, Task]:
-        """A freshly initialised model and its task."""
-        data = split_data(self._data, seed)
-        torch.manual_seed(seed)
-        model = build(self.config, self._data["x"].size(1), self._data.num_classes).to(self.config.device)
-        return model, build_task(self.config, data, model, seed)
+                    prepare(self.config, self._data, seed, build)
 
     def _is_finished(self, build: Build, seed: int) -> bool:
         baseline = build is build_baseline
@@ -154,7 +139,7 @@ class Run:
 
     def _train(self, build: Build, seed: int, observer: Observer) -> None:
         config, baseline = self.config, build is build_baseline
-        model, task = self._task(build, seed)
+        model, task = prepare(self.config, self._data, seed, build)
         training = Training(model, task, Budget(config.epochs, config.lr, config.weight_decay, config.patience))
         current = self._progress.current
         if current is not None:
@@ -192,7 +177,7 @@ class Run:
         """Write the best seed's weights, and the picture of its embedding and of all trainings; name the metric."""
         best = self._progress.best
         assert best is not None
-        model, task = self._task(build_model, best["seed"])
+        model, task = prepare(self.config, self._data, best["seed"])
         model.load_state_dict(best["state_dict"])
         sizes = {"in_channels": self._data["x"].size(1), "num_classes": self._data.num_classes}
         self.folder.save_best({**best, **sizes, "config": self.config.as_dict()})

@@ -8,11 +8,9 @@ during ten epochs minus the resident set before the first (Linux only).
 """
 
 import argparse
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +20,7 @@ from torch_geometric.nn import GCN
 from msg.datasets import load_graph
 from msg.gradients import DvM, GradientRule, SurrogateBPTT
 from msg.nn import MSG
+from msg.training import peak_memory
 
 RULES: dict[str, GradientRule] = {"dvm": DvM(), "bptt": SurrogateBPTT()}
 LAYERS = 2
@@ -63,34 +62,18 @@ def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: in
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _status(field: str) -> float:
-    """A field of the process's memory status, in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"this system does not report {field}: memory is measured on Linux only")
-
-
-def _measure_memory(args: argparse.Namespace, rule: str, timesteps: int, results) -> None:
+def begin(args: argparse.Namespace, rule: str, timesteps: int) -> Callable[[], None]:
+    """What a process of its own measures the memory of."""
     data = load_graph(args.dataset, root=args.root, features="dense")
-    model = gcn(data, args) if rule == "gcn" else spiking(data, args, rule, timesteps)
-    step = epoch(model, data)
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
-    for _ in range(10):
-        step()
-    results.put(_status("VmHWM") - before)
+    return epoch(gcn(data, args) if rule == "gcn" else spiking(data, args, rule, timesteps), data)
 
 
 def memory(args: argparse.Namespace, rule: str, timesteps: int) -> float:
-    """Peak memory of ten epochs in a fresh process, in MB."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    process = context.Process(target=_measure_memory, args=(args, rule, timesteps, results))
-    process.start()
-    value = results.get()
-    process.join()
-    return value
+    """Peak memory of ten epochs, in MB."""
+    peak = peak_memory(begin, args, rule, timesteps)
+    if peak is None:
+        raise SystemExit("this system does not report peak memory: it is measured on Linux only")
+    return peak
 
 
 def main() -> None:

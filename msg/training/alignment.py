@@ -1,0 +1,69 @@
+"""How far a gradient rule's gradient points where the exact one does."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from msg.gradients import GradientRule, SurrogateBPTT
+from msg.neurons import ATan, Surrogate
+from msg.nn.network import SpikingNetwork
+from msg.training.tasks import Task
+
+
+def exact_counterpart(rule: GradientRule, surrogate: Surrogate = ATan()) -> SurrogateBPTT:  # noqa: B008 - frozen
+    """Exact backpropagation through time with a rule's own surrogate and detaching of the reset, where it has them.
+
+    Args:
+        rule: to be compared with it.
+        surrogate: for a rule that has none.
+    """
+    return SurrogateBPTT(getattr(rule, "surrogate", surrogate), getattr(rule, "detach_reset", True))
+
+
+def gradient_alignment(
+    model: SpikingNetwork,
+    task: Task,
+    surrogate: Surrogate = ATan(),  # noqa: B008 - frozen
+) -> list[float | None]:
+    r"""Cosine similarity, layer by layer, of a model's gradient with that of exact surrogate BPTT at the same weights.
+
+    .. math::
+        c^l = \frac{\langle g^l, h^l\rangle}{|g^l|\,|h^l|},
+
+    where ``g`` is the gradient of the training loss with respect to the weights of layer ``l``'s synapse under the
+    model's rule, and ``h`` that under :func:`exact_counterpart`; biases are left out, and so is dropout, so that both
+    see the same network. The model is not changed.
+
+    Args:
+        model: its ``gradient`` is the rule.
+        task: whose training loss is differentiated.
+        surrogate: for a rule that has none.
+
+    Returns:
+        One number a layer, encoder first; ``None`` where a gradient is zero or not finite, which points nowhere.
+    """
+    still = copy.deepcopy(model)
+    for module in still.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    own = _synapse_gradients(still, task)
+    still.gradient = exact_counterpart(model.gradient, surrogate)
+    exact = _synapse_gradients(still, task)
+    return [_cosine(g, h) for g, h in zip(own, exact)]
+
+
+def _synapse_gradients(model: SpikingNetwork, task: Task) -> list[Tensor]:
+    """The gradient of every layer's weights, flat and in float64, since its square may underflow in less."""
+    synapses = [layer.get_submodule("synapse") for layer in model.layers]
+    layers = [[weight for weight in synapse.parameters() if weight.dim() > 1] for synapse in synapses]
+    flat = [weight for layer in layers for weight in layer]
+    found = iter(torch.autograd.grad(task.loss(model, 1), flat, materialize_grads=True))
+    return [torch.cat([next(found).double().flatten() for _ in layer]) for layer in layers]
+
+
+def _cosine(g: Tensor, h: Tensor) -> float | None:
+    norms = float(g.norm() * h.norm())
+    value = float(g @ h) / norms if norms > 0 else float("nan")
+    # rounding may lead a little beyond 1
+    return max(-1.0, min(1.0, value)) if abs(value) < float("inf") else None

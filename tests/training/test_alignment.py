@@ -1,0 +1,81 @@
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from msg.gradients import DvM, SurrogateBPTT
+from msg.neurons import IF, Sigmoid, Triangle
+from msg.nn import MSG, SpikingGNN
+from msg.training import NodeClassification, exact_counterpart, gradient_alignment
+
+
+def network(karate, rule, model=MSG, **options):
+    torch.manual_seed(3)
+    sizes = (karate.num_features, karate.num_classes)
+    space = {"manifold": "H6"} if model is MSG else {"hidden_channels": 6}
+    return model(*sizes, **space, gradient=rule, neuron=IF(threshold=0.05), timesteps=5, **options)
+
+
+def test_the_counterpart_has_the_rules_own_surrogate_and_reset():
+    rule = SurrogateBPTT(Triangle(0.5), detach_reset=False)
+    assert exact_counterpart(rule, Sigmoid()) == rule
+    assert exact_counterpart(DvM(), Sigmoid()) == SurrogateBPTT(Sigmoid())
+    assert exact_counterpart(DvM()) == SurrogateBPTT()
+
+
+@pytest.mark.parametrize("conv", ["gcn", "sage", "gin"])
+@pytest.mark.parametrize("model", [MSG, SpikingGNN])
+def test_exact_bptt_agrees_with_itself(karate, model, conv):
+    rule = SurrogateBPTT(Sigmoid(3.0), detach_reset=False)
+    found = gradient_alignment(network(karate, rule, model, conv=conv, dropout=0.5), NodeClassification(karate))
+    assert found == pytest.approx([1.0] * len(found))
+    assert len(found) == (3 if model is MSG else 4)
+
+
+def test_dvm_is_exact_in_the_last_layer_alone(karate):
+    found = gradient_alignment(network(karate, DvM()), NodeClassification(karate))
+    assert found[-1] == pytest.approx(1.0)
+    assert all(-1 < cosine < 0.999 for cosine in found[:-1])
+
+
+def test_it_is_the_cosine_of_what_backward_computes(karate):
+    task, model = NodeClassification(karate), network(karate, DvM(), dropout=0.4)
+    found = gradient_alignment(model, task)
+    pairs = []
+    for rule in (DvM(), SurrogateBPTT()):
+        plain = network(karate, rule)  # the same weights, no dropout
+        task.loss(plain, 1).backward()
+        pairs.append([layer.synapse.conv.lin.weight.grad for layer in plain.layers])
+    wanted = [float(torch.cosine_similarity(g.flatten(), h.flatten(), dim=0)) for g, h in zip(*pairs)]
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_model_is_left_alone(karate):
+    model = network(karate, DvM(), dropout=0.4).eval()
+    before = copy.deepcopy(model.state_dict())
+    gradient_alignment(model, NodeClassification(karate))
+    assert not model.training
+    assert model.gradient == DvM()
+    assert model.dropout.p == 0.4
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_gradient_that_points_nowhere_has_no_cosine(karate):
+    silent = network(karate, DvM())
+    for layer in silent.layers[:-1]:
+        layer.neuron.threshold = 1e6
+    assert gradient_alignment(silent, NodeClassification(karate))[1:] == [None, None]
+
+    @dataclass
+    class Endless(NodeClassification):
+        data: object
+
+        def __post_init__(self):
+            super().__init__(self.data)
+
+        def loss(self, model, epoch):
+            return super().loss(model, epoch) * float("inf")
+
+    assert gradient_alignment(network(karate, DvM()), Endless(karate)) == [None] * 3
