@@ -147,6 +147,7 @@ def test_compare_and_resume(cli, tmp_path):
     for rule in ("dvm", "bptt"):
         for timesteps in (3, 5):
             assert re.search(rf"^ {rule} +{timesteps} +\d+\.\d\d ± \d", result.stdout, re.MULTILINE)
+            assert re.search(r" 0\.\d\d\d *$", result.stdout, re.MULTILINE)  # the last column is not cut off
             assert f"{rule}, T={timesteps}, seed 2: 4 epochs" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
     assert "…" not in result.stdout

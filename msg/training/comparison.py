@@ -180,8 +180,8 @@ class Comparison:
                 "at its best epoch on validation. All rules start from the same weights and see the same random "
                 "numbers. Seconds: median of one update, rules taking turns on one model. Memory: peak of training in "
                 "a fresh process. Cosine: of each layer's weight gradient, encoder first, with that of exact surrogate "
-                "BPTT at the same weights, before and after training; seeds where one of them is zero are left out, a dash "
-                "if all are.",
+                "BPTT at the same weights, before and after training; seeds where one of them is zero are left "
+                "out, a dash if all are.",
                 "",
             ]
         )
