@@ -146,7 +146,7 @@ def test_compare_and_resume(cli, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "comparison.md", "comparison.png"]
     for rule in ("dvm", "bptt"):
         for timesteps in (3, 5):
-            assert re.search(rf"^ {rule} +{timesteps} +\d+\.\d\d ± \d", result.stdout, re.MULTILINE)
+            assert re.search(rf"^ ?{rule} +{timesteps} +\d+\.\d\d ± \d", result.stdout, re.MULTILINE)
             assert re.search(r" 0\.\d\d\d *$", result.stdout, re.MULTILINE)  # the last column is not cut off
             assert f"{rule}, T={timesteps}, seed 2: 4 epochs" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100

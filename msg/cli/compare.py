@@ -104,12 +104,13 @@ def _show(table: tuple[list[str], list[list[str]]], title: str, console) -> None
     from rich.table import Table
 
     header, rows = table
-    shown = Table(title=f"Gradient rules on {title}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(
+        title=f"Gradient rules on {title}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
     of_layers = [name.startswith(("cosine", "firing")) for name in header]
     rows = [[cell.replace(" ", "\n") if split else cell for split, cell in zip(of_layers, row)] for row in rows]
     for name in header:
-        wide = name.startswith(("test", "validation", "cosine", "firing"))
-        shown.add_column(name.replace(" ", "\n", 1) if wide else name, justify="left" if name == "rule" else "right")
+        shown.add_column(name.replace(" ", "\n", 1), justify="left" if name == "rule" else "right")
     for row in rows:
         shown.add_row(*row, end_section=True)
     console.print(shown)
