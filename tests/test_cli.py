@@ -62,10 +62,10 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
         "checkpoint_every": 1, "root": "data",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
-    result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--out", "o")
+    result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "o" / "config.json").read_text())
-    assert kept == {**options, "seeds": [4, 5], "baseline": False, "bias": False, "hidden": None}
+    assert kept == {**options, "seeds": [4, 5], "baseline": False, "bias": False, "detach_reset": False, "hidden": None}
 
 
 def test_help_knows_all_options_and_their_defaults():
@@ -77,8 +77,8 @@ def test_help_knows_all_options_and_their_defaults():
     for name, hint in annotations.items():
         shown = hint.__metadata__[0].show_default.split(";")[0]
         value = getattr(config, name) if getattr(config, name) is not None else getattr(flat, name)
-        if name in ("baseline", "bias"):
-            assert shown == name
+        if name in ("baseline", "bias", "detach_reset"):
+            assert shown == name.replace("_", "-")
         elif name == "seeds":
             assert shown == "0-4"
         elif name not in ("root", "split"):

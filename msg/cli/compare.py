@@ -35,6 +35,7 @@ def compare(
     dropout: o.Dropout = None,
     rules: Annotated[str | None, option("--rules", "Gradient rules, as of msg train.", "dvm,bptt", TRAINING)] = None,
     surrogate: o.Surrogate = None,
+    detach_reset: o.DetachReset = None,
     epochs: o.Epochs = None,
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,
@@ -63,7 +64,7 @@ def _prepare(given: dict[str, Any]) -> "ComparisonRun":
     if folder is not None:
         return ComparisonRun.resume(folder)
     out = given.pop("out", None)
-    own = {name: given.pop(name) for name in ("surrogate", "memory") if name in given}
+    own = {name: given.pop(name) for name in ("surrogate", "detach_reset", "memory") if name in given}
     rules, timesteps = given.pop("rules", "dvm,bptt"), given.pop("timesteps", "5,15,64")
     own |= {"rules": tuple(rules.replace(" ", "").split(",")), "timesteps": _numbers(timesteps)}
     base = RunConfig(**o.of_a_run(given), gradient=own["rules"][0])

@@ -63,7 +63,13 @@ Tau = Annotated[float | None, option("--tau", "Time constant of lif and plif, in
 StepSize = Annotated[float | None, option("--step-size", "Step size on the manifold.", "0.1", MODEL)]
 MaxStep = Annotated[float | None, option("--max-step", "Bound on a step's length, 0: none.", "1.0", MODEL)]
 Dropout = Annotated[float | None, option("--dropout", "Dropout probability.", "0.0", MODEL)]
-Surrogate = Annotated[str | None, option("--surrogate", "atan, sigmoid or triangle, for all rules but dvm.", "atan", TRAINING)]
+Surrogate = Annotated[
+    str | None, option("--surrogate", "atan, sigmoid or triangle, for all rules but dvm.", "atan", TRAINING)
+]
+DetachReset = Annotated[
+    bool | None,
+    option("--detach-reset/--no-detach-reset", "Cut the gradient through the reset.", "detach-reset", TRAINING),
+]
 Epochs = Annotated[int | None, option("--epochs", "At most so many epochs.", "200", TRAINING)]
 Lr = Annotated[float | None, option("--lr", "Learning rate of Adam.", "0.01", TRAINING)]
 WeightDecay = Annotated[float | None, option("--weight-decay", "Weight decay of Adam.", "0.0", TRAINING)]

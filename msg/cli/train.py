@@ -38,6 +38,7 @@ def train(
         option("--gradient", "dvm, rate, ottt, bptt or checkpointed.", "dvm; bptt for spiking-gnn", TRAINING),
     ] = None,
     surrogate: o.Surrogate = None,
+    detach_reset: o.DetachReset = None,
     epochs: o.Epochs = None,
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,

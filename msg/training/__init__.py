@@ -1,6 +1,6 @@
 """Training: one model (:func:`fit`), a run kept in a folder (:func:`run`), or gradient rules (:func:`compare`)."""
 
-from msg.training.alignment import exact_counterpart, gradient_alignment
+from msg.training.alignment import gradient_alignment
 from msg.training.build import build_baseline, build_model, build_task, load_data
 from msg.training.comparison import Comparison, ComparisonConfig, Row
 from msg.training.comparison_runs import ComparisonRun, compare
@@ -34,7 +34,6 @@ __all__ = [
     "build_model",
     "build_task",
     "compare",
-    "exact_counterpart",
     "fit",
     "gradient_alignment",
     "inner_product",

@@ -5,26 +5,15 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import GradientRule, SurrogateBPTT
-from msg.neurons import ATan, Surrogate
+from msg.gradients import SurrogateBPTT
 from msg.nn.network import SpikingNetwork
 from msg.training.tasks import Task
-
-
-def exact_counterpart(rule: GradientRule, surrogate: Surrogate = ATan()) -> SurrogateBPTT:  # noqa: B008 - frozen
-    """Exact backpropagation through time with a rule's own surrogate and detaching of the reset, where it has them.
-
-    Args:
-        rule: to be compared with it.
-        surrogate: for a rule that has none.
-    """
-    return SurrogateBPTT(getattr(rule, "surrogate", surrogate), getattr(rule, "detach_reset", True))
 
 
 def gradient_alignment(
     model: SpikingNetwork,
     task: Task,
-    surrogate: Surrogate = ATan(),  # noqa: B008 - frozen
+    exact: SurrogateBPTT = SurrogateBPTT(),  # noqa: B008 - frozen
 ) -> list[float | None]:
     r"""Cosine similarity, layer by layer, of a model's gradient with that of exact surrogate BPTT at the same weights.
 
@@ -32,13 +21,13 @@ def gradient_alignment(
         c^l = \frac{\langle g^l, h^l\rangle}{|g^l|\,|h^l|},
 
     where ``g`` is the gradient of the training loss with respect to the weights of layer ``l``'s synapse under the
-    model's rule, and ``h`` that under :func:`exact_counterpart`; biases are left out, and so is dropout, so that both
+    model's rule, and ``h`` that under ``exact``; biases are left out, and so is dropout, so that both
     see the same network. The model is not changed.
 
     Args:
         model: its ``gradient`` is the rule.
         task: whose training loss is differentiated.
-        surrogate: for a rule that has none.
+        exact: the rule to compare with.
 
     Returns:
         One number a layer, encoder first; ``None`` where a gradient is zero or not finite, which points nowhere.
@@ -48,9 +37,9 @@ def gradient_alignment(
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     own = _synapse_gradients(still, task)
-    still.gradient = exact_counterpart(model.gradient, surrogate)
-    exact = _synapse_gradients(still, task)
-    return [_cosine(g, h) for g, h in zip(own, exact)]
+    still.gradient = exact
+    reference = _synapse_gradients(still, task)
+    return [_cosine(g, h) for g, h in zip(own, reference)]
 
 
 def _synapse_gradients(model: SpikingNetwork, task: Task) -> list[Tensor]:

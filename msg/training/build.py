@@ -1,6 +1,7 @@
 """From a configuration to the objects it names."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +53,10 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | 
 def build_gradient(config: RunConfig) -> GradientRule:
     """The gradient rule of a configuration."""
     rule = GRADIENTS[str(config.gradient)]
-    return rule() if config.surrogate is None else rule(surrogate=SURROGATES[config.surrogate]())  # pyright: ignore
+    options: dict[str, Any] = {} if config.surrogate is None else {"surrogate": SURROGATES[config.surrogate]()}
+    if config.detach_reset is not None:
+        options["detach_reset"] = config.detach_reset
+    return rule(**options)
 
 
 def build_baseline(config: RunConfig, in_channels: int, num_classes: int) -> GCN:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from msg.training.config import GRADIENTS, SURROGATES, RunConfig
+from msg.gradients import SurrogateBPTT
+from msg.training.config import GRADIENTS, SURROGATES, RunConfig, rule_options
 from msg.training.results import versions
 
-_OF_THE_RULE = ("gradient", "timesteps", "surrogate")
+_OF_THE_RULE = ("gradient", "timesteps", "surrogate", "detach_reset")
 _NOT_USED = ("baseline", "checkpoint_every")
 
 
@@ -17,10 +18,11 @@ class ComparisonConfig:
     """Gradient rules to be compared, every one at every number of time steps, with nothing else changed.
 
     Attributes:
-        base: what they share; its ``gradient``, ``surrogate`` and ``timesteps`` do not matter.
+        base: what they share; its ``gradient``, ``timesteps`` and options of the rule do not matter.
         rules: names, as ``gradient`` of :class:`~msg.training.RunConfig` takes them.
         timesteps: values of ``T``.
         surrogate: of the rules that use one, and of the exact gradient that all are compared with.
+        detach_reset: the same, for rules that can do either.
         memory: whether peak memory is measured, which takes one more process for every rule and ``T``.
 
     Raises:
@@ -31,6 +33,7 @@ class ComparisonConfig:
     rules: tuple[str, ...] = ("dvm", "bptt")
     timesteps: tuple[int, ...] = (5, 15, 64)
     surrogate: str = "atan"
+    detach_reset: bool = True
     memory: bool = True
 
     def __post_init__(self):
@@ -46,15 +49,20 @@ class ComparisonConfig:
     def runs(self) -> list[RunConfig]:
         """One configuration for every ``T`` of every rule."""
         return [
-            replace(self.base, gradient=rule, timesteps=timesteps, surrogate=self._surrogate(rule))
+            replace(self.base, gradient=rule, timesteps=timesteps, **self._options(rule))
             for rule in self.rules
             for timesteps in self.timesteps
         ]
 
-    def _surrogate(self, rule: str) -> str | None:
+    @property
+    def exact(self) -> SurrogateBPTT:
+        """The rule whose gradient all others are compared with."""
+        return SurrogateBPTT(SURROGATES[self.surrogate](), self.detach_reset)
+
+    def _options(self, rule: str) -> dict[str, Any]:
         # an unknown rule is RunConfig's to refuse
-        known = fields(GRADIENTS[rule]) if rule in GRADIENTS else ()
-        return self.surrogate if "surrogate" in {field.name for field in known} else None
+        known = rule_options(GRADIENTS[rule]) if rule in GRADIENTS else set()
+        return {name: getattr(self, name) if name in known else None for name in ("surrogate", "detach_reset")}
 
     def command(self) -> str:
         """The command that makes this comparison; options that have their default are left out."""
@@ -69,13 +77,15 @@ class ComparisonConfig:
                 words += [] if value else ["--no-bias"]
             elif name not in (*_OF_THE_RULE, *_NOT_USED, "seeds") and value != default[name]:
                 words += ["--" + name.replace("_", "-"), str(value)]
-        words += ["--surrogate", self.surrogate] + ([] if self.memory else ["--no-memory"])
+        words += ["--surrogate", self.surrogate] + ([] if self.detach_reset else ["--no-detach-reset"])
+        words += [] if self.memory else ["--no-memory"]
         return shlex.join(words)
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON would have them."""
         lists = {"rules": list(self.rules), "timesteps": list(self.timesteps)}
-        return {**lists, "surrogate": self.surrogate, "memory": self.memory, "base": self.base.as_dict()}
+        own = {name: getattr(self, name) for name in ("surrogate", "detach_reset", "memory")}
+        return {**lists, **own, "base": self.base.as_dict()}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "ComparisonConfig":

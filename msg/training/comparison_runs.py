@@ -13,7 +13,7 @@ from msg.training.alignment import gradient_alignment
 from msg.training.build import build_gradient, build_model, load_data, own_random_state, prepare
 from msg.training.comparison import Comparison, ComparisonConfig, Row
 from msg.training.comparison_plot import draw_comparison
-from msg.training.config import LINKS, NODES, SURROGATES, RunConfig
+from msg.training.config import LINKS, NODES, RunConfig
 from msg.training.folder import free_folder, json_bytes, replace_file
 from msg.training.loop import Budget, Training, fit
 from msg.training.memory import peak_memory
@@ -116,7 +116,7 @@ class ComparisonRun:
 
     def _row(self, run: RunConfig, progress: Progress) -> Row:
         """Train one rule at one number of time steps with every seed."""
-        surrogate = SURROGATES[self.comparison.config.surrogate]()
+        exact = self.comparison.config.exact
         before, after, fits = [], [], []
         for seed in run.seeds:
             name = f"{run.gradient}, T={run.timesteps}, seed {seed}"
@@ -124,12 +124,12 @@ class ComparisonRun:
             assert isinstance(model, SpikingNetwork)
             # what it draws would shift the random numbers of the training
             with own_random_state(run):
-                before.append(gradient_alignment(model, task, surrogate))
+                before.append(gradient_alignment(model, task, exact))
             try:
                 found = fit(model, task, _budget(run))
             except FloatingPointError as error:
                 raise FloatingPointError(f"{name}: {error}") from error
-            after.append(gradient_alignment(model, task, surrogate))
+            after.append(gradient_alignment(model, task, exact))
             fits.append(found)
             parts = f"validation {found.val.metric:.4f}, test {found.test.metric:.4f}"
             progress(f"{name}: {len(found.history)} epochs, best {found.best_epoch}, {parts}")

@@ -68,6 +68,7 @@ class RunConfig:
         gradient: ``dvm`` (default of ``msg``), ``rate``, ``ottt``, ``bptt`` (default of ``spiking-gnn``) or
             ``checkpointed``.
         surrogate: ``atan``, ``sigmoid`` or ``triangle``, for rules that use one (``atan``).
+        detach_reset: whether the gradient through the reset is cut, for rules that can do either (it is).
         step_size: ``ε``, for ``msg`` (0.1).
         max_step: bound on the length of a step, for ``msg`` (1); 0 for none.
         dropout: probability.
@@ -102,6 +103,7 @@ class RunConfig:
     tau: float | None = None
     gradient: str | None = None
     surrogate: str | None = None
+    detach_reset: bool | None = None
     step_size: float | None = None
     max_step: float | None = None
     dropout: float = 0.0
@@ -163,8 +165,11 @@ class RunConfig:
                 f"neuron='plif' contradicts gradient={self.gradient!r}: its time constant would never learn, use "
                 "gradient='bptt' or neuron='lif'"
             )
-        takes_surrogate = "surrogate" in {field.name for field in fields(rule)}
-        self._settle("surrogate", "atan", takes_surrogate, f"gradient={self.gradient!r}, which uses no surrogate")
+        options = rule_options(rule)
+        self._settle("surrogate", "atan", "surrogate" in options, f"gradient={self.gradient!r}, which uses none")
+        self._settle(
+            "detach_reset", True, "detach_reset" in options, f"gradient={self.gradient!r}, which has no choice"
+        )
         self._settle("tau", 2.0, self.neuron != "if", "neuron='if', which does not leak")
         if self.tau is not None and not self.tau > 1:
             raise ValueError(f"tau must be above 1 step, not {self.tau}")
@@ -193,6 +198,11 @@ class RunConfig:
             raise ValueError(f"unknown options {', '.join(unknown)}: known are {', '.join(known)}")
         seeds = options.get("seeds", cls.seeds)
         return cls(**{**options, "seeds": tuple(seeds) if isinstance(seeds, list) else seeds})
+
+
+def rule_options(rule: type[GradientRule]) -> set[str]:
+    """Which of a run's options a gradient rule takes."""
+    return {field.name for field in fields(rule)} & {"surrogate", "detach_reset"}
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ def test_one_run_for_every_rule_and_timesteps():
     assert [(run.gradient, run.timesteps, run.surrogate) for run in runs] == [
         ("dvm", 4, None), ("dvm", 8, None), ("bptt", 4, "triangle"), ("bptt", 8, "triangle"),
     ]  # fmt: skip
-    rule = {"gradient", "timesteps", "surrogate"}
+    rule = {"gradient", "timesteps", "surrogate", "detach_reset"}
     shared = [{name: value for name, value in run.as_dict().items() if name not in rule} for run in runs]
     assert all(options == shared[0] for options in shared)
     assert ComparisonConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config

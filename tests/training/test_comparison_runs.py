@@ -16,7 +16,7 @@ def config(small):
         # the low threshold lets all layers fire, so that every gradient is there
         defaults = {"epochs": 3, "layers": 2, "threshold": 0.05, "seeds": (0, 1), "dropout": 0.3}
         base = small(**{**defaults, **options})
-        return ComparisonConfig(base, rules, timesteps, surrogate, memory)
+        return ComparisonConfig(base, rules, timesteps, surrogate, memory=memory)
 
     return make
 
