@@ -59,11 +59,14 @@ class SpikingNetwork(nn.Module):
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
         features = self._input(x)
+        graph = self._graph(x, edge_index, edge_weight)
+        return self.gradient.run(list(self.layers), features, graph, self.timesteps)  # pyright: ignore
+
+    def _graph(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Graph:
         num_nodes = x.size(-2)
-        graph = self._graphs.recall(
+        return self._graphs.recall(
             (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
         )
-        return self.gradient.run(list(self.layers), features, graph, self.timesteps)  # pyright: ignore
 
     def _input(self, x: Tensor) -> Tensor | SparseMatrix:
         expected = getattr(self, "in_channels", x.size(-1))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from msg.energy import estimate
+from msg.energy import count, report
 from msg.training.build import build_baseline, build_model, build_task, load_data, split_data
 from msg.training.config import NODES, RunConfig
 from msg.training.folder import RunFolder, free_folder
@@ -169,7 +169,7 @@ class Run:
                 self.folder.save_checkpoint(self._progress.as_dict())
                 self._save_history(name, seed, training.history)
         fit = training.conclude()
-        energy = estimate(model, task.x, task.edge_index).as_dict()
+        energy = _energy(model, task)
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         outcome = Outcome.of(fit, name, seed, baseline, energy, parameters)
         self._progress.current = None
@@ -224,6 +224,13 @@ def load_model(path: str | Path) -> nn.Module:
     model = build_model(config, state["in_channels"], state["num_classes"])
     model.load_state_dict(state["state_dict"])
     return model.eval()
+
+
+def _energy(model: nn.Module, task: Task) -> dict[str, Any]:
+    model.eval()
+    with torch.no_grad(), count(model) as ops:
+        model(task.x, task.edge_index)
+    return report(ops).as_dict()
 
 
 def _get_rng() -> list[torch.Tensor]:
