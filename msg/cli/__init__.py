@@ -3,6 +3,7 @@
 import typer
 
 from msg.cli.datasets import datasets
+from msg.cli.energy import energy
 from msg.cli.train import train
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(no_args_is_help=False)(train)
+app.command(no_args_is_help=True)(energy)
 app.add_typer(datasets, name="datasets")
 
 

@@ -45,11 +45,13 @@ class _Recorder(TorchDispatchMode):
         frame = self.frames[-1]
         # the rule's own operators are not the model's: the frame is still there
         if frame.rule is not None and self.closed == frame.closed and output is not None:
-            if args and isinstance(args[0], tuple | list):
-                self.ops.unknown[f"{type(module).__name__} of two node sets"] += 1
+            pair = bool(args) and isinstance(args[0], tuple | list)  # two node sets
+            with torch.no_grad():
+                found = None if pair else frame.rule(module, args, kwargs, output)
+            if found is None:
+                self.ops.unknown[type(module).__name__] += 1
             else:
-                with torch.no_grad():
-                    self.ops.add(frame.name, frame.rule(module, args, kwargs, output))
+                self.ops.add(frame.name, found)
         self.frames.pop()
         self.closed -= frame.closed
 

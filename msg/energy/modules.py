@@ -13,11 +13,11 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 from msg.energy.counts import Count
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
 from msg.neurons import IF, LIF, Neuron, ParametricLIF
-from msg.nn import Propagation
+from msg.nn import Propagation, Synapse
 from msg.nn.sparse import Memo
 
-Rule = Callable[[Any, tuple, dict[str, Any], Any], Count]
-"""From a module, the arguments of its call and what it returned to a count."""
+Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | None]
+"""From a module, the arguments of its call and what it returned to a count, ``None`` if it is not known for them."""
 
 _RULES: dict[type[nn.Module], Rule] = {}
 # the network keeps what it propagates, so a second count should not propagate again
@@ -244,6 +244,12 @@ def _neuron(neuron: Neuron, args: tuple, kwargs: dict, output: tuple[Tensor, Ten
     spikes = output[0]
     count = neuron_updates(neuron, spikes.numel(), nonzeros(spikes))
     return count + Count.of({}, {"state": spikes.numel()})
+
+
+@rule(Synapse)
+def _synapse(synapse: Synapse, args: tuple, kwargs: dict, output: Tensor) -> Count | None:
+    x, graph = args
+    return synapse_count(synapse.conv, getattr(x, "csr", x), graph.edge_index, graph.edge_weight, output)
 
 
 def synapse_count(

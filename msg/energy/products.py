@@ -68,7 +68,8 @@ def edges_of(conv: nn.Module, edge_index: Tensor, edge_weight: Tensor | None, no
 def nonzeros(x: Tensor) -> int:
     """Entries that are not zero, of a dense or sparse tensor."""
     # ten times as fast as counting floating-point numbers
-    return int((x if x.layout == torch.strided else x.values()).bool().count_nonzero())
+    entries = {torch.strided: lambda: x, torch.sparse_coo: x._values}.get(x.layout, x.values)()
+    return int(entries.bool().count_nonzero())
 
 
 def product(found: int, entries: int, width: int, outputs: int, bias: bool, weights: int) -> Count:

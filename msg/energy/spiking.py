@@ -202,6 +202,8 @@ def _stepwise(synapse: _Synapse, fired: Tensor, edge_index: Tensor, edge_weight:
     silence = torch.zeros(synapse.nodes, synapse.channels, device=fired.device)
     output = silence.new_zeros(synapse.nodes, synapse.width)
     step = rule(conv, (silence, edge_index), {"edge_weight": edge_weight}, output)
+    if step is None:
+        return None
     every = Counter({kind: count * synapse.times for kind, count in step.nonzero.items()})
     return Count.of(every, step.footprint) + synapse._rows(int(fired.sum()), 1 + synapse.root)
 

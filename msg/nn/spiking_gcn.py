@@ -26,14 +26,20 @@ class Propagation(nn.Module):
     def __init__(self, num_hops: int):
         super().__init__()
         self.num_hops = num_hops
+        self._adjacency = Memo()
 
     def hops(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> list[Tensor]:
         """``x`` and what it is after each hop, ``num_hops + 1`` tensors."""
-        (source, target), weight = gcn_norm(  # pyright: ignore[reportGeneralTypeIssues]
-            edge_index, edge_weight, x.size(0), dtype=x.dtype
-        )
-        assert weight is not None
-        adjacency = SparseMatrix(target, source, weight, (x.size(0), x.size(0)))
+        nodes = x.size(0)
+
+        def build() -> SparseMatrix:
+            (source, target), weight = gcn_norm(  # pyright: ignore[reportGeneralTypeIssues]
+                edge_index, edge_weight, nodes, dtype=x.dtype
+            )
+            assert weight is not None
+            return SparseMatrix(target, source, weight, (nodes, nodes))
+
+        adjacency = self._adjacency.recall((edge_index, edge_weight), (nodes, x.dtype), build)
         values = [x]
         for _ in range(self.num_hops):
             values.append(adjacency.matmul(values[-1]))

@@ -2,6 +2,7 @@
 
 from msg.training.build import build_baseline, build_model, build_task, load_data
 from msg.training.config import RunConfig, parse_seeds
+from msg.training.energy import MODELS, Trained, compare_models, count_inference, load_trained
 from msg.training.loop import Budget, Epoch, Fit, Training, fit
 from msg.training.observation import Observation, observe
 from msg.training.results import Outcome
@@ -9,6 +10,7 @@ from msg.training.runs import Observer, Run, load_model, resume, run
 from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, Task, inner_product
 
 __all__ = [
+    "MODELS",
     "Budget",
     "Epoch",
     "Evaluation",
@@ -21,14 +23,18 @@ __all__ = [
     "Run",
     "RunConfig",
     "Task",
+    "Trained",
     "Training",
     "build_baseline",
     "build_model",
     "build_task",
+    "compare_models",
+    "count_inference",
     "fit",
     "inner_product",
     "load_data",
     "load_model",
+    "load_trained",
     "observe",
     "parse_seeds",
     "resume",

@@ -24,7 +24,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | 
     shared = {
         "num_layers": config.layers,
         "timesteps": config.timesteps,
-        "neuron": _neuron(config),
+        "neuron": build_neuron(config),
         "gradient": _gradient(config),
         "dropout": config.dropout,
         "conv": config.conv,
@@ -89,7 +89,8 @@ def build_task(config: RunConfig, data: Data, model: nn.Module, seed: int) -> Ta
     return LinkPrediction(type(split)(*(part.to(config.device) for part in split)), decoder, seed)
 
 
-def _neuron(config: RunConfig) -> Neuron:
+def build_neuron(config: RunConfig) -> Neuron:
+    """The neuron of a configuration."""
     leak = {} if config.tau is None else {"tau": config.tau}
     return NEURONS[config.neuron](threshold=config.threshold, reset=config.reset, **leak)  # pyright: ignore
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from msg.energy import count, report
+from msg.energy import report
 from msg.training.build import build_baseline, build_model, build_task, load_data, split_data
 from msg.training.config import NODES, RunConfig
+from msg.training.energy import count_inference
 from msg.training.folder import RunFolder, free_folder
 from msg.training.loop import Budget, Epoch, Training
 from msg.training.observation import observe
@@ -169,7 +170,7 @@ class Run:
                 self.folder.save_checkpoint(self._progress.as_dict())
                 self._save_history(name, seed, training.history)
         fit = training.conclude()
-        energy = _energy(model, task)
+        energy = report(count_inference(model, task)).as_dict()
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         outcome = Outcome.of(fit, name, seed, baseline, energy, parameters)
         self._progress.current = None
@@ -224,13 +225,6 @@ def load_model(path: str | Path) -> nn.Module:
     model = build_model(config, state["in_channels"], state["num_classes"])
     model.load_state_dict(state["state_dict"])
     return model.eval()
-
-
-def _energy(model: nn.Module, task: Task) -> dict[str, Any]:
-    model.eval()
-    with torch.no_grad(), count(model) as ops:
-        model(task.x, task.edge_index)
-    return report(ops).as_dict()
 
 
 def _get_rng() -> list[torch.Tensor]:
