@@ -112,7 +112,7 @@ class _Synapse:
         self.root = int(isinstance(conv, SAGEConv) and conv.root_weight)
         inner = getattr(conv, "lin_l", getattr(conv, "nn", conv))
         self.bias = Count()
-        if inner.bias is not None:
+        if getattr(inner, "bias", None) is not None:
             entries = nodes * width * times
             self.bias = Count.of({"accumulate": entries, "weights": entries})
         # the sum of the two terms is made in place: rows are added to what has been aggregated
