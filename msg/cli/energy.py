@@ -105,7 +105,11 @@ def _of_models(models: str, options: dict[str, Any], out: Path | None) -> None:
         def trained(name: str, seed: int, metric: float) -> None:
             typer.echo(f"{name}, seed {seed}: test {metric:.4f}", err=True)
 
-        comparison = compare_models(names, config, trained)
+        try:
+            comparison = compare_models(names, config, trained)
+        except FloatingPointError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
     typer.echo(str(comparison))
     if out is not None:
         content = {**comparison.as_dict(), "config": config.as_dict()}

@@ -137,7 +137,7 @@ _register(
     "view _unsafe_view reshape expand permute transpose t slice select unsqueeze squeeze detach alias as_strided "
     "unbind split split_with_sizes chunk narrow diagonal unfold view_as_real view_as _reshape_alias numel "
     "is_same_size sym_size sym_numel sym_stride empty empty_like empty_strided new_empty new_empty_strided zeros "
-    "zeros_like new_zeros ones ones_like new_ones full full_like new_full scalar_tensor arange fill zero resize "
+    "zeros_like new_zeros ones ones_like new_ones full full_like new_full scalar_tensor arange eye fill zero resize "
     "_local_scalar_dense lift_fresh is_nonzero equal crow_indices col_indices values indices _values _indices _nnz "
     "_sparse_csr_tensor_unsafe _sparse_compressed_tensor_unsafe _sparse_coo_tensor_unsafe _coalesced is_coalesced "
     "bincount sort argsort unique_consecutive _unique2 unique_dim nonzero cumsum repeat_interleave searchsorted "

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from counting_machine import Machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.nn import GCN, GraphSAGE
@@ -12,41 +13,6 @@ from torch_geometric.nn import GCN, GraphSAGE
 from msg.energy import OPERATIONS, count
 from msg.neurons import IF, LIF
 from msg.nn import MSG, SpikingGCN
-
-
-class Machine:
-    """Scalar arithmetic that counts itself."""
-
-    def __init__(self):
-        self.counts = Counter()
-
-    def _count(self, kind, value):
-        self.counts[kind] += 1
-        return value
-
-    def mac(self, a, b, c):
-        return self._count("multiply_accumulate", a + b * c)
-
-    def add(self, a, b):
-        return self._count("accumulate", a + b)
-
-    def mul(self, a, b):
-        return self._count("multiply", a * b)
-
-    def more(self, a, b):
-        return self._count("comparison", a > b)
-
-    def function(self, f, *values):
-        return self._count("transcendental", f(*values))
-
-    def dot(self, a, b):
-        total = 0.0
-        for x, y in zip(a, b):
-            total = self.mac(total, x, y)
-        return total
-
-    def effort(self):
-        return 2 * self.counts["multiply_accumulate"] + self.counts["accumulate"] + self.counts["multiply"]
 
 
 def with_loops(edges, nodes):
