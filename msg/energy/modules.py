@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import torch
@@ -149,7 +149,9 @@ def _propagation(module: Propagation, args: tuple, kwargs: dict, output: Tensor)
 
     def measure() -> list[Tensor]:
         dense = x if x.layout == torch.strided else x.to_dense()
-        return [values.bool().sum(-1) for values in module.hops(dense, edge_index, edge_weight)]
+        # the last hop is the output
+        before = islice(module.hops(dense, edge_index, edge_weight), module.num_hops)
+        return [values.bool().sum(-1) for values in chain(before, [output])]
 
     sizes = _HOPS.recall((x, edge_index, edge_weight), (module.num_hops,), measure)
     count = Count()

@@ -54,7 +54,7 @@ def count_activity(
     drives, rates, steps = activity.drives, activity.rates, model.timesteps
     encoder = _encoder(layers[0].synapse, x, edge_index, edge_weight, drives[0])
     _add(ops, f"{prefix}layers.0.synapse", encoder, layers[0], 1)
-    spikes = [(rate.detach() * steps).round().long().sum(-1) for rate in rates]
+    spikes = [(rate.detach().sum(-1, dtype=torch.float64) * steps).round().long() for rate in rates]
     for index, (layer, below) in enumerate(zip(layers[1:], layers)):
         nodes, fired = rates[index].size(0), spikes[index]
         channels, total = rates[index].size(-1), int(fired.sum())

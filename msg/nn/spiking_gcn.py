@@ -1,5 +1,8 @@
 """SpikingGCN: features are propagated first, then fired, then classified."""
 
+from collections import deque
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
@@ -28,8 +31,8 @@ class Propagation(nn.Module):
         self.num_hops = num_hops
         self._adjacency = Memo()
 
-    def hops(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> list[Tensor]:
-        """``x`` and what it is after each hop, ``num_hops + 1`` tensors."""
+    def hops(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
+        """``x``, then what it is after each hop, one at a time."""
         nodes = x.size(0)
 
         def build() -> SparseMatrix:
@@ -40,14 +43,14 @@ class Propagation(nn.Module):
             return SparseMatrix(target, source, weight, (nodes, nodes))
 
         adjacency = self._adjacency.recall((edge_index, edge_weight), (nodes, x.dtype), build)
-        values = [x]
+        yield x
         for _ in range(self.num_hops):
-            values.append(adjacency.matmul(values[-1]))
-        return values
+            x = adjacency.matmul(x)
+            yield x
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """See the class."""
-        return self.hops(x, edge_index, edge_weight)[-1]
+        return deque(self.hops(x, edge_index, edge_weight), maxlen=1).pop()
 
     def extra_repr(self) -> str:
         """Number of hops."""

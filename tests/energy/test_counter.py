@@ -160,7 +160,7 @@ def test_propagation_sends_what_is_not_zero():
     model = SpikingGCN(3, 2, num_hops=2, timesteps=4)
     ops = counted(model)
     sent = torch.tensor([3, 3, 2, 2, 1])  # messages of each node
-    hops = model.layers[0].synapse.conv.hops(X, EDGES)
+    hops = list(model.layers[0].synapse.conv.hops(X, EDGES))
     entries = [(hop != 0).sum(1) for hop in hops]
     messages = sum(int((before * sent).sum()) for before in entries[:2])
     assert operations(ops, "layers.0.synapse")["accumulate"] == messages
