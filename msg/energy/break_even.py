@@ -36,7 +36,9 @@ class BreakEven:
 
 
 def break_even(ops: Operations, costs: CostTable = HOROWITZ_45NM_INT8, memory: bool = False) -> BreakEven | None:
-    r"""Compare a spiking network with a quantised one of the same layers; ``None`` for a model without spikes.
+    r"""Compare a spiking network with a quantised one of the same layers.
+
+    ``None`` for a model without spikes, or without a linear synapse that reads them.
 
     In the quantised network a neuron is a rounding (a multiplication and a comparison), each product a
     multiply-accumulate whose multiplier is as wide as the activation, :math:`E_\times b / \text{bits} + E_+`, and each
@@ -53,7 +55,7 @@ def break_even(ops: Operations, costs: CostTable = HOROWITZ_45NM_INT8, memory: b
         costs: prices; 8-bit integers unless given.
         memory: whether to price memory traffic too.
     """
-    layers = list(ops.firing.values())
+    layers = [firing for firing in ops.firing.values() if firing.ways]
     if not layers:
         return None
     bits = max(firing.timesteps for firing in layers).bit_length()  # = ceil(log2(T + 1))

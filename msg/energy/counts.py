@@ -70,7 +70,8 @@ class Firing:
         synapses: connections to neurons of the layer above: out-degree times its width, summed over the neurons.
         delivered: spikes times the connections they cross.
         ways: how spikes can travel (rows shared by a node's messages, or each spike delivered by itself): the
-            operations that grow in proportion to the spikes, and those that happen in every step whatever fires.
+            operations that grow in proportion to the spikes, and those that happen in every step whatever fires. Empty
+            below a synapse that is not linear.
         quantised: operations of the same layer in a network that sends each activation once, as an integer.
     """
 

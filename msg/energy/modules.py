@@ -117,9 +117,7 @@ def _sage(conv: SAGEConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
 @rule(GINConv, leave_children=True)
 def _gin(conv: GINConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x, edge_index, _ = _graph_arguments(args, kwargs)
-    count = aggregation(edges_of(conv, edge_index, None, x.size(0)), x.size(-1))
-    scaled = isinstance(conv.eps, nn.Parameter) or bool(conv.eps)
-    return count + (elementwise(x.numel(), multiply=1) if scaled else Count())
+    return aggregation(edges_of(conv, edge_index, None, x.size(0)), x.size(-1))
 
 
 @rule(GATConv)

@@ -53,7 +53,8 @@ def edges_of(conv: nn.Module, edge_index: Tensor, edge_weight: Tensor | None, no
     fanout = torch.bincount(source, minlength=nodes)
     weighted, scaled = edge_weight is not None, 0
     if isinstance(conv, GINConv):
-        return Edges(nodes, fanout + 1, weighted, scaled)
+        # a node's own number, times 1 + eps where that is not one
+        return Edges(nodes, fanout + 1, weighted, int(isinstance(conv.eps, nn.Parameter) or bool(conv.eps)))
     if isinstance(conv, SAGEConv):
         return Edges(nodes, fanout, weighted, int(conv.aggr == "mean" and not weighted))
     if getattr(conv, "add_self_loops", isinstance(conv, Propagation)):

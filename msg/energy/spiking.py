@@ -69,10 +69,10 @@ def count_activity(
         synapse = _Synapse(layer.synapse.conv, nodes, channels, layer.out_channels, times, edge_index, edge_weight)
         if layer.linear:
             count = synapse.cheapest(fired, nonzeros(rates[index]) if last else None)
-            ops.firing[name] = synapse.firing(fired, updates, steps)
         else:
             count = _stepwise(synapse, fired, edge_index, edge_weight)
         _add(ops, f"{prefix}layers.{index + 1}.synapse", count, layer, times)
+        ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear)
 
 
 def _add(ops: Operations, name: str, count: Count | None, layer: SpikingLayer, times: int) -> None:
@@ -156,8 +156,8 @@ class _Synapse:
             ways.append(rates)
         return min(ways, key=_effort) + self.bias
 
-    def firing(self, fired: Tensor, updates: Count, steps: int) -> Firing:
-        """What the neurons below did with this synapse above them."""
+    def firing(self, fired: Tensor, updates: Count, steps: int, linear: bool) -> Firing:
+        """What the neurons below did with this synapse above them; how it compares is known of linear ones only."""
         spikes, neurons = int(fired.sum()), self.nodes * self.channels
         fanout = torch.full_like(fired, self.root)
         fanout += 1 if self.edges is None else self.edges.fanout
@@ -181,7 +181,7 @@ class _Synapse:
             steps,
             int(fanout.sum()) * self.channels * self.width,
             int((fired * fanout).sum()) * self.width,
-            (shared, delivered),
+            (shared, delivered) if linear else (),
             products
             + Count.of({k: n // self.times for k, n in self.bias.nonzero.items()})
             + aggregation(self.edges, self.width),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, MessagePassing, SGConv
 
-from msg.energy import OPERATIONS, Count, count, report, rule
+from msg.energy import OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
 from msg.nn import MSG, SpikingGCN, SpikingGNN
 
@@ -188,6 +188,26 @@ def test_other_synapses(conv):
     ops = counted(SpikingGNN(3, 2, hidden_channels=2, num_layers=1, timesteps=4, conv=conv))
     assert operations(ops, "layers.1.synapse")["accumulate"] > 0
     assert operations(ops, "layers.0.neuron")["state_update"] <= 5 * 2 * 4
+    assert set(ops.firing) == {"layers.0.neuron", "layers.1.neuron"}
+    assert ops.firing["layers.0.neuron"].spikes == ops.modules["layers.0.neuron"].nonzero["spike"]
+
+
+def test_break_even_leaves_out_synapses_that_are_not_linear():
+    model = SpikingGNN(3, 2, hidden_channels=2, num_layers=1, timesteps=4, conv=lambda i, o: GATConv(i, o))
+    ops = counted(model)
+    assert not ops.firing["layers.0.neuron"].ways
+    assert break_even(ops).rate == ops.firing["layers.1.neuron"].rate
+
+
+def test_adjacency_matrices():
+    adjacency = torch.zeros(5, 5).index_put((EDGES[1], EDGES[0]), torch.ones(6)).to_sparse_coo()
+    model = with_ones(GCN(3, 2, 2, 2))
+    assert operations(counted(model, X, adjacency), "convs.0") == operations(counted(model), "convs.0")
+
+
+def test_a_learned_weight_of_the_node_itself():
+    model = GIN(3, 2, 1, train_eps=True)
+    assert operations(counted(model), "convs.0") == {"accumulate": 11 * 3, "multiply": 5 * 3}
 
 
 def test_convolutions_in_synapses_that_are_not_known_are_named():
