@@ -199,6 +199,9 @@ def test_break_even_leaves_out_synapses_that_are_not_linear():
     assert break_even(ops).rate == ops.firing["layers.1.neuron"].rate
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")  # inside PyG
+@pytest.mark.filterwarnings("ignore:Converting sparse tensor to CSR")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 def test_adjacency_matrices():
     adjacency = torch.zeros(5, 5).index_put((EDGES[1], EDGES[0]), torch.ones(6)).to_sparse_coo()
     model = with_ones(GCN(3, 2, 2, 2))
