@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
 from msg.datasets import load_graph
-from msg.energy import estimate
+from msg.energy import count, report
 from msg.gradients import DvM
 from msg.neurons import IF
 from msg.nn import MSG
@@ -76,7 +76,9 @@ def main() -> None:
         gcn = GCN(data.num_features, msg.hidden_channels, num_layers=2, out_channels=data.num_classes, dropout=0.5)
         for name, model in (("MSG", msg), ("GCN", gcn)):
             results[name].append(train(model, data, args.epochs, lr=0.01))
-            energy[name].append(estimate(model, data.x, data.edge_index).energy_mj)
+            with torch.no_grad(), count(model.eval()) as ops:
+                model(data.x, data.edge_index)
+            energy[name].append(report(ops).energy_mj())
 
     print(msg)
     for name, values in results.items():

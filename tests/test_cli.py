@@ -186,6 +186,40 @@ def test_compare_hands_on_every_option(cli, monkeypatch):
     assert set(compare.__annotations__) == set(train.__annotations__) - own[0] | own[1]
 
 
+def test_energy_of_a_run(cli, tmp_path):
+    assert cli(*FAST, "--seeds", "0", "--no-baseline", "--out", "o").exit_code == 0
+    result = cli("energy", "o", "--measure", "0.01")
+    assert result.exit_code == 0, result.output
+    for expected in (
+        "45 nm, FP32",
+        "as-published MSG",
+        "layers.0.synapse",
+        "tangent shortcut",
+        "measured, ",
+        "kept in o",
+    ):
+        assert expected in result.stdout
+    kept = json.loads((tmp_path / "o" / "energy.json").read_text())
+    assert kept["energy_mj"] == kept["tables"]["45 nm, FP32"] > 0
+    assert kept["accuracy"] == json.loads((tmp_path / "o" / "results.json").read_text())["test"]
+    assert (tmp_path / "o" / "energy.md").read_text().startswith("## Energy")
+    assert (tmp_path / "o" / "energy.png").read_bytes().startswith(b"\x89PNG")
+    assert cli("energy", "o", "--out", "elsewhere").exit_code == 0
+    assert (tmp_path / "elsewhere" / "energy.json").exists()
+
+
+def test_energy_of_several_models(cli, tmp_path):
+    options = ["--dataset", "karate", "--epochs", "2", "--timesteps", "3", "--manifold", "H4", "--seeds", "0-1"]
+    result = cli("energy", "--models", "gcn,sgc,sage,spikinggcn,msg", *options, "--out", "o")
+    assert result.exit_code == 0, result.output
+    for expected in ("spikinggcn", "±", "Dense inputs", "break-even rate"):
+        assert expected in result.stdout
+    assert "gcn, seed 0: test" in result.stderr
+    kept = json.loads((tmp_path / "o" / "energy.json").read_text())
+    assert len(kept["models"]["sage"]["accuracy"]) == 2
+    assert kept["config"]["timesteps"] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -221,6 +255,30 @@ def test_a_comparison_that_stops(cli, monkeypatch, error, status, message):
     assert result.exit_code == status
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere holds no run"),
+        (["nowhere", "--epochs", "3"], "a run has its own options, so --epochs cannot be given with it"),
+        (["nowhere", "--models", "gcn"], "give the folder of a run, or --models to train"),
+        (["--epochs", "3"], "give the folder of a run, or --models to train"),
+        (["--models", "gcn", "--measure", "1"], "--measure needs the folder of a run"),
+        (["--models", "mlp", "--dataset", "karate"], "unknown model 'mlp'"),
+        (["--models", "gcn", "--neuron", "squid"], "unknown neuron 'squid'"),
+    ],
+)
+def test_mistakes_about_energy_are_one_line(cli, arguments, message):
+    refused(cli("energy", *arguments), message)
+
+
+def test_diverging_comparison_is_one_line(cli, monkeypatch):
+    def diverged(*arguments):
+        raise FloatingPointError("the loss is nan in epoch 3")
+
+    monkeypatch.setattr("msg.training.compare_models", diverged)
+    refused(cli("energy", "--models", "gcn", "--dataset", "karate"), "the loss is nan in epoch 3", status=1)
 
 
 def test_datasets_list(cli):

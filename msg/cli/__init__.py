@@ -4,6 +4,7 @@ import typer
 
 from msg.cli.compare import compare
 from msg.cli.datasets import datasets
+from msg.cli.energy import energy
 from msg.cli.train import train
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=False)(train)
 app.command(no_args_is_help=False)(compare)
+app.command(no_args_is_help=True)(energy)
 app.add_typer(datasets, name="datasets")
 
 

@@ -95,7 +95,8 @@ def _comparison(results: dict[str, Any], models: list[dict[str, Any]]) -> Table:
     for model in models:
         table.add_column(model["model"], justify="right")
     rows = {
-        "energy of one inference, mJ (estimate)": lambda model: f"{model['energy']['energy_mj']:.4g}",
+        "energy of one inference, mJ": lambda model: f"{model['energy']['energy_mj']:.4g}",
+        "the same with memory traffic, mJ": lambda model: f"{model['energy']['energy_with_memory_mj']:.4g}",
         "seconds per epoch (median)": lambda model: f"{model['seconds_per_epoch']:.4f}",
         "epochs": lambda model: ", ".join(map(str, model["epochs"])),
         "learnable parameters": lambda model: f"{model['parameters']:,}",

@@ -63,6 +63,10 @@ Tau = Annotated[float | None, option("--tau", "Time constant of lif and plif, in
 StepSize = Annotated[float | None, option("--step-size", "Step size on the manifold.", "0.1", MODEL)]
 MaxStep = Annotated[float | None, option("--max-step", "Bound on a step's length, 0: none.", "1.0", MODEL)]
 Dropout = Annotated[float | None, option("--dropout", "Dropout probability.", "0.0", MODEL)]
+Gradient = Annotated[
+    str | None,
+    option("--gradient", "dvm, rate, ottt, bptt or checkpointed.", "dvm; bptt for spiking-gnn", TRAINING),
+]
 Surrogate = Annotated[
     str | None, option("--surrogate", "atan, sigmoid or triangle, for all rules but dvm.", "atan", TRAINING)
 ]

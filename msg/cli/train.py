@@ -33,10 +33,7 @@ def train(
     step_size: o.StepSize = None,
     max_step: o.MaxStep = None,
     dropout: o.Dropout = None,
-    gradient: Annotated[
-        str | None,
-        option("--gradient", "dvm, rate, ottt, bptt or checkpointed.", "dvm; bptt for spiking-gnn", TRAINING),
-    ] = None,
+    gradient: o.Gradient = None,
     surrogate: o.Surrogate = None,
     detach_reset: o.DetachReset = None,
     epochs: o.Epochs = None,

@@ -1,7 +1,58 @@
-"""Energy of an inference: operations counted alike for all models, priced by named tables."""
+"""Energy of an inference: everything a model does is counted, alike for all models, and priced by named tables."""
 
-from msg.energy.costs import HOROWITZ_45NM_FP32, CostTable
-from msg.energy.estimate import estimate
-from msg.energy.operations import EnergyEstimate
+from msg.energy.break_even import BreakEven, break_even
+from msg.energy.comparison import Candidate, Comparison, compare
+from msg.energy.costs import (
+    COSTS,
+    HOROWITZ_45NM_FP16,
+    HOROWITZ_45NM_FP32,
+    HOROWITZ_45NM_INT8,
+    LOIHI,
+    MSG_AS_PUBLISHED,
+    SRAM_45NM,
+    CostTable,
+    MemoryTable,
+    PublishedMSG,
+)
+from msg.energy.counter import count
+from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Count, Firing, Operations
+from msg.energy.deployment import Disagreement, disagreement, tangent_readout
+from msg.energy.measurement import Measurement, Meter, Nvml, Rapl, measure
+from msg.energy.modules import rule
+from msg.energy.report import Report, report
 
-__all__ = ["HOROWITZ_45NM_FP32", "CostTable", "EnergyEstimate", "estimate"]
+__all__ = [
+    "COSTS",
+    "EVENTS",
+    "HOROWITZ_45NM_FP16",
+    "HOROWITZ_45NM_FP32",
+    "HOROWITZ_45NM_INT8",
+    "LOIHI",
+    "MSG_AS_PUBLISHED",
+    "OPERATIONS",
+    "SRAM_45NM",
+    "TRAFFIC",
+    "BreakEven",
+    "Candidate",
+    "Comparison",
+    "CostTable",
+    "Count",
+    "Disagreement",
+    "Firing",
+    "Measurement",
+    "MemoryTable",
+    "Meter",
+    "Nvml",
+    "Operations",
+    "PublishedMSG",
+    "Rapl",
+    "Report",
+    "break_even",
+    "compare",
+    "count",
+    "disagreement",
+    "measure",
+    "report",
+    "rule",
+    "tangent_readout",
+]

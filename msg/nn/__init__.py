@@ -5,6 +5,7 @@ from msg.nn.layer import SpikingLayer
 from msg.nn.msg import MSG, Embedding
 from msg.nn.network import SpikingNetwork
 from msg.nn.sparse import Graph, SparseMatrix
+from msg.nn.spiking_gcn import Propagation, SpikingGCN
 from msg.nn.spiking_gnn import SpikingGNN
 from msg.nn.synapse import Synapse, make_conv
 
@@ -13,7 +14,9 @@ __all__ = [
     "Embedding",
     "FermiDirac",
     "Graph",
+    "Propagation",
     "SparseMatrix",
+    "SpikingGCN",
     "SpikingGNN",
     "SpikingLayer",
     "SpikingNetwork",

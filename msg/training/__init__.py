@@ -5,6 +5,7 @@ from msg.training.build import build_baseline, build_model, build_task, load_dat
 from msg.training.comparison import Comparison, ComparisonConfig, Row
 from msg.training.comparison_runs import ComparisonRun, compare
 from msg.training.config import RunConfig, parse_seeds
+from msg.training.energy import MODELS, Trained, compare_models, count_inference, load_trained
 from msg.training.loop import Budget, Epoch, Fit, Training, fit
 from msg.training.memory import peak_memory
 from msg.training.observation import Observation, observe
@@ -13,6 +14,7 @@ from msg.training.runs import Observer, Run, load_model, resume, run
 from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, Task, inner_product
 
 __all__ = [
+    "MODELS",
     "Budget",
     "Comparison",
     "ComparisonConfig",
@@ -29,16 +31,20 @@ __all__ = [
     "Run",
     "RunConfig",
     "Task",
+    "Trained",
     "Training",
     "build_baseline",
     "build_model",
     "build_task",
     "compare",
+    "compare_models",
+    "count_inference",
     "fit",
     "gradient_alignment",
     "inner_product",
     "load_data",
     "load_model",
+    "load_trained",
     "observe",
     "parse_seeds",
     "peak_memory",

@@ -31,7 +31,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> MSG | 
     shared = {
         "num_layers": config.layers,
         "timesteps": config.timesteps,
-        "neuron": _neuron(config),
+        "neuron": build_neuron(config),
         "gradient": build_gradient(config),
         "dropout": config.dropout,
         "conv": config.conv,
@@ -129,6 +129,7 @@ def own_random_state(config: RunConfig):
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def _neuron(config: RunConfig) -> Neuron:
+def build_neuron(config: RunConfig) -> Neuron:
+    """The neuron of a configuration."""
     leak = {} if config.tau is None else {"tau": config.tau}
     return NEURONS[config.neuron](threshold=config.threshold, reset=config.reset, **leak)  # pyright: ignore

@@ -101,6 +101,36 @@ class RunFolder:
         """Replace the picture."""
         self._write(_CURVES, png)
 
+    def save_energy(self, content: dict[str, Any], markdown: str, png: bytes) -> None:
+        """Make the folder if need be, and replace the report of energy in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write("energy.json", json_bytes(content))
+        self._write("energy.md", (markdown + "\n").encode())
+        self._write("energy.png", png)
+
+    def load_results(self) -> dict[str, Any]:
+        """The results.
+
+        Raises:
+            FileNotFoundError: if the run is not finished.
+            ValueError: if the file is damaged.
+        """
+        path = self.path / _RESULTS
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.path} holds no finished run: it has no {_RESULTS}")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def load_best(self) -> dict[str, Any]:
+        """The weights of the best seed, with what is needed to build the model.
+
+        Raises:
+            FileNotFoundError: if the run is not finished.
+        """
+        path = self.path / _BEST
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.path} holds no finished run: it has no {_BEST}")
+        return torch.load(path, weights_only=True, map_location="cpu")
+
     def _write(self, name: str, content: bytes) -> None:
         replace_file(self.path / name, content)
 

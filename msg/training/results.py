@@ -27,7 +27,7 @@ class Outcome:
         best_epoch: the epoch of these weights, counted from 1.
         rates: mean firing rate of every layer.
         radius: largest distance of a node from the origin, or ``None``.
-        energy: of one inference, see :meth:`msg.energy.EnergyEstimate.as_dict`.
+        energy: of one inference, see :meth:`msg.energy.Report.as_dict`.
         parameters: number of learnable parameters.
         history: all epochs.
     """
@@ -122,7 +122,11 @@ def _summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "seconds_per_epoch": statistics.median(row.seconds for outcome in outcomes for row in outcome.history),
         "firing_rate": [statistics.fmean(layer) for layer in zip(*(outcome.rates for outcome in outcomes))],
         "max_radius": max(radii, default=None),
-        "energy": {"energy_mj": statistics.fmean(energies), "per_seed": [outcome.energy for outcome in outcomes]},
+        "energy": {
+            "energy_mj": statistics.fmean(energies),
+            "energy_with_memory_mj": statistics.fmean(outcome.energy["energy_with_memory_mj"] for outcome in outcomes),
+            "per_seed": [outcome.energy for outcome in outcomes],
+        },
     }
 
 

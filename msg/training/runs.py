@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from msg.energy import estimate
+from msg.energy import report
 from msg.training.build import Build, build_baseline, build_model, load_data, own_random_state, prepare
 from msg.training.config import NODES, RunConfig
+from msg.training.energy import count_inference
 from msg.training.folder import RunFolder, free_folder
 from msg.training.loop import Budget, Epoch, Training
 from msg.training.observation import observe
@@ -154,7 +155,7 @@ class Run:
                 self.folder.save_checkpoint(self._progress.as_dict())
                 self._save_history(name, seed, training.history)
         fit = training.conclude()
-        energy = estimate(model, task.x, task.edge_index).as_dict()
+        energy = report(count_inference(model, task)).as_dict()
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         outcome = Outcome.of(fit, name, seed, baseline, energy, parameters)
         self._progress.current = None

@@ -101,6 +101,11 @@ def test_layers_are_made_by_size_each_with_its_own_neuron():
     assert layers[0].neuron.threshold == 0.3
     assert current_layer("gcn", 4, 3).neuron is None
     assert readout_layer(4, 3, 0.0).linear
-    network = SpikingNetwork([*layers, readout_layer(3, 2, 0.0)], 4, DvM())
+
+    class Network(SpikingNetwork):
+        def read(self, activity):
+            return activity.drives[-1]
+
+    network = Network([*layers, readout_layer(3, 2, 0.0)], 4, DvM())
     assert len(network.activity(torch.randn(7, 5), torch.zeros(2, 0, dtype=torch.long)).drives) == 3
     assert make_conv("gcn", 4, 3).linear

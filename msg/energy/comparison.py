@@ -1,0 +1,165 @@
+"""Several models side by side, under several tables of costs."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from msg.energy.break_even import break_even
+from msg.energy.costs import COSTS, CostTable
+from msg.energy.counts import Convention, Operations
+from msg.energy.layout import energy as mj
+from msg.energy.layout import heading, stacked_bars, table
+from msg.energy.report import NOT_COUNTED, report
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that is compared.
+
+    Attributes:
+        name: shown.
+        runs: what was counted, once for each seed.
+        metric: accuracy (or another) of each seed, between 0 and 1; empty if unknown.
+    """
+
+    name: str
+    runs: Sequence[Operations]
+    metric: Sequence[float] = ()
+
+    def mean(self, measure: Callable[[Operations], float]) -> float:
+        """Mean over the seeds."""
+        return statistics.fmean(measure(ops) for ops in self.runs)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Energy of one inference of several models; ``print`` it.
+
+    Attributes:
+        candidates: the models.
+        costs: the tables.
+        title: of text and Markdown.
+        metric: name of what stands beside the energy.
+    """
+
+    candidates: Sequence[Candidate]
+    costs: Sequence[CostTable] = COSTS
+    title: str = "Energy of one inference, mJ"
+    metric: str = "accuracy"
+
+    def energy_mj(
+        self, candidate: Candidate, costs: CostTable, convention: Convention = "nonzero", memory: bool = False
+    ) -> float:
+        """Mean energy of one inference of a model, in mJ."""
+        return candidate.mean(lambda ops: sum(costs.inference_mj(ops, convention, memory).values()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, with each seed's counts, as JSON would have it."""
+        return {
+            "metric": self.metric,
+            "models": {
+                one.name: {
+                    self.metric: list(one.metric),
+                    "energy_mj": {
+                        costs.name: {
+                            f"{convention}{' with memory' if memory else ''}": self.energy_mj(
+                                one, costs, convention, memory
+                            )
+                            for convention in ("nonzero", "dense")
+                            for memory in ((False, True) if costs.memory else (False,))
+                        }
+                        for costs in self.costs
+                    },
+                    "per_seed": [report(ops).as_dict() for ops in one.runs],
+                }
+                for one in self.candidates
+            },
+            "costs": {costs.name: costs.source for costs in self.costs},
+        }
+
+    def __str__(self) -> str:
+        return self._render(markdown=False)
+
+    def markdown(self) -> str:
+        """The comparison as Markdown."""
+        return self._render(markdown=True)
+
+    def figure(self) -> Figure:
+        """A panel without memory and one with, a bar a model, stacked by kind; the first table's prices."""
+        first = self.costs[0]
+        panels = {}
+        for memory in (False, True) if first.memory else (False,):
+            title = f"{first.name}{', with memory' if memory else ''}"
+            panels[title] = {one.name: first.inference_mj(one.runs[0], memory=memory) for one in self.candidates}
+        return stacked_bars(panels)
+
+    def _render(self, markdown: bool) -> str:
+        conventions: tuple[tuple[str, Convention], ...] = (
+            ("non-zero inputs: products with zeros are skipped", "nonzero"),
+            ("dense inputs: they are computed", "dense"),
+        )
+        parts = [heading(self.title, markdown)]
+        for label, convention in conventions:
+            parts += [f"{label[0].upper()}{label[1:]}.", table(self._rows(convention), markdown)]
+        if any(ops.firing for one in self.candidates for ops in one.runs):
+            parts.append(table(self._spikes(), markdown))
+        return "\n\n".join([*parts, "\n".join(f"- {line}" for line in self._notes())])
+
+    def _rows(self, convention: Convention) -> list[Sequence[str]]:
+        columns = [(costs, memory) for costs in self.costs for memory in ((False, True) if costs.memory else (False,))]
+        titles = [f"{costs.name}{' + memory' if memory else ''}" for costs, memory in columns]
+        rows: list[Sequence[str]] = [("model", f"{self.metric}, %", *titles)]
+        for one in self.candidates:
+            cells = [mj(self.energy_mj(one, costs, convention, memory)) for costs, memory in columns]
+            rows.append((one.name, _percent(one.metric), *cells))
+        return rows
+
+    def _spikes(self) -> list[Sequence[str]]:
+        titles = ("spiking model", "firing rate", "spikes per synapse", "break-even rate (INT8)", "with memory")
+        rows: list[Sequence[str]] = [titles]
+        for one in self.candidates:
+            pairs = [(break_even(ops), break_even(ops, memory=True)) for ops in one.runs]
+            found = [(plain, memory) for plain, memory in pairs if plain is not None and memory is not None]
+            if found:
+                rate = statistics.fmean(plain.rate for plain, _ in found)
+                crossing = statistics.fmean(plain.spikes_per_synapse for plain, _ in found)
+                limits = [statistics.fmean(even.break_even_rate or 0.0 for even in way) for way in zip(*found)]
+                rows.append((one.name, f"{rate:.4f}", f"{crossing:.3f}", *(f"{limit:.4f}" for limit in limits)))
+        return rows
+
+    def _notes(self) -> list[str]:
+        notes = [f"{costs.name}: {costs.source}" for costs in self.costs]
+        for costs in self.costs:
+            kinds = sorted({kind for one in self.candidates for ops in one.runs for kind in costs.unpriced(ops)})
+            if kinds:
+                notes.append(f"{costs.name} has no price for: {', '.join(kinds)}")
+        unknown = sorted({name for one in self.candidates for ops in one.runs for name in ops.unknown})
+        notes.append(f"not known, so in no count: {', '.join(unknown) or 'nothing'}")
+        notes.append("break-even rate 0: what happens in every step costs more than the quantised network already")
+        return [*notes, f"not counted for any model: {'; '.join(NOT_COUNTED)}"]
+
+
+def _percent(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.fmean(values):.2f} ± {100 * spread:.2f}"
+
+
+def compare(candidates: Sequence[Candidate], costs: Sequence[CostTable] = COSTS, **titles: str) -> Comparison:
+    """Models side by side, under every table of costs.
+
+    Args:
+        candidates: the models; all counted on the same graph.
+        costs: tables; the first is drawn.
+        titles: ``title`` and ``metric`` of the :class:`Comparison`.
+
+    Raises:
+        ValueError: if there is nothing to compare.
+    """
+    if not candidates or not all(one.runs for one in candidates) or not costs:
+        raise ValueError("nothing to compare: give at least one model, counted at least once, and one table of costs")
+    return Comparison(candidates, costs, **titles)

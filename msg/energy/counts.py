@@ -1,0 +1,141 @@
+"""What is counted: kinds of operation, words of memory and events, under two conventions for zeros."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+OPERATIONS = ("multiply_accumulate", "accumulate", "multiply", "comparison", "transcendental", "state_update")
+"""Arithmetic. ``transcendental`` is everything of a special-function unit, so roots and divisions too;
+``state_update`` is one neuron integrating its input in one step (its leak, comparison and reset are counted apart)."""
+
+TRAFFIC = ("weights", "state", "indices", "activations")
+"""Words read from and written to memory: parameters, membrane potentials, the graph's indices, everything else."""
+
+EVENTS = ("spike", "message")
+"""Spikes fired, and numbers sent along edges. They cost nothing of their own: what they cause is counted above."""
+
+Convention = Literal["nonzero", "dense"]
+"""``nonzero``: a product with a zero is not computed. ``dense``: it is, on every real-valued input of every model."""
+
+BACKWARD, OUTSIDE = "(backward)", "(outside the model)"
+"""Where operators are counted that no module runs: autograd's backward pass, and the loss or an optimizer."""
+
+
+@dataclass
+class Count:
+    """Counts of one module, to be added up.
+
+    Attributes:
+        nonzero: counts of every kind where products with zeros are skipped.
+        dense: the same where they are computed.
+        footprint: words of each kind of memory that are kept, whatever the traffic.
+    """
+
+    nonzero: Counter[str] = field(default_factory=Counter)
+    dense: Counter[str] = field(default_factory=Counter)
+    footprint: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], footprint: Mapping[str, int] | None = None) -> "Count":
+        """The same counts under both conventions."""
+        return cls(Counter(counts), Counter(counts), Counter(footprint or {}))
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(
+            self.nonzero + other.nonzero,
+            self.dense + other.dense,
+            self.footprint | other.footprint,  # memory is used again
+        )
+
+    def under(self, convention: Convention) -> Counter[str]:
+        """Counts under one convention, without zeros.
+
+        Raises:
+            ValueError: for an unknown convention.
+        """
+        if convention not in ("nonzero", "dense"):
+            raise ValueError(f"unknown convention {convention!r}: use 'nonzero' or 'dense'")
+        return +(self.nonzero if convention == "nonzero" else self.dense)
+
+
+@dataclass(frozen=True)
+class Firing:
+    """What one layer of neurons did in one inference, and what a network without spikes would do in its place.
+
+    Attributes:
+        spikes: fired by all neurons in all steps.
+        neurons: nodes times channels.
+        timesteps: ``T``.
+        synapses: connections to neurons of the layer above: out-degree times its width, summed over the neurons.
+        delivered: spikes times the connections they cross.
+        ways: how spikes can travel (rows shared by a node's messages, or each spike delivered by itself): the
+            operations that grow in proportion to the spikes, and those that happen in every step whatever fires. Empty
+            below a synapse that is not linear.
+        quantised: operations of the same layer in a network that sends each activation once, as an integer.
+    """
+
+    spikes: int
+    neurons: int
+    timesteps: int
+    synapses: int
+    delivered: int
+    ways: tuple[tuple[Count, Count], ...]
+    quantised: Count
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron and step."""
+        return self.spikes / (self.neurons * self.timesteps)
+
+    @property
+    def spikes_per_synapse(self) -> float:
+        """Mean number of spikes that cross a synapse in one inference."""
+        return self.delivered / self.synapses if self.synapses else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures of the layer, as JSON would have them."""
+        return {
+            "spikes": self.spikes,
+            "neurons": self.neurons,
+            "timesteps": self.timesteps,
+            "rate": self.rate,
+            "spikes_per_synapse": self.spikes_per_synapse,
+        }
+
+
+@dataclass
+class Operations:
+    """Everything that was counted while a model ran.
+
+    Attributes:
+        modules: count of every module that did something, by qualified name (``""`` is the model itself).
+        firing: of every layer of neurons, by qualified name.
+        unknown: operators that no rule knows: how often each was seen, by name. They are in no count.
+        forwards: how many times the model was called.
+    """
+
+    modules: dict[str, Count] = field(default_factory=dict)
+    firing: dict[str, Firing] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    forwards: int = 0
+
+    def add(self, name: str, count: Count) -> None:
+        """Add to what a module did."""
+        if not (+count.nonzero or +count.dense):
+            return
+        self.modules[name] = self.modules.get(name, Count()) + count
+
+    @property
+    def inference(self) -> dict[str, Count]:
+        """What the model did in its forward passes."""
+        return {name: count for name, count in self.modules.items() if name not in (BACKWARD, OUTSIDE)}
+
+    @property
+    def training(self) -> dict[str, Count]:
+        """What was done besides: backward pass, loss, optimizer. Empty if only inference was counted."""
+        return {name: count for name, count in self.modules.items() if name in (BACKWARD, OUTSIDE)}
+
+    def total(self, convention: Convention = "nonzero") -> Counter[str]:
+        """Counts of all kinds of the forward passes."""
+        return sum((count.under(convention) for count in self.inference.values()), Counter())

@@ -1,0 +1,104 @@
+"""Inference without manifold operations: what is lost when the steps are summed at the origin."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from msg.energy import geometry
+from msg.manifolds import bound_length
+from msg.nn import MSG
+
+
+def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+    r"""Logits :math:`\bigl(\sum_l b(\varepsilon v^l)\bigr) W + b`: the steps summed in the tangent space at the origin.
+
+    The trained model reads :math:`\log_o(z^L)`, and ``model(x, edge_index)`` is its exact read-out. The sum is the same
+    on flat space, and where a node takes a single step; elsewhere steps do not commute, so use it only beside its
+    measured :func:`disagreement`.
+
+    Args:
+        model: with classes.
+        x: ``[N, F]`` or ``[T, N, F]``.
+        edge_index: ``[2, E]``.
+        edge_weight: ``[E]``.
+
+    Shapes:
+        Returns ``[N, C]`` in the dtype of ``x``.
+
+    Raises:
+        ValueError: for a model without classes.
+    """
+    if model.lin is None:
+        raise ValueError("a model without classes has no read-out at the origin: its points are its output")
+    drives = model.activity(x, edge_index, edge_weight).drives
+    steps = [model.step_size * drive for drive in drives]
+    if model.max_step is not None:
+        steps = [bound_length(step, model.max_step) for step in steps]
+    return model.lin(torch.stack([step.double() for step in steps]).sum(0).to(model.lin.weight.dtype))
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """The tangent shortcut against the exact read-out.
+
+    Attributes:
+        share: of nodes whose predicted class differs.
+        nodes: how many were compared.
+        exact: operations of steps and logarithm on the manifold, by kind.
+        shortcut: operations of the same steps summed at the origin.
+    """
+
+    share: float
+    nodes: int
+    exact: dict[str, int]
+    shortcut: dict[str, int]
+
+    def __str__(self) -> str:
+        return (
+            f"tangent shortcut: another class than the exact read-out for {100 * self.share:.2f} % of "
+            f"{self.nodes:,} nodes; "
+            f"{sum(self.shortcut.values()):,} operations instead of {sum(self.exact.values()):,}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, as JSON would have them."""
+        return asdict(self)
+
+
+def disagreement(
+    model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, mask: Tensor | None = None
+) -> Disagreement:
+    """How often the tangent shortcut predicts another class than the trained model.
+
+    Args:
+        model: trained, with classes; compared in evaluation mode.
+        x: ``[N, F]`` or ``[T, N, F]``.
+        edge_index: ``[2, E]``.
+        edge_weight: ``[E]``.
+        mask: nodes to compare, boolean ``[N]``; all unless given.
+
+    Raises:
+        ValueError: for a model without classes.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            cheap = tangent_readout(model, x, edge_index, edge_weight).argmax(-1)
+            differs = cheap != model(x, edge_index, edge_weight).argmax(-1)
+    finally:
+        model.train(training)
+    differs = differs if mask is None else differs[mask]
+    nodes, moves, width = x.size(-2), len(model.layers), model.hidden_channels
+    step = Counter({"multiply": width}) + (Counter() if model.max_step is None else geometry.bound(width))
+    exact = _times(step + geometry.move(model.manifold, width), nodes * moves)
+    exact += _times(geometry.log0(model.manifold, width), nodes)
+    shortcut = _times(step + Counter({"accumulate": width}), nodes * moves)
+    return Disagreement(float(differs.double().mean()), differs.numel(), dict(exact), dict(shortcut))
+
+
+def _times(counts: Counter[str], number: int) -> Counter[str]:
+    return Counter({kind: number * count for kind, count in counts.items()})

@@ -1,0 +1,74 @@
+"""How reports look: aligned text or Markdown, and stacked bars."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+_COLOURS = {
+    "multiply_accumulate": "tab:blue",
+    "accumulate": "tab:cyan",
+    "multiply": "tab:purple",
+    "comparison": "tab:green",
+    "transcendental": "tab:pink",
+    "state_update": "tab:olive",
+    "weights": "tab:orange",
+    "state": "tab:red",
+    "indices": "tab:brown",
+    "activations": "tab:gray",
+    "published formula": "black",
+}
+
+
+def number(value: int) -> str:
+    """With thousands separated."""
+    return f"{value:,}"
+
+
+def energy(value: float) -> str:
+    """Millijoules, three digits."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def heading(text: str, markdown: bool) -> str:
+    """A title."""
+    return f"## {text}" if markdown else f"{text}\n{'=' * len(text)}"
+
+
+def table(rows: Sequence[Sequence[str]], markdown: bool) -> str:
+    """Rows of text, the first a header, the first column aligned to the left."""
+    if markdown:
+        rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+        return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """One panel a table of costs, one bar a model or module, stacked by kind.
+
+    Args:
+        panels: mJ by panel, bar and kind.
+    """
+    bars = max(len(panel) for panel in panels.values())
+    figure = Figure(figsize=(max(4.0, 0.7 * bars + 2) * len(panels), 4.5), layout="constrained")
+    shown: dict[str, object] = {}
+    for position, (title, panel) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), position)
+        bottom = [0.0] * len(panel)
+        for kind in _COLOURS:
+            heights = [parts.get(kind, 0.0) for parts in panel.values()]
+            if any(heights):
+                hatch = "//" if kind in ("weights", "state", "indices", "activations") else None
+                drawn = axes.bar(range(len(panel)), heights, bottom=bottom, color=_COLOURS[kind], hatch=hatch)
+                shown.setdefault(kind.replace("_", " "), drawn)
+                bottom = [low + height for low, height in zip(bottom, heights)]
+        axes.set_xticks(range(len(panel)), list(panel), rotation=60, ha="right", fontsize=8)
+        axes.set(title=title, ylabel="mJ per inference")
+        axes.grid(axis="y", alpha=0.3)
+    if shown:
+        figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize=8)  # pyright: ignore
+    return figure

@@ -1,0 +1,268 @@
+"""Rules of modules whose mathematics is known: what one call costs, whatever operators carry it out."""
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain, islice, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv, SGConv
+from torch_geometric.nn.dense import Linear as PyGLinear
+
+from msg.energy.counts import Count
+from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
+from msg.neurons import IF, LIF, Neuron, ParametricLIF
+from msg.nn import Propagation, Synapse
+from msg.nn.sparse import Memo
+
+Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | None]
+"""From a module, the arguments of its call and what it returned to a count, ``None`` if it is not known for them."""
+
+_RULES: dict[type[nn.Module], Rule] = {}
+# the network keeps what it propagates, so a second count should not propagate again
+_HOPS = Memo()
+_LEAVE_CHILDREN: set[type[nn.Module]] = set()
+
+
+def rule(*kinds: type[nn.Module], leave_children: bool = False) -> Callable[[Rule], Rule]:
+    """Decorate the rule of a module class: ``rule(MyConv)(lambda module, args, kwargs, output: Count.of({...}))``.
+
+    Args:
+        kinds: classes; a subclass needs its own rule, because it may compute something else.
+        leave_children: count submodules by their own rules too; else the rule speaks for everything inside.
+    """
+
+    def register(function: Rule) -> Rule:
+        for kind in kinds:
+            _RULES[kind] = function
+            if leave_children:
+                _LEAVE_CHILDREN.add(kind)
+        return function
+
+    return register
+
+
+def known(module: nn.Module) -> Rule | None:
+    """The rule of a module, ``None`` if none is known for it as it is set."""
+    if isinstance(module, GATConv) and (module.edge_dim is not None or module.res is not None):
+        return None
+    if isinstance(module, SAGEConv) and (module.aggr not in ("mean", "add", "sum") or module.project):
+        return None
+    if getattr(module, "flow", "source_to_target") != "source_to_target":
+        return None
+    return _RULES.get(type(module))
+
+
+def leaves_children(module: nn.Module) -> bool:
+    """Whether a known module's submodules are counted by their own rules."""
+    return type(module) in _LEAVE_CHILDREN
+
+
+def parameters(*modules: nn.Module | None) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for module in modules if module is not None for p in module.parameters())
+
+
+@rule(nn.Linear, PyGLinear)
+def _linear(module: nn.Linear, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    x = args[0] if args else next(iter(kwargs.values()))
+    bias = module.bias is not None
+    return product(nonzeros(x), x.numel(), output.size(-1), output.numel(), bias, parameters(module))
+
+
+def _graph_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor, Tensor | None]:
+    named = dict(zip(("x", "edge_index"), args)) | kwargs
+    # the third argument of other convolutions is another
+    return named["x"], named["edge_index"], named.get("edge_weight")
+
+
+def linear_convolution(x: Tensor, edges: Edges | None, width: int, weights: int, hops: int = 1) -> Count:
+    """A product and ``hops`` aggregations in the order that aggregates the fewer columns, without a bias."""
+    nodes, channels = x.size(-2), x.size(-1)
+    outputs = nodes * width
+    if width <= channels or edges is None:
+        return product(nonzeros(x), x.numel(), width, outputs, False, weights) + aggregation(edges, width, hops)
+    return aggregation(edges, channels, hops) + product(x.numel(), x.numel(), width, outputs, False, weights)
+
+
+def _bias(entries: int, there: bool) -> Count:
+    return Count.of({"accumulate": entries, "weights": entries}) if there else Count()
+
+
+@rule(GCNConv, SGConv)
+def _gcn(conv: GCNConv | SGConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    x, edge_index, edge_weight = _graph_arguments(args, kwargs)
+    edge_weight = args[2] if len(args) > 2 else edge_weight
+    edges = edges_of(conv, edge_index, edge_weight, x.size(0))
+    hops = conv.K if isinstance(conv, SGConv) else 1
+    bias = (conv.lin if isinstance(conv, SGConv) else conv).bias is not None
+    return linear_convolution(x, edges, output.size(-1), parameters(conv), hops) + _bias(output.numel(), bias)
+
+
+@rule(SAGEConv)
+def _sage(conv: SAGEConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    x, edge_index, edge_weight = _graph_arguments(args, kwargs)
+    width, outputs = output.size(-1), output.numel()
+    count = linear_convolution(x, edges_of(conv, edge_index, edge_weight, x.size(0)), width, parameters(conv))
+    if conv.root_weight:
+        count += product(nonzeros(x), x.numel(), width, outputs, False, parameters(conv))
+        count += Count.of({"accumulate": outputs})
+    if conv.normalize:
+        count += elementwise(x.size(0), transcendental=2)
+        count += elementwise(outputs, multiply_accumulate=1, multiply=1)
+    return count + _bias(outputs, conv.lin_l.bias is not None)
+
+
+@rule(GINConv, leave_children=True)
+def _gin(conv: GINConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    x, edge_index, _ = _graph_arguments(args, kwargs)
+    return aggregation(edges_of(conv, edge_index, None, x.size(0)), x.size(-1))
+
+
+@rule(GATConv)
+def _gat(conv: GATConv, args: tuple, kwargs: dict, output: Any) -> Count:
+    """Scores of nodes are dot products; of edges, a sum, a leaky ReLU and a softmax over a node's neighbours."""
+    x, edge_index, _ = _graph_arguments(args, kwargs)
+    edges, nodes, heads, width = edges_of(conv, edge_index, None, x.size(0)), x.size(0), conv.heads, conv.out_channels
+    assert edges is not None
+    outputs = nodes * heads * width
+    count = product(nonzeros(x), x.numel(), heads * width, outputs, False, parameters(conv))
+    count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
+    scores = edges.messages * heads
+    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
+    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=2)
+    count += aggregation(edges._replace(weighted=True), heads * width)
+    if not conv.concat:
+        count += Count.of({"accumulate": nodes * (heads - 1) * width, "multiply": nodes * width})
+    return count + _bias(nodes * width * (heads if conv.concat else 1), conv.bias is not None)
+
+
+@rule(Propagation)
+def _propagation(module: Propagation, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Each hop sends what is not zero, and scales it before and after."""
+    x, edge_index, edge_weight = _graph_arguments(args, kwargs)
+    edges = edges_of(module, edge_index, edge_weight, x.size(0))
+    assert edges is not None
+
+    def measure() -> list[Tensor]:
+        dense = x if x.layout == torch.strided else x.to_dense()
+        # the last hop is the output
+        before = islice(module.hops(dense, edge_index, edge_weight), module.num_hops)
+        return [values.bool().sum(-1) for values in chain(before, [output])]
+
+    sizes = _HOPS.recall((x, edge_index, edge_weight), (module.num_hops,), measure)
+    count = Count()
+    for before, after in pairwise(sizes):
+        messages = int((before * edges.fanout).sum())
+        scalings = int(before.sum() + after.sum()) if edges.scaled else 0
+        full = aggregation(edges, x.size(-1))
+        sent = {
+            "multiply_accumulate" if edges.weighted else "accumulate": messages,
+            "message": messages,
+            "multiply": scalings,
+            "activations": messages + int(after.sum()) + 2 * scalings,
+            # a number that is sent alone says which it is
+            "indices": full.nonzero["indices"] + messages,
+            "weights": full.nonzero["weights"],
+        }
+        count += Count(Counter(sent), full.dense, full.footprint)
+    return count
+
+
+def _each(**kinds: int) -> Rule:
+    return lambda module, args, kwargs, output: elementwise(output.numel(), **kinds)
+
+
+rule(nn.ReLU, nn.ReLU6, nn.Hardtanh)(_each(comparison=1))
+rule(nn.LeakyReLU, nn.PReLU)(_each(comparison=1, multiply=1))
+rule(nn.ELU, nn.SELU)(_each(comparison=1, transcendental=1, multiply=1, accumulate=1))
+rule(nn.Sigmoid)(_each(transcendental=2, accumulate=1))
+rule(nn.Tanh)(_each(transcendental=1))
+rule(nn.SiLU)(_each(transcendental=2, accumulate=1, multiply=1))
+rule(nn.GELU)(_each(transcendental=1, accumulate=1, multiply=2))
+rule(nn.Softplus)(_each(transcendental=2, accumulate=1))
+# maximum, difference, exponential, sum, quotient (or difference of the logarithm)
+rule(nn.Softmax)(_each(comparison=1, accumulate=2, transcendental=2))
+rule(nn.LogSoftmax)(_each(comparison=1, accumulate=3, transcendental=1))
+rule(nn.Identity)(lambda module, args, kwargs, output: Count())
+
+
+@rule(nn.Dropout)
+def _dropout(module: nn.Dropout, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    return elementwise(output.numel(), multiply=1) if module.training and module.p else Count()
+
+
+@rule(nn.BatchNorm1d)
+def _batch_norm(module: nn.BatchNorm1d, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """In inference one multiply-accumulate with constants; in training mean and variance of the batch too."""
+    count = elementwise(output.numel(), multiply_accumulate=1)
+    if not module.training:
+        return count
+    return count + Count.of({"accumulate": 2 * output.numel(), "multiply_accumulate": output.numel()})
+
+
+@rule(nn.LayerNorm)
+def _layer_norm(module: nn.LayerNorm, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Mean, differences, their squares, inverse root, scaling; weight and bias."""
+    size = output.numel()
+    rows = size // max(1, int(torch.tensor(module.normalized_shape).prod()))
+    affine = module.elementwise_affine
+    count = elementwise(size, accumulate=2, multiply_accumulate=1 + affine, multiply=1)
+    return count + Count.of({"multiply": 2 * rows, "accumulate": rows, "transcendental": 2 * rows})
+
+
+def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int = 0) -> Count:
+    """Neurons that integrate, leak, compare and reset.
+
+    Args:
+        neuron: which one.
+        updates: neurons times steps.
+        spikes: that they fire; each resets one potential.
+        silent: updates without any input, which an event-driven machine does not make.
+    """
+    leaks = not isinstance(neuron, IF)
+
+    def counts(number: int) -> Any:
+        return Count.of(
+            {
+                "state_update": number,
+                "comparison": number,
+                "multiply": number * leaks,
+                "accumulate": spikes,
+                "state": 2 * number,
+                "activations": spikes,
+                "spike": spikes,
+            }
+        ).nonzero
+
+    return Count(counts(updates - silent), counts(updates))
+
+
+@rule(IF, LIF, ParametricLIF)
+def _neuron(neuron: Neuron, args: tuple, kwargs: dict, output: tuple[Tensor, Tensor]) -> Count:
+    spikes = output[0]
+    count = neuron_updates(neuron, spikes.numel(), nonzeros(spikes))
+    return count + Count.of({}, {"state": spikes.numel()})
+
+
+@rule(Synapse)
+def _synapse(synapse: Synapse, args: tuple, kwargs: dict, output: Tensor) -> Count | None:
+    x, graph = args
+    return synapse_count(synapse.conv, getattr(x, "csr", x), graph.edge_index, graph.edge_weight, output)
+
+
+def synapse_count(
+    conv: nn.Module, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None, output: Tensor
+) -> Count | None:
+    """A convolution of real numbers inside a synapse, ``None`` if it is not known."""
+    if isinstance(conv, GINConv) and type(conv.nn) is nn.Linear:
+        edges = edges_of(conv, edge_index, edge_weight, x.size(-2))
+        count = linear_convolution(x, edges, output.size(-1), parameters(conv))
+        return count + _bias(output.numel(), conv.nn.bias is not None)  # pyright: ignore[reportFunctionMemberAccess]
+    known_rule = known(conv)
+    if known_rule is None or leaves_children(conv):
+        return None
+    if isinstance(conv, nn.Linear):
+        return known_rule(conv, (x,), {}, output)
+    return known_rule(conv, (x, edge_index), {"edge_weight": edge_weight}, output)

@@ -1,0 +1,201 @@
+"""Rules of tensor operators, for what runs outside the modules that are known: one table, by the operator's name."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from msg.energy.counts import Count
+from msg.energy.products import nonzeros
+
+Rule = Callable[[tuple[Any, ...], Any], Count]
+"""From the arguments and the output of an operator to a count."""
+
+_RULES: dict[str, Rule] = {}
+
+
+def count_operator(name: str, args: tuple[Any, ...], output: Any) -> Count | None:
+    """What one call of an operator costs, ``None`` if it is not known.
+
+    Args:
+        name: as ``torch.ops`` has it, ``aten::mm`` say. An operator in place costs what the other does.
+        args: its positional arguments.
+        output: what it returned.
+    """
+    rule = _RULES.get(name) or _RULES.get(name.removesuffix("_")) or _RULES.get(name.replace("_foreach", "", 1))
+    return None if rule is None else rule(args, output)
+
+
+def _register(names: str, rule: Rule) -> None:
+    _RULES.update(dict.fromkeys((f"aten::{name}" for name in names.split()), rule))
+
+
+def _tensors(values: Any) -> Iterable[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _size(values: Any) -> int:
+    return sum(t.numel() if t.layout == torch.strided else t.values().numel() for t in _tensors(values))
+
+
+def _free(args: tuple[Any, ...], output: Any) -> Count:
+    return Count()
+
+
+def _moves(args: tuple[Any, ...], output: Any) -> Count:
+    return Count.of({"activations": 2 * _size(output)}, {"activations": 2 * _size(output)})
+
+
+def _gathers(args: tuple[Any, ...], output: Any) -> Count:
+    chosen = sum(t.numel() for t in _tensors(args[1:]) if t.dtype in (torch.int32, torch.int64))
+    size = _size(output)
+    return Count.of(
+        {"activations": 2 * size, "indices": chosen}, {"activations": _size(args[0]) + size, "indices": chosen}
+    )
+
+
+def _each(**kinds: int) -> Rule:
+    """Operations on every entry of the output; comparing or moving integers and truth values is addressing."""
+
+    def rule(args: tuple[Any, ...], output: Any) -> Count:
+        operands = [t for t in _tensors([args, output]) if t.is_floating_point() or t.is_complex()]
+        if not operands:
+            return Count()
+        size, touched = _size(output), _size([args, output])
+        return Count.of(
+            {**{kind: number * size for kind, number in kinds.items()}, "activations": touched},
+            {"activations": touched},
+        )
+
+    return rule
+
+
+def _reduces(rooted: bool = False, divided: bool = False, **kinds: int) -> Rule:
+    """Operations on every entry of the input, and perhaps a root or quotient on every entry of the output."""
+
+    def rule(args: tuple[Any, ...], output: Any) -> Count:
+        if not args[0].is_floating_point():
+            return Count()
+        size, results = _size(args[0]), _size(output)
+        counts = Counter({kind: number * size for kind, number in kinds.items()})
+        counts["transcendental"] += results * rooted
+        counts["multiply"] += results * divided
+        counts["activations"] += size + results
+        return Count.of(counts, {"activations": size + results})
+
+    return rule
+
+
+def _multiplies(left: int, bias: bool = False) -> Rule:
+    """A matrix product, its operand ``left`` (dense or sparse) multiplied by its non-zeros."""
+
+    def rule(args: tuple[Any, ...], output: Tensor) -> Count:
+        a, b = args[left], args[left + 1]
+        vector = b.dim() == 1
+        columns = 1 if vector else b.size(-1)
+        results, held = _size(output), _size([a, b, output])
+
+        def counts(inputs: int) -> Counter[str]:
+            kinds = {"multiply_accumulate": inputs * columns, "activations": inputs * (1 + columns) + results}
+            return Counter({**kinds, "accumulate": results * bias})
+
+        if a.layout == torch.strided:
+            return Count(counts(nonzeros(a)), counts(a.numel()), Counter({"activations": held}))
+        # the zeros of a sparse matrix are not there under either convention: it is a graph, or sparse on purpose
+        indices = a.values().numel() + a.size(0) + 1
+        sparse = Counter({"indices": indices, "message": a.values().numel() * columns})
+        return Count.of(counts(a.values().numel()) + sparse, {"activations": held, "indices": indices})
+
+    return rule
+
+
+def _scatters(source: int) -> Rule:
+    """Additions of every entry of a source at a place an index names: how PyG aggregates."""
+
+    def rule(args: tuple[Any, ...], output: Tensor) -> Count:
+        if not output.is_floating_point():
+            return Count()
+        added = args[source].numel()
+        largest = any(kind in ("amax", "amin") for kind in args if isinstance(kind, str))
+        indices = args[source].size(0)
+        counts = {"comparison" if largest else "accumulate": added, "message": added, "indices": indices}
+        return Count.of(
+            {**counts, "activations": added + _size(output)},
+            {"activations": added + _size(output), "indices": indices},
+        )
+
+    return rule
+
+
+_register(
+    "view _unsafe_view reshape expand permute transpose t slice select unsqueeze squeeze detach alias as_strided "
+    "unbind split split_with_sizes chunk narrow diagonal unfold view_as_real view_as _reshape_alias numel "
+    "is_same_size sym_size sym_numel sym_stride empty empty_like empty_strided new_empty new_empty_strided zeros "
+    "zeros_like new_zeros ones ones_like new_ones full full_like new_full scalar_tensor arange eye fill zero resize "
+    "_local_scalar_dense lift_fresh is_nonzero equal crow_indices col_indices values indices _values _indices _nnz "
+    "_sparse_csr_tensor_unsafe _sparse_compressed_tensor_unsafe _sparse_coo_tensor_unsafe _coalesced is_coalesced "
+    "bincount sort argsort unique_consecutive _unique2 unique_dim nonzero cumsum repeat_interleave searchsorted "
+    "sparse_compressed_tensor sparse_coo_tensor _to_sparse to_sparse _to_dense _to_sparse_csr sparse_dim dense_dim "
+    "_conj set_data isfinite record_stream",
+    _free,
+)
+_register(
+    "clone copy _to_copy cat stack repeat flip roll constant_pad_nd contiguous tril triu masked_fill index_fill "
+    "scatter slice_backward select_backward unsqueeze_copy slice_scatter select_scatter _foreach_copy",
+    _moves,
+)
+_register("index_select gather index embedding take masked_select index_select_backward", _gathers)
+_register("add sub rsub", _each(accumulate=1))
+_register("mul square neg_mul", _each(multiply=1))
+_register("neg abs sign floor ceil round trunc bitwise_and bitwise_or bitwise_not logical_and logical_not", _each())
+_register(
+    "eq ne lt le gt ge maximum minimum fmax fmin clamp clamp_min clamp_max relu where hardtanh threshold "
+    "threshold_backward isnan nan_to_num heaviside",
+    _each(comparison=1),
+)
+_register("leaky_relu leaky_relu_backward hardtanh_backward", _each(comparison=1, multiply=1))
+_register(
+    "div reciprocal "
+    "exp expm1 exp2 log log1p log2 log10 sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh "
+    "atanh atan2 erf erfinv pow remainder fmod floor_divide",
+    _each(transcendental=1),
+)
+_register("sigmoid softplus", _each(transcendental=2, accumulate=1))
+_register("elu", _each(comparison=1, transcendental=1, accumulate=1, multiply=1))
+_register("silu gelu", _each(transcendental=2, accumulate=1, multiply=1))
+_register("sigmoid_backward tanh_backward", _each(multiply=2, accumulate=1))
+_register("elu_backward", _each(comparison=1, multiply=2, accumulate=1))
+_register("addcmul", _each(multiply=1, multiply_accumulate=1))
+_register("addcdiv", _each(transcendental=1, multiply_accumulate=1))
+_register("lerp", _each(accumulate=1, multiply_accumulate=1))
+_register("_softmax", _each(comparison=1, accumulate=2, transcendental=2))
+_register("_log_softmax", _each(comparison=1, accumulate=3, transcendental=1))
+_register("_softmax_backward_data", _each(multiply_accumulate=1, multiply=1, accumulate=1))
+_register("_log_softmax_backward_data", _each(multiply_accumulate=1, transcendental=1, accumulate=1))
+_register("sum", _reduces(accumulate=1))
+_register("mean", _reduces(accumulate=1, divided=True))
+_register("prod", _reduces(multiply=1))
+_register("amax amin max min argmax argmin", _reduces(comparison=1))
+_register("norm linalg_vector_norm", _reduces(multiply_accumulate=1, rooted=True))
+_register("var std", _reduces(accumulate=2, multiply_accumulate=1, divided=True))
+_register("dot vdot linalg_vecdot", _reduces(multiply_accumulate=1))
+_register("mm bmm mv _sparse_mm", _multiplies(0))
+_register("addmm baddbmm addmv _sparse_addmm", _multiplies(1, bias=True))
+_register("scatter_add index_add scatter_reduce index_reduce", _scatters(3))
+_register("nll_loss_forward", lambda args, output: Count.of({"accumulate": args[1].numel()}))
+_register("nll_loss_backward", _free)
+
+
+def _index_put(args: tuple[Any, ...], output: Tensor) -> Count:
+    accumulates = any(args[3:4])
+    values = args[2].numel()
+    return Count.of({"accumulate": values * accumulates, "activations": 2 * values, "indices": values})
+
+
+_register("index_put _index_put_impl", _index_put)

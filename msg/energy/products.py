@@ -1,0 +1,127 @@
+"""The two halves of a graph convolution, as all rules count them: a product with weights, and an aggregation.
+
+- A product of ``nonzeros`` inputs with ``width`` columns takes ``nonzeros * width`` multiply-accumulates, and one read
+  of a weight for each; an input is read once and an output written once.
+- An aggregation sends ``width`` numbers along each edge: an accumulate each (a multiply-accumulate with edge weights),
+  one read of the number and one index an edge, and a pointer a node. Degree normalisation scales nodes before and
+  after, two multiplications a number; what depends on the graph alone (degrees, normalised weights) is made once.
+- Convolutions that are linear are counted in the order that aggregates the fewer columns, whatever order the code
+  takes, for every model alike.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GCNConv, GINConv, SAGEConv, SGConv
+
+from msg.energy.counts import Count
+from msg.nn import Propagation
+
+
+class Edges(NamedTuple):
+    """A graph as a convolution sees it.
+
+    Attributes:
+        nodes: number of nodes.
+        fanout: messages that each node sends, self-loops included, int64 ``[N]``.
+        weighted: whether a message is multiplied by its edge's weight.
+        scaled: how many times a node's numbers are scaled by degrees, 0 to 2, once before sending and once after.
+    """
+
+    nodes: int
+    fanout: Tensor
+    weighted: bool
+    scaled: int
+
+    @property
+    def messages(self) -> int:
+        """Number of edges, self-loops included."""
+        return int(self.fanout.sum())
+
+
+def edges_of(conv: nn.Module, edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> Edges | None:
+    """The graph as a convolution sees it, ``None`` for one without aggregation."""
+    if isinstance(conv, nn.Linear):
+        return None
+    if edge_index.layout != torch.strided:  # a transposed adjacency matrix
+        adjacency = edge_index.to_sparse_coo().coalesce()
+        edge_weight = adjacency.values() if bool((adjacency.values() != 1).any()) else None
+        edge_index = adjacency.indices().flip(0)
+    source, target = edge_index
+    fanout = torch.bincount(source, minlength=nodes)
+    weighted, scaled = edge_weight is not None, 0
+    if isinstance(conv, GINConv):
+        # a node's own number, times 1 + eps where that is not one
+        return Edges(nodes, fanout + 1, weighted, int(isinstance(conv.eps, nn.Parameter) or bool(conv.eps)))
+    if isinstance(conv, SAGEConv):
+        return Edges(nodes, fanout, weighted, int(conv.aggr == "mean" and not weighted))
+    if getattr(conv, "add_self_loops", isinstance(conv, Propagation)):
+        fanout = torch.bincount(source[source != target], minlength=nodes) + 1
+    if isinstance(conv, GCNConv):
+        scaled = 2 * conv.normalize
+    elif isinstance(conv, SGConv | Propagation):
+        scaled = 2
+    return Edges(nodes, fanout, weighted, 0 if weighted else scaled)
+
+
+def nonzeros(x: Tensor) -> int:
+    """Entries that are not zero, of a dense or sparse tensor."""
+    # ten times as fast as counting floating-point numbers
+    entries = {torch.strided: lambda: x, torch.sparse_coo: x._values}.get(x.layout, x.values)()
+    return int(entries.bool().count_nonzero())
+
+
+def product(found: int, entries: int, width: int, outputs: int, bias: bool, weights: int) -> Count:
+    """A product with weights.
+
+    Args:
+        found: entries of the input that are not zero.
+        entries: all of them.
+        width: columns of the weights.
+        outputs: entries of the output.
+        bias: whether one is added to each of them.
+        weights: number of parameters.
+    """
+
+    def counts(inputs: int) -> Counter[str]:
+        return Counter(
+            {
+                "multiply_accumulate": inputs * width,
+                "accumulate": outputs * bias,
+                "weights": inputs * width + outputs * bias,
+                "activations": inputs + outputs,
+            }
+        )
+
+    return Count(counts(found), counts(entries), Counter({"weights": weights, "activations": entries + outputs}))
+
+
+def aggregation(edges: Edges | None, width: int, times: int = 1) -> Count:
+    """``times`` aggregations of ``width`` columns."""
+    if edges is None:
+        return Count()
+    messages = edges.messages * width * times
+    arithmetic = "multiply_accumulate" if edges.weighted else "accumulate"
+    scalings = edges.scaled * edges.nodes * width * times
+    counts = {
+        arithmetic: messages,
+        "message": messages,
+        "multiply": scalings,
+        "activations": messages + edges.nodes * width * times + 2 * scalings,
+        "indices": (edges.messages + edges.nodes + 1) * times,
+        "weights": edges.messages * times * edges.weighted,
+    }
+    footprint = {
+        "activations": 2 * edges.nodes * width,
+        "indices": edges.messages + edges.nodes + 1,
+        "weights": edges.messages * edges.weighted,
+    }
+    return Count.of(counts, footprint)
+
+
+def elementwise(size: int, **kinds: int) -> Count:
+    """Operations on each of ``size`` numbers that are read and written once."""
+    counts = {kind: number * size for kind, number in kinds.items()}
+    return Count.of({**counts, "activations": 2 * size}, {"activations": 2 * size})

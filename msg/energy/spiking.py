@@ -1,0 +1,235 @@
+r"""Rules of spiking networks: what event-driven hardware does to run them, from how often each neuron fired.
+
+The encoder's current is constant, so it is computed once. Every neuron that has input is updated in every step, though
+:class:`~msg.neurons.IF` has a closed form. Then, with ``n_j`` spikes of node ``j``, a linear synapse of width ``d``
+runs in the cheapest of these ways (a multiply-accumulate being two operations):
+
+- *shared*: a spike adds one row of the weights to what its node sends, ``n_j d`` accumulates, and each step's sums are
+  aggregated over all edges;
+- *delivered*: a spike crosses every edge by itself and adds the row at each target, ``n_j d`` accumulates an edge, its
+  row scaled once by the source's degree;
+- *rates*, for the last layer, which only needs its mean current: the non-zero firing rates are multiplied with the
+  weights. There the first way, too, aggregates once, after the last step.
+
+Factors such as ``1/T`` are folded into weights. Any other synapse runs in every step as it would on real numbers, but
+for its product, where a spike adds a row.
+"""
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import SAGEConv
+
+from msg.energy import geometry
+from msg.energy.counts import Count, Firing, Operations
+from msg.energy.modules import known, leaves_children, neuron_updates, parameters, synapse_count
+from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
+from msg.gradients import Activity
+from msg.manifolds import ambient_dim
+from msg.nn import MSG, SpikingLayer, SpikingNetwork, Synapse
+
+
+def count_activity(
+    ops: Operations,
+    prefix: str,
+    model: SpikingNetwork,
+    x: Tensor,
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    activity: Activity,
+) -> None:
+    """Add what the layers of a spiking network did.
+
+    Args:
+        ops: where to.
+        prefix: of the names, empty or ending in a dot.
+        model: the network.
+        x: as the network got it.
+        edge_index: ``[2, E]``.
+        edge_weight: ``[E]``.
+        activity: what the network made of it.
+    """
+    layers: list[SpikingLayer] = list(model.layers)  # pyright: ignore[reportAssignmentType]
+    drives, rates, steps = activity.drives, activity.rates, model.timesteps
+    encoder = _encoder(layers[0].synapse, x, edge_index, edge_weight, drives[0])
+    _add(ops, f"{prefix}layers.0.synapse", encoder, layers[0], 1)
+    spikes = [(rate.detach().sum(-1, dtype=torch.float64) * steps).round().long() for rate in rates]
+    for index, (layer, below) in enumerate(zip(layers[1:], layers)):
+        nodes, fired = rates[index].size(0), spikes[index]
+        channels, total = rates[index].size(-1), int(fired.sum())
+        silent = 0
+        if index == 0 and x.dim() == 2:
+            silent = (nodes * channels - nonzeros(drives[0])) * steps
+        updates = neuron_updates(below.neuron, nodes * channels * steps, total, silent)
+        name = f"{prefix}layers.{index}.neuron"
+        ops.add(name, updates + Count.of({}, {"state": nodes * channels}))
+        last = layer is layers[-1]
+        times = 1 if last and layer.linear else steps
+        synapse = _Synapse(layer.synapse.conv, nodes, channels, layer.out_channels, times, edge_index, edge_weight)
+        if layer.linear:
+            count = synapse.cheapest(fired, nonzeros(rates[index]) if last else None)
+        else:
+            count = _stepwise(synapse, fired, edge_index, edge_weight)
+        _add(ops, f"{prefix}layers.{index + 1}.synapse", count, layer, times)
+        ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear)
+
+
+def _add(ops: Operations, name: str, count: Count | None, layer: SpikingLayer, times: int) -> None:
+    if count is None:
+        ops.unknown[type(layer.synapse.conv).__name__] += times
+    else:
+        ops.add(name, count)
+
+
+def _encoder(
+    synapse: Synapse, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None, drive: Tensor
+) -> Count | None:
+    if x.dim() == 2:
+        return synapse_count(synapse.conv, x, edge_index, edge_weight, drive)
+    if synapse.linear and bool(((x == 0) | (x == 1)).all()):
+        train = _Synapse(synapse.conv, x.size(1), x.size(2), drive.size(-1), x.size(0), edge_index, edge_weight)
+        return train.cheapest(x.sum((0, 2)).long())
+    steps = [synapse_count(synapse.conv, now, edge_index, edge_weight, drive) for now in x]
+    return None if any(step is None for step in steps) else sum((s for s in steps if s is not None), Count())
+
+
+class _Synapse:
+    """A linear synapse that runs ``times`` times in one inference."""
+
+    def __init__(
+        self,
+        conv: nn.Module,
+        nodes: int,
+        channels: int,
+        width: int,
+        times: int,
+        edge_index: Tensor,
+        edge_weight: Tensor | None,
+    ):
+        self.conv, self.nodes, self.channels, self.width, self.times = conv, nodes, channels, width, times
+        self.edges: Edges | None = edges_of(conv, edge_index, edge_weight, nodes)
+        self.root = int(isinstance(conv, SAGEConv) and conv.root_weight)
+        inner = getattr(conv, "lin_l", getattr(conv, "nn", conv))
+        self.bias = Count()
+        if getattr(inner, "bias", None) is not None:
+            entries = nodes * width * times
+            self.bias = Count.of({"accumulate": entries, "weights": entries})
+        # the sum of the two terms is made in place: rows are added to what has been aggregated
+        self.footprint = {"weights": parameters(conv), "activations": nodes * (channels + width)}
+
+    def _rows(self, spikes: int, matrices: int) -> Count:
+        added = spikes * self.width * matrices
+        counts = {"accumulate": added, "weights": added, "activations": 2 * added + spikes}
+        return Count.of(counts, self.footprint)
+
+    def _shared(self, fired: Tensor) -> Count:
+        return self._rows(int(fired.sum()), 1 + self.root) + aggregation(self.edges, self.width, self.times)
+
+    def _delivered(self, fired: Tensor, edges: Edges) -> Count:
+        crossings, spikes = int((fired * edges.fanout).sum()), int(fired.sum())
+        added, width = crossings * self.width, self.width
+        before = spikes * width * (edges.scaled == 2)
+        after = self.nodes * width * self.times * (edges.scaled > 0)
+        counts = {
+            "multiply_accumulate" if edges.weighted else "accumulate": added,
+            "message": added,
+            "multiply": before + after,
+            "weights": spikes * width + crossings * edges.weighted,
+            "activations": spikes + 2 * added + 2 * after,
+            "indices": crossings + spikes,
+        }
+        held = {"indices": edges.messages + self.nodes + 1}
+        return Count.of(counts, self.footprint | held) + self._rows(spikes, self.root)
+
+    def cheapest(self, fired: Tensor, rated: int | None = None) -> Count:
+        """The cheapest way, for spikes of each node ``[N]``, and, where rates will do, so many non-zero ones."""
+        ways = [self._shared(fired)]
+        if self.edges is not None:
+            ways.append(self._delivered(fired, self.edges))
+        if rated is not None:
+            entries, outputs = self.nodes * self.channels, self.nodes * self.width
+            rates = aggregation(self.edges, self.width)
+            for _ in range(1 + self.root):
+                spent = product(rated, rated, self.width, outputs, False, parameters(self.conv))
+                rates += spent + Count.of({}, {"activations": entries + outputs})
+            ways.append(rates)
+        return min(ways, key=_effort) + self.bias
+
+    def firing(self, fired: Tensor, updates: Count, steps: int, linear: bool) -> Firing:
+        """What the neurons below did with this synapse above them; how it compares is known of linear ones only."""
+        spikes, neurons = int(fired.sum()), self.nodes * self.channels
+        fanout = torch.full_like(fired, self.root)
+        fanout += 1 if self.edges is None else self.edges.fanout
+        resets = Count.of({"accumulate": spikes})
+        every_step = updates + Count.of({"accumulate": -spikes}) + self.bias
+        shared = (
+            self._rows(spikes, 1 + self.root) + resets,
+            every_step + aggregation(self.edges, self.width, self.times),
+        )
+        delivered = shared
+        if self.edges is not None:
+            silence = self._delivered(torch.zeros_like(fired), self.edges)
+            whole = self._delivered(fired, self.edges)
+            driven = Count(whole.nonzero - silence.nonzero, whole.dense - silence.dense, whole.footprint)
+            delivered = (driven + resets, every_step + silence)
+        once = product(neurons, neurons, self.width, self.nodes * self.width, False, parameters(self.conv))
+        products = sum([once] * self.root, once) + Count.of({"multiply": neurons, "comparison": neurons})  # rounding
+        return Firing(
+            spikes,
+            neurons,
+            steps,
+            int(fanout.sum()) * self.channels * self.width,
+            int((fired * fanout).sum()) * self.width,
+            (shared, delivered) if linear else (),
+            products
+            + Count.of({k: n // self.times for k, n in self.bias.nonzero.items()})
+            + aggregation(self.edges, self.width),
+        )
+
+
+def _effort(count: Count) -> int:
+    kinds = count.nonzero
+    return 2 * kinds["multiply_accumulate"] + kinds["accumulate"] + kinds["multiply"]
+
+
+def _stepwise(synapse: _Synapse, fired: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Count | None:
+    """A synapse that is not linear: everything in every step, but products only where there is a spike."""
+    conv = synapse.conv
+    rule = known(conv)
+    if rule is None or leaves_children(conv):
+        return None
+    silence = torch.zeros(synapse.nodes, synapse.channels, device=fired.device)
+    output = silence.new_zeros(synapse.nodes, synapse.width)
+    step = rule(conv, (silence, edge_index), {"edge_weight": edge_weight}, output)
+    if step is None:
+        return None
+    every = Counter({kind: count * synapse.times for kind, count in step.nonzero.items()})
+    return Count.of(every, step.footprint) + synapse._rows(int(fired.sum()), 1 + synapse.root)
+
+
+def count_geometry(ops: Operations, prefix: str, model: MSG, x: Tensor) -> None:
+    """Add the steps on the manifold and the read-out of an :class:`~msg.nn.MSG`.
+
+    A hidden layer's mean current is a running sum of its currents.
+    """
+    nodes, width, moves = x.size(-2), model.hidden_channels, len(model.layers)
+    size = ambient_dim(model.manifold, width)
+    layers: list[SpikingLayer] = list(model.layers)  # pyright: ignore[reportAssignmentType]
+    sums = moves - 2 + (x.dim() == 3) + (moves > 1 and not layers[-1].linear)
+    each = Counter({"multiply": width}) + geometry.move(model.manifold, width)  # the step size
+    if model.max_step is not None:
+        each += geometry.bound(width)
+    counts = Counter({kind: number * nodes * moves for kind, number in each.items()})
+    counts["accumulate"] += sums * nodes * width * model.timesteps
+    counts["activations"] += nodes * moves * (2 * size + width) + 3 * sums * nodes * width * model.timesteps
+    ops.add(f"{prefix}manifold", Count.of(counts, {"activations": nodes * (size + width)}))
+    if model.lin is None:
+        return
+    logarithm = Counter({k: n * nodes for k, n in geometry.log0(model.manifold, width).items()})
+    logarithm["activations"] += nodes * (size + width)
+    entries, outputs = nodes * width, nodes * model.lin.out_features
+    classifier = product(
+        entries, entries, model.lin.out_features, outputs, model.lin.bias is not None, parameters(model.lin)
+    )
+    ops.add(f"{prefix}lin", Count.of(logarithm) + classifier)

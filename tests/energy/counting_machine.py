@@ -1,0 +1,38 @@
+"""Arithmetic that counts itself, for the tests of what is counted."""
+
+from collections import Counter
+
+
+class Machine:
+    """Scalar arithmetic that counts itself."""
+
+    def __init__(self):
+        self.counts = Counter()
+
+    def _count(self, kind, value):
+        self.counts[kind] += 1
+        return value
+
+    def mac(self, a, b, c):
+        return self._count("multiply_accumulate", a + b * c)
+
+    def add(self, a, b):
+        return self._count("accumulate", a + b)
+
+    def mul(self, a, b):
+        return self._count("multiply", a * b)
+
+    def more(self, a, b):
+        return self._count("comparison", a > b)
+
+    def function(self, f, *values):
+        return self._count("transcendental", f(*values))
+
+    def dot(self, a, b):
+        total = 0.0
+        for x, y in zip(a, b):
+            total = self.mac(total, x, y)
+        return total
+
+    def effort(self):
+        return 2 * self.counts["multiply_accumulate"] + self.counts["accumulate"] + self.counts["multiply"]

@@ -1,0 +1,310 @@
+"""The counter against an interpreter that executes every operation, one number at a time, and counts as it goes."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from counting_machine import Machine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.nn import GCN, GraphSAGE
+
+from msg.energy import OPERATIONS, count
+from msg.neurons import IF, LIF
+from msg.nn import MSG, SpikingGCN
+
+
+def with_loops(edges, nodes):
+    return [(j, i) for j, i in edges if j != i] + [(i, i) for i in range(nodes)]
+
+
+def gcn_scales(edges, nodes):
+    """Of sources, before sending, and of targets, after: D^-1/2 with in-degrees."""
+    degree = Counter(i for _, i in edges)
+    scale = [degree[i] ** -0.5 for i in range(nodes)]
+    return scale, scale
+
+
+def mean_scales(edges, nodes):
+    degree = Counter(i for _, i in edges)
+    return None, [1 / max(1, degree[i]) for i in range(nodes)]
+
+
+def rows_of(m, x, weight):
+    """Products of what is not zero."""
+    out = []
+    for row in x:
+        sums = [0.0] * len(weight)
+        for c, value in enumerate(row):
+            if value != 0:
+                sums = [m.mac(total, value, weight[k][c]) for k, total in enumerate(sums)]
+        out.append(sums)
+    return out
+
+
+def aggregate(m, h, edges, scales):
+    before, after = scales
+    if before is not None:
+        h = [[m.mul(value, before[j]) for value in row] for j, row in enumerate(h)]
+    out = [[0.0] * len(h[0]) for _ in h]
+    for j, i in edges:
+        out[i] = [m.add(total, value) for total, value in zip(out[i], h[j])]
+    return [[m.mul(value, after[i]) for value in row] for i, row in enumerate(out)]
+
+
+def add_rows(m, a, b):
+    return [[m.add(x, y) for x, y in zip(row, other)] for row, other in zip(a, b)]
+
+
+def biased(m, h, bias):
+    return [[m.add(value, b) for value, b in zip(row, bias)] for row in h]
+
+
+def relu(m, h):
+    return [[value if m.more(value, 0) else 0.0 for value in row] for row in h]
+
+
+def numbers(tensor):
+    return tensor.detach().tolist()
+
+
+def gcn_layer(m, x, edges, conv):
+    looped = with_loops(edges, len(x))
+    h = aggregate(m, rows_of(m, x, numbers(conv.lin.weight)), looped, gcn_scales(looped, len(x)))
+    return biased(m, h, numbers(conv.bias))
+
+
+def sage_layer(m, x, edges, conv):
+    h = aggregate(m, rows_of(m, x, numbers(conv.lin_l.weight)), edges, mean_scales(edges, len(x)))
+    h = add_rows(m, h, rows_of(m, x, numbers(conv.lin_r.weight)))
+    return biased(m, h, numbers(conv.lin_l.bias))
+
+
+def fire(m, neuron, currents, silent):
+    """Trains of spikes of neurons under currents of each step, ``[T][N][d]``."""
+    nodes, width = len(currents[0]), len(currents[0][0])
+    v = [[0.0] * width for _ in range(nodes)]
+    train = []
+    for now in currents:
+        spikes = [[0] * width for _ in range(nodes)]
+        for j in range(nodes):
+            for c in range(width):
+                if silent and now[j][c] == 0:
+                    continue
+                left = v[j][c] if isinstance(neuron, IF) else m.mul(v[j][c], 1 - 1 / neuron.tau)
+                v[j][c] = m._count("state_update", left + now[j][c])
+                if m.more(v[j][c], neuron.threshold):
+                    spikes[j][c] = 1
+                    v[j][c] = m.add(v[j][c], -neuron.threshold)
+        train.append(spikes)
+    return train
+
+
+def rows_of_spikes(m, spikes, weight, scale=None):
+    """Each node's sum of the rows of its spikes."""
+    out = []
+    for row in spikes:
+        sums = [0.0] * len(weight)
+        for c, times in enumerate(row):
+            for _ in range(times):
+                sums = [m.add(total, weight[k][c]) for k, total in enumerate(sums)]
+        out.append(sums)
+    return out
+
+
+def deliver(m, spikes, weight, edges, before):
+    out = [[0.0] * len(weight) for _ in spikes]
+    for j, row in enumerate(spikes):
+        for c, times in enumerate(row):
+            for _ in range(times):
+                scaled = [m.mul(weight[k][c], before[j]) for k in range(len(weight))]
+                for source, i in edges:
+                    if source == j:
+                        out[i] = [m.add(total, value) for total, value in zip(out[i], scaled)]
+    return out
+
+
+def cheapest(ways):
+    """Run every way on a machine of its own; all must agree, and the cheapest is what counts."""
+    runs = []
+    for way in ways:
+        machine = Machine()
+        runs.append((way(machine), machine))
+    flat = [[v for step in steps for row in step for v in row] for steps, _ in runs]
+    assert all(math.isclose(a, b, abs_tol=1e-9) for other in flat for a, b in zip(flat[0], other))
+    return min(runs, key=lambda run: run[1].effort())
+
+
+def hidden_synapse(m, train, edges, conv):
+    looped = with_loops(edges, len(train[0]))
+    before, after = gcn_scales(looped, len(train[0]))
+    weight = numbers(conv.lin.weight)
+
+    def shared(m):
+        return [aggregate(m, rows_of_spikes(m, now, weight), looped, (before, after)) for now in train]
+
+    def delivered(m):
+        sums = [deliver(m, now, weight, looped, before) for now in train]
+        return [[[m.mul(value, after[i]) for value in row] for i, row in enumerate(step)] for step in sums]
+
+    currents, machine = cheapest([shared, delivered])
+    m.counts += machine.counts
+    return [biased(m, now, numbers(conv.bias)) for now in currents]
+
+
+def last_synapse(m, train, edges, conv):
+    steps, nodes = len(train), len(train[0])
+    looped = with_loops(edges, nodes)
+    before, after = gcn_scales(looped, nodes)
+    folded = before, [scale / steps for scale in after]  # the 1/T costs nothing
+    weight = numbers(conv.lin.weight)
+    total = [[sum(now[j][c] for now in train) for c in range(len(train[0][0]))] for j in range(nodes)]
+
+    def shared(m):
+        return [aggregate(m, rows_of_spikes(m, total, weight), looped, folded)]
+
+    def delivered(m):
+        sums = deliver(m, total, weight, looped, before)
+        return [[[m.mul(value, folded[1][i]) for value in row] for i, row in enumerate(sums)]]
+
+    def rates(m):
+        rate = [[n / steps for n in row] for row in total]
+        return [aggregate(m, rows_of(m, rate, weight), looped, (before, after))]
+
+    (current,), machine = cheapest([shared, delivered, rates])
+    m.counts += machine.counts
+    return biased(m, current, numbers(conv.bias))
+
+
+def bounded_step(m, model, drive):
+    v = [m.mul(value, model.step_size) for value in drive]
+    u = m.mul(m.dot(v, v), 1 / model.max_step**2)
+    n = m.function(math.sqrt, u)
+    factor = m.function(lambda t, n: t / n if n else 1.0, m.function(math.tanh, n), n)
+    return [m.mul(value, factor) for value in v]
+
+
+def hyperbolic_move(m, z0, z, v):
+    n = m.function(math.sqrt, m.dot(v, v))
+    cosh = m.function(math.cosh, n)
+    factor = m.function(lambda s, n: s / n if n else 1.0, m.function(math.sinh, n), n)
+    inner = m.mul(factor, m.dot(z, v))
+    along = m.add(cosh, m.function(lambda a, b: a / b, inner, m.add(1.0, z0)))
+    moved = [m.mac(m.mul(factor, a), b, along) for a, b in zip(v, z)]
+    squared = m.dot(moved, moved)
+    assert not m.more(squared, math.sinh(10.0) ** 2)
+    return m.function(math.sqrt, m.add(1.0, squared)), moved
+
+
+def hyperbolic_log(m, z):
+    n = m.function(math.sqrt, m.dot(z, z))
+    factor = m.function(lambda a, n: a / n if n else 1.0, m.function(math.asinh, n), n)
+    return [m.mul(value, factor) for value in z]
+
+
+def run_msg(m, model, x, edges):
+    *spiking, last = model.layers
+    steps = model.timesteps
+    current = gcn_layer(m, x, edges, spiking[0].synapse.conv)
+    drives, currents = [current], [current] * steps
+    for index, layer in enumerate(spiking):
+        train = fire(m, layer.neuron, currents, silent=index == 0)
+        if index + 1 < len(spiking):
+            currents = hidden_synapse(m, train, edges, spiking[index + 1].synapse.conv)
+            total = [[0.0] * model.hidden_channels for _ in x]
+            for now in currents:
+                total = add_rows(m, total, now)
+            drives.append([[value / steps for value in row] for row in total])
+    drives.append(last_synapse(m, train, edges, last.synapse.conv))
+    logits = []
+    for i in range(len(x)):
+        z0, z = 1.0, [0.0] * model.hidden_channels
+        for drive in drives:
+            z0, z = hyperbolic_move(m, z0, z, bounded_step(m, model, drive[i]))
+        tangent = hyperbolic_log(m, z)
+        weight, bias = numbers(model.lin.weight), numbers(model.lin.bias)
+        logits.append([m.add(m.dot(tangent, weight[k]), bias[k]) for k in range(len(bias))])
+    return logits
+
+
+def run_spiking_gcn(m, model, x, edges):
+    encoder, readout = model.layers
+    looped = with_loops(edges, len(x))
+    before, after = gcn_scales(looped, len(x))
+    h = x
+    for _ in range(model.num_hops):
+        sent = [[m.mul(value, before[j]) if value else 0.0 for value in row] for j, row in enumerate(h)]
+        out = [[0.0] * len(h[0]) for _ in h]
+        for j, i in looped:
+            out[i] = [m.add(total, value) if value else total for total, value in zip(out[i], sent[j])]
+        h = [[m.mul(value, after[i]) if value else 0.0 for value in row] for i, row in enumerate(out)]
+    train = fire(m, encoder.neuron, [h] * model.timesteps, silent=True)
+    total = [[sum(now[j][c] for now in train) for c in range(len(x[0]))] for j in range(len(x))]
+    weight = numbers(readout.synapse.conv.weight)
+
+    def rows(m):
+        scaled = [[w / model.timesteps for w in row] for row in weight]
+        return [rows_of_spikes(m, total, scaled)]
+
+    def rates(m):
+        return [rows_of(m, [[n / model.timesteps for n in row] for row in total], weight)]
+
+    (logits,), machine = cheapest([rows, rates])
+    m.counts += machine.counts
+    return biased(m, logits, numbers(readout.synapse.conv.bias))
+
+
+@st.composite
+def graphs(draw):
+    nodes = draw(st.integers(1, 5))
+    ends = st.integers(0, nodes - 1)
+    edges = draw(st.lists(st.tuples(ends, ends), max_size=10))
+    torch.manual_seed(draw(st.integers(0, 1000)))
+    x = torch.rand(nodes, 4, dtype=torch.float64) * (torch.rand(nodes, 4) > 0.5)
+    return x, edges
+
+
+def check(model, x, edges, run):
+    model = model.double().eval()
+    edge_index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T.contiguous()
+    with torch.no_grad(), count(model) as ops:
+        logits = model(x, edge_index)
+    machine = Machine()
+    assert torch.allclose(torch.tensor(run(machine, model, numbers(x), edges), dtype=torch.float64), logits, atol=1e-8)
+    assert not ops.unknown
+    assert {kind: ops.total()[kind] for kind in OPERATIONS} == {kind: machine.counts[kind] for kind in OPERATIONS}
+
+
+def two_layers(layer):
+    def run(m, model, x, edges):
+        first, second = model.convs
+        return layer(m, relu(m, layer(m, x, edges, first)), edges, second)
+
+    return run
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs())
+def test_gcn(graph):
+    check(GCN(4, 3, 2, 2), *graph, two_layers(gcn_layer))
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs())
+def test_sage(graph):
+    check(GraphSAGE(4, 3, 2, 2), *graph, two_layers(sage_layer))
+
+
+@pytest.mark.parametrize("neuron", [IF(threshold=0.3), LIF(tau=3.0, threshold=0.3)], ids=repr)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@settings(max_examples=12, deadline=None)
+@given(graph=graphs())
+def test_msg(layers, neuron, graph):
+    check(MSG(4, 2, "H3", num_layers=layers, timesteps=4, neuron=neuron), *graph, run_msg)
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=graphs(), hops=st.integers(1, 3))
+def test_spiking_gcn(graph, hops):
+    check(SpikingGCN(4, 2, num_hops=hops, timesteps=4, neuron=IF(threshold=0.3)), *graph, run_spiking_gcn)

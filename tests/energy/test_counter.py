@@ -1,0 +1,338 @@
+"""Hand counts on five nodes, written out. Node 4 is isolated; with self-loops there are 11 messages."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, MessagePassing, SGConv
+
+from msg.energy import OPERATIONS, Count, break_even, count, report, rule
+from msg.energy.counts import BACKWARD, OUTSIDE
+from msg.nn import MSG, SpikingGCN, SpikingGNN
+
+EDGES = torch.tensor([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 2, 0]])
+X = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 2], [0, 3, 0], [1, 0, 1]])  # 7 of 15 are not zero
+
+
+def operations(ops, module, convention="nonzero"):
+    found = ops.modules[module].under(convention)
+    return {kind: found[kind] for kind in OPERATIONS if found[kind]}
+
+
+def counted(model, x=X, edges=EDGES):
+    model.eval()
+    with torch.no_grad(), count(model) as ops:
+        model(x, edges)
+    assert not ops.unknown
+    assert ops.forwards == 1
+    return ops
+
+
+def with_ones(model):
+    """All weights one: a positive input has no zero in any hidden layer."""
+    for parameter in model.parameters():
+        nn.init.ones_(parameter)
+    return model
+
+
+def test_gcn():
+    ops = counted(with_ones(GCN(3, 2, 2, 2)))
+    assert operations(ops, "convs.0") == {
+        "multiply_accumulate": 7 * 2,
+        "accumulate": 11 * 2 + 5 * 2,  # messages, bias
+        "multiply": 2 * 5 * 2,  # before and after
+    }
+    assert operations(ops, "convs.0", "dense")["multiply_accumulate"] == 15 * 2
+    assert operations(ops, "act") == {"comparison": 5 * 2}
+    assert operations(ops, "convs.1") == {
+        "multiply_accumulate": 10 * 2,
+        "accumulate": 11 * 2 + 5 * 2,
+        "multiply": 2 * 5 * 2,
+    }
+    traffic = ops.modules["convs.0"].nonzero
+    assert traffic["message"] == 22
+    assert traffic["weights"] == 7 * 2 + 5 * 2
+    assert traffic["indices"] == 11 + 5 + 1
+    assert traffic["activations"] == (7 + 10) + (22 + 10 + 2 * 20)  # product, aggregation with its scalings
+
+
+def test_sage():
+    ops = counted(with_ones(GraphSAGE(3, 2, 2, 2)))
+    assert operations(ops, "convs.0") == {
+        "multiply_accumulate": 2 * 7 * 2,  # two weight matrices
+        "accumulate": 6 * 2 + 5 * 2 + 5 * 2,  # messages, sum of both terms, bias
+        "multiply": 5 * 2,  # the mean
+    }
+    assert operations(ops, "convs.1") == {
+        "multiply_accumulate": 2 * 10 * 2,
+        "accumulate": 6 * 2 + 5 * 2 + 5 * 2,
+        "multiply": 5 * 2,
+    }
+
+
+def test_gat():
+    ops = counted(GATConv(3, 2, heads=2))
+    assert operations(ops, "") == {
+        "multiply_accumulate": 7 * 4 + 2 * 5 * 4 + 11 * 4,  # product, two scores a node, messages
+        "accumulate": 3 * 11 * 2 + 5 * 4,  # sum of scores, softmax's difference and sum; bias
+        "comparison": 2 * 11 * 2,  # leaky ReLU, softmax's maximum
+        "multiply": 11 * 2,  # leaky ReLU
+        "transcendental": 2 * 11 * 2,  # exponential, quotient
+    }
+    averaged = counted(GATConv(3, 2, heads=2, concat=False))
+    assert operations(averaged, "")["accumulate"] == 3 * 11 * 2 + 5 * 2 + 5 * 2
+    assert operations(averaged, "")["multiply"] == 11 * 2 + 5 * 2
+
+
+def msg_of_known_spikes():
+    """Currents (0.6, 0) into the encoder's neurons and (0.3, 0.6) into the next, whatever the features are.
+
+    In 4 steps a current of 0.3 fires once, 0.6 twice, 0 never.
+    """
+    model = MSG(3, 2, "H2", num_layers=2, timesteps=4)
+    for layer, bias in zip(model.layers, ((0.6, 0.0), (0.3, 0.6), (0.1, 0.1))):
+        nn.init.zeros_(layer.synapse.conv.lin.weight)
+        layer.synapse.conv.bias.data = torch.tensor(bias)
+    return model
+
+
+def test_msg():
+    ops = counted(msg_of_known_spikes())
+    assert operations(ops, "layers.0.synapse") == {
+        "multiply_accumulate": 7 * 2,
+        "accumulate": 11 * 2 + 5 * 2,
+        "multiply": 2 * 5 * 2,
+    }
+    # channel 0 of 5 nodes is updated in 4 steps and fires twice; channel 1 has no input at all
+    assert operations(ops, "layers.0.neuron") == {"state_update": 20, "comparison": 20, "accumulate": 5 * 2}
+    assert operations(ops, "layers.0.neuron", "dense") == {"state_update": 40, "comparison": 40, "accumulate": 5 * 2}
+    # delivered one by one: 2 spikes a node, 11 edges, rows of width 2, scaled once a spike and once a target and step;
+    # shared, the messages alone would be 11 * 2 * 4
+    assert operations(ops, "layers.1.synapse") == {
+        "accumulate": 2 * 11 * 2 + 5 * 2 * 4,  # and the bias in every step
+        "multiply": 10 * 2 + 5 * 2 * 4,
+    }
+    assert operations(ops, "layers.1.neuron") == {"state_update": 40, "comparison": 40, "accumulate": 5 * 3}
+    # the last layer needs its mean current: 15 rows, then one aggregation
+    assert operations(ops, "layers.2.synapse") == {"accumulate": 15 * 2 + 11 * 2 + 5 * 2, "multiply": 2 * 5 * 2}
+    # of each of 5 nodes and 3 moves: 8 + 2 products, 3 + 3 + 2 scalings, 3 sums, 1 comparison, 6 + 3 functions;
+    # and the running sum of the hidden layer's current
+    assert operations(ops, "manifold") == {
+        "multiply_accumulate": 15 * (4 * 2 + 2),
+        "accumulate": 15 * 3 + 5 * 2 * 4,
+        "multiply": 15 * (3 + 3 + 2),
+        "comparison": 15,
+        "transcendental": 15 * 9,
+    }
+    assert operations(ops, "lin") == {
+        "multiply_accumulate": 5 * 2 + 5 * 2 * 2,
+        "accumulate": 5 * 2,
+        "multiply": 5 * 2,
+        "transcendental": 5 * 3,
+    }
+    assert set(ops.modules) == {
+        *(f"layers.{i}.{part}" for i in (0, 1) for part in ("synapse", "neuron")),
+        "layers.2.synapse", "manifold", "lin",
+    }  # fmt: skip
+
+
+def test_firing_of_msg():
+    firing = counted(msg_of_known_spikes()).firing
+    first, second = firing["layers.0.neuron"], firing["layers.1.neuron"]
+    assert (first.spikes, first.neurons, first.timesteps) == (10, 10, 4)
+    assert (second.spikes, second.rate) == (15, 15 / 40)
+    # a neuron of node j connects to 2 neurons at each of its targets
+    assert first.synapses == 11 * 2 * 2
+    assert first.delivered == 2 * 11 * 2
+    assert first.spikes_per_synapse == 1.0
+
+
+def test_spiking_gcn():
+    model = SpikingGCN(3, 2, num_hops=2, timesteps=4)
+    model.layers[0].neuron.threshold, model.layers[0].neuron.reset = 1e-3, "zero"  # fires in every step
+    ops = counted(model, torch.ones(5, 3))
+    assert operations(ops, "layers.0.synapse") == {"accumulate": 2 * 11 * 3, "multiply": 2 * (15 + 15)}
+    assert operations(ops, "layers.0.neuron") == {"state_update": 60, "comparison": 60, "accumulate": 60}
+    # 15 rates are cheaper than 60 spikes, a multiply-accumulate being two operations
+    assert operations(ops, "layers.1.synapse") == {"multiply_accumulate": 15 * 2, "accumulate": 5 * 2}
+
+
+def test_propagation_sends_what_is_not_zero():
+    model = SpikingGCN(3, 2, num_hops=2, timesteps=4)
+    ops = counted(model)
+    sent = torch.tensor([3, 3, 2, 2, 1])  # messages of each node
+    hops = list(model.layers[0].synapse.conv.hops(X, EDGES))
+    entries = [(hop != 0).sum(1) for hop in hops]
+    messages = sum(int((before * sent).sum()) for before in entries[:2])
+    assert operations(ops, "layers.0.synapse")["accumulate"] == messages
+    assert operations(ops, "layers.0.synapse", "dense")["accumulate"] == 2 * 11 * 3
+
+
+def test_sgc_counts_the_cheaper_order():
+    ops = counted(SGConv(3, 2, K=2))
+    assert operations(ops, "") == {
+        "multiply_accumulate": 7 * 2,
+        "accumulate": 2 * 11 * 2 + 5 * 2,
+        "multiply": 2 * 2 * 5 * 2,
+    }
+
+
+def test_gin_leaves_its_network_to_rules_of_its_own():
+    ops = counted(GIN(3, 2, 1))
+    assert operations(ops, "convs.0") == {"accumulate": 11 * 3}
+    assert operations(ops, "convs.0.nn.lins.0")["accumulate"] == 5 * 2
+    assert not any("aggr_module" in name for name in ops.modules)
+
+
+@pytest.mark.parametrize("conv", ["sage", "gin", lambda i, o: GATConv(i, o)])
+def test_other_synapses(conv):
+    ops = counted(SpikingGNN(3, 2, hidden_channels=2, num_layers=1, timesteps=4, conv=conv))
+    assert operations(ops, "layers.1.synapse")["accumulate"] > 0
+    assert operations(ops, "layers.0.neuron")["state_update"] <= 5 * 2 * 4
+    assert set(ops.firing) == {"layers.0.neuron", "layers.1.neuron"}
+    assert ops.firing["layers.0.neuron"].spikes == ops.modules["layers.0.neuron"].nonzero["spike"]
+
+
+def test_break_even_leaves_out_synapses_that_are_not_linear():
+    model = SpikingGNN(3, 2, hidden_channels=2, num_layers=1, timesteps=4, conv=lambda i, o: GATConv(i, o))
+    ops = counted(model)
+    assert not ops.firing["layers.0.neuron"].ways
+    assert break_even(ops).rate == ops.firing["layers.1.neuron"].rate
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")  # inside PyG
+@pytest.mark.filterwarnings("ignore:Converting sparse tensor to CSR")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_adjacency_matrices():
+    adjacency = torch.zeros(5, 5).index_put((EDGES[1], EDGES[0]), torch.ones(6)).to_sparse_coo()
+    model = with_ones(GCN(3, 2, 2, 2))
+    assert operations(counted(model, X, adjacency), "convs.0") == operations(counted(model), "convs.0")
+
+
+def test_a_learned_weight_of_the_node_itself():
+    model = GIN(3, 2, 1, train_eps=True)
+    assert operations(counted(model), "convs.0") == {"accumulate": 11 * 3, "multiply": 5 * 3}
+
+
+def test_convolutions_in_synapses_that_are_not_known_are_named():
+    class Mine(MessagePassing):
+        def __init__(self, i, o):
+            super().__init__(aggr="sum")
+            self.weight = nn.Parameter(torch.ones(i, o))
+
+        def forward(self, x, edge_index):
+            return self.propagate(edge_index, x=x @ self.weight)
+
+    model = SpikingGNN(3, 2, hidden_channels=2, num_layers=1, timesteps=4, conv=Mine).eval()
+    with count(model) as ops:
+        model(X, EDGES)
+    assert ops.unknown == {"Mine": 1 + 4}
+    alone = counted(Mine(3, 2))
+    found = operations(alone, "aggr_module")
+    assert found == {"accumulate": 6 * 2}
+    assert operations(alone, "") == {"multiply_accumulate": 7 * 2}
+
+
+def test_trains_of_spikes():
+    train = (torch.arange(60).reshape(4, 5, 3) % 3 == 0).float()
+    ops = counted(MSG(3, 2, "H2", timesteps=4), train)
+    fired = int(train.sum())
+    found = operations(ops, "layers.0.synapse")
+    assert "multiply_accumulate" not in found  # binary: rows are added
+    assert found["accumulate"] in (
+        fired * 2 + 11 * 2 * 4 + 40,
+        int((train.sum((0, 2)) * torch.tensor([3, 3, 2, 2, 1])).sum()) * 2 + 40,
+    )
+    real = counted(MSG(3, 2, "H2", timesteps=4), train * 0.5)
+    assert operations(real, "layers.0.synapse")["multiply_accumulate"] == fired * 2
+
+
+def test_sparse_and_dense_features_count_the_same():
+    for model in (MSG(3, 2, "S2", timesteps=4), GCN(3, 2, 2)):
+        dense, sparse = counted(model), counted(model, X.to_sparse_coo())
+        assert {name: c.nonzero for name, c in dense.modules.items()} == {
+            name: c.nonzero for name, c in sparse.modules.items()
+        }
+
+
+def test_self_loops_and_weights():
+    looped = torch.cat([EDGES, torch.tensor([[0, 0], [0, 0]])], dim=1)  # PyG keeps one loop a node
+    assert operations(counted(GCN(3, 2, 1), edges=looped), "convs.0")["accumulate"] == 11 * 2 + 10
+    model = GCN(3, 2, 1).eval()
+    with count(model) as ops:
+        model(X, EDGES, torch.ones(6))
+    assert operations(ops, "convs.0") == {"multiply_accumulate": 7 * 2 + 11 * 2, "accumulate": 10}
+
+
+def test_training_is_counted_apart():
+    model = MSG(3, 2, "H2", timesteps=4)
+    with count(model) as ops:
+        optimizer = torch.optim.Adam(model.parameters())
+        model(X, EDGES).square().sum().backward()
+        optimizer.step()
+    assert set(ops.training) == {BACKWARD, OUTSIDE}
+    assert ops.training[BACKWARD].nonzero["multiply_accumulate"] > 0
+    assert BACKWARD not in ops.inference
+    assert report(ops).as_dict()["training_besides_mj"] > 0
+    assert report(counted(model)).as_dict()["training_besides_mj"] is None
+
+
+def test_counting_changes_nothing():
+    model = MSG(3, 2, "H2", timesteps=4).eval()
+    before = model(X, EDGES)
+    with count(model):
+        during = model(X, EDGES)
+    assert torch.equal(before, during)
+    assert torch.equal(before, model(X, EDGES))
+    assert "activity" not in vars(model)
+    assert not model._forward_hooks
+    assert not model.layers[0]._forward_pre_hooks
+
+
+def test_an_exception_inside_is_the_callers():
+    model = GCN(3, 2, 2)
+    with pytest.raises(RuntimeError), count(model):
+        model(torch.ones(5, 7), EDGES)
+    assert operations(counted(model), "act") == {"comparison": 10}
+
+
+def test_two_calls_add_up():
+    model = GCN(3, 2, 1).eval()
+    with count(model) as ops:
+        model(X, EDGES)
+        model(X, EDGES)
+    assert ops.forwards == 2
+    assert operations(ops, "convs.0")["multiply_accumulate"] == 2 * 7 * 2
+
+
+def test_two_node_sets_are_named():
+    model = GATConv((3, 3), 2, add_self_loops=False).eval()
+    with count(model) as ops:
+        model((X, X), EDGES)
+    assert ops.unknown == {"GATConv": 1}
+
+
+def test_a_rule_of_ones_own():
+    class Doubler(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    rule(Doubler)(lambda module, args, kwargs, output: Count.of({"accumulate": output.numel()}))
+    model = Doubler()
+    with count(model) as ops:
+        model(X)
+    assert operations(ops, "") == {"accumulate": 15}
+
+
+def test_gat_models_and_norms_have_rules():
+    ops = counted(GAT(3, 2, 2, 2, norm="LayerNorm", heads=2))
+    assert operations(ops, "convs.0")["transcendental"] == 2 * 11 * 2
+    batch = nn.BatchNorm1d(3).eval()
+    with count(batch) as ops:
+        batch(X)
+    assert operations(ops, "") == {"multiply_accumulate": 15}
+    layer = nn.LayerNorm(3)
+    with count(layer) as ops:
+        layer(X)
+    assert operations(ops, "") == {
+        "multiply_accumulate": 30, "accumulate": 30 + 5, "multiply": 15 + 10, "transcendental": 10,
+    }  # fmt: skip
