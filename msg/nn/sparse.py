@@ -55,6 +55,13 @@ class SparseMatrix:
         return self._transposed
 
     @property
+    def T(self) -> "SparseMatrix":
+        """The transpose as a matrix of its own; the two share their entries."""
+        other = SparseMatrix.__new__(SparseMatrix)
+        other.shape, other.csr, other._transposed = (self.shape[1], self.shape[0]), self.transposed, self.csr
+        return other
+
+    @property
     def nnz(self) -> int:
         """Number of stored entries."""
         return self.csr.values().numel()
@@ -90,6 +97,11 @@ class WeightedEdges:
 
     def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
         self.row, self.col, self.value, self.shape = row, col, value, shape
+
+    @property
+    def T(self) -> "WeightedEdges":
+        """See :attr:`SparseMatrix.T`."""
+        return WeightedEdges(self.col, self.row, self.value, (self.shape[1], self.shape[0]))
 
     def matmul(self, dense: Tensor) -> Tensor:
         """See :meth:`SparseMatrix.matmul`."""
