@@ -5,6 +5,7 @@ from msg.nn.decoder import FermiDirac
 from msg.nn.layer import SpikingLayer
 from msg.nn.msg import MSG, Embedding
 from msg.nn.network import SpikingNetwork
+from msg.nn.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.nn.sparse import Graph, SparseMatrix
 from msg.nn.spiking_gnn import SpikingGNN
 from msg.nn.synapse import Synapse, make_conv
@@ -15,6 +16,7 @@ __all__ = [
     "Embedding",
     "FermiDirac",
     "Graph",
+    "RiemannianConvergentGNN",
     "SparseMatrix",
     "SpikingGNN",
     "SpikingLayer",

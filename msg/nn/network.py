@@ -42,7 +42,9 @@ class GraphNetwork(nn.Module):
         train = "" if self.timesteps is None else f" or [{self.timesteps}, num_nodes, {expected}]"
         if x.dim() not in ((2, 3) if train else (2,)) or x.size(-1) != expected:
             raise ValueError(f"x has shape {list(x.shape)}, but the model needs [num_nodes, {expected}]{train}")
-        weights = next(p.dtype for p in self.parameters() if p.is_floating_point())
+        # a manifold's curvature has a dtype of its own
+        named = (p for name, p in self.named_parameters() if not name.startswith("manifold."))
+        weights = next(p.dtype for p in named if p.is_floating_point())
         if x.dtype != weights:
             raise ValueError(
                 f"x is {x.dtype}, but the weights are {weights}: convert one of them, as in x.float() or model.double()"

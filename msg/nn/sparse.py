@@ -49,10 +49,15 @@ class SparseMatrix:
     def transposed(self) -> Tensor:
         """CSR of the transpose, made when first asked for."""
         if self._transposed is None:
-            crow, col = self.csr.crow_indices(), self.csr.col_indices()
-            row = torch.repeat_interleave(torch.arange(self.shape[0], device=crow.device), crow.diff().long())
-            self._transposed = _csr(col.long(), row, self.csr.values(), (self.shape[1], self.shape[0]))
+            row, col, value = self.entries()
+            self._transposed = _csr(col, row, value, (self.shape[1], self.shape[0]))
         return self._transposed
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and value of every stored entry, ``[E]`` each."""
+        crow, col = self.csr.crow_indices(), self.csr.col_indices()
+        row = torch.repeat_interleave(torch.arange(self.shape[0], device=crow.device), crow.diff().long())
+        return row, col.long(), self.csr.values()
 
     @property
     def T(self) -> "SparseMatrix":
@@ -97,6 +102,10 @@ class WeightedEdges:
 
     def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
         self.row, self.col, self.value, self.shape = row, col, value, shape
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See :meth:`SparseMatrix.entries`."""
+        return self.row, self.col, self.value
 
     @property
     def T(self) -> "WeightedEdges":
