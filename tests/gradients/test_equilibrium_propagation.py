@@ -23,8 +23,8 @@ MODELS = {
     "all sigmoid": lambda **kw: ConvergentGNN(
         FEATURES, CLASSES, 6, steps=300, activation="sigmoid", out_activation="sigmoid", **kw
     ),
-    "H3": lambda **kw: RiemannianConvergentGNN(FEATURES, CLASSES, "H3", steps=120, **kw),
-    "H2xS2": lambda **kw: RiemannianConvergentGNN(FEATURES, CLASSES, "H2xS2", steps=120, **kw),
+    "H3": lambda **kw: RiemannianConvergentGNN(FEATURES, CLASSES, "H3", steps=60, **kw),
+    "H2xS2": lambda **kw: RiemannianConvergentGNN(FEATURES, CLASSES, "H2xS2", steps=60, **kw),
 }
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0])
 
@@ -154,7 +154,7 @@ def test_gradient_tends_to_backpropagation(make, edge_index, weighted):
     assert want.abs().max() > 1e-3
 
     def error(beta, symmetric):
-        rule = EquilibriumPropagation(beta, 150, symmetric)
+        rule = EquilibriumPropagation(beta, 80, symmetric)
         return relative_rmse(_gradient(make(rule), _features(), edge_index, edge_weight), want)
 
     assert error(0.01, False) < 1e-2
@@ -185,11 +185,11 @@ def test_gradient_of_learned_edge_weights(make, edge_index):
 
     want = gradient(SettlingBPTT())
     assert want.abs().max() > 1e-5
-    assert relative_rmse(gradient(EquilibriumPropagation(1e-3, 150, symmetric=True)), want) < 1e-4
+    assert relative_rmse(gradient(EquilibriumPropagation(1e-3, 80, symmetric=True)), want) < 1e-4
 
 
 def test_gradient_against_finite_differences(make, edge_index):
-    model, x = make(EquilibriumPropagation(1e-3, 150, symmetric=True)), _features()
+    model, x = make(EquilibriumPropagation(1e-3, 80, symmetric=True)), _features()
     got = _gradient(model, x, edge_index)[: x.numel()].view_as(x)
     step = 1e-5
     for i, k in [(0, 0), (3, 2), (6, 4)]:
@@ -268,7 +268,7 @@ def test_gradient_goes_on_into_what_lies_before(make, edge_index):
         F.cross_entropy(make(rule)(encoder(_features()), edge_index), LABELS).backward()
         return encoder.weight.grad
 
-    assert relative_rmse(gradient(EquilibriumPropagation(1e-3, 150, True)), gradient(SettlingBPTT())) < 1e-4
+    assert relative_rmse(gradient(EquilibriumPropagation(1e-3, 80, True)), gradient(SettlingBPTT())) < 1e-4
 
 
 def test_weights_changed_before_backward_are_refused(edge_index):
