@@ -45,7 +45,8 @@ class EquilibriumPropagation(SettlingRule):
         beta: largest force on an output. Too small loses digits to rounding (in float32 below about 1e-3), too large
             leaves the linear regime.
         steps: sweeps of the nudged phase, ``K``.
-        symmetric: nudge both ways, at twice the cost of the nudged phase.
+        symmetric: nudge both ways, at twice the cost of the nudged phase. What the free phase left unsettled goes on
+            settling in both and cancels; one-sided it is divided by ``beta`` and taken for gradient.
 
     Raises:
         ValueError: for a ``beta`` that is not positive or fewer than one step; and by any model of spiking neurons.

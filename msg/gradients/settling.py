@@ -94,10 +94,7 @@ class SettlingRule(GradientRule):
 
     def check(self, layers) -> None:
         """Refuse spiking neurons."""
-        raise ValueError(
-            f"{type(self).__name__} needs a convergent network with an energy (ConvergentGNN): "
-            "spiking neurons have none"
-        )
+        raise self._refusal()
 
     def run(self, layers, x, graph, timesteps) -> Activity:
         """Refuse spiking neurons.
@@ -105,8 +102,13 @@ class SettlingRule(GradientRule):
         Raises:
             ValueError: always.
         """
-        self.check(layers)
-        raise AssertionError("check refuses all layers")
+        raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} needs a convergent network with an energy (ConvergentGNN): "
+            "spiking neurons have none"
+        )
 
     @abstractmethod
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
