@@ -177,6 +177,15 @@ def test_backpropagation_of_the_layered_network_is_that_of_a_slow_loop(edge_inde
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-13)
 
 
+def test_gradient_of_a_quadratic_energy_is_exact(edge_index):
+    def gradient(rule):
+        torch.manual_seed(1)
+        model = RiemannianConvergentGNN(FEATURES, CLASSES, "E3", steps=100, gradient=rule).double()
+        return _gradient(model, _features(), edge_index)
+
+    assert relative_rmse(gradient(EquilibriumPropagation(0.5, 100)), gradient(SettlingBPTT())) < 1e-12
+
+
 def test_gradient_of_learned_edge_weights(make, edge_index):
     def gradient(rule):
         edge_weight = _weights().requires_grad_()
