@@ -4,6 +4,7 @@ project = "msg"
 author = "The msg authors"
 copyright = "2026, The msg authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+myst_heading_anchors = 2
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

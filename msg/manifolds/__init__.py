@@ -14,6 +14,7 @@ from msg.manifolds.steps import (
     max_radius,
     move,
     origin,
+    squared_distance,
     transport0,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "origin",
     "parse_signature",
     "resolve",
+    "squared_distance",
     "transport0",
 ]

@@ -20,12 +20,13 @@ import geoopt
 import torch
 from torch import Tensor
 
-from msg.manifolds.trigonometry import angle_over_sine, arcsinhc, cosine, dot, norm, root, sinc, squared_norm
+from msg.manifolds.trigonometry import angle_over_sine, arcsinhc, arctanc, cosine, dot, norm, root, sinc, squared_norm
 
 # In float64 a hyperbolic distance at this radius is good to 1e-7 relative (the error grows as e^{2r}).
 _HYPERBOLIC_RADIUS = 10.0
 # log0 and transport are singular at the antipode; at 0.9 pi their derivative is 9, at 0.99 pi it would be 99.
 _SPHERICAL_RADIUS = 0.9 * math.pi
+_ANTIPODE = 1e-30  # stands in for |x + y|^2 = 0, where the angle is pi
 
 
 def _is_hyperbolic(manifold: geoopt.Manifold) -> bool:
@@ -140,10 +141,25 @@ def distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     if not _is_hyperbolic(manifold):
         return 2 * torch.atan2(norm(x - y), norm(x + y))
     scale = _scale(manifold)
+    w = _squared_chord(scale, x, y)
+    return 2 * scale * root(w) * arcsinhc(w)
+
+
+def squared_distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
+    """Square of :func:`distance`, smooth where the points coincide."""
+    if not _is_hyperbolic(manifold):
+        t = squared_norm(x - y) / squared_norm(x + y).clamp(min=_ANTIPODE)
+        return 4 * t * arctanc(t, sign=1).square()
+    scale = _scale(manifold)
+    w = _squared_chord(scale, x, y)
+    return 4 * scale**2 * w * arcsinhc(w).square()
+
+
+def _squared_chord(scale: Tensor | float, x: Tensor, y: Tensor) -> Tensor:
+    r""":math:`\Delta / 4R^2` of :func:`distance`."""
     a, b = x[..., 1:], y[..., 1:]
     # the stored time coordinate may be rounded (float32): the spatial part determines it
     a0 = (scale**2 + squared_norm(a)).sqrt()
     b0 = (scale**2 + squared_norm(b)).sqrt()
     chord = squared_norm(a - b) - (dot(a - b, a + b) / (a0 + b0)) ** 2
-    w = chord.clamp(min=0) / (4 * scale**2)
-    return 2 * scale * root(w) * arcsinhc(w)
+    return chord.clamp(min=0) / (4 * scale**2)

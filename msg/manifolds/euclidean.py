@@ -6,7 +6,7 @@ import geoopt
 import torch
 from torch import Tensor
 
-from msg.manifolds.trigonometry import norm
+from msg.manifolds.trigonometry import norm, squared_norm
 
 
 def ambient_dim(dim: int) -> int:
@@ -47,3 +47,8 @@ def move(manifold: geoopt.Euclidean, z: Tensor, v: Tensor) -> Tensor:
 def distance(manifold: geoopt.Euclidean, x: Tensor, y: Tensor) -> Tensor:
     """``|x - y|``."""
     return norm(x - y)
+
+
+def squared_distance(manifold: geoopt.Euclidean, x: Tensor, y: Tensor) -> Tensor:
+    """``|x - y|^2``."""
+    return squared_norm(x - y)

@@ -70,3 +70,8 @@ def move(manifold: geoopt.ProductManifold, z: Tensor, v: Tensor) -> Tensor:
 def distance(manifold: geoopt.ProductManifold, x: Tensor, y: Tensor) -> Tensor:
     r""":math:`\sqrt{\sum_i d_i^2}`, shape ``[..., 1]``."""
     return norm(_join(manifold, lambda f, p, t: family(f).distance(f, x[..., p], y[..., p])))
+
+
+def squared_distance(manifold: geoopt.ProductManifold, x: Tensor, y: Tensor) -> Tensor:
+    r""":math:`\sum_i d_i^2`, shape ``[..., 1]``."""
+    return _join(manifold, lambda f, p, t: family(f).squared_distance(f, x[..., p], y[..., p])).sum(-1, keepdim=True)

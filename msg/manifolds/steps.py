@@ -138,6 +138,17 @@ def distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     return _steps(manifold).distance(manifold, x.double(), y.double()).squeeze(-1).to(x.dtype)
 
 
+def squared_distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
+    r"""Squared geodesic distance, for energies: smooth where the points coincide, where :func:`distance` has a kink.
+
+    Shapes:
+        ``x``, ``y``: ``[..., ambient_dim]``, broadcast against each other; returns ``[...]`` in the dtype of ``x``.
+    """
+    _check_point(manifold, x)
+    _check_point(manifold, y)
+    return _steps(manifold).squared_distance(manifold, x.double(), y.double()).squeeze(-1).to(x.dtype)
+
+
 def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
     r"""Bound the length of a step smoothly, :math:`v \mapsto \tanh(|v|/b)\,b\,v/|v|`: the identity for short ``v``.
 

@@ -89,7 +89,17 @@ def distance(manifold: geoopt.Stereographic, x: Tensor, y: Tensor) -> Tensor:
     r""":math:`2\arctan_\kappa|(-x)\oplus_\kappa y|`, shape ``[..., 1]``, with
     :math:`|(-x)\oplus_\kappa y|^2 = |x - y|^2 / (1 + 2\kappa\langle x, y\rangle + \kappa^2|x|^2|y|^2)`.
     """
+    p = _squared_difference(manifold, x, y)
+    return 2 * root(p) * arctanc(_curvature(manifold) * p)
+
+
+def squared_distance(manifold: geoopt.Stereographic, x: Tensor, y: Tensor) -> Tensor:
+    """Square of :func:`distance`, smooth where the points coincide."""
+    p = _squared_difference(manifold, x, y)
+    return 4 * p * arctanc(_curvature(manifold) * p).square()
+
+
+def _squared_difference(manifold: geoopt.Stereographic, x: Tensor, y: Tensor) -> Tensor:
     k = _curvature(manifold)
     denominator = 1 + 2 * k * dot(x, y) + k**2 * squared_norm(x) * squared_norm(y)
-    p = squared_norm(x - y) / denominator.clamp(min=_TINY)
-    return 2 * root(p) * arctanc(k * p)
+    return squared_norm(x - y) / denominator.clamp(min=_TINY)

@@ -1,9 +1,11 @@
 """Layers, models, and read-outs."""
 
+from msg.nn.convergent_gnn import ConvergentGNN
 from msg.nn.decoder import FermiDirac
 from msg.nn.layer import SpikingLayer
 from msg.nn.msg import MSG, Embedding
 from msg.nn.network import SpikingNetwork
+from msg.nn.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.nn.sparse import Graph, SparseMatrix
 from msg.nn.spiking_gcn import Propagation, SpikingGCN
 from msg.nn.spiking_gnn import SpikingGNN
@@ -11,10 +13,12 @@ from msg.nn.synapse import Synapse, make_conv
 
 __all__ = [
     "MSG",
+    "ConvergentGNN",
     "Embedding",
     "FermiDirac",
     "Graph",
     "Propagation",
+    "RiemannianConvergentGNN",
     "SparseMatrix",
     "SpikingGCN",
     "SpikingGNN",

@@ -1,4 +1,4 @@
-"""What all spiking networks share: layers, a gradient rule, and the checks of their input."""
+"""What all networks share: the checks of their input; and all spiking ones: layers and a gradient rule."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -17,7 +17,51 @@ from msg.nn.synapse import Synapse, make_conv
 Conv = str | Callable[[int, int], nn.Module]
 
 
-class SpikingNetwork(nn.Module, ABC):
+class GraphNetwork(nn.Module):
+    """A network that reads node features and a graph, both checked and prepared once for many forwards.
+
+    Args:
+        timesteps: length of a train of features that it also accepts; ``None`` for constant features only.
+    """
+
+    def __init__(self, timesteps: int | None = None):
+        super().__init__()
+        self.timesteps = timesteps
+        self._graphs = Memo()
+        self._features = Memo()
+
+    def _prepare(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None
+    ) -> tuple[Tensor | SparseMatrix, Graph]:
+        if isinstance(x, tuple):
+            raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
+        features = self._input(x)
+        num_nodes = x.size(-2)
+        graph = self._graphs.recall(
+            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
+        )
+        return features, graph
+
+    def _input(self, x: Tensor) -> Tensor | SparseMatrix:
+        expected = getattr(self, "in_channels", x.size(-1))
+        train = "" if self.timesteps is None else f" or [{self.timesteps}, num_nodes, {expected}]"
+        if x.dim() not in ((2, 3) if train else (2,)) or x.size(-1) != expected:
+            raise ValueError(f"x has shape {list(x.shape)}, but the model needs [num_nodes, {expected}]{train}")
+        # a manifold's curvature has a dtype of its own
+        named = (p for name, p in self.named_parameters() if not name.startswith("manifold."))
+        weights = next(p.dtype for p in named if p.is_floating_point())
+        if x.dtype != weights:
+            raise ValueError(
+                f"x is {x.dtype}, but the weights are {weights}: convert one of them, as in x.float() or model.double()"
+            )
+        if x.layout == torch.strided:
+            return x
+        if x.dim() == 3 or x.requires_grad:
+            raise ValueError("sparse x must be [num_nodes, channels] and constant: use x.to_dense() for anything else")
+        return self._features.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
+
+
+class SpikingNetwork(GraphNetwork, ABC):
     """Layers that run through time under a gradient rule; subclasses read them out.
 
     Args:
@@ -29,16 +73,15 @@ class SpikingNetwork(nn.Module, ABC):
         ValueError: if ``timesteps`` is not positive or the rule cannot train these layers.
     """
 
+    timesteps: int
+
     def __init__(self, layers: Sequence[SpikingLayer], timesteps: int, gradient: GradientRule):
-        super().__init__()
+        super().__init__(timesteps)
         if timesteps < 1:
             raise ValueError(f"timesteps must be at least 1, not {timesteps}")
         self.layers = nn.ModuleList(layers)
-        self.timesteps = timesteps
         self.gradient = gradient
         gradient.check(layers)
-        self._graphs = Memo()
-        self._features = Memo()
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters."""
@@ -87,36 +130,6 @@ class SpikingNetwork(nn.Module, ABC):
         features, graph = self._prepare(x, edge_index, edge_weight)
         for activity in self.gradient.online(list(self.layers), features, graph, self.timesteps):  # pyright: ignore
             yield self.read(activity)
-
-    def _prepare(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None
-    ) -> tuple[Tensor | SparseMatrix, Graph]:
-        if isinstance(x, tuple):
-            raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
-        features = self._input(x)
-        num_nodes = x.size(-2)
-        graph = self._graphs.recall(
-            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
-        )
-        return features, graph
-
-    def _input(self, x: Tensor) -> Tensor | SparseMatrix:
-        expected = getattr(self, "in_channels", x.size(-1))
-        if x.dim() not in (2, 3) or x.size(-1) != expected:
-            raise ValueError(
-                f"x has shape {list(x.shape)}, but the model needs [num_nodes, {expected}] "
-                f"or [{self.timesteps}, num_nodes, {expected}]"
-            )
-        weights = next(p.dtype for p in self.layers.parameters() if p.is_floating_point())
-        if x.dtype != weights:
-            raise ValueError(
-                f"x is {x.dtype}, but the weights are {weights}: convert one of them, as in x.float() or model.double()"
-            )
-        if x.layout == torch.strided:
-            return x
-        if x.dim() == 3 or x.requires_grad:
-            raise ValueError("sparse x must be [num_nodes, channels] and constant: use x.to_dense() for anything else")
-        return self._features.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
 
 
 def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True) -> list[SpikingLayer]:

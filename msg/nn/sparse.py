@@ -49,10 +49,22 @@ class SparseMatrix:
     def transposed(self) -> Tensor:
         """CSR of the transpose, made when first asked for."""
         if self._transposed is None:
-            crow, col = self.csr.crow_indices(), self.csr.col_indices()
-            row = torch.repeat_interleave(torch.arange(self.shape[0], device=crow.device), crow.diff().long())
-            self._transposed = _csr(col.long(), row, self.csr.values(), (self.shape[1], self.shape[0]))
+            row, col, value = self.entries()
+            self._transposed = _csr(col, row, value, (self.shape[1], self.shape[0]))
         return self._transposed
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and value of every stored entry, ``[E]`` each."""
+        crow, col = self.csr.crow_indices(), self.csr.col_indices()
+        row = torch.repeat_interleave(torch.arange(self.shape[0], device=crow.device), crow.diff().long())
+        return row, col.long(), self.csr.values()
+
+    @property
+    def T(self) -> "SparseMatrix":
+        """The transpose as a matrix of its own; the two share their entries."""
+        other = SparseMatrix.__new__(SparseMatrix)
+        other.shape, other.csr, other._transposed = (self.shape[1], self.shape[0]), self.transposed, self.csr
+        return other
 
     @property
     def nnz(self) -> int:
@@ -90,6 +102,15 @@ class WeightedEdges:
 
     def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
         self.row, self.col, self.value, self.shape = row, col, value, shape
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See :meth:`SparseMatrix.entries`."""
+        return self.row, self.col, self.value
+
+    @property
+    def T(self) -> "WeightedEdges":
+        """See :attr:`SparseMatrix.T`."""
+        return WeightedEdges(self.col, self.row, self.value, (self.shape[1], self.shape[0]))
 
     def matmul(self, dense: Tensor) -> Tensor:
         """See :meth:`SparseMatrix.matmul`."""

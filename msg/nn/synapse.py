@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv, GINConv, MessagePassing, SAGEConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from msg.nn.sparse import Graph, SparseMatrix
+from msg.nn.sparse import Graph, SparseMatrix, WeightedEdges
 
 Term = tuple[Callable[[Tensor], Tensor] | None, Tensor]
 """An aggregation (``None``: none) and the weight ``[out, in]`` applied to it."""
@@ -30,7 +30,9 @@ def _weights(graph: Graph, dtype: torch.dtype) -> Tensor:
     return graph.edge_weight.to(dtype)
 
 
-def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
+def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
+    """The normalised adjacency that a ``GCNConv`` multiplies by, built once for a graph."""
+
     def entries() -> tuple[Tensor, Tensor]:
         if not conv.normalize:
             return graph.edge_index, _weights(graph, dtype)
@@ -40,8 +42,11 @@ def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
             graph.edge_index, given, graph.num_nodes, conv.improved, conv.add_self_loops, conv.flow, dtype
         )
 
-    key = ("gcn", dtype, conv.normalize, conv.improved, conv.add_self_loops)
-    return [(graph.matrix(key, entries).matmul, conv.lin.weight)]
+    return graph.matrix(("gcn", dtype, conv.normalize, conv.improved, conv.add_self_loops), entries)
+
+
+def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
+    return [(gcn_matrix(conv, graph, dtype).matmul, conv.lin.weight)]
 
 
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:

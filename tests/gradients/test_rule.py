@@ -15,13 +15,15 @@ from msg.gradients import (
     Activity,
     CheckpointedBPTT,
     DvM,
+    EquilibriumPropagation,
     GradientRule,
     RateBackprop,
+    SettlingBPTT,
     SurrogateBPTT,
     simulation,
 )
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
-from msg.nn import MSG, SpikingGNN
+from msg.nn import MSG, ConvergentGNN, SpikingGNN
 
 RULES = [
     DvM(),
@@ -36,6 +38,8 @@ RULES = [
     OTTT(),
     OTTT(Sigmoid(3.0)),
 ]
+# of networks that settle; their gradients are the matter of test_equilibrium_propagation.py
+SETTLING = [EquilibriumPropagation(0.1, 3, symmetric=True), SettlingBPTT()]
 NEURONS = [IF(threshold=0.6), IF(threshold=0.6, reset="zero"), LIF(threshold=0.4), LIF(threshold=0.4, reset="zero")]
 NODES, FEATURES, WIDTH = 9, 5, 4
 
@@ -386,6 +390,7 @@ def test_no_grad_and_inference_mode_give_the_same_output(rule):
 # -------------------------------------------------------------------------------- a rule's value
 
 
+@pytest.mark.parametrize("rule", [*RULES, *SETTLING], ids=repr)
 def test_is_a_frozen_value(rule):
     twin = copy.deepcopy(rule)
     assert twin == rule == pickle.loads(pickle.dumps(rule))
@@ -402,6 +407,21 @@ def test_is_shown_by_the_model_and_not_in_its_state(rule):
     other = _model(SurrogateBPTT(), IF())
     assert model.state_dict().keys() == other.state_dict().keys()
     assert not any("gradient" in key for key in model.state_dict())
+
+
+@pytest.mark.parametrize("rule", SETTLING, ids=repr)
+def test_rules_that_settle_refuse_spiking_neurons_and_the_other_way_round(rule):
+    message = rf"{type(rule).__name__} needs a convergent network with an energy \(ConvergentGNN\): spiking neurons"
+    with pytest.raises(ValueError, match=message):
+        MSG(FEATURES, 3, "H4", gradient=rule)
+    with pytest.raises(ValueError, match=message):
+        SpikingGNN(FEATURES, 3, gradient=rule)
+    with pytest.raises(ValueError, match=message):
+        rule.run([], _features(), None, 3)
+    assert repr(rule) in repr(ConvergentGNN(FEATURES, 3, gradient=rule))
+    for other in RULES:
+        with pytest.raises(ValueError, match=rf"{type(other).__name__} trains spiking neurons"):
+            ConvergentGNN(FEATURES, 3, gradient=other)
 
 
 def test_the_base_says_what_it_needs():

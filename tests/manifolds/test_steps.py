@@ -18,6 +18,7 @@ from msg.manifolds import (
     origin,
     parse_signature,
     product,
+    squared_distance,
     transport0,
 )
 from msg.manifolds.families import family
@@ -454,6 +455,28 @@ def test_the_hyperbolic_bound_itself_is_accurate(make):
     torch.testing.assert_close(
         log0(manifold, z).norm(dim=-1), torch.full((8,), max_radius(manifold), dtype=torch.float64), rtol=1e-9, atol=0
     )
+
+
+@pytest.mark.parametrize("scale", [1e-7, 0.3, 1.2])
+def test_squared_distance_is_the_square_of_the_distance(space, scale):
+    manifold, dim = space
+    z = exp0(manifold, 0.5 * torch.randn(16, dim, dtype=torch.float64))
+    other = move(manifold, z, scale * torch.randn(16, dim, dtype=torch.float64))
+    torch.testing.assert_close(
+        squared_distance(manifold, z, other), distance(manifold, z, other) ** 2, rtol=1e-8, atol=1e-20
+    )
+
+
+def test_squared_distance_of_coinciding_points_has_the_hessian_of_flat_space(space):
+    manifold, dim = space
+    z = exp0(manifold, 0.5 * torch.randn(1, dim, dtype=torch.float64)).detach()
+
+    def half(v):
+        return squared_distance(manifold, move(manifold, z, v), z).sum() / 2
+
+    zero = torch.zeros(1, dim, dtype=torch.float64)
+    hessian = torch.autograd.functional.hessian(half, zero).view(dim, dim)
+    torch.testing.assert_close(hessian, torch.eye(dim, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
 # -------------------------------------------------------------------------------- distances, to the digit

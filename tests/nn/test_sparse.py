@@ -37,6 +37,23 @@ def test_matmul_is_the_dense_product(kind, trailing, dtype):
     torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("kind", [SparseMatrix, WeightedEdges])
+def test_transpose_and_entries(kind, dtype):
+    shape = (4, 5)
+    matrix = kind(*_entries(dtype), shape)
+    dense = _dense(*_entries(dtype), shape)
+    assert torch.equal(_dense(*matrix.entries(), shape), dense)
+    assert matrix.T.shape == (5, 4)
+    assert torch.equal(_dense(*matrix.T.entries(), (5, 4)), dense.t())
+    x = torch.randn(4, 3, dtype=dtype, requires_grad=True)
+    got, want = matrix.T.matmul(x), dense.t() @ x
+    torch.testing.assert_close(got, want)
+    upstream = torch.randn_like(got)
+    a, b = (torch.autograd.grad(out, x, upstream)[0] for out in (got, want))
+    torch.testing.assert_close(a, b)
+    assert torch.equal(_dense(*matrix.T.T.entries(), shape), dense)
+
+
 def test_gradient_in_the_entries():
     row, col, value = _entries(requires_grad=True)
     x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)

@@ -1,0 +1,121 @@
+"""Networks that settle: a system with an energy, the way down it, and what a rule for such networks is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+from torch import Tensor
+
+from msg.gradients.rule import Activity, GradientRule
+
+States = tuple[Tensor, ...]
+"""What settles, one tensor a layer; the last is the network's output."""
+
+
+@dataclass(frozen=True)
+class SettlingSystem(ABC):
+    r"""States that settle at a minimum of an energy :math:`E(s, \theta)`, for one input.
+
+    Args:
+        tensors: :math:`\theta`, all that the energy depends on besides the states: weights, and what the input became
+            before it reached the states.
+    """
+
+    tensors: tuple[Tensor, ...]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Self:
+        r"""The same system with another :math:`\theta`."""
+        return replace(self, tensors=tuple(tensors))
+
+    @abstractmethod
+    def start(self) -> States:
+        """Where the free phase begins."""
+
+    @abstractmethod
+    def sweep(self, states: States, nudge: Tensor | None = None, backwards: bool = False) -> States:
+        r"""Update all layers once, down :math:`E(s, \theta) + \langle\mathrm{nudge}, s^L\rangle`.
+
+        Args:
+            states: of all layers.
+            nudge: a constant force on the output, of its shape.
+            backwards: from the output to the input instead of from the input to the output.
+        """
+
+    @abstractmethod
+    def energy(self, states: States) -> Tensor:
+        """The energy, a scalar, differentiable in states and tensors."""
+
+
+class Equilibrium(NamedTuple):
+    """Where a system settled.
+
+    Attributes:
+        states: of all layers; the last is the output.
+        residual: largest change of any state in the last sweep, 0 at an exact equilibrium.
+        steps: sweeps taken.
+    """
+
+    states: States
+    residual: float
+    steps: int
+
+
+def settle(
+    system: SettlingSystem,
+    steps: int,
+    tolerance: float = 0.0,
+    states: States | None = None,
+    nudge: Tensor | None = None,
+    backwards: bool = False,
+) -> Equilibrium:
+    """Sweep until the residual is at most ``tolerance``, but at most ``steps`` times.
+
+    Args:
+        system: what settles.
+        steps: at most so many sweeps, at least 1.
+        tolerance: a residual that is small enough; 0 stops only where nothing changes any more.
+        states: where to begin; by default where the system starts.
+        nudge: see :meth:`SettlingSystem.sweep`.
+        backwards: see :meth:`SettlingSystem.sweep`.
+    """
+    now = system.start() if states is None else states
+    residual, step = float("inf"), 0
+    while step < steps and not residual <= tolerance:
+        last, now = now, system.sweep(now, nudge, backwards)
+        residual = max(float((a - b).detach().abs().max()) if a.numel() else 0.0 for a, b in zip(now, last))
+        step += 1
+    return Equilibrium(now, residual, step)
+
+
+@dataclass(frozen=True)
+class SettlingRule(GradientRule):
+    """A way of training a network that settles; it refuses spiking neurons, which have no energy."""
+
+    def check(self, layers) -> None:
+        """Refuse spiking neurons."""
+        raise self._refusal()
+
+    def run(self, layers, x, graph, timesteps) -> Activity:
+        """Refuse spiking neurons.
+
+        Raises:
+            ValueError: always.
+        """
+        raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} needs a convergent network with an energy (ConvergentGNN): "
+            "spiking neurons have none"
+        )
+
+    @abstractmethod
+    def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
+        """Output of the settled system, attached to autograd as the rule sees fit.
+
+        Args:
+            system: what settles.
+            steps: at most so many sweeps of the free phase.
+            tolerance: residual at which the free phase ends.
+        """
