@@ -137,7 +137,7 @@ def _less(rho: Tensor, change: Tensor, factor: Tensor | float, detached: bool) -
     """What the reset takes away from a tangent, where it is differentiated."""
     if detached:
         return rho
-    return rho.sub_(change, alpha=factor) if isinstance(factor, float) else rho.addcmul_(factor, change, value=-1)
+    return rho.addcmul_(factor, change, value=-1) if isinstance(factor, Tensor) else rho.sub_(change, alpha=factor)
 
 
 class IF(Neuron):

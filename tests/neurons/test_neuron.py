@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle, heaviside
 
@@ -62,6 +63,23 @@ def test_equals_the_slow_loop(named, reset, dtype):
             assert spikes[:, i, j].tolist() == want[0]
             tolerance = 1e-13 if dtype == torch.float64 and not list(neuron.parameters()) else 2e-5
             assert potentials[:, i, j].tolist() == pytest.approx(want[1], abs=tolerance)
+
+
+@pytest.mark.parametrize("detach_reset", [True, False])
+def test_linearisation_is_forward_mode_differentiation(named, reset, dtype, detach_reset):
+    neuron, surrogate = named[0](threshold=0.5, reset=reset).to(dtype), Sigmoid(3.0)
+    currents = torch.randn(9, 6, dtype=dtype) * 0.7 + 0.3
+    state = tangent = dual = None
+    for current in currents:
+        spikes, state, tangent, change = neuron.linearise(current, state, tangent, surrogate, detach_reset)
+        with forward_ad.dual_level():
+            before = None if dual is None else forward_ad.make_dual(*dual)
+            now = forward_ad.make_dual(current, torch.ones_like(current))
+            fired, after = (forward_ad.unpack_dual(t) for t in neuron(now, before, surrogate, detach_reset))
+            dual = after.primal.detach().clone(), after.tangent.detach().clone()
+        assert torch.equal(spikes, fired.primal)
+        for got, want in [(state, dual[0]), (tangent, dual[1]), (change, fired.tangent)]:
+            torch.testing.assert_close(got, want)
 
 
 def test_the_threshold_is_strict(named, reset, dtype):
