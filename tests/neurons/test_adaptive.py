@@ -7,7 +7,9 @@ import pickle
 import pytest
 import torch
 
+from msg.gradients import DvM, SurrogateBPTT, simulation
 from msg.neurons import ALIF, ALIFState, ATan, Sigmoid, Triangle, heaviside
+from msg.nn import MSG, Graph, SpikingGNN
 
 SETTINGS = [
     {},
@@ -226,3 +228,42 @@ def test_repr_shows_the_settings():
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         ALIF(**bad)
+
+
+# -------------------------------------------------------------------------------- inside the models
+
+
+NODES, FEATURES, WIDTH, STEPS = 7, 4, 5, 9
+
+
+def _model(kind, rule):
+    torch.manual_seed(5)
+    neuron = ALIF(tau=3.0, tau_adaptation=8.0, beta=0.8, threshold=0.05, refractory=1)
+    if kind is MSG:
+        return MSG(FEATURES, 3, f"E{WIDTH}", 2, STEPS, neuron, rule, step_size=1.0).double()
+    return SpikingGNN(FEATURES, 3, WIDTH, 2, STEPS, neuron, rule).double()
+
+
+@pytest.mark.parametrize(("kind", "rule"), [(MSG, DvM()), (MSG, SurrogateBPTT(Triangle(0.3))), (SpikingGNN, None)])
+@pytest.mark.parametrize("train", [False, True], ids=["constant", "train"])
+@pytest.mark.parametrize("elements", [1, 250_000])
+def test_layers_of_it_fire_as_in_the_loop_over_time(kind, rule, train, elements, edge_index, monkeypatch):
+    monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", elements)
+    model = _model(kind, rule)
+    x = torch.randn(*([STEPS] if train else []), NODES, FEATURES, dtype=torch.float64)
+    activity = model.activity(x, edge_index)
+    graph, states = Graph(edge_index, None, NODES), [None] * 3
+    counts = [torch.zeros(NODES, WIDTH, dtype=torch.float64) for _ in range(3)]
+    with torch.no_grad():
+        for t in range(STEPS):
+            spikes = x[t] if train else x
+            for i, layer in enumerate(model.layers[: len(activity.rates)]):
+                spikes, states[i] = layer.neuron(layer.current(spikes, graph), states[i])
+                counts[i] += spikes
+    for rate, count in zip(activity.rates, counts):
+        torch.testing.assert_close(rate.detach(), count / STEPS, rtol=1e-12, atol=1e-14)
+    assert 0.05 < activity.rates[0].mean() < 0.95
+    model(x, edge_index).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
