@@ -129,7 +129,7 @@ class ALIF(Neuron):
     def extra_repr(self) -> str:
         """All settings; a ``beta`` for each neuron is shown by its range."""
         beta = self.beta
-        shown = f"{beta:g}" if isinstance(beta, float) else f"{float(beta.min()):g}..{float(beta.max()):g}"
+        shown = f"{float(beta.min()):g}..{float(beta.max()):g}" if isinstance(beta, Tensor) else f"{beta:g}"
         return (
             f"tau={self.tau:g}, tau_adaptation={self.tau_adaptation:g}, beta={shown}, threshold={self.threshold:g}, "
             f"refractory={self.refractory}, dt={self.dt:g}"
