@@ -3,8 +3,10 @@
 from msg.nn.convergent_gnn import ConvergentGNN
 from msg.nn.decoder import FermiDirac
 from msg.nn.layer import SpikingLayer
+from msg.nn.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.nn.msg import MSG, Embedding
 from msg.nn.network import SpikingNetwork
+from msg.nn.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.nn.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.nn.sparse import Graph, SparseMatrix
 from msg.nn.spiking_gcn import Propagation, SpikingGCN
@@ -12,12 +14,17 @@ from msg.nn.spiking_gnn import SpikingGNN
 from msg.nn.synapse import Synapse, make_conv
 
 __all__ = [
+    "LSNN",
     "MSG",
     "ConvergentGNN",
     "Embedding",
     "FermiDirac",
     "Graph",
+    "LSNNOutput",
+    "LSNNState",
     "Propagation",
+    "RecurrentSpikingLayer",
+    "RecurrentState",
     "RiemannianConvergentGNN",
     "SparseMatrix",
     "SpikingGCN",
