@@ -5,7 +5,7 @@ import torch
 from torch_geometric.nn import GATConv
 
 from msg.gradients import CheckpointedBPTT, Schedule, SurrogateBPTT, checkpointed_bptt
-from msg.neurons import IF, LIF, ParametricLIF
+from msg.neurons import ALIF, IF, LIF, ParametricLIF
 from msg.nn import SpikingGNN
 
 NODES, WIDTH = 12, 4
@@ -129,3 +129,12 @@ def test_the_model_shows_the_schedule():
     assert f"states=4, nbytes=None, store='hidden') [{Schedule(20, 4)}]" in repr(_model(CheckpointedBPTT(states=4), 20))
     assert CheckpointedBPTT().schedule(100) == Schedule(100, 20)
     assert "nbytes=4096" in repr(_model(CheckpointedBPTT(nbytes=4096), 20))
+
+
+@pytest.mark.parametrize("store", ["hidden", "internal"])
+def test_states_of_several_tensors(store):
+    neuron = ALIF(tau=2.0, tau_adaptation=5.0, threshold=0.2, refractory=1)
+    for detach_reset in (True, False):
+        want = _gradient(SurrogateBPTT(detach_reset=detach_reset), 10, neuron=neuron)
+        got = _gradient(CheckpointedBPTT(detach_reset=detach_reset, states=3, store=store), 10, neuron=neuron)
+        assert (got - want).norm() <= 1e-12 * want.norm()

@@ -5,7 +5,7 @@ import torch
 from torch_geometric.nn import GATConv
 
 from msg.gradients import DvM, RateBackprop, SurrogateBPTT
-from msg.neurons import IF, LIF, ParametricLIF
+from msg.neurons import ALIF, IF, LIF, ParametricLIF
 from msg.nn import MSG, SpikingGNN
 
 NODES = 30
@@ -89,4 +89,13 @@ def test_a_synapse_that_is_not_linear_keeps_its_value_and_is_differentiated_at_t
     got, want = _gradient(RateBackprop(), 8, conv=conv), _gradient(SurrogateBPTT(), 8, conv=conv)
     assert torch.cosine_similarity(got, want, 0) > 0.98
     a, b = (_gradient(rule, 1, conv=conv) for rule in (RateBackprop(), SurrogateBPTT()))
+    torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("detach_reset", [True, False])
+def test_states_of_several_tensors(detach_reset):
+    """A neuron with a state of its own: exact under a constant current, whatever it remembers."""
+    neuron = ALIF(tau=2.0, tau_adaptation=5.0, threshold=0.2, refractory=1)
+    rules = RateBackprop(detach_reset=detach_reset), SurrogateBPTT(detach_reset=detach_reset)
+    a, b = (_gradient(rule, 10, layers=0, neuron=neuron) for rule in rules)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
