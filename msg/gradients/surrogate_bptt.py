@@ -19,7 +19,7 @@ class SurrogateBPTT(GradientRule):
 
     Args:
         surrogate: the derivative that stands in for that of the step.
-        detach_reset: cut the gradient through the neuron's reset. For a neuron that does not leak (IF) differentiate it:
+        detach_reset: cut the gradient through the neuron's reset. For a neuron that does not leak differentiate it:
             detached, the derivative of a rate grows with ``T``.
     """
 
