@@ -1,5 +1,6 @@
 """Layers, models, and read-outs."""
 
+from msg.nn.attentive_recurrence import AttentiveRecurrence
 from msg.nn.decoder import FermiDirac
 from msg.nn.layer import SpikingLayer
 from msg.nn.msg import MSG, Embedding
@@ -10,6 +11,7 @@ from msg.nn.synapse import Synapse, make_conv
 
 __all__ = [
     "MSG",
+    "AttentiveRecurrence",
     "Embedding",
     "FermiDirac",
     "Graph",
