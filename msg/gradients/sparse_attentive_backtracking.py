@@ -13,7 +13,8 @@ from msg.gradients.rule import GradientRule
 if TYPE_CHECKING:
     from msg.nn.attentive_recurrence import AttentiveRecurrence
 
-# Below this sum of scores all memories tie and none is recalled; the published code adds it to the sum instead.
+# Scores that tie leave nothing to normalise: below this sum weights fall to zero instead of jumping between memories
+# (the published code adds it to every sum).
 _TIE = 1e-7
 
 
@@ -97,12 +98,12 @@ class SparseAttentiveBacktracking(GradientRule):
         w_i = \frac{[a_i - a_{(k_{top}+1)}]_+}{\sum_j [a_j - a_{(k_{top}+1)}]_+}, \qquad
         s_t = \sum_i w_i m_i, \qquad h_t = \hat h_t + s_t,
 
-    where :math:`a_{(k)}` is the k-th largest, and nothing is subtracted while there are no more than :math:`k_{top}`
-    memories. The gradient of :math:`s_t` flows into the recalled memories, through the at most :math:`k_{trunc}` steps
-    that lead to each, and through what these steps recalled in turn. A memory that is not among the :math:`k_{top}`
-    gets exactly none: the threshold :math:`a_{(k_{top}+1)}` is differentiated with respect to the present state and the
-    attention's parameters, but not to the memory that sets it. With ``truncation=None`` and ``top`` at least the number
-    of memories this is backpropagation through time; with ``top=0``, truncated backpropagation and nothing else.
+    where :math:`a_{(k)}` is the k-th largest, or the smallest while there are no more than :math:`k_{top}` memories.
+    The gradient of :math:`s_t` flows into the recalled memories, through the at most :math:`k_{trunc}` steps that lead
+    to each, and through what these steps recalled in turn. A memory that is not among the :math:`k_{top}` gets exactly
+    none: the threshold :math:`a_{(k_{top}+1)}` is differentiated with respect to the present state and the attention's
+    parameters, but not to the memory that sets it. With ``truncation=None`` and ``top`` at least the number of memories
+    this is backpropagation through time; with ``top=0``, truncated backpropagation and nothing else.
 
     Source: `Ke et al. 2018, Sparse Attentive Backtracking <https://arxiv.org/abs/1809.03702>`_, section 3.
 
@@ -198,7 +199,10 @@ class SparseAttentiveBacktracking(GradientRule):
         scores = score(hidden, key(found))
         if len(beyond):
             nodes = torch.arange(index.size(1), device=index.device)
-            scores = scores - score(hidden, key(memories.store[beyond, nodes]))
+            threshold = score(hidden, key(memories.store[beyond, nodes]))
+        else:
+            threshold = scores[-1:]
+        scores = scores - threshold
         positive = scores.relu()
         weights = positive / positive.sum(dim=0).clamp(min=_TIE)
         dense = weights.new_zeros(memories.capacity, weights.size(1)).scatter(0, index, weights.detach())

@@ -12,10 +12,10 @@ from msg.gradients.sparse_attentive_backtracking import Recall
 class AttentiveRecurrence(nn.Module):
     r"""Any recurrent cell with sparse attention over its own past, trained by sparse attentive backtracking.
 
-    Each node recalls its own memories. They are scored by
+    Each node recalls its own memories. They are scored by a perceptron with one hidden layer,
 
     .. math::
-        a_i = w^\top \tanh([\hat h_t; m_i]) = w_1^\top \tanh \hat h_t + w_2^\top \tanh m_i
+        a_i = w^\top \tanh(W_1 \hat h_t + W_2 m_i + b),
 
     and what is recalled, :math:`s_t`, is added to the hidden state; see
     :class:`msg.gradients.SparseAttentiveBacktracking`.
@@ -26,21 +26,22 @@ class AttentiveRecurrence(nn.Module):
     ``[N, hidden_channels]``, is the hidden state :math:`h`: memories are made of it, and :math:`s_t` is added to it.
     For spiking neurons name the membrane potential: a memory then acts as a current, and spikes stay binary.
 
-    Source: `Ke et al. 2018, Sparse Attentive Backtracking <https://arxiv.org/abs/1809.03702>`_, section 3, with the
-    score of the published code. In it the present state adds the same to every score, so as soon as there are more than
-    ``top`` memories it cancels: what a memory holds decides whether it is recalled, the present state does not.
+    Source: `Ke et al. 2018, Sparse Attentive Backtracking <https://arxiv.org/abs/1809.03702>`_, section 3. The score of
+    the published code, :math:`w^\top \tanh([\hat h_t; m_i])`, is the special case :math:`W_1 = [I; 0], W_2 = [0; I]`.
+    There the present state adds the same to every score and so cancels in the weights; here it takes part.
 
     Args:
         cell: the recurrent cell.
         hidden_channels: width ``h`` of the hidden state.
         rule: how many memories, and how far gradients go.
+        attention_channels: width of the perceptron's hidden layer; ``None`` is ``hidden_channels``.
         entry: index or name of the hidden state in the cell's state, where that is a tuple: 0 in an LSTM's ``(h, c)``.
 
     Shapes:
         ``x``: ``[T, N, F]``; returns outputs :math:`[h_t; s_t]`, ``[T, N, 2h]``, and the cell's last state.
 
     Raises:
-        ValueError: if ``hidden_channels`` is not positive, for ``x`` of another shape, or a hidden state of another
+        ValueError: if a width is not positive, for ``x`` of another shape, or a hidden state of another
             width.
         TypeError: if ``rule`` is not :class:`~msg.gradients.SparseAttentiveBacktracking`.
     """
@@ -50,31 +51,36 @@ class AttentiveRecurrence(nn.Module):
         cell: nn.Module,
         hidden_channels: int,
         rule: GradientRule | None = None,
+        attention_channels: int | None = None,
         entry: int | str = 0,
     ):
         super().__init__()
         rule = SparseAttentiveBacktracking() if rule is None else rule
-        if hidden_channels < 1:
-            raise ValueError(f"hidden_channels must be at least 1, not {hidden_channels}")
+        width = hidden_channels if attention_channels is None else attention_channels
+        if hidden_channels < 1 or width < 1:
+            raise ValueError(
+                f"hidden_channels and attention_channels must be at least 1, not {hidden_channels} and {width}"
+            )
         if not isinstance(rule, SparseAttentiveBacktracking):
             raise TypeError(f"AttentiveRecurrence is trained by SparseAttentiveBacktracking, not {type(rule).__name__}")
         self.cell, self.rule, self.entry = cell, rule, entry
         self.hidden_channels = hidden_channels
-        self.present = nn.Linear(hidden_channels, 1, bias=False)
-        self.past = nn.Linear(hidden_channels, 1, bias=False)
+        self.present = nn.Linear(hidden_channels, width)
+        self.past = nn.Linear(hidden_channels, width, bias=False)
+        self.weight = nn.Linear(width, 1, bias=False)
 
     def reset_parameters(self) -> None:
         """Reset the cell and the attention."""
-        for module in (self.cell, self.present, self.past):
+        for module in (self.cell, self.present, self.past, self.weight):
             module.reset_parameters()  # pyright: ignore[reportCallIssue]
 
     def key(self, memory: Tensor) -> Tensor:
-        r""":math:`w_2^\top \tanh m`: what a memory ``[..., h]`` contributes to its score, computed once."""
-        return self.past(memory.tanh()).squeeze(-1)
+        """:math:`W_2 m`, ``[..., a]`` for memories ``[..., h]``: their part of the scores, computed once."""
+        return self.past(memory)
 
     def score(self, hidden: Tensor, key: Tensor) -> Tensor:
-        """Scores ``[M, N]`` of memories with keys ``[M, N]``, for the provisional hidden state ``[N, h]``."""
-        return self.present(hidden.tanh()).squeeze(-1) + key
+        """Scores ``[M, N]`` of memories with keys ``[M, N, a]``, for the provisional hidden state ``[N, h]``."""
+        return self.weight(torch.tanh(self.present(hidden) + key)).squeeze(-1)
 
     def step(self, x: Tensor, state: Any, graph: Any = None) -> Any:
         """The cell's state after one step on ``x`` ``[N, F]``, before anything is recalled."""
