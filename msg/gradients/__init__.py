@@ -2,7 +2,7 @@
 
 from msg.gradients.dvm import DvM
 from msg.gradients.rule import Activity, GradientRule
-from msg.gradients.sparse_attentive_backtracking import SparseAttentiveBacktracking
+from msg.gradients.sparse_attentive_backtracking import Recall, SparseAttentiveBacktracking
 from msg.gradients.surrogate_bptt import SurrogateBPTT
 
-__all__ = ["Activity", "DvM", "GradientRule", "SparseAttentiveBacktracking", "SurrogateBPTT"]
+__all__ = ["Activity", "DvM", "GradientRule", "Recall", "SparseAttentiveBacktracking", "SurrogateBPTT"]

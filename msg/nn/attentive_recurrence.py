@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import GradientRule, SparseAttentiveBacktracking
-from msg.gradients.sparse_attentive_backtracking import Recall
+from msg.gradients import GradientRule, Recall, SparseAttentiveBacktracking
 
 
 class AttentiveRecurrence(nn.Module):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from msg.gradients import Activity, DvM, GradientRule, SurrogateBPTT, simulation
+from msg.gradients import Activity, DvM, GradientRule, SparseAttentiveBacktracking, SurrogateBPTT, simulation
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
 from msg.nn import MSG, SpikingGNN
 
@@ -20,6 +20,8 @@ RULES = [
     SurrogateBPTT(Sigmoid(3.0)),
     SurrogateBPTT(Triangle(0.5), detach_reset=False),
 ]
+# their limit is in tests of their own: they have no forward in common with the others
+RECURRENT = [SparseAttentiveBacktracking(), SparseAttentiveBacktracking(top=0, truncation=None, interval=3)]
 NEURONS = [IF(threshold=0.6), IF(threshold=0.6, reset="zero"), LIF(threshold=0.4), LIF(threshold=0.4, reset="zero")]
 NODES, FEATURES, WIDTH = 9, 5, 4
 
@@ -267,6 +269,7 @@ def test_no_grad_and_inference_mode_give_the_same_output(rule):
 # -------------------------------------------------------------------------------- a rule's value
 
 
+@pytest.mark.parametrize("rule", RULES + RECURRENT, ids=repr)
 def test_is_a_frozen_value(rule):
     twin = copy.deepcopy(rule)
     assert twin == rule == pickle.loads(pickle.dumps(rule))
@@ -309,3 +312,13 @@ def test_rules_around_spikes_refuse_what_they_cannot_train(rule):
     frozen = ParametricLIF()
     frozen.weight.requires_grad_(False)
     MSG(FEATURES, 3, "H4", neuron=frozen, gradient=rule)
+
+
+@pytest.mark.parametrize("rule", RECURRENT, ids=repr)
+def test_rules_of_recurrences_refuse_feed_forward_layers(rule):
+    needs = rf"{type(rule).__name__} needs a recurrent cell.*AttentiveRecurrence.*SurrogateBPTT"
+    for model in (MSG, SpikingGNN):
+        with pytest.raises(ValueError, match=needs):
+            model(FEATURES, 3, gradient=rule)
+    with pytest.raises(ValueError, match=needs):
+        rule.run(_model(SurrogateBPTT(), IF()).layers, _features(), None, 4)

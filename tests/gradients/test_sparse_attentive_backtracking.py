@@ -1,15 +1,12 @@
 """What is differentiated: everything in the limit, nothing through memories that are not recalled."""
 
-import copy
-import pickle
-
 import pytest
 import torch
 from torch import nn
 
-from msg.gradients import GradientRule, SparseAttentiveBacktracking
+from msg.gradients import SparseAttentiveBacktracking
 from msg.gradients.sparse_attentive_backtracking import _Memories
-from msg.nn import MSG, AttentiveRecurrence, SpikingGNN
+from msg.nn import AttentiveRecurrence
 
 STEPS, NODES, FEATURES, WIDTH = 16, 3, 4, 6
 
@@ -189,15 +186,6 @@ def test_memories_that_tie_recall_nothing():
 # -------------------------------------------------------------------------------- the value
 
 
-def test_is_a_frozen_value():
-    rule = SparseAttentiveBacktracking(top=3, truncation=4, interval=2)
-    assert isinstance(rule, GradientRule)
-    assert copy.deepcopy(rule) == rule == pickle.loads(pickle.dumps(rule))
-    assert len({rule, copy.deepcopy(rule), SparseAttentiveBacktracking()}) == 2
-    with pytest.raises(AttributeError):
-        rule.top = 1  # pyright: ignore
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -209,12 +197,3 @@ def test_is_a_frozen_value():
 def test_impossible_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         SparseAttentiveBacktracking(**arguments)
-
-
-@pytest.mark.parametrize("model", [MSG, SpikingGNN])
-def test_feed_forward_layers_are_refused_by_name(model):
-    needs = r"SparseAttentiveBacktracking needs a recurrent cell.*AttentiveRecurrence.*SurrogateBPTT"
-    with pytest.raises(ValueError, match=needs):
-        model(FEATURES, 2, gradient=SparseAttentiveBacktracking())
-    with pytest.raises(ValueError, match=needs):
-        SparseAttentiveBacktracking().run([], torch.zeros(2, FEATURES), None, 3)  # pyright: ignore
