@@ -5,9 +5,9 @@
 
 A sequence is ten symbols of eight, ``delay`` blanks, a marker, and ten more blanks in which the symbols are to be
 repeated. The same LSTM is trained twice for as many iterations: by sparse attentive backtracking, and by truncated
-backpropagation, which is the same rule with nothing to recall. The first starts with a delay of 5, which grows by half
-when 95 % of the symbols of the last twenty batches were right (--start 100: no such curriculum); the second has the
-full delay from the start. In the last quarter the learning rate falls to zero. Test sequences are new.
+backpropagation, which is the same rule with nothing to recall. The first starts with a delay of 5, which doubles when
+99 % of the symbols of the last twenty batches were right (--start 100: no such curriculum); the second has the full
+delay from the start. In the second half the learning rate falls to zero. Test sequences are new.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def train(model: Copier, delay: int, args: argparse.Namespace) -> list[float]:
     """Train from ``delay`` to ``args.delay``, and return each batch's accuracy."""
     generator = torch.Generator().manual_seed(args.seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
-    decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, 4 * (1 - i / args.iterations)))
+    decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, 2 * (1 - i / args.iterations)))
     recent, curve = deque([0.0], maxlen=20), []
     for iteration in range(args.iterations):
         x, y = sequences(delay, args.batch, generator)
@@ -69,8 +69,8 @@ def train(model: Copier, delay: int, args: argparse.Namespace) -> list[float]:
         mean = sum(recent) / 20
         if iteration % 100 == 99:
             print(f"  {iteration + 1}: delay {delay}, {100 * mean:.1f} % of recalled symbols", flush=True)
-        if delay < args.delay and mean > 0.95:
-            delay, recent = min(args.delay, delay + max(5, delay // 2)), deque([0.0], maxlen=20)
+        if delay < args.delay and mean > 0.99:
+            delay, recent = min(args.delay, 2 * delay), deque([0.0], maxlen=20)
     return curve
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--truncation", type=int, default=5)
     parser.add_argument("--interval", type=int, default=5)
     parser.add_argument("--start", type=int, default=5, help="delay that training starts with")
-    parser.add_argument("--iterations", type=int, default=2500)
+    parser.add_argument("--iterations", type=int, default=4000)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
