@@ -14,6 +14,7 @@ from msg.gradients.rule import Activity, GradientRule
 from msg.gradients.schedule import Schedule
 from msg.gradients.settling import Equilibrium, SettlingRule, SettlingSystem
 from msg.gradients.settling_bptt import SettlingBPTT
+from msg.gradients.sparse_attentive_backtracking import Recall, SparseAttentiveBacktracking
 from msg.gradients.surrogate_bptt import SurrogateBPTT
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "EquilibriumPropagation",
     "GradientRule",
     "RateBackprop",
+    "Recall",
     "Schedule",
     "SettlingBPTT",
     "SettlingRule",
     "SettlingSystem",
+    "SparseAttentiveBacktracking",
     "SurrogateBPTT",
     "Updates",
     "equilibrium_updates",

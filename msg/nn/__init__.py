@@ -1,5 +1,6 @@
 """Layers, models, and read-outs."""
 
+from msg.nn.attentive_recurrence import AttentiveRecurrence
 from msg.nn.convergent_gnn import ConvergentGNN
 from msg.nn.decoder import FermiDirac
 from msg.nn.layer import SpikingLayer
@@ -16,6 +17,7 @@ from msg.nn.synapse import Synapse, make_conv
 __all__ = [
     "LSNN",
     "MSG",
+    "AttentiveRecurrence",
     "ConvergentGNN",
     "Embedding",
     "FermiDirac",

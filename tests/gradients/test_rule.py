@@ -19,6 +19,7 @@ from msg.gradients import (
     GradientRule,
     RateBackprop,
     SettlingBPTT,
+    SparseAttentiveBacktracking,
     SurrogateBPTT,
     simulation,
 )
@@ -40,6 +41,8 @@ RULES = [
 ]
 # of networks that settle; their gradients are the matter of test_equilibrium_propagation.py
 SETTLING = [EquilibriumPropagation(0.1, 3, symmetric=True), SettlingBPTT()]
+# their limit is in tests of their own: they have no forward in common with the others
+RECURRENT = [SparseAttentiveBacktracking(), SparseAttentiveBacktracking(top=0, truncation=None, interval=3)]
 NEURONS = [IF(threshold=0.6), IF(threshold=0.6, reset="zero"), LIF(threshold=0.4), LIF(threshold=0.4, reset="zero")]
 NODES, FEATURES, WIDTH = 9, 5, 4
 
@@ -390,7 +393,7 @@ def test_no_grad_and_inference_mode_give_the_same_output(rule):
 # -------------------------------------------------------------------------------- a rule's value
 
 
-@pytest.mark.parametrize("rule", [*RULES, *SETTLING], ids=repr)
+@pytest.mark.parametrize("rule", [*RULES, *SETTLING, *RECURRENT], ids=repr)
 def test_is_a_frozen_value(rule):
     twin = copy.deepcopy(rule)
     assert twin == rule == pickle.loads(pickle.dumps(rule))
@@ -448,3 +451,13 @@ def test_rules_around_spikes_refuse_what_they_cannot_train(rule):
     frozen = ParametricLIF()
     frozen.weight.requires_grad_(False)
     MSG(FEATURES, 3, "H4", neuron=frozen, gradient=rule)
+
+
+@pytest.mark.parametrize("rule", RECURRENT, ids=repr)
+def test_rules_of_recurrences_refuse_feed_forward_layers(rule):
+    needs = rf"{type(rule).__name__} needs a recurrent cell.*AttentiveRecurrence.*SurrogateBPTT"
+    for model in (MSG, SpikingGNN):
+        with pytest.raises(ValueError, match=needs):
+            model(FEATURES, 3, gradient=rule)
+    with pytest.raises(ValueError, match=needs):
+        rule.run(_model(SurrogateBPTT(), IF()).layers, _features(), None, 4)
