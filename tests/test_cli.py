@@ -65,7 +65,15 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
     result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "o" / "config.json").read_text())
-    assert kept == {**options, "seeds": [4, 5], "baseline": False, "bias": False, "detach_reset": False, "hidden": None}
+    given = {"seeds": [4, 5], "baseline": False, "bias": False, "detach_reset": False}
+    of_nodes_only = {"top_features": None, "sparsity": 0.0, "hidden": None}
+    assert kept == {**options, **given, **of_nodes_only}
+
+
+def test_options_of_node_classification_reach_the_configuration(cli, tmp_path):
+    assert cli(*FAST, "--no-baseline", "--top-features", "9", "--sparsity", "0.5", "--out", "o").exit_code == 0
+    kept = json.loads((tmp_path / "o" / "config.json").read_text())
+    assert (kept["top_features"], kept["sparsity"]) == (9, 0.5)
 
 
 def test_help_knows_all_options_and_their_defaults():
@@ -81,7 +89,7 @@ def test_help_knows_all_options_and_their_defaults():
             assert shown == name.replace("_", "-")
         elif name == "seeds":
             assert shown == "0-4"
-        elif name not in ("root", "split"):
+        elif name not in ("root", "split", "top_features"):
             assert shown == str(value)
 
 
@@ -214,10 +222,32 @@ def test_energy_of_several_models(cli, tmp_path):
     assert result.exit_code == 0, result.output
     for expected in ("spikinggcn", "±", "Dense inputs", "break-even rate"):
         assert expected in result.stdout
-    assert "gcn, seed 0: test" in result.stderr
+    assert "gcn, seed 0: validation 0." in result.stderr
     kept = json.loads((tmp_path / "o" / "energy.json").read_text())
     assert len(kept["models"]["sage"]["accuracy"]) == 2
     assert kept["config"]["timesteps"] == 3
+
+
+def test_energy_of_a_search(cli, tmp_path):
+    options = ["--dataset", "karate", "--epochs", "2", "--layers", "1", "--seeds", "0", "--out", "o"]
+    search = [
+        "--vary",
+        "manifold=H2,H4",
+        "--vary",
+        "--top-features=5,none",
+        "--vary",
+        "bias=true,false",
+        "--trials",
+        "3",
+    ]
+    result = cli("energy", "--models", "gcn,msg", *options, *search)
+    assert result.exit_code == 0, result.output
+    assert "× below gcn" in result.stdout
+    trials = json.loads((tmp_path / "o" / "energy.json").read_text())["trials"]
+    settings = [trial["settings"] for trial in trials]
+    assert len(settings) == 6
+    assert {value for setting in settings for value in setting.values()} == {"H2", "H4", 5, None, True, False}
+    assert (tmp_path / "o" / "energy.md").read_text().count("## ") == 2
 
 
 @pytest.mark.parametrize(
@@ -266,6 +296,11 @@ def test_a_comparison_that_stops(cli, monkeypatch, error, status, message):
         (["--epochs", "3"], "give the folder of a run, or --models to train"),
         (["--models", "gcn", "--measure", "1"], "--measure needs the folder of a run"),
         (["--models", "mlp", "--dataset", "karate"], "unknown model 'mlp'"),
+        (["nowhere", "--vary", "lr=1"], "--vary and --trials need --models"),
+        (["nowhere", "--trials", "1"], "--vary and --trials need --models"),
+        (["--models", "gcn", "--vary", "lr"], "cannot read --vary 'lr': write an option and its values"),
+        (["--models", "gcn", "--vary", "rate=0.1"], "rate cannot be varied: use bias"),
+        (["--models", "gcn", "--dataset", "karate", "--vary", "lr=fast"], "lr must be a positive number, not 'fast'"),
         (["--models", "gcn", "--neuron", "squid"], "unknown neuron 'squid'"),
     ],
 )

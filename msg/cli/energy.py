@@ -14,6 +14,13 @@ def energy(
     models: Annotated[
         str | None, typer.Option("--models", help="Train these instead: gcn,sgc,sage,gat,spikinggcn,msg.")
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", help="An option of msg train and values to search: threshold=0.3,1.0. Repeatable."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Settings to draw for each model, where there are more.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of energy.json, .md and .png. Default: the run's, or none.")
     ] = None,
@@ -24,6 +31,7 @@ def energy(
     root: o.Root = None,
     split: o.Split = None,
     features: o.Features = None,
+    top_features: o.TopFeatures = None,
     manifold: o.Manifold = None,
     layers: o.Layers = None,
     timesteps: Annotated[int | None, o.option("--timesteps", "Number of time steps T.", "15", o.MODEL)] = None,
@@ -36,6 +44,7 @@ def energy(
     step_size: o.StepSize = None,
     max_step: o.MaxStep = None,
     dropout: o.Dropout = None,
+    sparsity: o.Sparsity = None,
     gradient: o.Gradient = None,
     surrogate: o.Surrogate = None,
     detach_reset: o.DetachReset = None,
@@ -48,7 +57,7 @@ def energy(
 ) -> None:
     """Report the energy of one inference: of a run's model, or of several models trained under one budget."""
     options = {name: value for name, value in locals().items() if value is not None}
-    for name in ("run", "models", "out", "measure"):
+    for name in ("run", "models", "vary", "trials", "out", "measure"):
         options.pop(name, None)
     with user_errors():
         if (run is None) == (models is None):
@@ -56,12 +65,14 @@ def energy(
         if run is not None and options:
             flags = ", ".join("--" + name.replace("_", "-") for name in options)
             raise ValueError(f"a run has its own options, so {flags} cannot be given with it")
+        if run is not None and (vary or trials is not None):
+            raise ValueError("--vary and --trials need --models")
         if models is not None and measure is not None:
             raise ValueError("--measure needs the folder of a run")
     if run is not None:
         _of_run(run, out or run, measure)
     else:
-        _of_models(str(models), options, out)
+        _of_models(str(models), options, vary or [], trials, out)
 
 
 def _of_run(path: Path, out: Path, seconds: float | None) -> None:
@@ -96,25 +107,45 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     _keep(out, content, markdown, detail.figure())
 
 
-def _of_models(models: str, options: dict[str, Any], out: Path | None) -> None:
-    from msg.training import RunConfig, compare_models
+def _of_models(models: str, options: dict[str, Any], vary: list[str], trials: int | None, out: Path | None) -> None:
+    from msg.training import RunConfig, Trial, compare_models
+
+    def trained(trial: Trial, seed: int) -> None:
+        seen = f"validation {trial.val[-1]:.4f}, test {trial.test[-1]:.4f}, {trial.energy_mj:.3g} mJ"
+        typer.echo(f"{trial.name}, seed {seed}: {seen}", err=True)
 
     with user_errors():
         config = RunConfig(**o.of_a_run(options), baseline=False)
         names = [name.strip() for name in models.split(",") if name.strip()]
-
-        def trained(name: str, seed: int, metric: float) -> None:
-            typer.echo(f"{name}, seed {seed}: test {metric:.4f}", err=True)
-
         try:
-            comparison = compare_models(names, config, trained)
+            study = compare_models(names, config, dict(map(_values, vary)), trials, trained)
         except FloatingPointError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
-    typer.echo(str(comparison))
+    typer.echo(str(study))
     if out is not None:
-        content = {**comparison.as_dict(), "config": config.as_dict()}
-        _keep(out, content, comparison.markdown(), comparison.figure())
+        _keep(out, {**study.as_dict(), "config": config.as_dict()}, study.markdown(), study.figure())
+
+
+def _values(text: str) -> tuple[str, list[Any]]:
+    """An option and the values to try, from ``threshold=0.3,1.0``."""
+    name, equals, values = text.partition("=")
+    if not equals:
+        raise ValueError(f"cannot read --vary {text!r}: write an option and its values, as in threshold=0.3,1.0")
+    return name.strip().removeprefix("--").replace("-", "_"), [_value(part.strip()) for part in values.split(",")]
+
+
+def _value(text: str) -> Any:
+    """A number, yes or no, nothing, or a word."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _keep(out: Path, content: dict[str, Any], markdown: str, figure: Any) -> None:

@@ -48,6 +48,9 @@ Split = Annotated[
     option("--split", "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10.", "the graph's own", DATA),
 ]
 Features = Annotated[str | None, option("--features", "auto, dense or sparse.", "auto", DATA)]
+TopFeatures = Annotated[
+    int | None, option("--top-features", "Read only so many features, by chi squared on training nodes.", "all", DATA)
+]
 Model = Annotated[str | None, option("--model", "msg, or spiking-gnn without a manifold.", "msg", MODEL)]
 Manifold = Annotated[
     str | None, option("--manifold", "E32, H32, S32, P32, U32, or a product such as H16xS16.", "H32", MODEL)
@@ -63,6 +66,7 @@ Tau = Annotated[float | None, option("--tau", "Time constant of lif and plif, in
 StepSize = Annotated[float | None, option("--step-size", "Step size on the manifold.", "0.1", MODEL)]
 MaxStep = Annotated[float | None, option("--max-step", "Bound on a step's length, 0: none.", "1.0", MODEL)]
 Dropout = Annotated[float | None, option("--dropout", "Dropout probability.", "0.0", MODEL)]
+Sparsity = Annotated[float | None, option("--sparsity", "Weight of the firing rate in the loss.", "0.0", TRAINING)]
 Gradient = Annotated[
     str | None,
     option("--gradient", "dvm, rate, ottt, bptt or checkpointed.", "dvm; bptt for spiking-gnn", TRAINING),

@@ -5,6 +5,7 @@ from msg.datasets.formats import content_hash
 from msg.datasets.importing import Verification, import_folder, verify
 from msg.datasets.links import LinkSplit, link_split, pair_codes, sample_negatives
 from msg.datasets.load import load_graph
+from msg.datasets.selection import top_features
 from msg.datasets.splits import apply_split
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "load_graph",
     "pair_codes",
     "sample_negatives",
+    "top_features",
     "verify",
 ]

@@ -174,7 +174,7 @@ def to_data(raw: RawGraph, features: str = "auto") -> Data:
     filled = raw.features.nnz if isinstance(raw.features, sp.csr_matrix) else int(np.count_nonzero(raw.features))
     sparse = features == "sparse" or (features == "auto" and filled < SPARSE_BELOW * num_nodes * num_features)
     if sparse:
-        x = _sparse_tensor(sp.csr_matrix(raw.features))
+        x = sparse_tensor(sp.csr_matrix(raw.features))
     else:
         x = torch.from_numpy(raw.features.toarray() if isinstance(raw.features, sp.csr_matrix) else raw.features)
     edge_index = to_undirected(remove_self_loops(raw.edge_index)[0], num_nodes=num_nodes)
@@ -184,7 +184,8 @@ def to_data(raw: RawGraph, features: str = "auto") -> Data:
     return data
 
 
-def _sparse_tensor(matrix: Matrix) -> Tensor:
+def sparse_tensor(matrix: Matrix) -> Tensor:
+    """A SciPy matrix as a CSR tensor without duplicates and zeros; ``matrix`` is tidied in place."""
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     pointers, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))

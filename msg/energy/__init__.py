@@ -17,6 +17,7 @@ from msg.energy.costs import (
 from msg.energy.counter import count
 from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Count, Firing, Operations
 from msg.energy.deployment import Disagreement, disagreement, tangent_readout
+from msg.energy.front import pareto_front
 from msg.energy.measurement import Measurement, Meter, Nvml, Rapl, measure
 from msg.energy.modules import rule
 from msg.energy.report import Report, report
@@ -52,6 +53,7 @@ __all__ = [
     "count",
     "disagreement",
     "measure",
+    "pareto_front",
     "report",
     "rule",
     "tangent_readout",

@@ -11,7 +11,7 @@ from msg.energy.break_even import break_even
 from msg.energy.costs import COSTS, CostTable
 from msg.energy.counts import Convention, Operations
 from msg.energy.layout import energy as mj
-from msg.energy.layout import heading, stacked_bars, table
+from msg.energy.layout import heading, percent, stacked_bars, table
 from msg.energy.report import NOT_COUNTED, report
 
 
@@ -114,7 +114,7 @@ class Comparison:
         rows: list[Sequence[str]] = [("model", f"{self.metric}, %", *titles)]
         for one in self.candidates:
             cells = [mj(self.energy_mj(one, costs, convention, memory)) for costs, memory in columns]
-            rows.append((one.name, _percent(one.metric), *cells))
+            rows.append((one.name, percent(one.metric), *cells))
         return rows
 
     def _spikes(self) -> list[Sequence[str]]:
@@ -140,13 +140,6 @@ class Comparison:
         notes.append(f"not known, so in no count: {', '.join(unknown) or 'nothing'}")
         notes.append("break-even rate 0: what happens in every step costs more than the quantised network already")
         return [*notes, f"not counted for any model: {'; '.join(NOT_COUNTED)}"]
-
-
-def _percent(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.fmean(values):.2f} ± {100 * spread:.2f}"
 
 
 def compare(candidates: Sequence[Candidate], costs: Sequence[CostTable] = COSTS, **titles: str) -> Comparison:

@@ -1,5 +1,6 @@
 """How reports look: aligned text or Markdown, and stacked bars."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -27,6 +28,14 @@ def number(value: int) -> str:
 def energy(value: float) -> str:
     """Millijoules, three digits."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean and standard deviation of fractions, in percent."""
+    if not values:
+        return "–"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.fmean(values):.2f} ± {100 * spread:.2f}"
 
 
 def heading(text: str, markdown: bool) -> str:
@@ -71,4 +80,24 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fig
         axes.grid(axis="y", alpha=0.3)
     if shown:
         figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize=8)  # pyright: ignore
+    return figure
+
+
+def points(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]], xlabel: str, ylabel: str) -> Figure:
+    """A line a name, through the means of what was measured at each cost, with their standard deviations.
+
+    Args:
+        series: costs, on a logarithmic axis, with what each seed gave.
+        xlabel: of the costs.
+        ylabel: of the measure.
+    """
+    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name, pairs in series.items():
+        means = [statistics.fmean(values) for _, values in pairs]
+        spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in pairs]
+        axes.errorbar([cost for cost, _ in pairs], means, yerr=spreads, label=name, marker="o", markersize=4, capsize=2)
+    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend()
     return figure

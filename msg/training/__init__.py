@@ -5,13 +5,14 @@ from msg.training.build import build_baseline, build_model, build_task, load_dat
 from msg.training.comparison import Comparison, ComparisonConfig, Row
 from msg.training.comparison_runs import ComparisonRun, compare
 from msg.training.config import RunConfig, parse_seeds
-from msg.training.energy import MODELS, Trained, compare_models, count_inference, load_trained
+from msg.training.energy import Trained, count_inference, load_trained
+from msg.training.energy_study import MODELS, Study, Trial, compare_models
 from msg.training.loop import Budget, Epoch, Fit, Training, fit
 from msg.training.memory import peak_memory
 from msg.training.observation import Observation, observe
 from msg.training.results import Outcome
 from msg.training.runs import Observer, Run, load_model, resume, run
-from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, Task, inner_product
+from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, Task, firing, inner_product
 
 __all__ = [
     "MODELS",
@@ -30,15 +31,18 @@ __all__ = [
     "Row",
     "Run",
     "RunConfig",
+    "Study",
     "Task",
     "Trained",
     "Training",
+    "Trial",
     "build_baseline",
     "build_model",
     "build_task",
     "compare",
     "compare_models",
     "count_inference",
+    "firing",
     "fit",
     "gradient_alignment",
     "inner_product",

@@ -8,7 +8,7 @@ from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
-from msg.datasets import apply_split, link_split, load_graph
+from msg.datasets import apply_split, link_split, load_graph, top_features
 from msg.gradients import GradientRule
 from msg.manifolds import resolve
 from msg.neurons import Neuron
@@ -99,7 +99,7 @@ def build_task(config: RunConfig, data: Data, model: nn.Module, seed: int) -> Ta
         ValueError: if the data do not allow it.
     """
     if config.task == NODES:
-        return NodeClassification(data)
+        return NodeClassification(data, config.sparsity)
     decoder = FermiDirac(model.manifold) if isinstance(model, MSG) else inner_product
     split = link_split(data, config.split or "", seed)
     return LinkPrediction(type(split)(*(part.to(config.device) for part in split)), decoder, seed)
@@ -118,8 +118,10 @@ def prepare(config: RunConfig, data: Data, seed: int, build: Build = build_model
         ValueError: if configuration and data do not fit together.
     """
     drawn = split_data(data, seed)
+    if config.top_features is not None:
+        drawn = top_features(drawn, config.top_features)
     torch.manual_seed(seed)
-    model = build(config, data["x"].size(1), data.num_classes).to(config.device)
+    model = build(config, drawn["x"].size(1), data.num_classes).to(config.device)
     return model, build_task(config, drawn, model, seed)
 
 

@@ -35,9 +35,17 @@ _CHOICES = {
     "surrogate": tuple(SURROGATES),
 }
 # smallest integer, or the bounds of a real number, its upper one excluded
-_INTEGERS = {"hidden": 1, "layers": 1, "timesteps": 1, "epochs": 1, "patience": 0, "checkpoint_every": 1}
+_INTEGERS = {
+    "top_features": 1,
+    "hidden": 1,
+    "layers": 1,
+    "timesteps": 1,
+    "epochs": 1,
+    "patience": 0,
+    "checkpoint_every": 1,
+}
 _POSITIVE = ("threshold", "step_size", "lr")
-_NOT_NEGATIVE = ("max_step", "dropout", "weight_decay")
+_NOT_NEGATIVE = ("max_step", "dropout", "sparsity", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class RunConfig:
         split: see :func:`msg.datasets.apply_split` and :func:`msg.datasets.link_split`. ``None``: the graph's own, or
             ``link:85/5/10``.
         features: ``auto``, ``dense`` or ``sparse``.
+        top_features: how many features all models read, see :func:`msg.datasets.top_features`. ``None``: all.
         model: ``msg``, or ``spiking-gnn`` for the network without a manifold.
         manifold: signature, for ``msg`` (``H32``).
         hidden: width, for ``spiking-gnn`` (32); the manifold's dimension is that of ``msg``.
@@ -72,6 +81,7 @@ class RunConfig:
         step_size: ``ε``, for ``msg`` (0.1).
         max_step: bound on the length of a step, for ``msg`` (1); 0 for none.
         dropout: probability.
+        sparsity: weight in the loss of the spiking network's firing, see :class:`~msg.training.NodeClassification`.
         epochs: at most so many.
         lr: learning rate of Adam.
         weight_decay: of Adam.
@@ -90,6 +100,7 @@ class RunConfig:
     task: str = NODES
     split: str | None = None
     features: str = "auto"
+    top_features: int | None = None
     model: str = MSG_MODEL
     manifold: str | None = None
     hidden: int | None = None
@@ -107,6 +118,7 @@ class RunConfig:
     step_size: float | None = None
     max_step: float | None = None
     dropout: float = 0.0
+    sparsity: float = 0.0
     epochs: int = 200
     lr: float = 0.01
     weight_decay: float = 0.0
@@ -177,6 +189,9 @@ class RunConfig:
     def _settle_split(self) -> None:
         if self.task == LINKS and self.split is None:
             object.__setattr__(self, "split", "link:85/5/10")
+        for name in ("top_features", "sparsity"):
+            if self.task == LINKS and getattr(self, name):
+                raise ValueError(f"{name} contradicts task={self.task!r}: it belongs to {NODES!r}, leave it out")
         if self.split is not None and self.split.startswith("link:") != (self.task == LINKS):
             wanted = "link:TRAIN/VAL/TEST" if self.task == LINKS else "public, fixed:K, random:10/10/80 or per-class:20"
             raise ValueError(f"split={self.split!r} contradicts task={self.task!r}: use {wanted}")

@@ -180,7 +180,7 @@ class Run:
         assert best is not None
         model, task = prepare(self.config, self._data, best["seed"])
         model.load_state_dict(best["state_dict"])
-        sizes = {"in_channels": self._data["x"].size(1), "num_classes": self._data.num_classes}
+        sizes = {"in_channels": task.x.size(1), "num_classes": self._data.num_classes}
         self.folder.save_best({**best, **sizes, "config": self.config.as_dict()})
         tangent = observe(model, task.x, task.edge_index).tangent.double().cpu()
         manifold = getattr(model, "manifold", None)

@@ -11,6 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch_geometric.data import Data
 
 from msg.datasets import LinkSplit, sample_negatives
+from msg.gradients import Activity
+from msg.nn import SpikingNetwork
 from msg.training.observation import observe
 
 Part = Literal["train", "val", "test"]
@@ -56,16 +58,20 @@ class Task(Protocol):
 
 
 class NodeClassification:
-    """Cross-entropy of the training nodes; accuracy, or ROC-AUC of the second class.
+    r"""Cross-entropy of the training nodes; accuracy, or ROC-AUC of the second class.
+
+    With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
 
     Args:
         data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it.
+        sparsity: ``λ``; other models are trained without the term.
 
     Raises:
         ValueError: for an unknown metric, an empty part, or a ROC-AUC that is not defined.
     """
 
-    def __init__(self, data: Data):
+    def __init__(self, data: Data, sparsity: float = 0.0):
+        self.sparsity = sparsity
         self.metric = data.get("metric", "accuracy")
         if self.metric not in ("accuracy", "roc_auc"):
             raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
@@ -82,7 +88,11 @@ class NodeClassification:
         """See :meth:`Task.loss`."""
         model.train()
         mask = self.masks["train"]
-        return cross_entropy(model(self.x, self.edge_index)[mask], self.y[mask])
+        if not self.sparsity or not isinstance(model, SpikingNetwork):
+            return cross_entropy(model(self.x, self.edge_index)[mask], self.y[mask])
+        activity = model.activity(self.x, self.edge_index)
+        wrong = cross_entropy(model.read(activity)[mask], self.y[mask])
+        return wrong + self.sparsity * firing(model, activity)
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         """See :meth:`Task.evaluate`."""
@@ -94,6 +104,22 @@ class NodeClassification:
             # a softmax would round confident nodes to the same score
             metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
         return Evaluation(float(cross_entropy(logits, y)), float(metric), seen.rates, seen.radius)
+
+
+def firing(model: SpikingNetwork, activity: Activity) -> Tensor:
+    r"""How much a spiking network fires, so that every gradient rule can lower it.
+
+    .. math::
+        \frac1L\sum_{l<L} \operatorname{mean}_{v,k}\ \min\bigl(\max(I^l_{vk}/\theta, 0), 1\bigr)
+
+    over the ``L`` layers whose spikes are read: the firing rate that an integrate-and-fire neuron tends to for large
+    ``T`` under the mean current :math:`I`. Rules such as DvM have no gradient through the spikes themselves.
+
+    Shapes:
+        returns a scalar, attached to autograd.
+    """
+    pairs = zip(model.layers[:-1], activity.drives[:-1])
+    return torch.stack([(drive / layer.neuron.threshold).clamp(0, 1).mean() for layer, drive in pairs]).mean()  # pyright: ignore
 
 
 Decoder = Callable[[Tensor, Tensor], Tensor]

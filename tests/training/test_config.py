@@ -74,6 +74,8 @@ def test_unknown_names_list_what_is_possible(name, possible):
         ({"epochs": True}, "epochs must be a whole number"),
         ({"patience": -1}, "patience .* at least 0"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"top_features": 0}, "top_features must be a whole number of at least 1"),
+        ({"sparsity": -1.0}, "sparsity must be a number of at least 0"),
         ({"lr": float("nan")}, "lr must be a positive number, not nan"),
         ({"lr": "0.1"}, "lr must be a positive number"),
         ({"threshold": 0}, "threshold must be a positive number"),
@@ -107,6 +109,8 @@ def test_impossible_values(options, message):
         ({"tau": 3.0}, "tau=3.0 contradicts neuron='if'"),
         ({"neuron": "plif"}, "neuron='plif' contradicts gradient='dvm'"),
         ({"split": "link:85/5/10"}, "contradicts task='node-classification': use public"),
+        ({"task": "link-prediction", "sparsity": 1.0}, "sparsity contradicts task='link-prediction'"),
+        ({"task": "link-prediction", "top_features": 3}, "it belongs to 'node-classification', leave it out"),
         ({"task": "link-prediction", "split": "public"}, "contradicts task='link-prediction': use link:"),
     ],
 )

@@ -5,9 +5,10 @@ from torch import nn
 from torch_geometric.data import Data
 
 from msg.datasets import link_split, pair_codes
+from msg.gradients import DvM, SurrogateBPTT
 from msg.manifolds import distance, log0
 from msg.nn import MSG, FermiDirac, SpikingGNN
-from msg.training import LinkPrediction, NodeClassification, inner_product, observe
+from msg.training import Budget, LinkPrediction, NodeClassification, firing, fit, inner_product, observe
 
 
 class Answers(nn.Module):
@@ -115,3 +116,32 @@ def test_observation_agrees_with_the_model(karate, model):
         point = model.embed(karate.x, karate.edge_index).point.detach()
         radii = log0(model.manifold, point).norm(dim=-1)
         assert seen.radius == pytest.approx(float(radii.max()), rel=1e-12)
+
+
+def test_firing_is_the_rate_of_an_integrate_and_fire_neuron(karate):
+    model = MSG(34, 4, "H4", num_layers=2, timesteps=2000)
+    activity = model.activity(karate.x, karate.edge_index)
+    want = torch.stack(
+        [layer.neuron.rate(drive, 2000).mean() for layer, drive in zip(model.layers, activity.drives[:-1])]
+    )
+    torch.testing.assert_close(firing(model, activity), want.mean(), rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("gradient", [DvM(), SurrogateBPTT()])
+def test_sparsity_makes_it_fire_less(karate, gradient):
+    rates = {}
+    for sparsity in (0.0, 10.0):
+        torch.manual_seed(0)
+        model = MSG(34, 4, "H4", num_layers=2, gradient=gradient)
+        task = NodeClassification(karate, sparsity)
+        fit(model, task, Budget(epochs=40))
+        rates[sparsity] = sum(observe(model, karate.x, karate.edge_index).rates)
+    assert rates[10.0] < 0.5 * rates[0.0]
+
+
+def test_sparsity_is_a_term_of_spiking_networks_only(karate):
+    model = MSG(34, 4, "H4")
+    plain, sparse = (NodeClassification(karate, sparsity).loss(model, 1) for sparsity in (0.0, 2.0))
+    torch.testing.assert_close(sparse - plain, 2 * firing(model, model.activity(karate.x, karate.edge_index)))
+    other = Answers(torch.zeros(34, 4))
+    assert torch.equal(NodeClassification(karate, 2.0).loss(other, 1), NodeClassification(karate).loss(other, 1))

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from sklearn.feature_selection import SelectKBest, chi2
+from torch_geometric.data import Data
+
+from msg.datasets import top_features
+
+
+def graph(features=7, nodes=40):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randint(0, 3, (nodes, features), generator=generator).float()
+    y = torch.randint(0, 3, (nodes,), generator=generator)
+    x[:, 2] += 4 * (y == 1)
+    x[:, 5] += 4 * (y == 2)
+    x[:, 3] = 0
+    train = torch.zeros(nodes, dtype=torch.bool)
+    train[: nodes // 2] = True
+    return Data(x=x, edge_index=torch.zeros(2, 0, dtype=torch.long), y=y, train_mask=train)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_the_features_that_scikit_learn_would_keep(count):
+    data = graph()
+    mask = data.train_mask
+    oracle = SelectKBest(chi2, k=count).fit(data.x[mask].numpy(), data.y[mask].numpy())
+    assert torch.equal(top_features(data, count).x, data.x[:, torch.from_numpy(oracle.get_support())])
+    if count == 2:
+        assert torch.equal(top_features(data, 2).x, data.x[:, [2, 5]])
+
+
+def test_sparse_features_stay_sparse():
+    data = graph()
+    sparse = data.clone()
+    sparse.x = data.x.to_sparse_csr()
+    found = top_features(sparse, 3)
+    assert found.x.layout == torch.sparse_csr
+    assert torch.equal(found.x.to_dense(), top_features(data, 3).x)
+    assert torch.equal(sparse.x.to_dense(), data.x)
+
+
+def test_labels_of_other_nodes_are_not_read_and_the_graph_is_not_changed():
+    data, other = graph(), graph()
+    other.y[~other.train_mask] = 0
+    assert torch.equal(top_features(data, 2).x, top_features(other, 2).x)
+    assert data.x.size(1) == 7
+    assert top_features(data, 2).y is data.y
+
+
+@pytest.mark.parametrize("count", [0, 8])
+def test_impossible_counts(count):
+    with pytest.raises(ValueError, match=f"top_features must be in 1..7, the number of features, not {count}"):
+        top_features(graph(), count)
+
+
+def test_negative_features_are_refused():
+    data = graph()
+    data.x[30, 1] = -1.0
+    with pytest.raises(ValueError, match="needs features that are not negative, such as counts"):
+        top_features(data, 2)
