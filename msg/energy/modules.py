@@ -12,7 +12,7 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 
 from msg.energy.counts import Count
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
-from msg.neurons import IF, LIF, Neuron, ParametricLIF
+from msg.neurons import ALIF, IF, LIF, Neuron, ParametricLIF
 from msg.nn import Propagation, Synapse
 from msg.nn.sparse import Memo
 
@@ -213,7 +213,8 @@ def _layer_norm(module: nn.LayerNorm, args: tuple, kwargs: dict, output: Tensor)
 
 
 def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int = 0) -> Count:
-    """Neurons that integrate, leak, compare and reset.
+    """Neurons that integrate, leak, compare and reset; those of an :class:`~msg.neurons.ALIF` also let their threshold
+    decay to its rest, and raise it with each spike. Its factors of current and spike are folded into weights.
 
     Args:
         neuron: which one.
@@ -221,16 +222,17 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
         spikes: that they fire; each resets one potential.
         silent: updates without any input, which an event-driven machine does not make.
     """
-    leaks = not isinstance(neuron, IF)
+    leaks, adapts = not isinstance(neuron, IF), isinstance(neuron, ALIF)
+    waits = isinstance(neuron, ALIF) and neuron.refractory > 0
 
     def counts(number: int) -> Any:
         return Count.of(
             {
                 "state_update": number,
-                "comparison": number,
-                "multiply": number * leaks,
-                "accumulate": spikes,
-                "state": 2 * number,
+                "comparison": number * (1 + waits),
+                "multiply": number * (leaks + adapts),
+                "accumulate": number * (adapts + waits) + spikes * (1 + adapts),
+                "state": 2 * number * state_words(neuron),
                 "activations": spikes,
                 "spike": spikes,
             }
@@ -239,11 +241,20 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
     return Count(counts(updates - silent), counts(updates))
 
 
-@rule(IF, LIF, ParametricLIF)
+def state_words(neuron: Neuron | None) -> int:
+    """How many numbers a neuron keeps: its potential, and its adaptation and refractory counter where it has them."""
+    return 1 + (1 + (neuron.refractory > 0) if isinstance(neuron, ALIF) else 0)
+
+
+NEURONS = (IF, LIF, ParametricLIF, ALIF)
+"""Neurons that :func:`neuron_updates` knows; it takes any other for a leaky one."""
+
+
+@rule(*NEURONS)
 def _neuron(neuron: Neuron, args: tuple, kwargs: dict, output: tuple[Tensor, Tensor]) -> Count:
     spikes = output[0]
     count = neuron_updates(neuron, spikes.numel(), nonzeros(spikes))
-    return count + Count.of({}, {"state": spikes.numel()})
+    return count + Count.of({}, {"state": spikes.numel() * state_words(neuron)})
 
 
 @rule(Synapse)

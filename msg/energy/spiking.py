@@ -23,7 +23,7 @@ from torch_geometric.nn import SAGEConv
 
 from msg.energy import geometry
 from msg.energy.counts import Count, Firing, Operations
-from msg.energy.modules import known, leaves_children, neuron_updates, parameters, synapse_count
+from msg.energy.modules import NEURONS, known, leaves_children, neuron_updates, parameters, state_words, synapse_count
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
 from msg.manifolds import ambient_dim
@@ -63,7 +63,9 @@ def count_activity(
             silent = (nodes * channels - nonzeros(drives[0])) * steps
         updates = neuron_updates(below.neuron, nodes * channels * steps, total, silent)
         name = f"{prefix}layers.{index}.neuron"
-        ops.add(name, updates + Count.of({}, {"state": nodes * channels}))
+        ops.add(name, updates + Count.of({}, {"state": nodes * channels * state_words(below.neuron)}))
+        if type(below.neuron) not in NEURONS:
+            ops.unknown[type(below.neuron).__name__] += 1
         last = layer is layers[-1]
         times = 1 if last and layer.linear else steps
         synapse = _Synapse(layer.synapse.conv, nodes, channels, layer.out_channels, times, edge_index, edge_weight)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch_geometric.nn import GCN, GraphSAGE
 
 from msg.energy import OPERATIONS, count
-from msg.neurons import IF, LIF
+from msg.neurons import ALIF, IF, LIF
 from msg.nn import MSG, SpikingGCN
 
 
@@ -81,22 +81,56 @@ def sage_layer(m, x, edges, conv):
     return biased(m, h, numbers(conv.lin_l.bias))
 
 
+class Leaky:
+    """One IF or LIF neuron."""
+
+    def __init__(self, neuron):
+        self.neuron, self.v = neuron, 0.0
+
+    def step(self, m, current):
+        left = self.v if isinstance(self.neuron, IF) else m.mul(self.v, 1 - 1 / self.neuron.tau)
+        self.v = m._count("state_update", left + current)
+        if fired := m.more(self.v, self.neuron.threshold):
+            self.v = m.add(self.v, -self.neuron.threshold)
+        return fired
+
+
+class Adaptive:
+    """One ALIF neuron; leak, decay, rise and reset prepare the next step."""
+
+    def __init__(self, neuron):
+        self.neuron, self.v, self.threshold, self.wait = neuron, 0.0, neuron.threshold, 0
+        self.alpha = math.exp(-neuron.dt / neuron.tau)
+        self.rho = math.exp(-neuron.dt / neuron.tau_adaptation)
+
+    def step(self, m, current):
+        neuron = self.neuron
+        v = m._count("state_update", self.v + (1 - self.alpha) * current)
+        fired = m.more(v, self.threshold)
+        if neuron.refractory:
+            fired = m.more(1, self.wait) and fired
+            self.wait = max(m.add(self.wait, -1), 0)
+        self.v = m.mul(v, self.alpha)
+        self.threshold = m.add(m.mul(self.threshold, self.rho), (1 - self.rho) * neuron.threshold)
+        if fired:
+            self.threshold = m.add(self.threshold, neuron.beta * (1 - self.rho))
+            self.v = m.add(self.v, -self.threshold)
+            self.wait = neuron.refractory
+        return fired
+
+
 def fire(m, neuron, currents, silent):
     """Trains of spikes of neurons under currents of each step, ``[T][N][d]``."""
+    kind = Adaptive if isinstance(neuron, ALIF) else Leaky
     nodes, width = len(currents[0]), len(currents[0][0])
-    v = [[0.0] * width for _ in range(nodes)]
+    cells = [[kind(neuron) for _ in range(width)] for _ in range(nodes)]
     train = []
     for now in currents:
         spikes = [[0] * width for _ in range(nodes)]
         for j in range(nodes):
             for c in range(width):
-                if silent and now[j][c] == 0:
-                    continue
-                left = v[j][c] if isinstance(neuron, IF) else m.mul(v[j][c], 1 - 1 / neuron.tau)
-                v[j][c] = m._count("state_update", left + now[j][c])
-                if m.more(v[j][c], neuron.threshold):
-                    spikes[j][c] = 1
-                    v[j][c] = m.add(v[j][c], -neuron.threshold)
+                if not (silent and now[j][c] == 0):
+                    spikes[j][c] = int(cells[j][c].step(m, now[j][c]))
         train.append(spikes)
     return train
 
@@ -296,7 +330,15 @@ def test_sage(graph):
     check(GraphSAGE(4, 3, 2, 2), *graph, two_layers(sage_layer))
 
 
-@pytest.mark.parametrize("neuron", [IF(threshold=0.3), LIF(tau=3.0, threshold=0.3)], ids=repr)
+NEURONS = [
+    IF(threshold=0.3),
+    LIF(tau=3.0, threshold=0.3),
+    ALIF(tau=2.0, tau_adaptation=5.0, beta=0.7, threshold=0.1),
+    ALIF(tau=2.0, tau_adaptation=5.0, threshold=0.1, refractory=1),
+]
+
+
+@pytest.mark.parametrize("neuron", NEURONS, ids=repr)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @settings(max_examples=12, deadline=None)
 @given(graph=graphs())

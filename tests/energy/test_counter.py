@@ -7,6 +7,7 @@ from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, MessagePassing
 
 from msg.energy import OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
+from msg.neurons import ALIF, LIF
 from msg.nn import MSG, SpikingGCN, SpikingGNN
 
 EDGES = torch.tensor([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 2, 0]])
@@ -336,3 +337,21 @@ def test_gat_models_and_norms_have_rules():
     assert operations(ops, "") == {
         "multiply_accumulate": 30, "accumulate": 30 + 5, "multiply": 15 + 10, "transcendental": 10,
     }  # fmt: skip
+
+
+def test_a_neuron_that_is_not_known_is_named():
+    class Squid(LIF):
+        pass
+
+    model = MSG(3, 2, "H2", num_layers=1, timesteps=4, neuron=Squid())
+    with torch.no_grad(), count(model) as ops:
+        model(X, EDGES)
+    assert ops.unknown == {"Squid": 1}
+
+
+def test_state_of_adaptive_neurons():
+    words = {}
+    for name, neuron in (("lif", LIF()), ("alif", ALIF()), ("waits", ALIF(refractory=2))):
+        count = counted(MSG(3, 2, "H2", num_layers=1, timesteps=4, neuron=neuron)).modules["layers.0.neuron"]
+        words[name] = count.footprint["state"], count.dense["state"] // (5 * 2 * 4)
+    assert words == {"lif": (10, 2), "alif": (20, 4), "waits": (30, 6)}
