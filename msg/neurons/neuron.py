@@ -160,6 +160,8 @@ class IF(Neuron):
             # each of T additions and subtractions of numbers below 2θ errs by at most eps * θ
             margin = 8 * timesteps * torch.finfo(current.dtype).eps
             tied = ~((spikes - spikes.round()).abs() > margin)  # NaN too: it never fires
+            # beyond these the clamp decides, and most currents of bags of words are zero
+            tied &= ~((current <= 0) | (spikes > timesteps + 0.5))
             rate = ((spikes.ceil() - 1).clamp(0, timesteps)) / timesteps
             rate[tied] = super().rate(current[tied], timesteps)
             return rate

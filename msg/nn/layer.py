@@ -41,7 +41,11 @@ class SpikingLayer(nn.Module):
         Raises:
             ValueError: if the convolution returns another width than the layer has.
         """
-        current = self.synapse(self.dropout(x), graph)
+        if not isinstance(x, SparseMatrix):
+            x = self.dropout(x)
+        elif self.training and isinstance(self.dropout, nn.Dropout):
+            x = x.with_values(self.dropout(x.csr.values()))
+        current = self.synapse(x, graph)
         if current.size(-1) != self.out_channels:
             raise ValueError(
                 f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "

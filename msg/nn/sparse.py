@@ -2,7 +2,8 @@
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ class SparseMatrix:
         self.shape = shape
         self.csr = _csr(row, col, value, shape)
         self._transposed: Tensor | None = None
+        self._pattern: SparseMatrix | None = None
 
     @classmethod
     def from_tensor(cls, x: Tensor) -> "SparseMatrix":
@@ -48,10 +50,30 @@ class SparseMatrix:
     @property
     def transposed(self) -> Tensor:
         """CSR of the transpose, made when first asked for."""
-        if self._transposed is None:
+        if self._transposed is None and self._pattern is not None:
+            values = self.csr.values()[self._pattern._order]
+            self._transposed = _like(self._pattern.transposed, values)
+        elif self._transposed is None:
             row, col, value = self.entries()
             self._transposed = _csr(col, row, value, (self.shape[1], self.shape[0]))
         return self._transposed
+
+    @cached_property
+    def _order(self) -> Tensor:
+        """Where the entries of the transpose come from."""
+        row, col, _ = self.entries()
+        return torch.sort(col * self.shape[0] + row, stable=True).indices
+
+    def with_values(self, values: Tensor) -> "SparseMatrix":
+        """A matrix with other values ``[E]`` at the same entries, for little more than the copy.
+
+        Args:
+            values: in the order of :meth:`entries`.
+        """
+        other = SparseMatrix.__new__(SparseMatrix)
+        other.shape, other.csr, other._transposed = self.shape, _like(self.csr, values), None
+        other._pattern = self
+        return other
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of every stored entry, ``[E]`` each."""
@@ -64,6 +86,7 @@ class SparseMatrix:
         """The transpose as a matrix of its own; the two share their entries."""
         other = SparseMatrix.__new__(SparseMatrix)
         other.shape, other.csr, other._transposed = (self.shape[1], self.shape[0]), self.transposed, self.csr
+        other._pattern = None
         return other
 
     @property
@@ -119,6 +142,17 @@ class WeightedEdges:
         return out.index_add(0, self.row, value * dense[self.col])
 
 
+def _like(csr: Tensor, values: Tensor) -> Tensor:
+    """Other values at the entries of a CSR tensor."""
+    return _new_csr(csr.crow_indices(), csr.col_indices(), values, csr.shape)
+
+
+def _new_csr(crow: Tensor, col: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state", category=UserWarning)
+        return torch.sparse_csr_tensor(crow, col, values, tuple(shape), check_invariants=False)
+
+
 def _csr(row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
     row, order = torch.sort(row * shape[1] + col, stable=True)
     col, row = row % shape[1], row // shape[1]
@@ -126,9 +160,7 @@ def _csr(row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Ten
     crow[1:] = torch.bincount(row, minlength=shape[0]).cumsum(0)
     # half-size indices halve the traffic that bounds a sparse product
     index = torch.int32 if max(row.numel(), *shape) < 2**31 else torch.int64
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state", category=UserWarning)
-        return torch.sparse_csr_tensor(crow.to(index), col.to(index), value[order], shape, check_invariants=False)
+    return _new_csr(crow.to(index), col.to(index), value[order], shape)
 
 
 class Graph:

@@ -15,6 +15,10 @@ from msg.nn.sparse import Memo, SparseMatrix
 from msg.nn.synapse import Synapse
 
 
+SPARSE_BELOW = 0.1
+"""Share of neurons that fire below which their rates are multiplied as a sparse matrix."""
+
+
 class Propagation(nn.Module):
     r"""``K`` hops of the normalised adjacency without weights: :math:`\hat A^K X` with
     :math:`\hat A = D^{-1/2}(A + I)D^{-1/2}`.
@@ -115,14 +119,16 @@ class SpikingGCN(SpikingNetwork):
             return super().activity(x, edge_index, edge_weight)
         features, graph = self._prepare(x, edge_index, edge_weight)
 
-        def encode() -> tuple[Tensor, Tensor]:
+        def encode() -> tuple[Tensor, Tensor, Tensor | SparseMatrix]:
             with torch.no_grad():
                 current = encoder.current(features, graph)  # pyright: ignore
-                return current, neuron.rate(current, self.timesteps)  # pyright: ignore
+                rate: Tensor = neuron.rate(current, self.timesteps)  # pyright: ignore
+                few = int(rate.count_nonzero()) < SPARSE_BELOW * rate.numel()
+                return current, rate, SparseMatrix.from_tensor(rate) if few else rate
 
         settings = (self.timesteps, repr(neuron))
-        current, rate = self._encoded.recall((x, edge_index, edge_weight), settings, encode)
-        return Activity([current, readout.current(rate, graph)], [rate])  # pyright: ignore
+        current, rate, read = self._encoded.recall((x, edge_index, edge_weight), settings, encode)
+        return Activity([current, readout.current(read, graph)], [rate])  # pyright: ignore
 
     def read(self, activity: Activity) -> Tensor:
         """Logits: the last mean current."""

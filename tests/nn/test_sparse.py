@@ -54,6 +54,20 @@ def test_transpose_and_entries(kind, dtype):
     assert torch.equal(_dense(*matrix.T.T.entries(), shape), dense)
 
 
+def test_other_values_at_the_same_entries(dtype):
+    shape = (4, 5)
+    matrix = SparseMatrix(*_entries(dtype), shape)
+    row, col, value = matrix.entries()
+    values = torch.randn_like(value)
+    other, want = matrix.with_values(values), SparseMatrix(row, col, values, shape)
+    assert torch.equal(other.csr.to_dense(), want.csr.to_dense())
+    assert torch.equal(other.transposed.to_dense(), want.transposed.to_dense())
+    assert torch.equal(other.T.csr.to_dense(), want.T.csr.to_dense())
+    again = other.with_values(2 * values)
+    assert torch.equal(again.transposed.to_dense(), 2 * want.transposed.to_dense())
+    assert torch.equal(matrix.csr.values(), value)
+
+
 def test_gradient_in_the_entries():
     row, col, value = _entries(requires_grad=True)
     x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)

@@ -49,6 +49,27 @@ def test_a_constant_is_encoded_once(edge_index, monkeypatch):
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_few_spikes_are_multiplied_as_a_sparse_matrix(edge_index, training, monkeypatch):
+    x = torch.zeros(7, 40)
+    x[0, :3] = 2.0
+    x[4, 7] = 3.0
+    model = SpikingGCN(40, 3, num_hops=1, dropout=0.5).train(training)
+    found = []
+    for limit in (0.5, 0.0):
+        monkeypatch.setattr("msg.nn.spiking_gcn.SPARSE_BELOW", limit)
+        model.zero_grad()
+        copied = x.clone()
+        # a dropped rate is drawn for each entry, of which a sparse matrix has fewer
+        outputs = torch.stack([model(copied, edge_index) for _ in range(2000 if training else 1)]).mean(0)
+        outputs.square().sum().backward()
+        found.append((outputs.detach(), model.layers[1].synapse.conv.weight.grad.clone()))
+    (a, da), (b, db) = found
+    tolerance = {"rtol": 0.2, "atol": 0.05} if training else {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(a, b, **tolerance)
+    torch.testing.assert_close(da, db, **tolerance)
+
+
 def test_same_as_the_simulation(edge_index):
     """A train of the same values goes through the gradient rule instead."""
     model, x = SpikingGCN(5, 3, timesteps=4, neuron=IF(0.3)), torch.rand(7, 5)
