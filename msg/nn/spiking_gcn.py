@@ -14,7 +14,6 @@ from msg.nn.network import SpikingNetwork, readout_layer
 from msg.nn.sparse import Memo, SparseMatrix
 from msg.nn.synapse import Synapse
 
-
 SPARSE_BELOW = 0.1
 """Share of neurons that fire below which their rates are multiplied as a sparse matrix."""
 
