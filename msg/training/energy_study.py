@@ -4,7 +4,7 @@ import itertools
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -78,6 +78,7 @@ class Trial:
     Attributes:
         model: its name.
         settings: the varied options that the model reads, with their values.
+        config: with these settings.
         val: validation metric of each seed that has been trained.
         test: test metric of the same seeds.
         runs: one inference of each, counted.
@@ -85,6 +86,7 @@ class Trial:
 
     model: str
     settings: dict[str, Any]
+    config: RunConfig
     val: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
     runs: list[Operations] = field(default_factory=list)
@@ -106,8 +108,8 @@ class Trial:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
-        kept = {name: value for name, value in vars(self).items() if name != "runs"}
-        return {**kept, "energy_mj": self.energy_mj}
+        kept = ("model", "settings", "val", "test", "energy_mj")
+        return {name: getattr(self, name) for name in kept}
 
 
 @dataclass(frozen=True)
@@ -254,15 +256,14 @@ def compare_models(
             raise ValueError(f"{option} cannot be varied: use {', '.join(sorted(_READS['msg']))}")
         if not values:
             raise ValueError(f"no value of {option} to try")
-    planned = [trial for name in models for trial in _plan(name, vary, trials)]
-    configs = {id(trial): RunConfig.from_dict({**asdict(config), **trial.settings}) for trial in planned}
+    planned = [trial for name in models for trial in _plan(name, config, vary, trials)]
     data = load_data(config)
     first, *others = config.seeds
     metric = ""
     with own_random_state(config):
         for trial in planned:
             try:
-                metric = _train(trial, configs[id(trial)], data, first, listener)
+                metric = _train(trial, data, first, listener)
             except FloatingPointError:
                 if not vary:
                     raise
@@ -275,21 +276,22 @@ def compare_models(
         finalists = [trial for name in models for trial in study.front(name)]
         for trial in finalists:
             for seed in others:
-                _train(trial, configs[id(trial)], data, seed, listener)
+                _train(trial, data, seed, listener)
     return Study(tuple(models), planned, finalists, data.name, metric)
 
 
-def _plan(model: str, vary: Mapping[str, Sequence[Any]], trials: int | None) -> list[Trial]:
+def _plan(model: str, config: RunConfig, vary: Mapping[str, Sequence[Any]], trials: int | None) -> list[Trial]:
     """The settings of one model, each once."""
     options = [option for option in vary if option in _READS[model]]
     settings = [dict(zip(options, values)) for values in itertools.product(*(vary[option] for option in options))]
     if trials is not None and len(settings) > trials:
         settings = random.Random(0).sample(settings, trials)
-    return [Trial(model, setting) for setting in settings]
+    return [Trial(model, setting, replace(config, **setting)) for setting in settings]
 
 
-def _train(trial: Trial, config: RunConfig, data: Data, seed: int, listener: Listener) -> str:
+def _train(trial: Trial, data: Data, seed: int, listener: Listener) -> str:
     """Train and count once more; the name of the metric."""
+    config = trial.config
     model, task = prepare(config, data, seed, partial(build_named, trial.model))
     found = fit(model, task, Budget(config.epochs, config.lr, config.weight_decay, config.patience))
     trial.val.append(found.val.metric)

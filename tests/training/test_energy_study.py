@@ -58,7 +58,7 @@ def study_of(*points, models=("gcn", "msg"), seeds=1):
     """A study whose trials have these models, validation metrics and energies."""
     trials = []
     for model, val, energy in points:
-        trial = Made(model, {"lr": len(trials)}, [val] * seeds, [val - 0.1] * seeds, [])
+        trial = Made(model, {"lr": len(trials)}, RunConfig(), [val] * seeds, [val - 0.1] * seeds, [])
         trial.energy = energy
         trials.append(trial)
     return module.Study(models, trials, trials, "made", "accuracy")
