@@ -86,6 +86,8 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fig
 def points(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]], xlabel: str, ylabel: str) -> Figure:
     """A line a name, through the means of what was measured at each cost, with their standard deviations.
 
+    The axis of the measure ends ten below its highest mean: what lies further down is not what one chooses among.
+
     Args:
         series: costs, on a logarithmic axis, with what each seed gave.
         xlabel: of the costs.
@@ -98,6 +100,8 @@ def points(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]], xlabel
         spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in pairs]
         axes.errorbar([cost for cost, _ in pairs], means, yerr=spreads, label=name, marker="o", markersize=4, capsize=2)
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    every = [statistics.fmean(values) for pairs in series.values() for _, values in pairs]
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], max(every) - 10))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
