@@ -124,14 +124,14 @@ def train(model: nn.Module, parts: list[tuple[Tensor, Tensor]], epochs: int, lr:
 
 def draw(curves: dict[str, list[list[float]]]) -> Figure:
     """Validation accuracy against epochs, one line a seed."""
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, runs) in enumerate(curves.items()):
         for seed, history in enumerate(runs):
             label = name if seed == 0 else None
             axes.plot(range(1, len(history) + 1), history, color=f"C{number}", label=label, linewidth=1)
     axes.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
-    axes.legend()
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
