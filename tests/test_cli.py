@@ -299,6 +299,10 @@ def test_a_comparison_that_stops(cli, monkeypatch, error, status, message):
         (["nowhere", "--vary", "lr=1"], "--vary and --trials need --models"),
         (["nowhere", "--trials", "1"], "--vary and --trials need --models"),
         (["--models", "gcn", "--vary", "lr"], "cannot read --vary 'lr': write an option and its values"),
+        (
+            ["--models", "gcn", "--vary", "lr=1", "--vary", "lr=2"],
+            "--vary lr is given twice: write all its values in one",
+        ),
         (["--models", "gcn", "--vary", "rate=0.1"], "rate cannot be varied: use bias"),
         (["--models", "gcn", "--dataset", "karate", "--vary", "lr=fast"], "lr must be a positive number, not 'fast'"),
         (["--models", "gcn", "--neuron", "squid"], "unknown neuron 'squid'"),

@@ -118,13 +118,23 @@ def _of_models(models: str, options: dict[str, Any], vary: list[str], trials: in
         config = RunConfig(**o.of_a_run(options), baseline=False)
         names = [name.strip() for name in models.split(",") if name.strip()]
         try:
-            study = compare_models(names, config, dict(map(_values, vary)), trials, trained)
+            study = compare_models(names, config, _search(vary), trials, trained)
         except FloatingPointError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
     typer.echo(str(study))
     if out is not None:
         _keep(out, {**study.as_dict(), "config": config.as_dict()}, study.markdown(), study.figure())
+
+
+def _search(vary: list[str]) -> dict[str, list[Any]]:
+    """What is varied, from every ``--vary``."""
+    pairs = [_values(text) for text in vary]
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--vary {name} is given twice: write all its values in one, as in {name}=A,B")
+    return dict(pairs)
 
 
 def _values(text: str) -> tuple[str, list[Any]]:

@@ -20,7 +20,8 @@ def top_features(data: Data, count: int) -> Data:
     validation and test nodes are not read.
 
     Args:
-        data: a graph with ``x [N, F]``, dense or ``torch.sparse_csr``, not negative, ``y [N]`` and ``train_mask [N]``.
+        data: a graph with ``x [N, F]``, dense or sparse (then it becomes CSR), not negative, ``y [N]`` and
+            ``train_mask [N]``.
         count: how many to keep.
 
     Raises:
@@ -44,12 +45,13 @@ def top_features(data: Data, count: int) -> Data:
     if x.layout == torch.strided:
         result.x = x[:, torch.from_numpy(kept).to(x.device)]
     else:
-        result.x = sparse_tensor(features[:, kept]).to(x.device)
+        result.x = sparse_tensor(features[:, kept]).to(x)
     return result
 
 
 def _as_scipy(x: Tensor) -> sp.csr_matrix:
-    x = x.cpu()
+    x = x.cpu().float()
     if x.layout == torch.strided:
         return sp.csr_matrix(x.numpy())
-    return sp.csr_matrix((x.values().numpy(), x.col_indices().numpy(), x.crow_indices().numpy()), shape=tuple(x.shape))
+    x = x.to_sparse_coo().coalesce()
+    return sp.csr_matrix((x.values().numpy(), tuple(x.indices().numpy())), shape=tuple(x.shape))

@@ -104,12 +104,21 @@ class Trial:
     @property
     def energy_mj(self) -> float:
         """Mean energy of one inference under the first table of costs, products with zeros skipped, without memory."""
-        return statistics.fmean(sum(COSTS[0].inference_mj(ops).values()) for ops in self.runs)
+        return self._mean_mj(memory=False)
+
+    @property
+    def energy_with_memory_mj(self) -> float:
+        """The same with memory."""
+        return self._mean_mj(memory=True)
+
+    def _mean_mj(self, memory: bool) -> float:
+        return statistics.fmean(sum(COSTS[0].inference_mj(ops, memory=memory).values()) for ops in self.runs)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
-        kept = ("model", "settings", "val", "test", "energy_mj")
-        return {name: getattr(self, name) for name in kept}
+        kept = {name: getattr(self, name) for name in ("model", "settings", "val", "test")}
+        energies = ("energy_mj", "energy_with_memory_mj")
+        return {**kept, **{name: getattr(self, name) if self.runs else None for name in energies}}
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Study:
 
     Attributes:
         models: in the order they were named; the first is the reference.
-        trials: all that were trained, most of them on the first seed only.
+        trials: all that were tried, most of them on the first seed only; one that diverged has no metrics.
         finalists: those that were trained on all seeds.
         dataset: name of the graph.
         metric: name of the metric.
@@ -200,21 +209,29 @@ class Study:
 
     def _rows(self) -> list[Sequence[str]]:
         reference, overall = self.models[0], {id(trial) for trial in self.front()}
-        columns = ("validation, %", f"test {self.metric}, %", "mJ", f"× below {reference}", f"same {self.metric}")
+        columns = (
+            "validation, %",
+            f"test {self.metric}, %",
+            "mJ",
+            "with memory",
+            f"× below {reference}",
+            f"same {self.metric}",
+        )
         rows: list[Sequence[str]] = [("front of each model", *columns)]
         shown = itertools.chain.from_iterable(self.front(name) for name in self.models)
         for trial in sorted(shown, key=lambda trial: trial.energy_mj):
             mark = " *" if id(trial) in overall else ""
             best, same = self.savings(trial)
             ratios = f"{best:.3g}", "–" if same is None else f"{same:.3g}"
-            rows.append((trial.name + mark, percent(trial.val), percent(trial.test), mj(trial.energy_mj), *ratios))
+            energies = mj(trial.energy_mj), mj(trial.energy_with_memory_mj)
+            rows.append((trial.name + mark, percent(trial.val), percent(trial.test), *energies, *ratios))
         return rows
 
 
 _LEGEND = (
-    f"Energy under {COSTS[0].name}, products with zeros skipped, without memory. *: no model has more on validation "
-    "for no more energy. The last two columns: how many times less energy than the first model's best, and than its "
-    f"cheapest setting within {100 * WITHIN:g} points on validation."
+    f"Energy under {COSTS[0].name}, products with zeros skipped. *: no model has more on validation for no more "
+    "energy, memory left out. The last two columns, without memory too: how many times less energy than the first "
+    f"model's best, and than its cheapest setting within {100 * WITHIN:g} points on validation."
 )
 
 
@@ -239,7 +256,7 @@ def compare_models(
 
     Raises:
         ValueError: for unknown or repeated names, options that cannot be varied, or a configuration of something else.
-        FloatingPointError: if a training diverges; in a search, if a model's trainings all do, or one of a finalist.
+        FloatingPointError: if a training diverges; in a search, where it has lost, if no setting of a model is left.
     """
     if config.task != NODES or config.model != MSG_MODEL:
         raise ValueError("models are compared in node classification, with model='msg' for the spiking one")
@@ -250,34 +267,36 @@ def compare_models(
             raise ValueError(f"unknown model {name!r}: use {', '.join(MODELS)}")
     if trials is not None and trials < 1:
         raise ValueError(f"trials must be at least 1, not {trials}")
-    vary = vary or {}
+    vary = {option: list(dict.fromkeys(values)) for option, values in (vary or {}).items()}
     for option, values in vary.items():
         if option not in _READS["msg"]:
             raise ValueError(f"{option} cannot be varied: use {', '.join(sorted(_READS['msg']))}")
+        if not any(option in _READS[name] for name in models):
+            raise ValueError(f"{option} is varied, but none of {', '.join(models)} reads it")
         if not values:
             raise ValueError(f"no value of {option} to try")
     planned = [trial for name in models for trial in _plan(name, config, vary, trials)]
     data = load_data(config)
+    for trial in planned:
+        # everything else that is impossible has been refused; this needs the graph, and comes before any training
+        if (trial.config.top_features or 0) > data["x"].size(1):
+            raise ValueError(f"top_features must be in 1..{data['x'].size(1)}, not {trial.config.top_features}")
     first, *others = config.seeds
-    metric = ""
+    metric = data.get("metric", "accuracy")
     with own_random_state(config):
-        for trial in planned:
-            try:
-                metric = _train(trial, data, first, listener)
-            except FloatingPointError:
-                if not vary:
-                    raise
-                # one setting among many: it has lost
-        planned = [trial for trial in planned if trial.runs]
-        lost = [name for name in models if all(trial.model != name for trial in planned)]
-        if lost:
-            raise FloatingPointError(f"the loss of {', '.join(lost)} diverged in every setting: try a smaller lr")
-        study = Study(tuple(models), planned, planned, data.name, metric)
-        finalists = [trial for name in models for trial in study.front(name)]
-        for trial in finalists:
-            for seed in others:
-                _train(trial, data, seed, listener)
+        started = [trial for trial in planned if _train(trial, data, [first], listener, forgiving=bool(vary))]
+        study = Study(tuple(models), planned, started, data.name, metric)
+        _check_models(models, started)
+        chosen = [trial for name in models for trial in study.front(name)]
+        finalists = [trial for trial in chosen if _train(trial, data, others, listener, forgiving=bool(vary))]
+    _check_models(models, finalists)
     return Study(tuple(models), planned, finalists, data.name, metric)
+
+
+def _check_models(models: Sequence[str], trials: Sequence[Trial]) -> None:
+    lost = [name for name in models if all(trial.model != name for trial in trials)]
+    if lost:
+        raise FloatingPointError(f"the loss of {', '.join(lost)} diverged in every setting: try a smaller lr")
 
 
 def _plan(model: str, config: RunConfig, vary: Mapping[str, Sequence[Any]], trials: int | None) -> list[Trial]:
@@ -286,16 +305,29 @@ def _plan(model: str, config: RunConfig, vary: Mapping[str, Sequence[Any]], tria
     settings = [dict(zip(options, values)) for values in itertools.product(*(vary[option] for option in options))]
     if trials is not None and len(settings) > trials:
         settings = random.Random(0).sample(settings, trials)
-    return [Trial(model, setting, replace(config, **setting)) for setting in settings]
+    return [Trial(model, setting, _configure(config, setting)) for setting in settings]
 
 
-def _train(trial: Trial, data: Data, seed: int, listener: Listener) -> str:
-    """Train and count once more; the name of the metric."""
+def _configure(config: RunConfig, setting: Mapping[str, Any]) -> RunConfig:
+    """With a setting; what a rule or neuron would otherwise have from the configuration takes its own default."""
+    own = {"gradient": ("surrogate", "detach_reset"), "neuron": ("tau",)}
+    released = {name: None for option in setting for name in own.get(option, ())}
+    return replace(config, **{**released, **setting})
+
+
+def _train(trial: Trial, data: Data, seeds: Sequence[int], listener: Listener, forgiving: bool) -> bool:
+    """Train and count once a seed; whether that went well, or an error if one is not forgiving."""
     config = trial.config
-    model, task = prepare(config, data, seed, partial(build_named, trial.model))
-    found = fit(model, task, Budget(config.epochs, config.lr, config.weight_decay, config.patience))
-    trial.val.append(found.val.metric)
-    trial.test.append(found.test.metric)
-    trial.runs.append(count_inference(model, task))
-    listener(trial, seed)
-    return task.metric
+    for seed in seeds:
+        model, task = prepare(config, data, seed, partial(build_named, trial.model))
+        try:
+            found = fit(model, task, Budget(config.epochs, config.lr, config.weight_decay, config.patience))
+        except FloatingPointError:
+            if not forgiving:
+                raise
+            return False
+        trial.val.append(found.val.metric)
+        trial.test.append(found.test.metric)
+        trial.runs.append(count_inference(model, task))
+        listener(trial, seed)
+    return True

@@ -202,6 +202,8 @@ def resume(out: str | Path, observer: Observer | None = None) -> dict[str, Any]:
 def load_model(path: str | Path) -> nn.Module:
     """The trained network from a run's ``best.pt``, in evaluation mode on the CPU.
 
+    A network of a run with ``top_features`` reads those features only: see :func:`load_trained`, which selects them.
+
     Raises:
         FileNotFoundError: if there is no such file.
     """

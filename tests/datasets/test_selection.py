@@ -28,14 +28,17 @@ def test_the_features_that_scikit_learn_would_keep(count):
         assert torch.equal(top_features(data, 2).x, data.x[:, [2, 5]])
 
 
-def test_sparse_features_stay_sparse():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_coo, torch.sparse_csc])
+def test_sparse_features_stay_sparse(layout, dtype):
     data = graph()
     sparse = data.clone()
-    sparse.x = data.x.to_sparse_csr()
+    sparse.x = data.x.to(dtype).to_sparse(layout=layout)
     found = top_features(sparse, 3)
     assert found.x.layout == torch.sparse_csr
-    assert torch.equal(found.x.to_dense(), top_features(data, 3).x)
-    assert torch.equal(sparse.x.to_dense(), data.x)
+    assert found.x.dtype == dtype
+    assert torch.equal(found.x.to_dense(), top_features(data, 3).x.to(dtype))
+    assert torch.equal(sparse.x.to_dense(), data.x.to(dtype))
 
 
 def test_labels_of_other_nodes_are_not_read_and_the_graph_is_not_changed():

@@ -108,6 +108,9 @@ def _energy(ops):
 def test_energy_of_a_trial_is_that_of_the_report():
     (trial,) = compare_models(["gcn"], RunConfig(**SMALL)).trials
     assert trial.energy_mj == pytest.approx(sum(report(ops).energy_mj() for ops in trial.runs) / 2)
+    assert trial.energy_with_memory_mj == pytest.approx(
+        sum(report(ops).energy_mj(memory=True) for ops in trial.runs) / 2
+    )
 
 
 def test_text_and_picture_of_a_search():
@@ -137,11 +140,52 @@ def test_a_setting_that_diverges_has_lost(monkeypatch):
 
     monkeypatch.setattr(module, "fit", sometimes)
     study = compare_models(["gcn"], RunConfig(**SMALL), {"lr": [0.5, 0.01]})
-    assert [trial.settings for trial in study.trials] == [{"lr": 0.01}]
+    assert [trial.settings for trial in study.finalists] == [{"lr": 0.01}]
+    assert "the best of 2" in str(study)
+    lost = study.as_dict()["trials"][0]
+    assert (lost["settings"], lost["val"], lost["energy_mj"], lost["energy_with_memory_mj"]) == (
+        {"lr": 0.5},
+        [],
+        None,
+        None,
+    )
     with pytest.raises(FloatingPointError, match="the loss of gcn diverged in every setting: try a smaller lr"):
         compare_models(["gcn"], RunConfig(**SMALL), {"lr": [0.5]})
     with pytest.raises(FloatingPointError, match="the loss is nan"):
         compare_models(["gcn"], RunConfig(**{**SMALL, "lr": 0.5}))
+
+
+def test_a_finalist_that_diverges_later_is_left_out(monkeypatch):
+    fit, calls = module.fit, []
+
+    def second_time(model, task, budget):
+        calls.append(budget.lr)
+        if calls.count(0.01) == 2 and budget.lr == 0.01:
+            raise FloatingPointError("the loss is nan")
+        return fit(model, task, budget)
+
+    monkeypatch.setattr(module, "fit", second_time)
+    monkeypatch.setattr(module.Study, "front", lambda self, model=None: self.finalists)
+    study = compare_models(["gcn"], RunConfig(**SMALL), {"lr": [0.01, 0.02]})
+    assert [trial.settings for trial in study.finalists] == [{"lr": 0.02}]
+
+
+def test_rules_and_neurons_bring_their_own_defaults():
+    config = RunConfig(**{**SMALL, "gradient": "bptt", "neuron": "lif", "tau": 3.0, "seeds": (0,)})
+    study = compare_models(["msg"], config, {"gradient": ["bptt", "dvm"], "neuron": ["if", "lif"]})
+    found = [(trial.config.surrogate, trial.config.tau) for trial in study.trials]
+    assert found == [("atan", None), ("atan", 2.0), (None, None), (None, 2.0)]
+
+
+def test_values_are_tried_once():
+    assert len(compare_models(["gcn"], RunConfig(**SMALL), {"lr": [0.01, 0.01]}).trials) == 1
+
+
+def test_nothing_is_trained_before_everything_has_been_checked():
+    told = []
+    with pytest.raises(ValueError, match=r"top_features must be in 1\.\.34, not 99"):
+        compare_models(["gcn"], RunConfig(**SMALL), {"top_features": [5, 99]}, listener=lambda *seen: told.append(seen))
+    assert not told
 
 
 @pytest.mark.parametrize(
@@ -153,6 +197,7 @@ def test_a_setting_that_diverges_has_lost(monkeypatch):
         (["gcn"], {"task": "link-prediction"}, {}, "compared in node classification"),
         (["gcn"], {"model": "spiking-gnn", "manifold": None}, {}, "with model='msg'"),
         (["gcn"], {}, {"vary": {"seeds": [(0,)]}}, "seeds cannot be varied: use bias, conv, "),
+        (["gcn", "sgc"], {}, {"vary": {"threshold": [1.0]}}, "threshold is varied, but none of gcn, sgc reads it"),
         (["gcn"], {}, {"vary": {"lr": []}}, "no value of lr to try"),
         (["gcn"], {}, {"vary": {"lr": [0.01, -1.0]}}, "lr must be a positive number, not -1.0"),
         (["gcn"], {}, {"trials": 0}, "trials must be at least 1, not 0"),
