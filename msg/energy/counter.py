@@ -1,12 +1,12 @@
 """Counting what a model does while it runs: rules of known modules, and of operators everywhere else."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch_geometric.nn import Aggregation
 
 from msg.energy.counts import BACKWARD, OUTSIDE, Operations
@@ -57,10 +57,12 @@ class _Recorder(TorchDispatchMode):
 
     @contextmanager
     def silence(self) -> Iterator[None]:
-        """Count no operators: what runs here is counted by a rule."""
+        """Count no operators: what runs here is counted by a rule. They are not even seen, which costs no time."""
         self.closed += 1
+        unseen = _pop_mode_temporarily() if _get_current_dispatch_mode() is self else nullcontext()
         try:
-            yield
+            with unseen:
+                yield
         finally:
             self.closed -= 1
 
@@ -106,12 +108,15 @@ def count(model: nn.Module) -> Iterator[Operations]:
     ops = Operations()
     recorder = _Recorder(ops)
     handles: list[Any] = []
-    wrapped: list[nn.Module] = []
+    wrapped: list[tuple[nn.Module, str]] = []
     for name, module in model.named_modules():
         handles += _watch(recorder, name, module)
         if isinstance(module, SpikingNetwork):
             module.activity = _counting(recorder, name, module)  # pyright: ignore[reportAttributeAccessIssue]
-            wrapped.append(module)
+            wrapped.append((module, "activity"))
+        if type(module) is MSG:  # its geometry is counted when it leaves
+            module.read = _silent(recorder, module.read)  # pyright: ignore[reportAttributeAccessIssue]
+            wrapped.append((module, "read"))
     handles.append(model.register_forward_pre_hook(lambda *_: setattr(ops, "forwards", ops.forwards + 1)))
     try:
         with recorder:
@@ -119,8 +124,8 @@ def count(model: nn.Module) -> Iterator[Operations]:
     finally:
         for handle in handles:
             handle.remove()
-        for module in wrapped:
-            del module.__dict__["activity"]
+        for module, method in wrapped:
+            del module.__dict__[method]
 
 
 def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
@@ -159,3 +164,11 @@ def _counting(recorder: _Recorder, name: str, model: SpikingNetwork) -> Callable
         return result
 
     return counted
+
+
+def _silent(recorder: _Recorder, method: Callable[..., Any]) -> Callable[..., Any]:
+    def silent(*args: Any, **kwargs: Any) -> Any:
+        with recorder.silence():
+            return method(*args, **kwargs)
+
+    return silent
