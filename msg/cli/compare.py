@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from msg.cli import options as o
-from msg.cli.errors import user_errors
+from msg.cli.errors import failures, user_errors
 from msg.cli.options import MODEL, RUN, TRAINING, option
 
 if TYPE_CHECKING:
@@ -89,14 +87,8 @@ def _execute(run: "ComparisonRun") -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     progress(f"comparison in {run.folder}")
-    try:
+    with failures(FloatingPointError, MemoryError, resume=f"msg compare --resume {run.folder}"):
         found = run.execute(progress)
-    except KeyboardInterrupt:
-        typer.echo(f"\ninterrupted; go on with: msg compare --resume {run.folder}", err=True)
-        raise typer.Exit(130) from None
-    except (FloatingPointError, MemoryError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
     _show(found.table(), found.dataset, console)
     progress(f"kept in {run.folder}")
 

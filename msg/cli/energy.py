@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from msg.cli import options as o
-from msg.cli.errors import user_errors
+from msg.cli.errors import failures, user_errors
 
 
 def energy(
@@ -114,14 +114,10 @@ def _of_models(models: str, options: dict[str, Any], vary: list[str], trials: in
         seen = f"validation {trial.val[-1]:.4f}, test {trial.test[-1]:.4f}, {trial.energy_mj:.3g} mJ"
         typer.echo(f"{trial.name}, seed {seed}: {seen}", err=True)
 
-    with user_errors():
+    with user_errors(), failures(FloatingPointError):
         config = RunConfig(**o.of_a_run(options), baseline=False)
         names = [name.strip() for name in models.split(",") if name.strip()]
-        try:
-            study = compare_models(names, config, _search(vary), trials, trained)
-        except FloatingPointError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
+        study = compare_models(names, config, _search(vary), trials, trained)
     typer.echo(str(study))
     if out is not None:
         _keep(out, {**study.as_dict(), "config": config.as_dict()}, study.markdown(), study.figure())

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from msg.cli import options as o
-from msg.cli.errors import user_errors
+from msg.cli.errors import failures, user_errors
 from msg.cli.options import MODEL, RUN, TRAINING, option
 
 if TYPE_CHECKING:
@@ -80,14 +78,7 @@ def _execute(run: "Run") -> None:
     console = Console()
     folder = run.folder.path
     console.print(f"run in {folder}", markup=False, highlight=False, soft_wrap=True)
-    try:
-        with Display(console) as display:
-            results = run.execute(display)
-    except KeyboardInterrupt:
-        typer.echo(f"\ninterrupted; go on with: msg train --resume {folder}", err=True)
-        raise typer.Exit(130) from None
-    except FloatingPointError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    with failures(FloatingPointError, resume=f"msg train --resume {folder}"), Display(console) as display:
+        results = run.execute(display)
     report(results, console)
     console.print(f"kept in {folder}", markup=False, highlight=False, soft_wrap=True)
