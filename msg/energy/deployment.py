@@ -93,12 +93,8 @@ def disagreement(
         model.train(training)
     differs = differs if mask is None else differs[mask]
     nodes, moves, width = x.size(-2), len(model.layers), model.hidden_channels
-    step = Counter({"multiply": width}) + (Counter() if model.max_step is None else geometry.bound(width))
-    exact = _times(step + geometry.move(model.manifold, width), nodes * moves)
-    exact += _times(geometry.log0(model.manifold, width), nodes)
-    shortcut = _times(step + Counter({"accumulate": width}), nodes * moves)
+    step = geometry.step(width, model.max_step is not None)
+    exact = geometry.times(step + geometry.move(model.manifold, width), nodes * moves)
+    exact += geometry.times(geometry.log0(model.manifold, width), nodes)
+    shortcut = geometry.times(step + Counter({"accumulate": width}), nodes * moves)
     return Disagreement(float(differs.double().mean()), differs.numel(), dict(exact), dict(shortcut))
-
-
-def _times(counts: Counter[str], number: int) -> Counter[str]:
-    return Counter({kind: number * count for kind, count in counts.items()})

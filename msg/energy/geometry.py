@@ -26,6 +26,16 @@ def bound(dim: int) -> Counter[str]:
     return Counter({"multiply_accumulate": dim, "multiply": dim + 1, "transcendental": 3})
 
 
+def step(dim: int, bounded: bool) -> Counter[str]:
+    """From a current to a step: the step size, and the bound on its length."""
+    return Counter({"multiply": dim}) + (bound(dim) if bounded else Counter())
+
+
+def times(counts: Counter[str], number: int) -> Counter[str]:
+    """The same ``number`` times."""
+    return Counter({kind: number * count for kind, count in counts.items()})
+
+
 def move(manifold: geoopt.Manifold, dim: int) -> Counter[str]:
     """One step from a point along a vector at the origin.
 

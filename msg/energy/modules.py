@@ -86,7 +86,8 @@ def linear_convolution(x: Tensor, edges: Edges | None, width: int, weights: int,
     return aggregation(edges, channels, hops) + product(x.numel(), x.numel(), width, outputs, False, weights)
 
 
-def _bias(entries: int, there: bool) -> Count:
+def bias_additions(entries: int, there: bool) -> Count:
+    """A bias, where there is one."""
     return Count.of({"accumulate": entries, "weights": entries}) if there else Count()
 
 
@@ -97,7 +98,7 @@ def _gcn(conv: GCNConv | SGConv, args: tuple, kwargs: dict, output: Tensor) -> C
     edges = edges_of(conv, edge_index, edge_weight, x.size(0))
     hops = conv.K if isinstance(conv, SGConv) else 1
     bias = (conv.lin if isinstance(conv, SGConv) else conv).bias is not None
-    return linear_convolution(x, edges, output.size(-1), parameters(conv), hops) + _bias(output.numel(), bias)
+    return linear_convolution(x, edges, output.size(-1), parameters(conv), hops) + bias_additions(output.numel(), bias)
 
 
 @rule(SAGEConv)
@@ -111,7 +112,7 @@ def _sage(conv: SAGEConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
     if conv.normalize:
         count += elementwise(x.size(0), transcendental=2)
         count += elementwise(outputs, multiply_accumulate=1, multiply=1)
-    return count + _bias(outputs, conv.lin_l.bias is not None)
+    return count + bias_additions(outputs, conv.lin_l.bias is not None)
 
 
 @rule(GINConv, leave_children=True)
@@ -135,7 +136,7 @@ def _gat(conv: GATConv, args: tuple, kwargs: dict, output: Any) -> Count:
     count += aggregation(edges._replace(weighted=True), heads * width)
     if not conv.concat:
         count += Count.of({"accumulate": nodes * (heads - 1) * width, "multiply": nodes * width})
-    return count + _bias(nodes * width * (heads if conv.concat else 1), conv.bias is not None)
+    return count + bias_additions(nodes * width * (heads if conv.concat else 1), conv.bias is not None)
 
 
 @rule(Propagation)
@@ -270,7 +271,7 @@ def synapse_count(
     if isinstance(conv, GINConv) and type(conv.nn) is nn.Linear:
         edges = edges_of(conv, edge_index, edge_weight, x.size(-2))
         count = linear_convolution(x, edges, output.size(-1), parameters(conv))
-        return count + _bias(output.numel(), conv.nn.bias is not None)  # pyright: ignore[reportFunctionMemberAccess]
+        return count + bias_additions(output.numel(), conv.nn.bias is not None)  # pyright: ignore[reportFunctionMemberAccess]
     known_rule = known(conv)
     if known_rule is None or leaves_children(conv):
         return None

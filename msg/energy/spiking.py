@@ -23,7 +23,16 @@ from torch_geometric.nn import SAGEConv
 
 from msg.energy import geometry
 from msg.energy.counts import Count, Firing, Operations
-from msg.energy.modules import NEURONS, known, leaves_children, neuron_updates, parameters, state_words, synapse_count
+from msg.energy.modules import (
+    NEURONS,
+    bias_additions,
+    known,
+    leaves_children,
+    neuron_updates,
+    parameters,
+    state_words,
+    synapse_count,
+)
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
 from msg.manifolds import ambient_dim
@@ -113,10 +122,7 @@ class _Synapse:
         self.edges: Edges | None = edges_of(conv, edge_index, edge_weight, nodes)
         self.root = int(isinstance(conv, SAGEConv) and conv.root_weight)
         inner = getattr(conv, "lin_l", getattr(conv, "nn", conv))
-        self.bias = Count()
-        if getattr(inner, "bias", None) is not None:
-            entries = nodes * width * times
-            self.bias = Count.of({"accumulate": entries, "weights": entries})
+        self.bias = bias_additions(nodes * width * times, getattr(inner, "bias", None) is not None)
         # the sum of the two terms is made in place: rows are added to what has been aggregated
         self.footprint = {"weights": parameters(conv), "activations": nodes * (channels + width)}
 
@@ -219,16 +225,14 @@ def count_geometry(ops: Operations, prefix: str, model: MSG, x: Tensor) -> None:
     size = ambient_dim(model.manifold, width)
     layers: list[SpikingLayer] = list(model.layers)  # pyright: ignore[reportAssignmentType]
     sums = moves - 2 + (x.dim() == 3) + (moves > 1 and not layers[-1].linear)
-    each = Counter({"multiply": width}) + geometry.move(model.manifold, width)  # the step size
-    if model.max_step is not None:
-        each += geometry.bound(width)
-    counts = Counter({kind: number * nodes * moves for kind, number in each.items()})
+    each = geometry.step(width, model.max_step is not None) + geometry.move(model.manifold, width)
+    counts = geometry.times(each, nodes * moves)
     counts["accumulate"] += sums * nodes * width * model.timesteps
     counts["activations"] += nodes * moves * (2 * size + width) + 3 * sums * nodes * width * model.timesteps
     ops.add(f"{prefix}manifold", Count.of(counts, {"activations": nodes * (size + width)}))
     if model.lin is None:
         return
-    logarithm = Counter({k: n * nodes for k, n in geometry.log0(model.manifold, width).items()})
+    logarithm = geometry.times(geometry.log0(model.manifold, width), nodes)
     logarithm["activations"] += nodes * (size + width)
     entries, outputs = nodes * width, nodes * model.lin.out_features
     classifier = product(
