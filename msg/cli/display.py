@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from msg.energy.layout import percent
 from msg.training import Epoch, Observer, Outcome
 
 
@@ -79,13 +80,9 @@ def report(results: dict[str, Any], console: Console) -> None:
     for number, seed in enumerate(results["seeds"]):
         cells = [f"{100 * model[part]['per_seed'][number]:.2f}" for model in models for part in ("val", "test")]
         table.add_row(str(seed), *cells, end_section=number == len(results["seeds"]) - 1)
-    table.add_row("mean ± std", *[_mean(model[part]) for model in models for part in ("val", "test")])
+    table.add_row("mean ± std", *[percent(model[part]["per_seed"]) for model in models for part in ("val", "test")])
     console.print(table)
     console.print(_comparison(results, models))
-
-
-def _mean(statistics: dict[str, Any]) -> str:
-    return f"{100 * statistics['mean']:.2f} ± {100 * statistics['std']:.2f}"
 
 
 def _comparison(results: dict[str, Any], models: list[dict[str, Any]]) -> Table:

@@ -16,8 +16,8 @@ def top_features(data: Data, count: int) -> Data:
     r"""Return a shallow copy of a graph with the ``count`` features of highest :math:`\chi^2`, in their order.
 
     The statistic compares the sum of a feature over the training nodes of each class with what it would be if feature
-    and class were independent (:func:`sklearn.feature_selection.chi2`). The labels of
-    validation and test nodes are not read.
+    and class were independent (:func:`sklearn.feature_selection.chi2`). The labels of validation and test nodes are not
+    read.
 
     Args:
         data: a graph with ``x [N, F]``, dense or sparse (then it becomes CSR), not negative, ``y [N]`` and
@@ -36,9 +36,8 @@ def top_features(data: Data, count: int) -> Data:
         raise ValueError(
             "top_features needs features that are not negative, such as counts: shift or square them first"
         )
-    scores = np.nan_to_num(
-        chi2(features[train], data["y"].cpu().numpy()[train])[0], nan=-1.0
-    )  # of a feature that no training node has
+    found, _ = chi2(features[train], data["y"].cpu().numpy()[train])
+    scores = np.nan_to_num(found, nan=-1.0)  # of a feature that no training node has
     # stable, so that the choice among equals does not depend on the machine
     kept = np.sort(np.argsort(-scores, kind="stable")[:count])
     result = copy.copy(data)

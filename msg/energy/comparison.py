@@ -54,7 +54,7 @@ class Comparison:
         self, candidate: Candidate, costs: CostTable, convention: Convention = "nonzero", memory: bool = False
     ) -> float:
         """Mean energy of one inference of a model, in mJ."""
-        return candidate.mean(lambda ops: sum(costs.inference_mj(ops, convention, memory).values()))
+        return candidate.mean(lambda ops: report(ops, costs).energy_mj(convention, memory))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, with each seed's counts, as JSON would have it."""

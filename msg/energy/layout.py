@@ -34,8 +34,11 @@ def percent(values: Sequence[float]) -> str:
     """Mean and standard deviation of fractions, in percent."""
     if not values:
         return "–"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.fmean(values):.2f} ± {100 * spread:.2f}"
+    return f"{100 * statistics.fmean(values):.2f} ± {100 * _spread(values):.2f}"
+
+
+def _spread(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def heading(text: str, markdown: bool) -> str:
@@ -97,11 +100,11 @@ def points(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]], xlabel
     axes = figure.add_subplot()
     for name, pairs in series.items():
         means = [statistics.fmean(values) for _, values in pairs]
-        spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in pairs]
+        spreads = [_spread(values) for _, values in pairs]
         axes.errorbar([cost for cost, _ in pairs], means, yerr=spreads, label=name, marker="o", markersize=4, capsize=2)
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-    every = [statistics.fmean(values) for pairs in series.values() for _, values in pairs]
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], max(every) - 10))
+    best = max(statistics.fmean(values) for pairs in series.values() for _, values in pairs)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], best - 10))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

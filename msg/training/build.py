@@ -14,6 +14,7 @@ from msg.manifolds import resolve
 from msg.neurons import Neuron
 from msg.nn import MSG, FermiDirac, SpikingGNN
 from msg.training.config import GRADIENTS, NEURONS, NODES, SURROGATES, RunConfig
+from msg.training.loop import Budget
 from msg.training.tasks import LinkPrediction, NodeClassification, Task, inner_product
 
 Build = Callable[[RunConfig, int, int], nn.Module]
@@ -129,6 +130,11 @@ def own_random_state(config: RunConfig):
     """A context that leaves torch's generators as it found them."""
     device = torch.device(config.device)
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def build_budget(config: RunConfig) -> Budget:
+    """What a training of a configuration may spend."""
+    return Budget(config.epochs, config.lr, config.weight_decay, config.patience)
 
 
 def build_neuron(config: RunConfig) -> Neuron:

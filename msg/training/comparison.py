@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from msg.energy.layout import percent
 from msg.gradients import SurrogateBPTT
 from msg.training.config import GRADIENTS, SURROGATES, RunConfig, rule_options
 from msg.training.results import versions
@@ -166,7 +167,7 @@ class Comparison:
         header += ["cosine before", "cosine after", "firing rate"]
         rows = [
             [row.rule, str(row.timesteps)]
-            + [f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}" for value in (row.test, row.val)]
+            + [percent(value["per_seed"]) for value in (row.test, row.val)]
             + [_number(row.seconds_per_epoch, 4), _number(row.memory_mb, 1), _number(self.memory_ratio(row), 2)]
             + [_numbers(row.cosine_before, 2), _numbers(row.cosine_after, 2), _numbers(row.firing_rate, 3)]
             for row in self.rows

@@ -10,12 +10,12 @@ from torch_geometric.data import Data
 
 from msg.nn.network import SpikingNetwork
 from msg.training.alignment import gradient_alignment
-from msg.training.build import build_gradient, build_model, load_data, own_random_state, prepare
+from msg.training.build import build_budget, build_gradient, build_model, load_data, own_random_state, prepare
 from msg.training.comparison import Comparison, ComparisonConfig, Row
 from msg.training.comparison_plot import draw_comparison
 from msg.training.config import LINKS, NODES, RunConfig
 from msg.training.folder import free_folder, json_bytes, replace_file
-from msg.training.loop import Budget, Training, fit
+from msg.training.loop import Training, fit
 from msg.training.memory import peak_memory
 from msg.training.plots import to_png
 from msg.training.results import mean_and_std
@@ -126,7 +126,7 @@ class ComparisonRun:
             with own_random_state(run):
                 before.append(gradient_alignment(model, task, exact))
             try:
-                found = fit(model, task, _budget(run))
+                found = fit(model, task, build_budget(run))
             except FloatingPointError as error:
                 raise FloatingPointError(f"{name}: {error}") from error
             after.append(gradient_alignment(model, task, exact))
@@ -157,7 +157,7 @@ class ComparisonRun:
         runs = self.comparison.config.runs()
         model, task = prepare(runs[0], self._data, runs[0].seeds[0])
         assert isinstance(model, SpikingNetwork)
-        training = Training(model, task, _budget(runs[0]))
+        training = Training(model, task, build_budget(runs[0]))
         seconds: list[list[float]] = [[] for _ in runs]
         for turn in range(_WARM_UP + _TURNS):
             for run, times in zip(runs, seconds):
@@ -186,14 +186,10 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def _budget(run: RunConfig) -> Budget:
-    return Budget(run.epochs, run.lr, run.weight_decay, run.patience)
-
-
 def _training(run: RunConfig) -> Callable[[], object]:
     """One epoch of a run's first seed, to be called again and again in a process of its own."""
     model, task = prepare(run, load_data(run), run.seeds[0])
-    return Training(model, task, _budget(run)).step
+    return Training(model, task, build_budget(run)).step
 
 
 def _means(per_seed: Sequence[Sequence], mean: Callable) -> list:

@@ -8,11 +8,7 @@ import torch
 from torch import nn
 
 from msg.energy import Operations, count
-from msg.training.build import (
-    load_data,
-    own_random_state,
-    prepare,
-)
+from msg.training.build import load_data, own_random_state, prepare
 from msg.training.config import RunConfig
 from msg.training.folder import RunFolder
 from msg.training.tasks import Task

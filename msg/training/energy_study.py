@@ -13,16 +13,25 @@ from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GAT
 
-from msg.energy import COSTS, Candidate, Comparison, Operations, compare, pareto_front
+from msg.energy import COSTS, Candidate, Comparison, Operations, compare, pareto_front, report
 from msg.energy.layout import energy as mj
 from msg.energy.layout import heading, percent, points, table
 from msg.manifolds import resolve
 from msg.nn import SpikingGCN
 from msg.training.baselines import SAGE, SGC
-from msg.training.build import build_baseline, build_model, build_neuron, load_data, own_random_state, prepare
+from msg.training.build import (
+    build_baseline,
+    build_budget,
+    build_model,
+    build_neuron,
+    load_data,
+    own_random_state,
+    prepare,
+)
 from msg.training.config import MSG_MODEL, NODES, RunConfig
 from msg.training.energy import count_inference
-from msg.training.loop import Budget, fit
+from msg.training.loop import fit
+from msg.training.tasks import Task
 
 WITHIN = 0.005
 """Two metrics that differ by no more are called the same."""
@@ -112,7 +121,7 @@ class Trial:
         return self._mean_mj(memory=True)
 
     def _mean_mj(self, memory: bool) -> float:
-        return statistics.fmean(sum(COSTS[0].inference_mj(ops, memory=memory).values()) for ops in self.runs)
+        return statistics.fmean(report(ops, COSTS[0]).energy_mj(memory=memory) for ops in self.runs)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
@@ -244,8 +253,8 @@ def compare_models(
 ) -> Study:
     """Train several models under the budget of a configuration, and count one inference of each.
 
-    With ``vary`` each model is searched under the same number of settings: all of them are trained on the first seed;
-    those on the model's own front of validation metric against energy are trained on the other seeds too.
+    With ``vary`` each model is searched: all its settings are trained on the first seed; those on the model's own front
+    of validation metric against energy are trained on the other seeds too.
 
     Args:
         models: names out of :data:`MODELS`; the others are compared with the first.
@@ -277,13 +286,12 @@ def compare_models(
             raise ValueError(f"no value of {option} to try")
     planned = [trial for name in models for trial in _plan(name, config, vary, trials)]
     data = load_data(config)
-    for trial in planned:
-        # everything else that is impossible has been refused; this needs the graph, and comes before any training
-        if (trial.config.top_features or 0) > data["x"].size(1):
-            raise ValueError(f"top_features must be in 1..{data['x'].size(1)}, not {trial.config.top_features}")
     first, *others = config.seeds
     metric = data.get("metric", "accuracy")
     with own_random_state(config):
+        # what cannot be built is refused before any work is done; of the settings, only this one is not checked yet
+        for trial in {(trial.model, trial.config.top_features): trial for trial in planned}.values():
+            _build(trial, data, first)
         started = [trial for trial in planned if _train(trial, data, [first], listener, forgiving=bool(vary))]
         study = Study(tuple(models), planned, started, data.name, metric)
         _check_models(models, started)
@@ -315,13 +323,16 @@ def _configure(config: RunConfig, setting: Mapping[str, Any]) -> RunConfig:
     return replace(config, **{**released, **setting})
 
 
+def _build(trial: Trial, data: Data, seed: int) -> tuple[nn.Module, Task]:
+    return prepare(trial.config, data, seed, partial(build_named, trial.model))
+
+
 def _train(trial: Trial, data: Data, seeds: Sequence[int], listener: Listener, forgiving: bool) -> bool:
     """Train and count once a seed; whether that went well, or an error if one is not forgiving."""
-    config = trial.config
     for seed in seeds:
-        model, task = prepare(config, data, seed, partial(build_named, trial.model))
+        model, task = _build(trial, data, seed)
         try:
-            found = fit(model, task, Budget(config.epochs, config.lr, config.weight_decay, config.patience))
+            found = fit(model, task, build_budget(trial.config))
         except FloatingPointError:
             if not forgiving:
                 raise

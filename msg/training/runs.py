@@ -10,11 +10,11 @@ from torch import nn
 from torch_geometric.data import Data
 
 from msg.energy import report
-from msg.training.build import Build, build_baseline, build_model, load_data, own_random_state, prepare
+from msg.training.build import Build, build_baseline, build_budget, build_model, load_data, own_random_state, prepare
 from msg.training.config import NODES, RunConfig
 from msg.training.energy import count_inference
 from msg.training.folder import RunFolder, free_folder
-from msg.training.loop import Budget, Epoch, Training
+from msg.training.loop import Epoch, Training
 from msg.training.observation import observe
 from msg.training.plots import draw, to_png
 from msg.training.results import Outcome, history_header, history_rows, summarise
@@ -141,7 +141,7 @@ class Run:
     def _train(self, build: Build, seed: int, observer: Observer) -> None:
         config, baseline = self.config, build is build_baseline
         model, task = prepare(self.config, self._data, seed, build)
-        training = Training(model, task, Budget(config.epochs, config.lr, config.weight_decay, config.patience))
+        training = Training(model, task, build_budget(self.config))
         current = self._progress.current
         if current is not None:
             training.load_state_dict(current["training"])

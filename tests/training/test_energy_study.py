@@ -183,7 +183,7 @@ def test_values_are_tried_once():
 
 def test_nothing_is_trained_before_everything_has_been_checked():
     told = []
-    with pytest.raises(ValueError, match=r"top_features must be in 1\.\.34, not 99"):
+    with pytest.raises(ValueError, match=r"top_features must be in 1\.\.34, the number of features, not 99"):
         compare_models(["gcn"], RunConfig(**SMALL), {"top_features": [5, 99]}, listener=lambda *seen: told.append(seen))
     assert not told
 
