@@ -1,0 +1,30 @@
+"""What is known of a model that has a name: how it is built, and which options it reads."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model by name, for ``--model`` and every study.
+
+    Attributes:
+        build: ``(in_channels, out_channels, **options) -> model`` with ``model(x, edge_index)``; the options are those
+            that the model reads, under these names. Without classes (``out_channels=None``) it embeds nodes, for link
+            prediction.
+        reads: names of the options that the model reads, out of ``manifold``, ``hidden_channels``, ``num_layers``,
+            ``num_hops``, ``timesteps``, ``neuron``, ``gradient``, ``conv``, ``bias``, ``step_size``, ``max_step`` and
+            ``dropout``.
+        defaults: what an option is where the model's own default differs from that of the configuration.
+        tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
+        about: a line for lists of models.
+    """
+
+    build: Callable[..., nn.Module]
+    reads: frozenset[str]
+    about: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ("node-classification",)

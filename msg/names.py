@@ -1,0 +1,85 @@
+"""Every name that a command, a configuration or a signature knows, in one place; importing it needs no torch.
+
+One line here, or one call of :meth:`~msg.registry.Registry.register` in a package of your own, is all that a new
+neuron, surrogate, gradient rule, convolution, model, manifold or table of costs needs to be known everywhere.
+"""
+
+from msg.registry import Registry
+
+NEURONS = Registry(
+    "neuron",
+    {"if": "msg.neurons:IF", "lif": "msg.neurons:LIF", "plif": "msg.neurons:ParametricLIF"},
+)
+"""Classes of neurons."""
+
+SURROGATES = Registry(
+    "surrogate",
+    {"atan": "msg.neurons:ATan", "sigmoid": "msg.neurons:Sigmoid", "triangle": "msg.neurons:Triangle"},
+)
+"""Classes of surrogate derivatives."""
+
+GRADIENTS = Registry(
+    "gradient rule",
+    {
+        "dvm": "msg.gradients:DvM",
+        "rate": "msg.gradients:RateBackprop",
+        "ottt": "msg.gradients:OTTT",
+        "bptt": "msg.gradients:SurrogateBPTT",
+        "checkpointed": "msg.gradients:CheckpointedBPTT",
+    },
+)
+"""Classes of gradient rules for feed-forward layers."""
+
+CONVS = Registry(
+    "conv",
+    {"gcn": "msg.layers.synapse:gcn_conv", "sage": "msg.layers.synapse:sage_conv", "gin": "msg.layers.synapse:gin_conv"},
+)
+"""Functions ``(in_channels, out_channels, bias) -> convolution``."""
+
+MODELS = Registry(
+    "model",
+    {
+        "msg": "msg.models.msg:SPEC",
+        "spiking-gnn": "msg.models.spiking_gnn:SPEC",
+        "spikinggcn": "msg.models.spiking_gcn:SPEC",
+        "gcn": "msg.models.baselines:GCN_SPEC",
+        "sage": "msg.models.baselines:SAGE_SPEC",
+        "gat": "msg.models.baselines:GAT_SPEC",
+        "sgc": "msg.models.baselines:SGC_SPEC",
+    },
+)
+"""Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""
+
+MANIFOLDS = Registry(
+    "manifold",
+    {
+        "E": "msg.manifolds.euclidean:EUCLIDEAN",
+        "H": "msg.manifolds.embedded:HYPERBOLOID",
+        "S": "msg.manifolds.embedded:SPHERE",
+        "P": "msg.manifolds.stereographic:POINCARE_BALL",
+        "U": "msg.manifolds.stereographic:STEREOGRAPHIC",
+    },
+)
+"""Every :class:`~msg.manifolds.Family`, by the letter that signatures such as ``"H16xS16"`` use."""
+
+COSTS = Registry(
+    "table of costs",
+    {
+        "45nm-fp32": "msg.energy.costs:HOROWITZ_45NM_FP32",
+        "45nm-fp16": "msg.energy.costs:HOROWITZ_45NM_FP16",
+        "45nm-int8": "msg.energy.costs:HOROWITZ_45NM_INT8",
+        "loihi": "msg.energy.costs:LOIHI",
+        "msg-as-published": "msg.energy.costs:MSG_AS_PUBLISHED",
+    },
+)
+"""Every :class:`~msg.energy.CostTable`, in the order reports show them."""
+
+STUDIES = Registry(
+    "study",
+    {
+        "train": "msg.experiments.studies.train:TrainStudy",
+        "rules": "msg.experiments.studies.rules:RulesStudy",
+        "energy": "msg.experiments.studies.energy:EnergyStudy",
+    },
+)
+"""Every :class:`~msg.experiments.Study`: it plans jobs and summarises their results."""

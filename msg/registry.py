@@ -1,0 +1,76 @@
+"""Registries: named values, imported when they are asked for, so that listing names needs no torch."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+
+class Registry(Mapping[str, Any]):
+    """Values by name. A value is given as it is, or as ``"package.module:attribute"`` and imported when first read.
+
+    Args:
+        kind: what the values are, for messages: ``"neuron"``.
+        entries: the first ones.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, Any]):
+        self.kind = kind
+        self._entries: dict[str, Any] = dict(entries)
+
+    def register(self, name: str, value: Any) -> None:
+        """Add a value, so that every command, configuration and function that takes a name knows it.
+
+        Args:
+            name: what users write.
+            value: the value, or where it is: ``"package.module:attribute"``.
+
+        Raises:
+            ValueError: if the name is taken, or not one that can be written in a list of names.
+        """
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} exists already: choose another name, or remove it first")
+        if not name or name != name.strip() or set(name) & set(",= "):
+            raise ValueError(f"{name!r} cannot name a {self.kind}: use letters, digits, '-' and '_'")
+        self._entries[name] = value
+
+    def remove(self, name: str) -> None:
+        """Forget a name.
+
+        Raises:
+            ValueError: for an unknown one.
+        """
+        self.check(name)
+        del self._entries[name]
+
+    def check(self, name: Any) -> None:
+        """Raise ``ValueError``, listing the names, for an unknown one; nothing is imported."""
+        if not isinstance(name, str) or name not in self._entries:
+            raise ValueError(f"unknown {self.kind} {name!r}: use {', '.join(map(repr, self._entries))}")
+
+    def __getitem__(self, name: str) -> Any:
+        self.check(name)
+        value = self._entries[name]
+        if isinstance(value, str):
+            module, _, attribute = value.partition(":")
+            value = self._entries[name] = getattr(import_module(module), attribute)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def name_of(self, value: Any) -> str:
+        """The name under which a value is registered.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        for name in self:
+            if self[name] is value:
+                return name
+        raise ValueError(f"{value!r} is no registered {self.kind}: register it first")
