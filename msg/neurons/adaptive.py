@@ -88,7 +88,7 @@ class ALIF(Neuron):
             self.beta = float(beta)
         self._alpha, self._rho = math.exp(-dt / tau), math.exp(-dt / tau_adaptation)
 
-    def leak(self, state: Tensor) -> Tensor:
+    def decay(self, state: Tensor) -> Tensor:
         r""":math:`\alpha V`."""
         return state * self._alpha
 

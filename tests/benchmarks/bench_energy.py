@@ -29,8 +29,8 @@ def main() -> None:
     models = {
         "GCN": GCN(x.size(1), 32, 2, classes, cached=True),
         "GAT": GAT(x.size(1), 32, 2, classes, heads=4),
-        "MSG, 1 layer": MSG(x.size(1), classes, "H32", num_layers=1),
-        "MSG, 2 layers": MSG(x.size(1), classes, "H32", num_layers=2),
+        "MSG, 1 layer": MSG(x.size(1), classes, "H32", num_layers=2),
+        "MSG, 2 layers": MSG(x.size(1), classes, "H32", num_layers=3),
         "SpikingGCN": SpikingGCN(x.size(1), classes),
         "SpikingGCN, new graph": SpikingGCN(x.size(1), classes),
     }

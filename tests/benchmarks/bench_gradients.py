@@ -96,7 +96,7 @@ def checkpointing(data: Data, args: argparse.Namespace) -> None:
     gradients = {}
     for name, model in models.items():
         once(model, data)
-        gradients[name] = torch.cat([p.grad.flatten() for p in model.layers.parameters() if p.grad is not None])
+        gradients[name] = torch.cat([p.grad.flatten() for p in model.stack.layers.parameters() if p.grad is not None])
     times = {name: sum(both) for name, both in in_turns(models, data, 3).items()}
     print(f"\nT={steps}, {states} states       evaluations   seconds   x bptt   peak MB   x bptt   gradient differs by")
     base = memory(rules["bptt"], steps, args)

@@ -49,15 +49,15 @@ def test_energy_is_the_slow_loop(model, x, edge_index, dtype):
         else:
             a[t, s] += w
     degree = a.sum(1) + loops
-    drive = (torch.diag(loops) + a) / degree.sqrt()[:, None] / degree.sqrt()[None, :]
-    anchors = bound_length((drive.to(dtype) @ x @ model.conv.lin.weight.t() + model.conv.bias).detach())
+    current = (torch.diag(loops) + a) / degree.sqrt()[:, None] / degree.sqrt()[None, :]
+    anchors = bound_length((current.to(dtype) @ x @ model.conv.lin.weight.t() + model.conv.bias).detach())
     p = exp0(model.manifold, anchors)
     want = 0.0
     for i in range(7):
         want = want + distance(model.manifold, z[i], p[i]) ** 2 / 2
         for j in range(7):
             if i != j:
-                want = want + drive[i, j] * distance(model.manifold, z[i], z[j]) ** 2 / 4
+                want = want + current[i, j] * distance(model.manifold, z[i], z[j]) ** 2 / 4
     got = model.system(x, edge_index, weight).energy((z,))
     torch.testing.assert_close(got.detach(), want, rtol=1e-5 if dtype == torch.float32 else 1e-10, atol=0)
 
@@ -100,7 +100,7 @@ def test_without_coupling_points_are_their_anchors(x, edge_index, dtype):
 def test_logits_are_linear_in_the_tangent(x, edge_index, dtype):
     model = RiemannianConvergentGNN(5, 3, "H2xS2", steps=60).to(dtype)
     (z,) = model.settle(x, edge_index).states
-    want = log0(model.manifold, z).to(dtype) @ model.lin.weight.t() + model.lin.bias
+    want = log0(model.manifold, z).to(dtype) @ model.head.lin.weight.t() + model.head.lin.bias
     torch.testing.assert_close(model(x, edge_index), want)
     assert want.dtype == dtype
 
@@ -127,5 +127,5 @@ def test_what_cannot_be_is_refused():
     for bad in ({"coupling": -1.0}, {"step_size": 0.0}):
         with pytest.raises(ValueError, match="coupling must not be negative and step_size positive"):
             RiemannianConvergentGNN(5, 3, "H3", **bad)
-    with pytest.raises(ValueError, match=r"DvM trains spiking neurons.*RiemannianConvergentGNN"):
+    with pytest.raises(ValueError, match=r"DvM trains layers of spiking neurons.*RiemannianConvergentGNN"):
         RiemannianConvergentGNN(5, 3, "H3", gradient=DvM())

@@ -18,7 +18,7 @@ from torch_geometric.nn import (
     TransformerConv,
 )
 
-from msg.nn import Graph, SparseMatrix, Synapse, make_conv
+from msg.nn import Graph, SparseMatrix, Synapse, make_synapse
 
 IN, OUT, STEPS = 4, 3, 5
 
@@ -114,7 +114,7 @@ def test_fast_path_of_a_train_is_pyg_at_each_step(linear, edges):
 @pytest.mark.parametrize(("width_in", "width_out"), [(2, 6), (6, 2), (4, 4)])
 @pytest.mark.parametrize("name", ["gcn", "sage", "gin"])
 def test_either_order_of_aggregation_and_weight(name, width_in, width_out, edge_index, dtype):
-    conv = make_conv(name, width_in, width_out).to(dtype)
+    conv = make_synapse(name, width_in, width_out).to(dtype)
     x = torch.randn(7, width_in, dtype=dtype)
     torch.testing.assert_close(conv(x, Graph(edge_index, None, 7)), conv.conv(x, edge_index))
 
@@ -241,20 +241,20 @@ def test_edge_weight_becomes_the_one_edge_feature(edge_index):
         Synapse(GATv2Conv(IN, OUT, edge_dim=2))(x, Graph(edge_index, weight, 7))
 
 
-# -------------------------------------------------------------------------------- make_conv
+# -------------------------------------------------------------------------------- make_synapse
 
 
 @pytest.mark.parametrize(("name", "kind"), [("gcn", GCNConv), ("sage", SAGEConv), ("gin", GINConv)])
-def test_make_conv_by_name(name, kind):
-    synapse = make_conv(name, IN, OUT)
+def test_make_synapse_by_name(name, kind):
+    synapse = make_synapse(name, IN, OUT)
     assert type(synapse.conv) is kind
     assert synapse.linear
 
 
-def test_make_conv_by_function_and_unknown():
-    assert type(make_conv(TAGConv, IN, OUT).conv) is TAGConv
+def test_make_synapse_by_function_and_unknown():
+    assert type(make_synapse(TAGConv, IN, OUT).conv) is TAGConv
     with pytest.raises(ValueError, match=r"'gat'.*'gcn', 'sage', 'gin'"):
-        make_conv("gat", IN, OUT)
+        make_synapse("gat", IN, OUT)
 
 
 def test_reset_parameters(linear):

@@ -1,10 +1,14 @@
 """A layer: synapse and neuron, nothing more. Time is the gradient rule's."""
 
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+
 from torch import Tensor, nn
 
-from msg.neurons.neuron import Neuron
-from msg.nn.sparse import Graph, SparseMatrix
-from msg.nn.synapse import Synapse
+from msg.graph import Graph, SparseMatrix
+from msg.layers.synapse import Conv, Synapse, make_synapse
+from msg.neurons import Neuron
 
 
 class SpikingLayer(nn.Module):
@@ -52,3 +56,18 @@ class SpikingLayer(nn.Module):
                 f"{self.out_channels} channels: with several heads, average them (concat=False) or divide the width"
             )
         return current
+
+
+def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True) -> list[SpikingLayer]:
+    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``."""
+    return [SpikingLayer(make_synapse(conv, i, o, bias), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
+
+
+def current_layer(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> SpikingLayer:
+    """A last layer: its current moves the point, and nobody reads its spikes."""
+    return SpikingLayer(make_synapse(conv, in_channels, out_channels, bias), None, out_channels)
+
+
+def readout_layer(in_channels: int, out_channels: int, dropout: float) -> SpikingLayer:
+    """A linear read-out of firing rates, some of them dropped in training."""
+    return SpikingLayer(Synapse(nn.Linear(in_channels, out_channels)), None, out_channels, dropout)

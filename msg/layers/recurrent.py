@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msg.neurons.neuron import Fire, Neuron
-from msg.neurons.surrogates import ATan
-from msg.nn.network import Conv
-from msg.nn.sparse import Graph
-from msg.nn.synapse import Synapse, make_conv
+from msg.graph import Graph
+from msg.layers.synapse import Conv, Synapse, make_synapse
+from msg.neurons import ATan, Fire, Neuron
 
 
 class RecurrentState(NamedTuple):
@@ -64,7 +62,7 @@ class RecurrentSpikingLayer(nn.Module):
         if conv is None:
             self.recurrent = nn.Linear(hidden_channels, hidden_channels, bias=False)
         else:
-            self.recurrent = make_conv(conv, hidden_channels, hidden_channels, bias=False)
+            self.recurrent = make_synapse(conv, hidden_channels, hidden_channels, bias=False)
         self.neuron = copy.deepcopy(neuron)
         self.reset_parameters()
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from msg.nn import Graph, SparseMatrix
-from msg.nn.sparse import Memo, WeightedEdges
+from msg.graph import Graph, SparseMatrix
+from msg.graph import Memo, WeightedEdges
 
 
 def _entries(dtype=torch.float64, requires_grad=False):

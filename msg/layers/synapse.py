@@ -11,90 +11,105 @@ convolution is called as it is, once per time step.
 
 import inspect
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv, GINConv, MessagePassing, SAGEConv
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from msg.nn.sparse import Graph, SparseMatrix, WeightedEdges
+from msg.graph import Graph, SparseMatrix, WeightedEdges
+from msg.names import CONVS
 
-Term = tuple[Callable[[Tensor], Tensor] | None, Tensor]
-"""An aggregation (``None``: none) and the weight ``[out, in]`` applied to it."""
+Conv = str | Callable[[int, int], nn.Module]
+"""A convolution by name, or a function ``(in_channels, out_channels) -> convolution``."""
 
 
-def _weights(graph: Graph, dtype: torch.dtype) -> Tensor:
-    if graph.edge_weight is None:
-        return torch.ones(graph.edge_index.size(1), dtype=dtype, device=graph.edge_index.device)
-    return graph.edge_weight.to(dtype)
+class Term(NamedTuple):
+    """One term of a linear convolution.
+
+    Attributes:
+        aggregate: along edges; ``None``: none.
+        weight: ``[out, in]``, applied to what was aggregated.
+    """
+
+    aggregate: Callable[[Tensor], Tensor] | None
+    weight: Tensor
 
 
 def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
-    """The normalised adjacency that a ``GCNConv`` multiplies by, built once for a graph."""
+    """The matrix that a ``GCNConv`` multiplies by, built once for a graph."""
+    if conv.normalize:
+        return graph.normalized(dtype, conv.improved, conv.add_self_loops)
+    return _sum_matrix(graph, dtype)
 
-    def entries() -> tuple[Tensor, Tensor]:
-        if not conv.normalize:
-            return graph.edge_index, _weights(graph, dtype)
-        # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
-        given = None if graph.edge_weight is None else graph.edge_weight.to(dtype)
-        return gcn_norm(  # pyright: ignore[reportReturnType]
-            graph.edge_index, given, graph.num_nodes, conv.improved, conv.add_self_loops, conv.flow, dtype
-        )
 
-    return graph.matrix(("gcn", dtype, conv.normalize, conv.improved, conv.add_self_loops), entries)
+def _sum_matrix(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
+    return graph.matrix(("sum", dtype), lambda: (graph.edge_index, graph.weights(dtype)))
 
 
 def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    return [(gcn_matrix(conv, graph, dtype).matmul, conv.lin.weight)]
+    return [Term(gcn_matrix(conv, graph, dtype).matmul, conv.lin.weight)]
 
 
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    def entries() -> tuple[Tensor, Tensor]:
-        weight = _weights(graph, dtype)
-        if conv.aggr == "mean":
-            target = graph.edge_index[1]
-            total = torch.zeros(graph.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
-            # without weights the total is the degree; an isolated node receives nothing either way
-            weight = weight / total.masked_fill(total == 0, 1.0)[target]
-        return graph.edge_index, weight
+    def mean() -> tuple[Tensor, Tensor]:
+        weight, target = graph.weights(dtype), graph.edge_index[1]
+        total = torch.zeros(graph.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
+        # without weights the total is the degree; an isolated node receives nothing either way
+        return graph.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
 
-    terms: list[Term] = [(graph.matrix(("sage", conv.aggr, dtype), entries).matmul, conv.lin_l.weight)]
-    return terms + ([(None, conv.lin_r.weight)] if conv.root_weight else [])
+    matrix = graph.matrix(("mean", dtype), mean) if conv.aggr == "mean" else _sum_matrix(graph, dtype)
+    terms = [Term(matrix.matmul, conv.lin_l.weight)]
+    return terms + ([Term(None, conv.lin_r.weight)] if conv.root_weight else [])
 
 
 def _gin_terms(conv: GINConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    matrix = graph.matrix(("sum", dtype), lambda: (graph.edge_index, _weights(graph, dtype)))
+    matrix = _sum_matrix(graph, dtype)
     weight: Tensor = conv.nn.weight  # pyright: ignore[reportFunctionMemberAccess]
-    return [(lambda x: matrix.matmul(x) + (1 + conv.eps) * x, weight)]
+    return [Term(lambda x: matrix.matmul(x) + (1 + conv.eps) * x, weight)]
 
 
 def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    return [(None, layer.weight)]
+    return [Term(None, layer.weight)]
 
 
-def _is_linear(conv: nn.Module) -> bool:
-    """Whether the mean current is the current of the mean, with the aggregation known here."""
-    if getattr(conv, "flow", "source_to_target") != "source_to_target":
-        return False
-    if type(conv) is SAGEConv:
-        return conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize
-    if type(conv) is GINConv:
-        return type(conv.nn) is nn.Linear
-    return type(conv) in (GCNConv, nn.Linear)
+class _Linear(NamedTuple):
+    """What is known of a convolution whose mean current is the current of the mean.
+
+    Attributes:
+        terms: ``(conv, graph, dtype) -> [Term, ...]``.
+        bias_of: the module that owns the bias.
+        applies: whether it is linear as it is set.
+    """
+
+    terms: Callable[..., list[Term]]
+    bias_of: Callable[[nn.Module], nn.Module] = lambda conv: conv
+    applies: Callable[..., bool] = lambda conv: True
 
 
-_TERMS: dict[type, Callable[..., list[Term]]] = {
-    GCNConv: _gcn_terms,
-    SAGEConv: _sage_terms,
-    GINConv: _gin_terms,
-    nn.Linear: _linear_terms,
+_LINEAR: dict[type, _Linear] = {
+    GCNConv: _Linear(_gcn_terms),
+    SAGEConv: _Linear(
+        _sage_terms,
+        lambda conv: conv.lin_l,  # pyright: ignore[reportReturnType]
+        lambda conv: conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize,
+    ),
+    GINConv: _Linear(
+        _gin_terms,
+        lambda conv: conv.nn,  # pyright: ignore[reportReturnType]
+        lambda conv: type(conv.nn) is nn.Linear,
+    ),
+    nn.Linear: _Linear(_linear_terms),
 }
 
 
-def _bias(conv: nn.Module) -> Tensor | None:
-    owner = {SAGEConv: "lin_l", GINConv: "nn"}.get(type(conv))
-    return (getattr(conv, owner) if owner else conv).bias  # pyright: ignore[reportReturnType]
+def _linear_form(conv: nn.Module) -> _Linear | None:
+    """How to take a convolution apart; ``None`` if it is not linear, or its aggregation is not known here."""
+    # of a subclass nothing is known: it may compute something else
+    form = _LINEAR.get(type(conv))
+    flows = getattr(conv, "flow", "source_to_target") == "source_to_target"
+    return form if form is not None and flows and form.applies(conv) else None
 
 
 class Synapse(nn.Module):
@@ -113,7 +128,11 @@ class Synapse(nn.Module):
     def __init__(self, conv: nn.Module):
         super().__init__()
         self.conv = conv
-        self.linear = _is_linear(conv)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean current is the current of the mean, with the aggregation known here."""
+        return _linear_form(self.conv) is not None
 
     def reset_parameters(self) -> None:
         """Reset the convolution's parameters."""
@@ -130,10 +149,12 @@ class Synapse(nn.Module):
             Returns ``[N, out]`` or ``[N, T, out]``.
         """
         explained = isinstance(self.conv, MessagePassing) and bool(self.conv.explain)
-        if not self.linear or explained:
+        form = _linear_form(self.conv)
+        if form is None or explained:
             return self._propagate(x, graph)
-        first, *others = _TERMS[type(self.conv)](self.conv, graph, x.dtype)
-        out = self._term(x, *first, bias=_bias(self.conv))
+        bias: Tensor | None = form.bias_of(self.conv).bias  # pyright: ignore[reportAssignmentType]
+        first, *others = form.terms(self.conv, graph, x.dtype)
+        out = self._term(x, *first, bias=bias)
         for term in others:
             out = out + self._term(x, *term)
         return out
@@ -170,13 +191,26 @@ class Synapse(nn.Module):
         )
 
 
-def make_conv(
-    conv: str | Callable[[int, int], nn.Module], in_channels: int, out_channels: int, bias: bool = True
-) -> Synapse:
-    """A synapse by name (``gcn``, ``sage``, ``gin``) or from any ``(in_channels, out_channels) -> convolution``.
+def gcn_conv(in_channels: int, out_channels: int, bias: bool = True) -> GCNConv:
+    """PyG's ``GCNConv``."""
+    return GCNConv(in_channels, out_channels, bias=bias)
+
+
+def sage_conv(in_channels: int, out_channels: int, bias: bool = True) -> SAGEConv:
+    """PyG's ``SAGEConv`` with the mean of the neighbours."""
+    return SAGEConv(in_channels, out_channels, bias=bias)
+
+
+def gin_conv(in_channels: int, out_channels: int, bias: bool = True) -> GINConv:
+    """PyG's ``GINConv`` around a linear map."""
+    return GINConv(nn.Linear(in_channels, out_channels, bias=bias))
+
+
+def make_synapse(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> Synapse:
+    """A synapse by name, or from any ``(in_channels, out_channels) -> convolution``.
 
     Args:
-        conv: name or function.
+        conv: a name of :data:`msg.names.CONVS` (``"gcn"``, ``"sage"``, ``"gin"``), or a function.
         in_channels: width of its input.
         out_channels: width of its current.
         bias: whether a convolution given by name adds a constant current.
@@ -186,10 +220,4 @@ def make_conv(
     """
     if callable(conv):
         return Synapse(conv(in_channels, out_channels))
-    if conv == "gcn":
-        return Synapse(GCNConv(in_channels, out_channels, bias=bias))
-    if conv == "sage":
-        return Synapse(SAGEConv(in_channels, out_channels, bias=bias))
-    if conv == "gin":
-        return Synapse(GINConv(nn.Linear(in_channels, out_channels, bias=bias)))
-    raise ValueError(f"unknown conv {conv!r}: use 'gcn', 'sage', 'gin', or a function (in, out) -> convolution")
+    return Synapse(CONVS[conv](in_channels, out_channels, bias))

@@ -1,68 +1,46 @@
-"""A recurrent cell that recalls what it saw long ago."""
+"""A recurrent cell that scores what it remembers."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import GradientRule, Recall, SparseAttentiveBacktracking
 
-
-class AttentiveRecurrence(nn.Module):
-    r"""Any recurrent cell with sparse attention over its own past, trained by sparse attentive backtracking.
-
-    Each node recalls its own memories. They are scored by a perceptron with one hidden layer,
+class AttentiveCell(nn.Module):
+    r"""Any recurrent cell, with a perceptron that scores its memories :math:`m_i` in the present state,
 
     .. math::
-        a_i = w^\top \tanh(W_1 \hat h_t + W_2 m_i + b),
+        a_i = w^\top \tanh(W_1 \hat h_t + W_2 m_i + b).
 
-    and what is recalled, :math:`s_t`, is added to the hidden state; see
-    :class:`msg.gradients.SparseAttentiveBacktracking`.
+    It takes one step at a time; what is done with the scores, and what is differentiated, is the rule's
+    (:class:`msg.gradients.RecurrentRule`).
 
     ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are called ``cell(x, state)`` and return the state. Any other
     cell is called ``cell(x, state)``, or ``cell(x, state, graph)`` where there is a graph, and returns
     ``output, state``, of which the state is read. A state is a tensor or a (named) tuple of tensors; one entry of it,
-    ``[N, hidden_channels]``, is the hidden state :math:`h`: memories are made of it, and :math:`s_t` is added to it.
-    For spiking neurons name the membrane potential: a memory then acts as a current, and spikes stay binary.
-
-    Source: `Ke et al. 2018, Sparse Attentive Backtracking <https://arxiv.org/abs/1809.03702>`_, section 3. The score of
-    the published code, :math:`w^\top \tanh([\hat h_t; m_i])`, is the special case :math:`W_1 = [I; 0], W_2 = [0; I]`.
-    There the present state adds the same to every score and so cancels in the weights; here it takes part.
+    ``[N, hidden_channels]``, is the hidden state :math:`h`: memories are made of it, and what is recalled is added to
+    it. For spiking neurons name the membrane potential: a memory then acts as a current, and spikes stay binary.
 
     Args:
         cell: the recurrent cell.
         hidden_channels: width ``h`` of the hidden state.
-        rule: how many memories, and how far gradients go.
         attention_channels: width of the perceptron's hidden layer; ``None`` is ``hidden_channels``.
         entry: index or name of the hidden state in the cell's state, where that is a tuple: 0 in an LSTM's ``(h, c)``.
 
-    Shapes:
-        ``x``: ``[T, N, F]``; returns outputs :math:`[h_t; s_t]`, ``[T, N, 2h]``, and the cell's last state.
-
     Raises:
-        ValueError: if a width is not positive, for ``x`` of another shape, or a hidden state of another
-            width.
-        TypeError: if ``rule`` is not :class:`~msg.gradients.SparseAttentiveBacktracking`.
+        ValueError: if a width is not positive, or the hidden state has another width.
     """
 
     def __init__(
-        self,
-        cell: nn.Module,
-        hidden_channels: int,
-        rule: GradientRule | None = None,
-        attention_channels: int | None = None,
-        entry: int | str = 0,
+        self, cell: nn.Module, hidden_channels: int, attention_channels: int | None = None, entry: int | str = 0
     ):
         super().__init__()
-        rule = SparseAttentiveBacktracking() if rule is None else rule
         width = hidden_channels if attention_channels is None else attention_channels
         if hidden_channels < 1 or width < 1:
             raise ValueError(
                 f"hidden_channels and attention_channels must be at least 1, not {hidden_channels} and {width}"
             )
-        if not isinstance(rule, SparseAttentiveBacktracking):
-            raise TypeError(f"AttentiveRecurrence is trained by SparseAttentiveBacktracking, not {type(rule).__name__}")
-        self.cell, self.rule, self.entry = cell, rule, entry
+        self.cell, self.entry = cell, entry
         self.hidden_channels = hidden_channels
         self.present = nn.Linear(hidden_channels, width)
         self.past = nn.Linear(hidden_channels, width, bias=False)
@@ -80,6 +58,14 @@ class AttentiveRecurrence(nn.Module):
     def score(self, hidden: Tensor, key: Tensor) -> Tensor:
         """Scores ``[M, N]`` of memories with keys ``[M, N, a]``, for the provisional hidden state ``[N, h]``."""
         return self.weight(torch.tanh(self.present(hidden) + key)).squeeze(-1)
+
+    def resolution(self) -> Tensor:
+        r"""A difference between two scores that rounding alone can cause, for widths ``a`` and ``h``:
+        :math:`2\epsilon\,(\sqrt a + \sqrt h)\,|w|_1`, as a score is a sum of ``a`` terms of at most :math:`|w_j|`.
+        """
+        weight = self.weight.weight.detach()
+        terms = weight.numel() ** 0.5 + self.hidden_channels**0.5
+        return 2 * torch.finfo(weight.dtype).eps * terms * weight.abs().sum()
 
     def step(self, x: Tensor, state: Any, graph: Any = None) -> Any:
         """The cell's state after one step on ``x`` ``[N, F]``, before anything is recalled."""
@@ -112,18 +98,3 @@ class AttentiveRecurrence(nn.Module):
 
     def _position(self, state: Any) -> int:
         return state._fields.index(self.entry) if isinstance(self.entry, str) else self.entry
-
-    def recall(self, x: Tensor, state: Any = None, graph: Any = None) -> Recall:
-        """Everything of a forward: hidden states, what was recalled, and with which weights."""
-        if x.dim() != 3 or not len(x):
-            raise ValueError(f"x has shape {list(x.shape)}, but must be [timesteps, num_nodes, channels]")
-        return self.rule.unroll(self, x, state, graph)
-
-    def forward(self, x: Tensor, state: Any = None, graph: Any = None) -> tuple[Tensor, Any]:
-        """See the class."""
-        found = self.recall(x, state, graph)
-        return torch.cat([found.hidden, found.summary], dim=-1), found.state
-
-    def extra_repr(self) -> str:
-        """Width and rule."""
-        return f"{self.hidden_channels}, rule={self.rule!r}"

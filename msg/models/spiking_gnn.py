@@ -1,10 +1,13 @@
 """The Euclidean spiking graph network, which reads firing rates out."""
 
-from torch import Tensor
+from torch import nn
 
-from msg.gradients import Activity, GradientRule, SurrogateBPTT
+from msg.gradients import FeedForwardRule, SurrogateBPTT
+from msg.layers import Conv, LastCurrent, readout_layer, spiking_layers
+from msg.models.network import SpikingNetwork
+from msg.models.spec import ModelSpec
+from msg.models.stack import SpikingStack
 from msg.neurons import IF, Neuron
-from msg.nn.network import Conv, SpikingNetwork, readout_layer, spiking_layers
 
 
 class SpikingGNN(SpikingNetwork):
@@ -19,7 +22,7 @@ class SpikingGNN(SpikingNetwork):
         in_channels: number of features ``F``.
         out_channels: number of classes ``C``.
         hidden_channels: width of all layers.
-        num_layers: number of layers ``L`` after the encoder, so ``L + 1`` convolutions.
+        num_layers: number of convolutions, each with neurons above it, at least 1.
         timesteps: ``T``.
         neuron: prototype, copied for each layer.
         gradient: how to train through time; it must differentiate through spikes.
@@ -39,32 +42,30 @@ class SpikingGNN(SpikingNetwork):
         in_channels: int,
         out_channels: int,
         hidden_channels: int = 32,
-        num_layers: int = 2,
+        num_layers: int = 3,
         timesteps: int = 15,
         neuron: Neuron | None = None,
-        gradient: GradientRule | None = None,
+        gradient: FeedForwardRule | None = None,
         dropout: float = 0.0,
         conv: Conv = "gcn",
         bias: bool = True,
     ):
-        if num_layers < 0:
-            raise ValueError(f"num_layers must not be negative, it is {num_layers}")
-        rule = gradient or SurrogateBPTT()
-        if not rule.through_spikes:
-            raise ValueError(
-                f"{type(rule).__name__} differentiates only through the manifold, and SpikingGNN has none: its hidden "
-                "layers would never learn. Use SurrogateBPTT, or MSG with manifold='E32'"
-            )
-        sizes = [in_channels, *[hidden_channels] * (num_layers + 1)]
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        sizes = [in_channels, *[hidden_channels] * num_layers]
         layers = spiking_layers(conv, sizes, neuron or IF(), bias)
-        super().__init__([*layers, readout_layer(hidden_channels, out_channels, dropout)], timesteps, rule)
-        self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
+        layers.append(readout_layer(hidden_channels, out_channels, dropout))
+        stack = SpikingStack(layers, timesteps, gradient or SurrogateBPTT(), "SpikingGNN", flat=True)
+        super().__init__(stack, LastCurrent(), nn.Identity())
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.hidden_channels, self.num_layers = hidden_channels, num_layers
 
-    def read(self, activity: Activity) -> Tensor:
-        """Logits: the last mean current."""
-        return activity.drives[-1]
 
-    def extra_repr(self) -> str:
-        """What is not a submodule."""
-        rule = self.gradient.describe(self.timesteps)
-        return f"{self.in_channels}, {self.out_channels}, timesteps={self.timesteps}, gradient={rule}"
+SPEC = ModelSpec(
+    build=SpikingGNN,
+    reads=frozenset(
+        {"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout"}
+    ),
+    about="spiking network in flat space, which reads firing rates out",
+    defaults={"gradient": "bptt"},
+)

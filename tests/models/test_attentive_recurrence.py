@@ -104,14 +104,14 @@ def _slow(model, x, graph=None):
     rule, state = model.rule, None
     memories, outputs = [x.new_zeros(NODES, WIDTH)], []
     for t in range(len(x)):
-        if rule.truncation is not None and t and t % rule.truncation == 0:
+        if rule.k_trunc is not None and t and t % rule.k_trunc == 0:
             state = _cut(state)
         found = model.cell(x[t], state) if graph is None else model.cell(x[t], state, graph)
         state = found if isinstance(model.cell, nn.RNNCellBase) else found[1]
         hidden = _as_tuple(state)[0]
         summary = torch.zeros_like(hidden)
-        if rule.top:
-            summary = torch.stack([_slow_summary(model, memories, hidden, n, rule.top) for n in range(NODES)])
+        if rule.k_top:
+            summary = torch.stack([_slow_summary(model, memories, hidden, n, rule.k_top) for n in range(NODES)])
         hidden = hidden + summary
         state = (
             hidden
@@ -120,7 +120,7 @@ def _slow(model, x, graph=None):
             if hasattr(state, "_fields")
             else (hidden, *state[1:])
         )
-        if (t + 1) % rule.interval == 0:
+        if (t + 1) % rule.k_att == 0:
             memories.append(hidden)
         outputs.append(torch.cat([hidden, summary], dim=-1))
     return torch.stack(outputs), memories
@@ -132,11 +132,11 @@ def _grads(model, x, outputs):
 
 
 RULES = [
-    SparseAttentiveBacktracking(top=2, truncation=3, interval=1),
-    SparseAttentiveBacktracking(top=3, truncation=4, interval=2),
-    SparseAttentiveBacktracking(top=1, truncation=None, interval=3),
-    SparseAttentiveBacktracking(top=0, truncation=3),
-    SparseAttentiveBacktracking(top=STEPS + 1, truncation=STEPS),
+    SparseAttentiveBacktracking(k_top=2, k_trunc=3, k_att=1),
+    SparseAttentiveBacktracking(k_top=3, k_trunc=4, k_att=2),
+    SparseAttentiveBacktracking(k_top=1, k_trunc=None, k_att=3),
+    SparseAttentiveBacktracking(k_top=0, k_trunc=3),
+    SparseAttentiveBacktracking(k_top=STEPS + 1, k_trunc=STEPS),
 ]
 
 
@@ -151,11 +151,11 @@ def test_outputs_and_gradients_are_those_of_the_slow_loop(name, rule, ring, dtyp
     tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(got, want, **tolerance)
     torch.testing.assert_close(model.hidden(state), got[-1, :, :WIDTH])
-    if rule.top:
+    if rule.k_top:
         assert got[..., WIDTH:].abs().max() > 0.01
         recall = model.recall(x, graph=graph)
-        assert recall.weights.shape == (steps, NODES, 1 + steps // rule.interval)
-        assert int((recall.weights > 0).sum(-1).max()) <= rule.top
+        assert recall.weights.shape == (steps, NODES, 1 + steps // rule.k_att)
+        assert int((recall.weights > 0).sum(-1).max()) <= rule.k_top
         kept = torch.stack(memories, dim=1)
         torch.testing.assert_close(torch.einsum("tnm,nmh->tnh", recall.weights, kept), recall.summary, **tolerance)
     if dtype == torch.float64:
@@ -165,7 +165,7 @@ def test_outputs_and_gradients_are_those_of_the_slow_loop(name, rule, ring, dtyp
 
 @pytest.mark.parametrize("top", [1, 2, 4])
 def test_weights_of_at_most_top_memories_sum_to_one(name, top, ring):
-    model = _model(name, SparseAttentiveBacktracking(top=top, truncation=3))
+    model = _model(name, SparseAttentiveBacktracking(k_top=top, k_trunc=3))
     weights = model.recall(_input(), graph=ring if CELLS[name][2] else None).weights
     assert int((weights > 0).sum(-1).max()) == top
     total = weights.sum(-1)
@@ -176,7 +176,7 @@ def test_weights_of_at_most_top_memories_sum_to_one(name, top, ring):
 
 
 def test_each_node_recalls_its_own_memories():
-    model, x = _model("lstm", SparseAttentiveBacktracking(top=2, truncation=3)), _input()
+    model, x = _model("lstm", SparseAttentiveBacktracking(k_top=2, k_trunc=3)), _input()
     together, _ = model(x)
     for node in range(NODES):
         alone, _ = model(x[:, node : node + 1])
@@ -184,7 +184,7 @@ def test_each_node_recalls_its_own_memories():
 
 
 def test_continues_from_a_state_that_is_the_first_memory():
-    model, x = _model("lstm", SparseAttentiveBacktracking(top=9, truncation=5)), _input()
+    model, x = _model("lstm", SparseAttentiveBacktracking(k_top=9, k_trunc=5)), _input()
     with torch.no_grad():
         model.past.weight.abs_()
         model.present.weight.zero_()
@@ -198,14 +198,14 @@ def test_continues_from_a_state_that_is_the_first_memory():
 
 
 def test_spikes_stay_binary_where_the_membrane_is_the_hidden_state():
-    model = _model("spiking", SparseAttentiveBacktracking(top=2, truncation=3))
+    model = _model("spiking", SparseAttentiveBacktracking(k_top=2, k_trunc=3))
     _, state = model(_input())
     assert isinstance(state, Spiking)
     assert set(state.spikes.unique().tolist()) <= {0.0, 1.0}
 
 
 def test_trains_saves_and_copies(name, ring):
-    model, x = _model(name, SparseAttentiveBacktracking(top=2, truncation=4)), _input()
+    model, x = _model(name, SparseAttentiveBacktracking(k_top=2, k_trunc=4)), _input()
     graph = ring if CELLS[name][2] else None
     target = torch.randn(STEPS, NODES, 2 * WIDTH, dtype=x.dtype) / 4
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -235,12 +235,12 @@ def test_reset_parameters_resets_cell_and_attention():
 
 
 def test_says_what_it_is_and_what_it_needs():
-    model = _model("lstm", SparseAttentiveBacktracking(top=2, truncation=3, interval=4))
-    assert "SparseAttentiveBacktracking(top=2, truncation=3, interval=4)" in repr(model)
+    model = _model("lstm", SparseAttentiveBacktracking(k_top=2, k_trunc=3, k_att=4))
+    assert "SparseAttentiveBacktracking(k_top=2, k_trunc=3, k_att=4)" in repr(model)
     assert AttentiveRecurrence(nn.GRUCell(2, 3), 3).rule == SparseAttentiveBacktracking()
     with pytest.raises(ValueError, match="hidden_channels and attention_channels must be at least 1, not 0 and 2"):
         AttentiveRecurrence(nn.GRUCell(2, 3), 0, attention_channels=2)
-    with pytest.raises(TypeError, match="not DvM"):
+    with pytest.raises(ValueError, match="DvM trains.*SparseAttentiveBacktracking"):
         AttentiveRecurrence(nn.GRUCell(2, 3), 3, DvM())
     with pytest.raises(ValueError, match=r"shape \[4, 3\].*timesteps, num_nodes, channels"):
         model(torch.randn(NODES, FEATURES))

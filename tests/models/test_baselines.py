@@ -3,7 +3,7 @@ import torch
 from torch_geometric.nn import GraphSAGE, SGConv
 
 from msg.energy import OPERATIONS, count
-from msg.training.baselines import SAGE, SGC
+from msg.models import SAGE, SGC
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_sgc_is_pygs(x, edge_index):
 
 
 def test_sage_is_pygs(x, edge_index):
-    ours, theirs = SAGE([5, 4, 3]).eval(), GraphSAGE(5, 4, 2, 3).eval()
+    ours, theirs = SAGE(5, 4, 2, 3).eval(), GraphSAGE(5, 4, 2, 3).eval()
     for layer, conv in zip(ours.layers, theirs.convs):
         layer.conv.load_state_dict(conv.state_dict())
     assert torch.allclose(ours(x, edge_index), theirs(x, edge_index), atol=1e-6)
@@ -28,7 +28,7 @@ def test_sage_is_pygs(x, edge_index):
 
 
 def test_they_are_counted_as_pygs(x, edge_index):
-    ours, theirs = SAGE([5, 4, 3]).eval(), GraphSAGE(5, 4, 2, 3).eval()
+    ours, theirs = SAGE(5, 4, 2, 3).eval(), GraphSAGE(5, 4, 2, 3).eval()
     for layer, conv in zip(ours.layers, theirs.convs):
         layer.conv.load_state_dict(conv.state_dict())
     totals = []

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from msg.gradients import Equilibrium, EquilibriumPropagation, GradientRule, SettlingRule, SettlingSystem
-from msg.gradients.settling import States, settle
-from msg.nn.network import GraphNetwork
-from msg.nn.sparse import Graph, SparseMatrix, WeightedEdges
-from msg.nn.synapse import Synapse, gcn_matrix
+from msg.gradients import Equilibrium, EquilibriumPropagation, SettlingRule, SettlingSystem, resolve_rule, settle
+from msg.gradients.settling import States
+from msg.graph import Graph, SparseMatrix, WeightedEdges
+from msg.layers import Synapse, gcn_matrix
+from msg.models.network import GraphNetwork
 
 
 class _Activation(NamedTuple):
@@ -53,9 +53,9 @@ class LayeredSystem(SettlingSystem):
 
     def start(self) -> States:
         """All states zero."""
-        drive = self.tensors[0]
-        widths = [drive.size(1), *(weight.size(0) for weight, _ in self._couplings())]
-        return tuple(drive.new_zeros(drive.size(0), width) for width in widths)
+        current = self.tensors[0]
+        widths = [current.size(1), *(weight.size(0) for weight, _ in self._couplings())]
+        return tuple(current.new_zeros(current.size(0), width) for width in widths)
 
     def sweep(self, states: States, nudge: Tensor | None = None, backwards: bool = False) -> States:
         """Layer after layer, each to the minimum of the energy given its neighbours."""
@@ -107,21 +107,16 @@ class ConvergentNetwork(GraphNetwork, ABC):
         ValueError: for fewer than one step, a negative tolerance, or a rule for spiking neurons.
     """
 
-    def __init__(self, steps: int, gradient: GradientRule | None, tolerance: float):
+    def __init__(self, steps: int, gradient: SettlingRule | None, tolerance: float):
         super().__init__()
         if steps < 1 or not tolerance >= 0:
             raise ValueError(f"a free phase needs steps >= 1 and tolerance >= 0, not {steps} and {tolerance}")
-        rule = EquilibriumPropagation() if gradient is None else gradient
-        if not isinstance(rule, SettlingRule):
-            raise ValueError(
-                f"{type(rule).__name__} trains spiking neurons, and {type(self).__name__} has none: use "
-                "EquilibriumPropagation or SettlingBPTT"
-            )
+        rule = resolve_rule(gradient or EquilibriumPropagation(), SettlingRule, type(self).__name__)
         self.steps, self.gradient, self.tolerance = steps, rule, tolerance
 
     def system(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> SettlingSystem:
         """The energy and its tensors for one input, attached to autograd."""
-        return self._system(*self._prepare(x, edge_index, edge_weight))
+        return self._system(*self.prepare(x, edge_index, edge_weight))
 
     @abstractmethod
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> SettlingSystem: ...
@@ -165,7 +160,7 @@ class ConvergentGNN(ConvergentNetwork):
         in_channels: number of features ``F``.
         out_channels: number of classes ``C``.
         hidden_channels: width of the hidden layers.
-        num_layers: number of hidden layers, so ``num_layers + 1`` convolutions.
+        num_layers: number of convolutions, at least 2, so ``num_layers - 1`` hidden layers.
         steps: at most so many sweeps of the free phase, ``T``.
         gradient: :class:`~msg.gradients.EquilibriumPropagation` (default) or :class:`~msg.gradients.SettlingBPTT`.
         activation: of the hidden layers, ``"tanh"``, ``"sigmoid"`` or ``"identity"``.
@@ -185,22 +180,23 @@ class ConvergentGNN(ConvergentNetwork):
         in_channels: int,
         out_channels: int,
         hidden_channels: int = 64,
-        num_layers: int = 1,
+        num_layers: int = 2,
         steps: int = 50,
-        gradient: GradientRule | None = None,
+        gradient: SettlingRule | None = None,
         activation: str = "tanh",
         out_activation: str = "identity",
         tolerance: float = 0.0,
     ):
         super().__init__(steps, gradient, tolerance)
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (hidden layers), not {num_layers}")
+        if num_layers < 2:
+            raise ValueError(f"num_layers must be at least 2 (convolutions, one below a hidden layer), not {num_layers}")
         for name in (activation, out_activation):
             if name not in ACTIVATIONS:
                 raise ValueError(f"unknown activation {name!r}: use one of {', '.join(ACTIVATIONS)}")
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
-        self.activations = (*[activation] * num_layers, out_activation)
-        sizes = [in_channels, *[hidden_channels] * num_layers, out_channels]
+        self.num_layers = num_layers
+        self.activations = (*[activation] * (num_layers - 1), out_activation)
+        sizes = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         self.convs = nn.ModuleList(GCNConv(i, o) for i, o in pairwise(sizes))
         self.reset_parameters()
 
@@ -217,9 +213,9 @@ class ConvergentGNN(ConvergentNetwork):
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:
         first, *others = self.convs
-        drive = Synapse(first)(features, graph)
-        tensors = [drive, *(p for conv in others for p in (conv.lin.weight, conv.bias))]  # pyright: ignore
-        adjacency = gcn_matrix(first, graph, drive.dtype)  # pyright: ignore[reportArgumentType]
+        current = Synapse(first)(features, graph)
+        tensors = [current, *(p for conv in others for p in (conv.lin.weight, conv.bias))]  # pyright: ignore
+        adjacency = gcn_matrix(first, graph, current.dtype)  # pyright: ignore[reportArgumentType]
         if isinstance(adjacency, WeightedEdges):
             tensors.append(adjacency.value)
         return LayeredSystem(tuple(tensors), adjacency, tuple(ACTIVATIONS[name] for name in self.activations))

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from msg.gradients import GradientRule, SettlingSystem
+from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
-from msg.manifolds import bound_length, exp0, log0, move, resolve, squared_distance
-from msg.nn.convergent_gnn import ConvergentNetwork
-from msg.nn.sparse import Graph, SparseMatrix
-from msg.nn.synapse import Synapse, gcn_matrix
+from msg.graph import Graph, SparseMatrix
+from msg.layers import Synapse, TangentHead, gcn_matrix
+from msg.manifolds import bound_length, exp0, move, resolve, squared_distance
+from msg.models.convergent_gnn import ConvergentNetwork
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class RiemannianConvergentGNN(ConvergentNetwork):
         out_channels: int | None = None,
         manifold: str | geoopt.Manifold = "H32",
         steps: int = 50,
-        gradient: GradientRule | None = None,
+        gradient: SettlingRule | None = None,
         coupling: float = 1.0,
         step_size: float = 0.5,
         tolerance: float = 0.0,
@@ -136,28 +136,25 @@ class RiemannianConvergentGNN(ConvergentNetwork):
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, dim
         self.manifold, self.coupling, self.step_size = space, coupling, step_size
         self.conv = GCNConv(in_channels, dim)
-        self.lin = None if out_channels is None else nn.Linear(dim, out_channels)
+        self.head = nn.Identity() if out_channels is None else TangentHead(space, dim, out_channels)
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters."""
         self.conv.reset_parameters()
-        if self.lin is not None:
-            self.lin.reset_parameters()
+        if isinstance(self.head, TangentHead):
+            self.head.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """See the class."""
-        z = self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
-        if self.lin is None:
-            return z
-        return self.lin(log0(self.manifold, z).to(self.lin.weight.dtype))
+        return self.head(self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance))
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> RiemannianSystem:
-        drive = Synapse(self.conv)(features, graph)
-        target, source, value = gcn_matrix(self.conv, graph, drive.dtype).entries()
+        current = Synapse(self.conv)(features, graph)
+        target, source, value = gcn_matrix(self.conv, graph, current.dtype).entries()
         between = target != source
         weight = self.coupling * value[between].double()
         ends = torch.stack([source[between], target[between]])
-        anchor = exp0(self.manifold, bound_length(drive))
+        anchor = exp0(self.manifold, bound_length(current))
         return RiemannianSystem((anchor, weight), self.manifold, self.hidden_channels, ends, self.step_size)
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from msg.gradients import DvM, EquilibriumPropagation, SettlingBPTT, SurrogateBPTT
 from msg.nn import ConvergentGNN
 
-SHAPES = {"tanh": (1, "tanh", "identity"), "deep": (3, "tanh", "identity"), "sigmoid": (2, "sigmoid", "tanh")}
+SHAPES = {"tanh": (2, "tanh", "identity"), "deep": (4, "tanh", "identity"), "sigmoid": (3, "sigmoid", "tanh")}
 
 
 @pytest.fixture(params=list(SHAPES))
@@ -106,7 +106,7 @@ def test_messages_pass_both_ways_by_one_symmetric_coupling(model, x, edge_index)
 
 
 def test_first_sweep_is_the_forward_pass_of_a_gcn(x, edge_index, dtype):
-    model = ConvergentGNN(5, 3, 6, num_layers=1, steps=1).to(dtype)
+    model = ConvergentGNN(5, 3, 6, num_layers=2, steps=1).to(dtype)
     hidden = torch.tanh(model.convs[0](x, edge_index))
     want = model.convs[1](hidden, edge_index)
     torch.testing.assert_close(model(x, edge_index), want, rtol=1e-5, atol=1e-6)
@@ -168,22 +168,22 @@ def test_copies_and_state(model, x, edge_index):
 
 
 def test_couplings_start_contractive():
-    model = ConvergentGNN(5, 3, 16, num_layers=3)
+    model = ConvergentGNN(5, 3, 16, num_layers=4)
     for conv in model.convs[1:]:
         values = torch.linalg.svdvals(conv.lin.weight)
         torch.testing.assert_close(values, torch.full_like(values, 0.5))
 
 
 def test_what_cannot_be_is_refused(edge_index):
-    with pytest.raises(ValueError, match="num_layers must be at least 1"):
-        ConvergentGNN(5, 3, num_layers=0)
+    with pytest.raises(ValueError, match="num_layers must be at least 2"):
+        ConvergentGNN(5, 3, num_layers=1)
     with pytest.raises(ValueError, match="unknown activation 'relu': use one of identity, sigmoid, tanh"):
         ConvergentGNN(5, 3, activation="relu")
     for bad in ({"steps": 0}, {"tolerance": -1.0}, {"tolerance": float("nan")}):
         with pytest.raises(ValueError, match="steps >= 1 and tolerance >= 0"):
             ConvergentGNN(5, 3, **bad)
     for rule in (DvM(), SurrogateBPTT()):
-        with pytest.raises(ValueError, match=rf"{type(rule).__name__} trains spiking neurons.*EquilibriumPropagation"):
+        with pytest.raises(ValueError, match=rf"{type(rule).__name__} trains layers of spiking neurons.*EquilibriumPropagation"):
             ConvergentGNN(5, 3, gradient=rule)
     model = ConvergentGNN(5, 3)
     for shape in ((7, 6), (7,), (4, 7, 5)):

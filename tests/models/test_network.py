@@ -1,15 +1,16 @@
 import pytest
 import torch
+from torch import nn
 
 from msg.gradients import DvM, SurrogateBPTT
+from msg.layers import LastCurrent, current_layer, readout_layer, spiking_layers
 from msg.neurons import IF
-from msg.nn import MSG, Graph, SpikingGNN, SpikingNetwork, make_conv
-from msg.nn.network import current_layer, readout_layer, spiking_layers
+from msg.nn import MSG, Graph, SpikingGNN, SpikingNetwork, SpikingStack, make_synapse
 
 MODELS = {
-    "MSG": lambda **kw: MSG(5, 3, "H4", 2, **kw),
-    "MSG, BPTT": lambda **kw: MSG(5, 3, "H4", 2, gradient=SurrogateBPTT(), **kw),
-    "SpikingGNN": lambda **kw: SpikingGNN(5, 3, 4, 2, **kw),
+    "MSG": lambda **kw: MSG(5, 3, "H4", 3, **kw),
+    "MSG, BPTT": lambda **kw: MSG(5, 3, "H4", 3, gradient=SurrogateBPTT(), **kw),
+    "SpikingGNN": lambda **kw: SpikingGNN(5, 3, 4, 3, **kw),
 }
 
 
@@ -46,7 +47,7 @@ def test_sparse_features_equal_dense(make, edge_index, dtype):
     sparse = dense.to_sparse_coo()
     got = model(sparse, edge_index)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
-    parameters = list(model.layers.parameters())
+    parameters = list(model.stack.layers.parameters())
     grads = [torch.autograd.grad(out.square().sum(), parameters, allow_unused=True) for out in (got, want)]
     for a, b in zip(*grads):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -87,10 +88,10 @@ def test_unit_weights_change_nothing_where_the_loop_has_weight_one(make, edge_in
 def test_reset_parameters(make):
     model = make(timesteps=4)
     with torch.no_grad():
-        for parameter in model.layers.parameters():
+        for parameter in model.stack.layers.parameters():
             parameter.fill_(7.0)
     model.reset_parameters()
-    for name, parameter in model.layers.named_parameters():
+    for name, parameter in model.stack.layers.named_parameters():
         assert not bool((parameter == 7.0).any()), name
 
 
@@ -102,10 +103,7 @@ def test_layers_are_made_by_size_each_with_its_own_neuron():
     assert current_layer("gcn", 4, 3).neuron is None
     assert readout_layer(4, 3, 0.0).linear
 
-    class Network(SpikingNetwork):
-        def read(self, activity):
-            return activity.drives[-1]
-
-    network = Network([*layers, readout_layer(3, 2, 0.0)], 4, DvM())
-    assert len(network.activity(torch.randn(7, 5), torch.zeros(2, 0, dtype=torch.long)).drives) == 3
-    assert make_conv("gcn", 4, 3).linear
+    network = SpikingNetwork(SpikingStack([*layers, readout_layer(3, 2, 0.0)], 4, DvM()), LastCurrent(), nn.Identity())
+    network.in_channels = 5
+    assert len(network.activity(torch.randn(7, 5), torch.zeros(2, 0, dtype=torch.long)).currents) == 3
+    assert make_synapse("gcn", 4, 3).linear

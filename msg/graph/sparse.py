@@ -1,10 +1,8 @@
-"""Sparse matrices that are multiplied many times: cached CSR and transpose, and the graph they come from."""
+"""Sparse matrices that are multiplied many times: CSR, with the transpose at hand for the backward pass."""
 
 import warnings
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,12 +48,14 @@ class SparseMatrix:
     @property
     def transposed(self) -> Tensor:
         """CSR of the transpose, made when first asked for."""
-        if self._transposed is None and self._pattern is not None:
-            values = self.csr.values()[self._pattern._order]
-            self._transposed = _like(self._pattern.transposed, values)
-        elif self._transposed is None:
-            row, col, value = self.entries()
-            self._transposed = _csr(col, row, value, (self.shape[1], self.shape[0]))
+        if self._transposed is None:
+            with torch.inference_mode(False):
+                if self._pattern is not None:
+                    values = self.csr.values()[self._pattern._order]
+                    self._transposed = _like(self._pattern.transposed, values)
+                else:
+                    row, col, value = self.entries()
+                    self._transposed = _csr(col, row, value, (self.shape[1], self.shape[0]))
         return self._transposed
 
     @cached_property
@@ -161,85 +161,3 @@ def _csr(row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Ten
     # half-size indices halve the traffic that bounds a sparse product
     index = torch.int32 if max(row.numel(), *shape) < 2**31 else torch.int64
     return _new_csr(crow.to(index), col.to(index), value[order], shape)
-
-
-class Graph:
-    """One graph as the layers see it: edges, weights, and the matrices they asked for, each built once.
-
-    Args:
-        edge_index: ``[2, E]``, row 0 sources, row 1 targets.
-        edge_weight: ``[E]`` or ``None``.
-        num_nodes: number of nodes ``N``.
-
-    Raises:
-        ValueError: if the shapes are not these, or an index is outside ``0..N-1``.
-    """
-
-    def __init__(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int):
-        if edge_index.layout != torch.strided:
-            raise ValueError(
-                "edge_index must be a dense [2, num_edges] tensor: convert a sparse adjacency matrix with "
-                "torch_geometric.utils.to_edge_index"
-            )
-        if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
-            raise ValueError(f"edge_index must be integer of shape [2, num_edges], not {list(edge_index.shape)}")
-        if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
-            raise ValueError(
-                f"edge_index refers to node {int(edge_index.max())} (smallest: {int(edge_index.min())}), but x has "
-                f"{num_nodes} nodes; a bipartite graph is not supported: use one node set, or one model per node type"
-            )
-        if edge_weight is not None and edge_weight.shape != edge_index.shape[1:]:
-            raise ValueError(
-                f"edge_weight has shape {list(edge_weight.shape)}, but there are {edge_index.size(1)} edges"
-            )
-        self.edge_index = edge_index.as_subclass(Tensor)
-        self.edge_weight = edge_weight
-        self.num_nodes = num_nodes
-        self._matrices: dict[Any, SparseMatrix | WeightedEdges] = {}
-
-    def matrix(self, key: Any, entries: Callable[[], tuple[Tensor, Tensor]]) -> "SparseMatrix | WeightedEdges":
-        """The matrix known under ``key``, built from ``entries() -> (edge_index, value)`` when first asked for."""
-        if key not in self._matrices:
-            (source, target), value = entries()
-            kind = WeightedEdges if value.requires_grad else SparseMatrix
-            self._matrices[key] = kind(target, source, value, (self.num_nodes, self.num_nodes))
-        return self._matrices[key]
-
-
-class Memo:
-    """Remembers the last thing made from given tensors, for as long as they are the same, unmodified objects.
-
-    Never part of a copy, a pickle or a ``state_dict``.
-    """
-
-    def __init__(self):
-        self._key: tuple | None = None
-        self._refs: tuple = ()
-        self._value: Any = None
-
-    def recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
-        """Return ``build()``, or what it returned last time for these tensors and ``extra``."""
-        return _recall(self, tensors, extra, build)  # pyright: ignore[reportCallIssue]
-
-    def _recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
-        if any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
-            return build()
-        key = (tuple(None if t is None else t._version for t in tensors), extra)
-        same = len(self._refs) == len(tensors) and all(
-            (ref is None and t is None) or (ref is not None and ref() is t) for ref, t in zip(self._refs, tensors)
-        )
-        if not same or key != self._key:
-            self._value = build()
-            self._refs = tuple(None if t is None else weakref.ref(t) for t in tensors)
-            self._key = key
-        return self._value
-
-    def __deepcopy__(self, memo: dict) -> "Memo":
-        return Memo()
-
-    def __reduce__(self) -> tuple:
-        return Memo, ()
-
-
-# object identity means nothing to a compiler's symbolic tensors
-_recall = torch.compiler.disable(Memo._recall)

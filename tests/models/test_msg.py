@@ -22,7 +22,7 @@ from msg.testing import assert_on_manifold
 
 def _msg(space, out=3, **kw):
     manifold, dim = space
-    kw = {"num_layers": 2, "timesteps": 4, "neuron": IF(threshold=0.5), **kw}
+    kw = {"num_layers": 3, "timesteps": 4, "neuron": IF(threshold=0.5), **kw}
     return MSG(5, out, manifold, hidden_channels=dim, **kw)
 
 
@@ -36,7 +36,7 @@ def _assert_sound(model, x, edge_index, weight=None):
     point = model.embed(x, edge_index, weight).point
     assert point.dtype == torch.float64
     assert_on_manifold(model.manifold, point)
-    out = model.readout(point)
+    out = model.head(point)
     assert bool(out.isfinite().all())
     for grad in _grads(model, out):
         assert grad is None or bool(grad.isfinite().all())
@@ -54,14 +54,14 @@ def test_points_are_the_drives_carried_from_the_origin(space, edge_index, max_st
     embedding = model.embed(x, edge_index)
     assert isinstance(embedding, Embedding)
     z = origin(manifold, 7, dim)
-    for drive in embedding.activity.drives:
+    for drive in embedding.activity.currents:
         v = 0.7 * drive
         if max_step is not None:
             size = v.norm(dim=-1, keepdim=True).clamp(min=1e-300)
             v = v / size * max_step * (size / max_step).tanh()
         z = move(manifold, z, v)
     torch.testing.assert_close(embedding.point, z, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(model(x, edge_index), model.lin(log0(manifold, z)), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(model(x, edge_index), model.head.lin(log0(manifold, z)), rtol=1e-10, atol=1e-12)
 
 
 def test_out_channels_none_returns_the_points(space, edge_index, dtype):
@@ -73,7 +73,7 @@ def test_out_channels_none_returns_the_points(space, edge_index, dtype):
     assert torch.equal(z, model.embed(x, edge_index).point)
     assert_on_manifold(manifold, z)
     FermiDirac(manifold)(z, edge_index).sum().backward()
-    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.layers.parameters())
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.stack.layers.parameters())
 
 
 def test_output_has_the_dtype_of_the_features(space, edge_index, dtype):
@@ -100,7 +100,7 @@ def test_silent_neurons(space, dtype, edge_index):
     _assert_sound(model, x, edge_index)
     assert all(bool((rate == 0).all()) for rate in model.embed(x, edge_index).activity.rates)
     # without bias nothing moves after the encoder, and the gradient is still that of the identity
-    nn.init.zeros_(model.layers[0].synapse.conv.lin.weight)
+    nn.init.zeros_(model.stack.layers[0].synapse.conv.lin.weight)
     _assert_sound(model, x, edge_index)
     point = model.embed(x, edge_index).point
     torch.testing.assert_close(point, origin(model.manifold, 7, model.hidden_channels), rtol=0, atol=0)
@@ -116,15 +116,15 @@ def test_silent_neurons(space, dtype, edge_index):
 )
 def test_small_graphs(space, nodes, edges):
     for conv, dtype in (("gcn", torch.float32), ("sage", torch.float64), ("gin", torch.float32)):
-        model = _msg(space, conv=conv, num_layers=1).to(dtype)
+        model = _msg(space, conv=conv, num_layers=2).to(dtype)
         _assert_sound(model, torch.randn(nodes, 5, dtype=dtype), torch.tensor(edges, dtype=torch.long).view(2, -1))
 
 
 @pytest.mark.parametrize(("dtype", "max_step"), [(torch.float32, 1.0), (torch.float64, None)], ids=str)
 def test_thirty_two_layers_with_unit_steps(space, dtype, edge_index, max_step):
-    model = _msg(space, num_layers=32, timesteps=2, step_size=1.0, max_step=max_step).to(dtype)
+    model = _msg(space, num_layers=33, timesteps=2, step_size=1.0, max_step=max_step).to(dtype)
     with torch.no_grad():
-        for layer in model.layers:
+        for layer in model.stack.layers:
             layer.synapse.conv.bias.uniform_(0.5, 2.0)  # all steps point into one quadrant
     x = torch.randn(7, 5, dtype=dtype)
     _assert_sound(model, x, edge_index)
@@ -169,17 +169,17 @@ def test_attention_learns_under_dvm(edge_index):
     x = torch.randn(7, 5) * 2
     activity = model.activity(x, edge_index)
     model(x, edge_index).square().sum().backward()
-    for name, parameter in model.layers.named_parameters():
+    for name, parameter in model.stack.layers.named_parameters():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.isfinite().all())
-    assert model.layers[1].synapse.conv.att.grad.abs().max() > 0
+    assert model.stack.layers[1].synapse.conv.att.grad.abs().max() > 0
     # the mean current is the mean over the loop, not the current of the mean
     neuron, state, currents = IF(threshold=0.3), None, []
-    encoder, conv = model.layers[0].synapse.conv, model.layers[1].synapse.conv
+    encoder, conv = model.stack.layers[0].synapse.conv, model.stack.layers[1].synapse.conv
     for _ in range(4):
         spikes, state = neuron(encoder(x, edge_index).detach(), state)
         currents.append(conv(spikes, edge_index))
-    torch.testing.assert_close(activity.drives[1], torch.stack(currents).mean(0))
+    torch.testing.assert_close(activity.currents[1], torch.stack(currents).mean(0))
 
 
 def test_parametric_lif_learns_with_bptt(edge_index):
@@ -189,7 +189,7 @@ def test_parametric_lif_learns_with_bptt(edge_index):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x, edge_index), torch.arange(7) % 3).backward()
         optimizer.step()
-    taus = [layer.neuron.tau for layer in model.layers if layer.neuron is not None]
+    taus = [layer.neuron.tau for layer in model.stack.layers if layer.neuron is not None]
     assert all(abs(tau - 2.0) > 1e-3 for tau in taus)
     # DistributedDataParallel stops at a parameter that never gets a gradient
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
@@ -233,15 +233,15 @@ def test_models_are_independent(edge_index):
 def test_reset_parameters_resets_the_read_out():
     model = MSG(5, 3, "H4")
     with torch.no_grad():
-        model.lin.weight.fill_(7.0)
+        model.head.lin.weight.fill_(7.0)
     model.reset_parameters()
-    assert not bool((model.lin.weight == 7.0).any())
+    assert not bool((model.head.lin.weight == 7.0).any())
     MSG(5, None, "H4").reset_parameters()
 
 
 def test_repr_shows_what_matters():
     text = repr(MSG(5, 3, "H4", timesteps=9, gradient=DvM(), step_size=0.2, neuron=LIF(tau=3.0)))
-    for part in ("5, 3", "timesteps=9", "DvM()", "step_size=0.2", "max_step=1.0", "tau=3", "Lorentz"):
+    for part in ("in_channels=5, out_channels=3, num_layers=3", "timesteps=9", "DvM()", "step_size=0.2", "max_step=1.0", "tau=3", "Lorentz"):
         assert part in text
 
 
@@ -249,7 +249,7 @@ def test_repr_shows_what_matters():
     ("arguments", "error", "match"),
     [
         ({"manifold": "X4"}, ValueError, "X4"),
-        ({"num_layers": 0}, ValueError, "num_layers"),
+        ({"num_layers": 1}, ValueError, "num_layers"),
         ({"conv": "gat"}, ValueError, "'gat'"),
         ({"manifold": "H4", "hidden_channels": 5}, ValueError, "contradicts"),
         ({"manifold": geoopt.Lorentz()}, ValueError, "hidden_channels"),
@@ -281,7 +281,7 @@ def test_bad_arguments(arguments, error, match):
     ],
 )
 def test_compiled_equals_eager(backend, edge_index):
-    model, x = MSG(5, 3, "H4", 1, 3, IF(threshold=0.5)), torch.randn(7, 5) * 2
+    model, x = MSG(5, 3, "H4", 2, 3, IF(threshold=0.5)), torch.randn(7, 5) * 2
     want = model(x, edge_index)
     wanted = _grads(model, want)
     torch._dynamo.reset()
@@ -314,7 +314,7 @@ def test_explainer_masks_nodes_and_edges(rule):
     assert explanation.edge_mask[2] > 0
     assert explanation.edge_mask[3] == 0
     # and the fast path is back afterwards
-    assert not any(layer.synapse.conv.explain for layer in model.layers)
+    assert not any(layer.synapse.conv.explain for layer in model.stack.layers)
 
 
 def test_edge_masks_act():
@@ -351,9 +351,9 @@ def test_a_heterogeneous_model_by_composition():
         def forward(self, x, edges, timesteps=4):
             current = self.convs[0](x, edges)
             rates = {kind: self.neuron.rate(c, timesteps) for kind, c in current.items()}
-            drives = [current, self.convs[1](rates, edges)]
+            currents = [current, self.convs[1](rates, edges)]
             z = {kind: origin(self.manifold, c.size(0), 4) for kind, c in current.items()}
-            for drive in drives:
+            for drive in currents:
                 z = {kind: move(self.manifold, z[kind], bound_length(v)) for kind, v in drive.items()}
             return self.lin(log0(self.manifold, z["paper"]).float()), z
 
@@ -394,7 +394,7 @@ def test_a_forward_does_not_warn(edge_index):
 def test_transport_is_what_moves(edge_index):
     model = MSG(5, None, "H4", timesteps=4, neuron=IF(threshold=0.3), step_size=1.0).double()
     activity = model.activity(torch.randn(7, 5, dtype=torch.float64), edge_index)
-    z = move(model.manifold, origin(model.manifold, 7, 4), bound_length(activity.drives[0]))
-    v = bound_length(activity.drives[1])
+    z = move(model.manifold, origin(model.manifold, 7, 4), bound_length(activity.currents[0]))
+    v = bound_length(activity.currents[1])
     want = model.manifold.expmap(z, transport0(model.manifold, z, v))
     torch.testing.assert_close(move(model.manifold, z, v), want, rtol=1e-8, atol=1e-9)

@@ -6,11 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import GradientRule, SurrogateBPTT
+from msg.gradients import SurrogateBPTT
+from msg.graph import Graph, Memo
+from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
 from msg.neurons import ALIF, Triangle
-from msg.nn.network import Conv
-from msg.nn.recurrent import RecurrentSpikingLayer, RecurrentState
-from msg.nn.sparse import Graph, Memo
 
 
 class LSNNState(NamedTuple):
@@ -95,7 +94,7 @@ class LSNN(nn.Module):
         refractory: int = 0,
         dt: float = 1.0,
         conv: Conv | None = None,
-        gradient: GradientRule | None = None,
+        gradient: SurrogateBPTT | None = None,
     ):
         super().__init__()
         adaptive = hidden_channels // 2 if adaptive is None else adaptive
@@ -147,11 +146,11 @@ class LSNN(nn.Module):
         layer, trace = (None, None) if state is None else state
         rule = self.gradient
         spikes, layer = self.layer(x, layer, graph, rule.surrogate, rule.detach_reset)
-        drives = spikes @ self.lin.weight.t()
-        trace = torch.zeros_like(drives[0]) if trace is None else trace
+        currents = spikes @ self.lin.weight.t()
+        trace = torch.zeros_like(currents[0]) if trace is None else trace
         traces = []
-        for drive in drives.unbind():
-            trace = torch.lerp(drive, trace, self._kappa)
+        for current in currents.unbind():
+            trace = torch.lerp(current, trace, self._kappa)
             traces.append(trace)
         return LSNNOutput(torch.stack(traces) + self.lin.bias, spikes, LSNNState(layer, trace))
 

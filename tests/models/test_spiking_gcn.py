@@ -19,19 +19,19 @@ def test_formula(edge_index):
     x = torch.rand(7, 5)
     model = SpikingGCN(5, 3, num_hops=2, timesteps=6, neuron=IF(0.3))
     h = propagated(x, edge_index, 2)
-    assert torch.allclose(model.layers[0].synapse.conv(x, edge_index), h, atol=1e-6)
-    rate = IF(0.3).rate(model.layers[0].synapse.conv(x, edge_index), 6)
-    linear = model.layers[1].synapse.conv
+    assert torch.allclose(model.stack.layers[0].synapse.conv(x, edge_index), h, atol=1e-6)
+    rate = IF(0.3).rate(model.stack.layers[0].synapse.conv(x, edge_index), 6)
+    linear = model.stack.layers[1].synapse.conv
     assert torch.allclose(model(x, edge_index), linear(rate), atol=1e-6)
     activity = model.activity(x, edge_index)
     assert torch.equal(activity.rates[0], rate)
-    assert activity.drives[0].shape == (7, 5)
+    assert activity.currents[0].shape == (7, 5)
 
 
 def test_rate_is_the_expected_rate_of_bernoulli_encoding(edge_index):
     x = torch.rand(7, 5)
     model = SpikingGCN(5, 3, timesteps=50)
-    h = model.layers[0].synapse.conv(x, edge_index).clamp(0, 1)
+    h = model.stack.layers[0].synapse.conv(x, edge_index).clamp(0, 1)
     assert (model.activity(x, edge_index).rates[0] - h).abs().max() <= 1 / 50 + 1e-6
 
 
@@ -44,7 +44,7 @@ def test_a_constant_is_encoded_once(edge_index, monkeypatch):
     assert len(calls) == 1
     x.mul_(2)
     model(x, edge_index)
-    model.layers[0].neuron.threshold = 0.1
+    model.stack.layers[0].neuron.threshold = 0.1
     model(x, edge_index)
     assert len(calls) == 3
 
@@ -57,13 +57,13 @@ def test_few_spikes_are_multiplied_as_a_sparse_matrix(edge_index, training, monk
     model = SpikingGCN(40, 3, num_hops=1, dropout=0.5).train(training)
     found = []
     for limit in (0.5, 0.0):
-        monkeypatch.setattr("msg.nn.spiking_gcn.SPARSE_BELOW", limit)
+        monkeypatch.setattr("msg.models.spiking_gcn.SPARSE_BELOW", limit)
         model.zero_grad()
         copied = x.clone()
         # a dropped rate is drawn for each entry, of which a sparse matrix has fewer
         outputs = torch.stack([model(copied, edge_index) for _ in range(2000 if training else 1)]).mean(0)
         outputs.square().sum().backward()
-        found.append((outputs.detach(), model.layers[1].synapse.conv.weight.grad.clone()))
+        found.append((outputs.detach(), model.stack.layers[1].synapse.conv.weight.grad.clone()))
     (a, da), (b, db) = found
     tolerance = {"rtol": 0.2, "atol": 0.05} if training else {"rtol": 1e-5, "atol": 1e-6}
     torch.testing.assert_close(a, b, **tolerance)
@@ -96,14 +96,14 @@ def test_gradients_reach_features_and_learned_neurons(edge_index):
     model = SpikingGCN(5, 3, timesteps=4, neuron=ParametricLIF(threshold=0.3))
     model(x, edge_index).square().sum().backward()
     assert x.grad is not None
-    assert model.layers[0].neuron.weight.grad is not None
+    assert model.stack.layers[0].neuron.weight.grad is not None
 
 
 def test_sparse_features_and_copies(edge_index):
     model, x = SpikingGCN(5, 3), (torch.rand(7, 5) > 0.5).float()
     assert torch.allclose(model(x.to_sparse_coo(), edge_index), model(x, edge_index))
     assert torch.equal(copy.deepcopy(model)(x, edge_index), model(x, edge_index))
-    assert set(model.state_dict()) == {"layers.1.synapse.conv.weight", "layers.1.synapse.conv.bias"}
+    assert set(model.state_dict()) == {"stack.layers.1.synapse.conv.weight", "stack.layers.1.synapse.conv.bias"}
 
 
 def test_edge_weights(edge_index):
@@ -111,7 +111,7 @@ def test_edge_weights(edge_index):
     weight = torch.rand(edge_index.size(1))
     conv = SGConv(5, 5, K=1, bias=False)
     conv.lin.weight.data = torch.eye(5)
-    assert torch.allclose(model.activity(x, edge_index, weight).drives[0], conv(x, edge_index, weight), atol=1e-6)
+    assert torch.allclose(model.activity(x, edge_index, weight).currents[0], conv(x, edge_index, weight), atol=1e-6)
 
 
 def test_refusals(edge_index):
