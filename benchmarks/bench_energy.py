@@ -1,6 +1,6 @@
 """Time of a counted forward as a multiple of a plain one.
 
-    python tests/benchmarks/bench_energy.py --root DIR
+    python benchmarks/bench_energy.py --root DIR
 
 Evaluation mode, no gradient; median of 15, taken in turns after a warm-up. SpikingGCN keeps what it propagates, so its
 plain forward is a single product: its row says what counting adds to that, and to a forward on a new graph.
@@ -29,8 +29,8 @@ def main() -> None:
     models = {
         "GCN": GCN(x.size(1), 32, 2, classes, cached=True),
         "GAT": GAT(x.size(1), 32, 2, classes, heads=4),
-        "MSG, 1 layer": MSG(x.size(1), classes, "H32", num_layers=2),
-        "MSG, 2 layers": MSG(x.size(1), classes, "H32", num_layers=3),
+        "MSG, 2 convolutions": MSG(x.size(1), classes, "H32", num_layers=2),
+        "MSG, 3 convolutions": MSG(x.size(1), classes, "H32", num_layers=3),
         "SpikingGCN": SpikingGCN(x.size(1), classes),
         "SpikingGCN, new graph": SpikingGCN(x.size(1), classes),
     }

@@ -1,6 +1,6 @@
 """Time of one training epoch and peak memory, against PyG's GCN in the same run.
 
-    python tests/benchmarks/bench_training.py --root DIR
+    python benchmarks/bench_training.py --root DIR
 
 Time: models take turns, one epoch each, in one process on the same graph, so that all see the same machine and the same
 allocator; the median of each and its ratio to the GCN's are printed. Memory: one fresh process a row, peak resident set

@@ -1,6 +1,6 @@
 """How time and memory of each gradient rule grow with T, and what checkpointing costs.
 
-    python tests/benchmarks/bench_gradients.py --root DIR
+    python benchmarks/bench_gradients.py --root DIR
 
 Forward and backward pass are timed apart, rules taking turns in one process; peak memory is that of three passes in a
 fresh process, above what the process held before (Linux only). The last table is a long simulation: plain BPTT against

@@ -1,6 +1,6 @@
 """Time of one aggregation: our cached CSR, PyG's EdgeIndex, and PyG's message passing.
 
-    python tests/benchmarks/bench_aggregation.py --root DIR
+    python benchmarks/bench_aggregation.py --root DIR
 
 One product of width 32 with the GCN-normalised adjacency, and one of 15 steps of width 32 folded into columns; median
 of 30, taken in turns after a warm-up. Forward only.
