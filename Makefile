@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/msg train --dataset digits
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
