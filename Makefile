@@ -36,5 +36,5 @@ clean:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet -e ".[test,ogb]"
+	$(BIN)/python -m pip install --quiet -e ".[test]"
 	touch $(READY)
