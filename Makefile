@@ -8,7 +8,7 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow lint docs benchmark clean
+.PHONY: demo test test-slow test-reliability lint docs benchmark clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
@@ -18,6 +18,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-reliability: $(READY)
+	$(BIN)/python -m pytest -m reliability --timeout 3600
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -36,5 +39,5 @@ clean:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet -e ".[test,ogb]"
+	$(BIN)/python -m pip install --quiet -e ".[test]"
 	touch $(READY)
