@@ -32,7 +32,11 @@ GRADIENTS = Registry(
 
 CONVS = Registry(
     "conv",
-    {"gcn": "msg.layers.synapse:gcn_conv", "sage": "msg.layers.synapse:sage_conv", "gin": "msg.layers.synapse:gin_conv"},
+    {
+        "gcn": "msg.layers.synapse:gcn_conv",
+        "sage": "msg.layers.synapse:sage_conv",
+        "gin": "msg.layers.synapse:gin_conv",
+    },
 )
 """Functions ``(in_channels, out_channels, bias) -> convolution``."""
 
@@ -54,8 +58,8 @@ MANIFOLDS = Registry(
     "manifold",
     {
         "E": "msg.manifolds.euclidean:EUCLIDEAN",
-        "H": "msg.manifolds.embedded:HYPERBOLOID",
-        "S": "msg.manifolds.embedded:SPHERE",
+        "H": "msg.manifolds.hyperboloid:HYPERBOLOID",
+        "S": "msg.manifolds.sphere:SPHERE",
         "P": "msg.manifolds.stereographic:POINCARE_BALL",
         "U": "msg.manifolds.stereographic:STEREOGRAPHIC",
     },

@@ -1,49 +1,52 @@
-r"""The six functions that every model needs of a manifold, correct and differentiable on all of them.
+r"""The functions that every model needs of a manifold, correct and differentiable on all of them.
 
 A vector :math:`v \in \mathbb{R}^d` always means the tangent vector at the origin with these coordinates in an
 orthonormal frame, ``d`` being the intrinsic dimension; a point has the coordinates geoopt gives it (``d + 1`` on the
 hyperboloid and the sphere, ``d`` elsewhere, factors of a product side by side). Everything is computed in float64,
 because hyperbolic geometry loses all digits of float32 at a radius of ten, and returned in the dtype of the point.
-"""
 
-from types import ModuleType
+All of them raise ``TypeError`` for integers and for a manifold without a :class:`~msg.manifolds.Family`, ``ValueError``
+for sizes that do not fit, an impossible curvature and points far off the manifold, ``FloatingPointError`` for infinite
+coordinates; :class:`~msg.manifolds.checks` switches off what looks at coordinates.
+"""
 
 import geoopt
 import torch
 from torch import Tensor
 
-from msg.manifolds import product
-from msg.manifolds.families import family
+from msg.manifolds.lookup import family
 from msg.manifolds.trigonometry import squared_norm, tanc
-
-
-def _steps(manifold: geoopt.Manifold) -> ModuleType:
-    return product if isinstance(manifold, geoopt.ProductManifold) else family(manifold)
+from msg.manifolds.validation import LARGEST, check_finite, check_floating, check_on_manifold, check_size
 
 
 def ambient_dim(manifold: geoopt.Manifold, dim: int) -> int:
     """How many coordinates a point has on a manifold of intrinsic dimension ``dim``."""
-    return manifold.n_elements if isinstance(manifold, geoopt.ProductManifold) else family(manifold).ambient_dim(dim)
+    return family(manifold).ambient_dim(manifold, dim)
 
 
-def _check_size(manifold: geoopt.Manifold, given: int, expected: int, what: str) -> None:
-    if given != expected:
-        raise ValueError(f"{what} of size {given} does not fit {manifold!r}, which needs size {expected}")
+def _check_dim(manifold: geoopt.Manifold, dim: int) -> None:
+    fixed = family(manifold).fixed_dim(manifold)
+    check_size(manifold, "a tangent vector", dim, dim if fixed is None else fixed)
 
 
-def _check_tangent(manifold: geoopt.Manifold, dim: int) -> None:
-    if isinstance(manifold, geoopt.ProductManifold):
-        _check_size(manifold, dim, product.intrinsic_dim(manifold), "a tangent vector")
+def _vector(manifold: geoopt.Manifold, v: Tensor) -> Tensor:
+    """A tangent vector at the origin, checked, in float64."""
+    check_floating("a tangent vector", v.dtype)
+    _check_dim(manifold, v.size(-1))
+    wide = v.double()
+    check_finite("a tangent vector", wide)
+    return wide
 
 
-def _check_point(manifold: geoopt.Manifold, z: Tensor) -> None:
-    if isinstance(manifold, geoopt.ProductManifold):
-        _check_size(manifold, z.size(-1), manifold.n_elements, "a point")
-
-
-def _check_pair(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> None:
-    _check_tangent(manifold, v.size(-1))
-    _check_size(manifold, z.size(-1), ambient_dim(manifold, v.size(-1)), "a point")
+def _point(manifold: geoopt.Manifold, z: Tensor, dim: int | None = None) -> Tensor:
+    """A point, checked, in float64; its size only where ``dim``, or the manifold itself, says it."""
+    check_floating("a point", z.dtype)
+    fixed = family(manifold).fixed_dim(manifold) if dim is None else dim
+    if fixed is not None:
+        check_size(manifold, "a point", z.size(-1), ambient_dim(manifold, fixed))
+    wide = z.double()
+    check_on_manifold(manifold, wide, z.dtype)
+    return wide
 
 
 def max_radius(manifold: geoopt.Manifold) -> float:
@@ -53,7 +56,7 @@ def max_radius(manifold: geoopt.Manifold) -> float:
     :math:`0.9\pi/\sqrt\kappa` on spherical ones (the antipode is singular), infinite on flat ones; on a product each
     factor keeps its own bound and this is the root of the sum of their squares.
     """
-    return float(_steps(manifold).max_radius(manifold))
+    return float(family(manifold).max_radius(manifold))
 
 
 def origin(
@@ -75,8 +78,9 @@ def origin(
     Shapes:
         Returns ``[num_points, ambient_dim]``, a view of one point.
     """
-    _check_tangent(manifold, dim)
-    point = _steps(manifold).origin(manifold, dim, dtype, torch.device(device or "cpu"))
+    check_floating("the origin", dtype)
+    _check_dim(manifold, dim)
+    point = family(manifold).origin(manifold, dim, dtype, torch.device(device or "cpu"))
     return point.expand(num_points, -1)
 
 
@@ -86,18 +90,18 @@ def exp0(manifold: geoopt.Manifold, v: Tensor) -> Tensor:
     Shapes:
         ``v``: ``[..., d]``; returns ``[..., ambient_dim]`` in the dtype of ``v``.
     """
-    _check_tangent(manifold, v.size(-1))
-    return _steps(manifold).exp0(manifold, v.double()).to(v.dtype)
+    return family(manifold).exp0(manifold, _vector(manifold, v)).to(v.dtype)
 
 
 def log0(manifold: geoopt.Manifold, z: Tensor) -> Tensor:
     r"""Logarithm at the origin: the ``v`` with :math:`\exp_o(v) = z`, so :math:`|v|` is the distance to the origin.
 
+    At the antipode of a sphere every direction is one; it is the first axis, with gradient zero in the others.
+
     Shapes:
         ``z``: ``[..., ambient_dim]``; returns ``[..., d]`` in the dtype of ``z``.
     """
-    _check_point(manifold, z)
-    return _steps(manifold).log0(manifold, z.double()).to(z.dtype)
+    return family(manifold).log0(manifold, _point(manifold, z)).to(z.dtype)
 
 
 def transport0(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:
@@ -107,8 +111,8 @@ def transport0(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:
         ``z``: ``[..., ambient_dim]``; ``v``: ``[..., d]``; returns an ambient tangent vector at ``z``,
         ``[..., ambient_dim]``, in the dtype of ``z``.
     """
-    _check_pair(manifold, z, v)
-    return _steps(manifold).transport0(manifold, z.double(), v.double()).to(z.dtype)
+    vector = _vector(manifold, v)
+    return family(manifold).transport0(manifold, _point(manifold, z, v.size(-1)), vector).to(z.dtype)
 
 
 def move(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:
@@ -123,8 +127,8 @@ def move(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:
     Raises:
         ValueError: if the sizes of ``z`` and ``v`` do not fit the manifold.
     """
-    _check_pair(manifold, z, v)
-    return _steps(manifold).move(manifold, z.double(), v.double()).to(z.dtype)
+    vector = _vector(manifold, v)
+    return family(manifold).move(manifold, _point(manifold, z, v.size(-1)), vector).to(z.dtype)
 
 
 def distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -133,9 +137,8 @@ def distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     Shapes:
         ``x``, ``y``: ``[..., ambient_dim]``, broadcast against each other; returns ``[...]`` in the dtype of ``x``.
     """
-    _check_point(manifold, x)
-    _check_point(manifold, y)
-    return _steps(manifold).distance(manifold, x.double(), y.double()).squeeze(-1).to(x.dtype)
+    first, second = _point(manifold, x), _point(manifold, y)
+    return family(manifold).distance(manifold, first, second).squeeze(-1).to(x.dtype)
 
 
 def squared_distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -144,20 +147,33 @@ def squared_distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     Shapes:
         ``x``, ``y``: ``[..., ambient_dim]``, broadcast against each other; returns ``[...]`` in the dtype of ``x``.
     """
-    _check_point(manifold, x)
-    _check_point(manifold, y)
-    return _steps(manifold).squared_distance(manifold, x.double(), y.double()).squeeze(-1).to(x.dtype)
+    first, second = _point(manifold, x), _point(manifold, y)
+    return family(manifold).squared_distance(manifold, first, second).squeeze(-1).to(x.dtype)
 
 
 def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
     r"""Bound the length of a step smoothly, :math:`v \mapsto \tanh(|v|/b)\,b\,v/|v|`: the identity for short ``v``.
 
     Without it a step of the published model grows without bound and, on the hyperboloid, leaves the range of any
-    floating-point format within a few updates. Computed in float64 and returned in float64.
+    floating-point format within a few updates. Computed in float64 and returned in float64. A vector with an infinite
+    coordinate has no direction: it becomes NaN, as one with a NaN does.
 
     Args:
         v: tangent vectors at the origin, ``[..., d]``.
         max_length: the bound ``b`` on their length.
+
+    Raises:
+        TypeError: for integers.
+        ValueError: if the bound is not positive.
     """
+    check_floating("a tangent vector", v.dtype)
+    if not max_length > 0:
+        raise ValueError(f"max_length must be positive, not {max_length}: leave bound_length out for no bound")
     wide = v.double()
-    return wide * tanc(-squared_norm(wide) / max_length**2, sign=-1)
+    squared = squared_norm(wide)
+    if torch.compiler.is_compiling() or bool(squared.isinf().any()):
+        # tanh saturates long before, so that scaling a vector this long changes neither its image nor the derivative
+        largest = torch.linalg.vector_norm(wide.detach(), torch.inf, dim=-1, keepdim=True)
+        wide = wide * (LARGEST / largest).clamp(max=1.0)
+        squared = squared_norm(wide)
+    return wide * tanc(-squared / max_length**2, sign=-1)

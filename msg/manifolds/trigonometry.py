@@ -18,6 +18,7 @@ from torch import Tensor
 _TINY = 1e-150  # stands in for a root of zero: sin(r) / r and its kin are exact at any r > 0
 _NEAR_ZERO = 1e-3  # inside this radius the series of the derivatives are exact to float64
 _TERMS = 6
+_BACK = -0.97  # cosine of 0.92 pi, beyond every point that moves on a sphere: near pi, 1 + cos holds no digits
 
 # series of the quotients; only their derivatives are evaluated, where the closed forms are 0/0
 _SINC = [(-1) ** k / factorial(2 * k + 1) for k in range(_TERMS)]
@@ -135,15 +136,23 @@ def arcsinhc(w: Tensor) -> Tensor:
 
 
 def angle_over_sine(sine: Tensor, cosine_of_angle: Tensor) -> Tensor:
-    r""":math:`\varphi / \sin\varphi` for the angle in :math:`[0, \pi)` with the given sine and cosine.
+    r""":math:`\varphi / \sin\varphi` for the angle in :math:`[0, \pi]` with the given sine and cosine.
 
     Args:
-        sine: of the angle, non-negative, shape ``[...]``.
+        sine: of the angle, positive where the cosine is -1, shape ``[...]``.
         cosine_of_angle: its cosine, same shape; it decides between the two hemispheres.
     """
     # 2 tan(φ/2) / sin φ = 2 / (1 + cos φ): nothing here is singular at φ = 0
-    half = sine / (1 + cosine_of_angle)
-    return 2 * arctanc(half**2, sign=1) / (1 + cosine_of_angle)
+    above = one_plus_cosine(sine**2, cosine_of_angle)
+    half = sine / above
+    return 2 * arctanc(half**2, sign=1) / above
+
+
+def one_plus_cosine(squared_sine: Tensor, cosine_of_angle: Tensor) -> Tensor:
+    r""":math:`1 + \cos\varphi`, from :math:`\sin^2\varphi / (1 - \cos\varphi)` where the sum would cancel."""
+    back = cosine_of_angle < _BACK
+    difference = torch.where(back, 1 - cosine_of_angle, 2.0)  # it divides nothing by zero where it is not used
+    return torch.where(back, squared_sine / difference, 1 + cosine_of_angle)
 
 
 def squared_norm(v: Tensor) -> Tensor:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from msg.manifolds import ambient_dim, parse_signature, resolve
-from msg.manifolds.product import factors, intrinsic_dim
+from msg.manifolds.lookup import PRODUCT
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_product(signature):
     assert isinstance(manifold, geoopt.ProductManifold)
     assert [type(factor) for factor in manifold.manifolds] == [geoopt.Lorentz, geoopt.Sphere]
     assert dim == 24
-    assert intrinsic_dim(manifold) == 24
-    assert [(points, tangent) for _, points, tangent in factors(manifold)] == [
+    assert PRODUCT.fixed_dim(manifold) == 24
+    assert [(points, tangent) for _, _, points, tangent in PRODUCT.factors(manifold)] == [
         (slice(0, 17), slice(0, 16)),
         (slice(17, 26), slice(16, 24)),
     ]

@@ -85,6 +85,21 @@ def test_angle_over_sine_knows_the_hemisphere(angle):
     assert got.item() == pytest.approx(want, rel=1e-15 / (1 + float(cosine)) + 1e-14)
 
 
+@pytest.mark.parametrize("away", [1e-30, 1e-12, 1e-8, 1e-3, 0.2, 0.2464, 0.2466, 0.3, 2.0])
+def test_towards_the_half_turn_the_sine_holds_the_digits(away):
+    sine, cosine = float(mp.sin(mp.mpf(away))), -float(mp.cos(mp.mpf(away)))
+    at = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (sine, cosine)]
+    # as a function of sine and cosine on the circle, where alone it has a meaning
+    got = trig.one_plus_cosine(at[0] ** 2, at[1])
+    assert got.item() == pytest.approx(float(1 - mp.cos(mp.mpf(away))), rel=1e-14)
+    along = [-cosine, sine]  # derivative of the two by ``away``
+    (d_sine, d_cosine) = torch.autograd.grad(got, at, allow_unused=True, materialize_grads=True)
+    assert float(d_sine * along[0] + d_cosine * along[1]) == pytest.approx(sine, rel=1e-13)
+    over = trig.angle_over_sine(at[0], at[1])
+    assert over.item() == pytest.approx(float((mp.pi - mp.mpf(away)) / mp.sin(mp.mpf(away))), rel=1e-14)
+    assert all(bool(g.isfinite()) for g in torch.autograd.grad(over, at))
+
+
 def test_angle_over_sine_gradcheck():
     angle = torch.tensor([0.0, 1e-3, 1.0, 2.0, 2.8], dtype=torch.float64)
     at = (angle.sin().requires_grad_(), angle.cos().requires_grad_())

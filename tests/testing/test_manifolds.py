@@ -4,7 +4,9 @@ import geoopt
 import pytest
 import torch
 
-from msg.manifolds import embedded, exp0, parse_signature
+from msg.manifolds import exp0, parse_signature
+from msg.manifolds.hyperboloid import Hyperboloid
+from msg.manifolds.sphere import Sphere
 from msg.testing import assert_isometric, assert_on_manifold
 
 
@@ -81,10 +83,11 @@ def test_other_manifolds_use_geoopts_own_check():
 
 def test_isometric_catches_a_projection_in_place_of_transport(monkeypatch):
     manifold, dim = parse_signature("S3")
-    z, v = exp0(manifold, torch.randn(4, dim)), torch.randn(4, dim)
+    z, v = (torch.nn.functional.normalize(torch.randn(4, dim)) for _ in range(2))
+    z = exp0(manifold, z)
     assert_isometric(manifold, z, v)
-    projected = lambda m, z, v: m.proju(z, torch.nn.functional.pad(v, (1, 0)))  # noqa: E731
-    monkeypatch.setattr(embedded, "transport0", projected)
+    projected = lambda _, m, z, v: m.proju(z, torch.nn.functional.pad(v, (1, 0)))  # noqa: E731
+    monkeypatch.setattr(Sphere, "transport0", projected)
     with pytest.raises(AssertionError, match=r"row \d: squared length of transport0"):
         assert_isometric(manifold, z, v)
 
@@ -93,14 +96,14 @@ def test_isometric_catches_angles_and_steps(monkeypatch):
     manifold, dim = parse_signature("H3")
     z = exp0(manifold, torch.randn(4, dim, dtype=torch.float64))
     v = torch.randn(4, dim, dtype=torch.float64)
-    exact = embedded.transport0
+    exact = Hyperboloid.transport0
 
-    monkeypatch.setattr(embedded, "transport0", lambda m, z, v: exact(m, z, v.abs()))
+    monkeypatch.setattr(Hyperboloid, "transport0", lambda self, m, z, v: exact(self, m, z, v.abs()))
     with pytest.raises(AssertionError, match="inner product"):
         assert_isometric(manifold, z, v)
-    monkeypatch.setattr(embedded, "transport0", exact)
-    move = embedded.move
-    monkeypatch.setattr(embedded, "move", lambda m, z, v: move(m, z, v * (1 + 1e-6)))
+    monkeypatch.setattr(Hyperboloid, "transport0", exact)
+    move = Hyperboloid.move
+    monkeypatch.setattr(Hyperboloid, "move", lambda self, m, z, v: move(self, m, z, v * (1 + 1e-6)))
     with pytest.raises(AssertionError, match="distance"):
         assert_isometric(manifold, z, v)
 
@@ -110,6 +113,6 @@ def test_isometric_fails_on_nan_and_on_wrong_sizes(monkeypatch):
     z, v = exp0(manifold, torch.randn(4, dim)), torch.randn(4, dim)
     with pytest.raises(AssertionError, match="do not fit"):
         assert_isometric(manifold, z[:, 1:], v)
-    monkeypatch.setattr(embedded, "move", lambda m, z, v: z * torch.nan)
+    monkeypatch.setattr(Hyperboloid, "move", lambda self, m, z, v: z * torch.nan)
     with pytest.raises(AssertionError, match="nan"):
         assert_isometric(manifold, z, v)

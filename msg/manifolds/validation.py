@@ -1,0 +1,119 @@
+"""Checks of what the steps are given: types and sizes always, values unless they are switched off."""
+
+from contextvars import ContextVar
+from typing import cast
+
+import geoopt
+import torch
+from torch import Tensor
+
+from msg.manifolds.lookup import find
+
+_LOOSE = 1e-3  # gross mistakes only: points of another manifold or curvature; rounding and gradcheck stay far below it
+LARGEST = 1e150  # the square of anything longer overflows float64
+_enabled: ContextVar[bool] = ContextVar("checks of values", default=True)
+
+
+class checks:
+    """Switch the checks of values on or off, for this thread: as a function until the next call, or in a ``with``.
+
+    They refuse infinite coordinates and points that are not on their manifold. Each is a pass over the tensor and, on a
+    GPU, waits for it; points that come from :func:`~msg.manifolds.move` need none. NaN is never refused: it stays NaN.
+
+    Args:
+        enabled: whether values are checked; they are to begin with.
+    """
+
+    def __init__(self, enabled: bool):
+        self._before = _enabled.get()
+        _enabled.set(enabled)
+
+    def __enter__(self) -> "checks":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _enabled.set(self._before)
+
+
+def check_floating(what: str, dtype: torch.dtype) -> None:
+    """Refuse dtypes that would round the result to integers."""
+    if not dtype.is_floating_point:
+        raise TypeError(f"{what} must be floating-point, not {dtype}: use .float()")
+
+
+def check_size(manifold: geoopt.Manifold, what: str, given: int, expected: int) -> None:
+    """Refuse a last dimension that does not fit the manifold."""
+    if given != expected:
+        raise ValueError(f"{what} of size {given} does not fit {manifold!r}, which needs size {expected}")
+
+
+def check_finite(what: str, wide: Tensor) -> bool:
+    """Refuse coordinates that are infinite, or too large to be squared, as a diverged training has them.
+
+    Returns:
+        Whether there is something left to check: ``False`` for NaN, for no elements, with checks switched off and in
+        compiled code.
+    """
+    if torch.compiler.is_compiling() or not _enabled.get() or not wide.numel():  # a compiled graph cannot branch
+        return False
+    largest = float(torch.linalg.vector_norm(wide.detach(), torch.inf))
+    if largest > LARGEST:
+        raise FloatingPointError(
+            f"{what} has a coordinate of size {largest:g}: bound it (bound_length), or train at a lower rate"
+        )
+    return largest == largest
+
+
+def check_on_manifold(manifold: geoopt.Manifold, wide: Tensor, dtype: torch.dtype) -> None:
+    """Refuse points, given in ``dtype``, that are far off the manifold, as their family knows it."""
+    if not check_finite("a point", wide):
+        return
+    rows = wide.detach().reshape(-1, wide.size(-1))
+    rtol = max(_LOOSE, 8 * torch.finfo(dtype).eps)
+    defects = [_defect(factor, part) for factor, part in _split(manifold, rows)]
+    if any(defect is not None and bool((defect > rtol).any()) for defect in defects):
+        raise ValueError(
+            f"{fault(manifold, rows, rtol)}: give points of this manifold (exp0, move, or its own projx), or call "
+            "msg.manifolds.checks(False)"
+        )
+
+
+def fault(manifold: geoopt.Manifold, rows: Tensor, rtol: float) -> str | None:
+    """What is wrong with points ``[N, ambient_dim]``, float64: the worst row, its factor and how far it is off.
+
+    Returns:
+        ``None`` if every row is finite and on the manifold to ``rtol``.
+    """
+    parts = _split(manifold, rows)
+    for index, (factor, part) in enumerate(parts):
+        kind = type(factor).__name__
+        why = _own_fault(factor, part, rtol, kind if len(parts) == 1 else f"factor {index} ({kind})")
+        if why is not None:
+            return why
+    return None
+
+
+def _own_fault(manifold: geoopt.Manifold, rows: Tensor, rtol: float, name: str) -> str | None:
+    finite = rows.isfinite().all(-1)
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0])
+        return f"row {row}, {name}: not finite: {rows[row].tolist()}"
+    defect = _defect(manifold, rows)
+    if defect is None:
+        explained = manifold.check_point_on_manifold(rows, explain=True, rtol=rtol, atol=rtol)
+        ok, reason = cast(tuple[bool, str | None], explained)
+        return None if ok else f"{name}: {reason}"
+    if defect.numel() and not bool((defect <= rtol).all()):
+        row = int(defect.argmax())
+        return f"row {row}, {name}: off the manifold by {float(defect[row]):.3g} > rtol={rtol:g}: {rows[row].tolist()}"
+    return None
+
+
+def _split(manifold: geoopt.Manifold, rows: Tensor) -> list[tuple[geoopt.Manifold, Tensor]]:
+    family = find(manifold)
+    return [(manifold, rows)] if family is None else family.split(manifold, rows)
+
+
+def _defect(manifold: geoopt.Manifold, rows: Tensor) -> Tensor | None:
+    family = find(manifold)
+    return None if family is None else family.defect(manifold, rows)
