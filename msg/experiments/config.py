@@ -286,7 +286,7 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
         spec = MODELS[options.get("model") or "msg"]
         spelled = next((read for read in option.reads if read in spec.reads), name)
         own: Mapping[str, Any] = {}
-        if option.of in chosen:
+        if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
         applies = name in own if option.of else not option.reads or spelled in spec.reads
         if applies and option.task in ("", chosen.get("task")):
@@ -296,6 +296,13 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
             given = options.get(name)
             chosen[name] = found[name] if given is None else given
     return found
+
+
+def reads(model: str, name: str) -> bool:
+    """Whether a model reads an option, its neuron or rule willing."""
+    option = fields_of(RunConfig)[name].option
+    wanted = (option.of,) if option.of else option.reads
+    return not wanted or not MODELS[model].reads.isdisjoint(wanted)
 
 
 def parameters(kind: type) -> dict[str, Any]:
