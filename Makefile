@@ -25,7 +25,7 @@ lint: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 benchmark: $(READY)
-	$(BIN)/python tests/benchmarks/bench_training.py --root datasets
+	$(BIN)/python benchmarks/bench_training.py --root datasets
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet -e ".[docs]"

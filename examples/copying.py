@@ -100,9 +100,9 @@ def draw(path: str, curves: dict[str, list[float]], model: Copier, delay: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay", type=int, default=100)
-    parser.add_argument("--top", type=int, default=5)
-    parser.add_argument("--truncation", type=int, default=5)
-    parser.add_argument("--interval", type=int, default=5)
+    parser.add_argument("--k-top", type=int, default=5)
+    parser.add_argument("--k-trunc", type=int, default=5)
+    parser.add_argument("--k-att", type=int, default=5)
     parser.add_argument("--start", type=int, default=5, help="delay that training starts with")
     parser.add_argument("--iterations", type=int, default=4000)
     parser.add_argument("--hidden", type=int, default=128)
@@ -115,9 +115,9 @@ def main() -> None:
     curves: dict[str, list[float]] = {}
     models: list[Copier] = []
     start = min(args.start, args.delay)
-    for name, top in (("sparse attentive backtracking", args.top), (f"truncated BPTT({args.truncation})", 0)):
+    for name, top in (("sparse attentive backtracking", args.k_top), (f"truncated BPTT({args.k_trunc})", 0)):
         torch.manual_seed(args.seed)
-        models.append(Copier(SparseAttentiveBacktracking(top, args.truncation, args.interval), args.hidden))
+        models.append(Copier(SparseAttentiveBacktracking(top, args.k_trunc, args.k_att), args.hidden))
         print(name)
         curves[name] = train(models[-1], start, args)
         start = args.delay

@@ -71,9 +71,9 @@ class Recaller(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay", type=int, default=50)
-    parser.add_argument("--top", type=int, default=5)
-    parser.add_argument("--truncation", type=int, default=5)
-    parser.add_argument("--interval", type=int, default=5)
+    parser.add_argument("--k-top", type=int, default=5)
+    parser.add_argument("--k-trunc", type=int, default=5)
+    parser.add_argument("--k-att", type=int, default=5)
     parser.add_argument("--nodes", type=int, default=128)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--iterations", type=int, default=600)
@@ -83,10 +83,10 @@ def main() -> None:
     args = parser.parse_args()
 
     edge_index, curves = ladder(args.nodes), {}
-    for name, top in (("sparse attentive backtracking", args.top), (f"truncated BPTT({args.truncation})", 0)):
+    for name, top in (("sparse attentive backtracking", args.k_top), (f"truncated BPTT({args.k_trunc})", 0)):
         torch.manual_seed(args.seed)
         generator = torch.Generator().manual_seed(args.seed)
-        model = Recaller(SparseAttentiveBacktracking(top, args.truncation, args.interval), args.channels)
+        model = Recaller(SparseAttentiveBacktracking(top, args.k_trunc, args.k_att), args.channels)
         optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
         curves[name] = []
         for _ in range(args.iterations):

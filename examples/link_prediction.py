@@ -26,7 +26,7 @@ class ByDistance(nn.Module):
 
     def __init__(self, in_channels: int, manifold: str):
         super().__init__()
-        self.encoder = MSG(in_channels, None, manifold=manifold, num_layers=1, timesteps=5, step_size=0.1)
+        self.encoder = MSG(in_channels, None, manifold=manifold, num_layers=2, timesteps=5, step_size=0.1)
         self.decoder = FermiDirac(self.encoder.manifold)
 
     def forward(self, data: Data, pairs: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def main() -> None:
             data.num_features,
             data.num_classes,
             manifold=args.manifold,
-            num_layers=1,
+            num_layers=2,
             timesteps=5,
             neuron=IF(),
             gradient=DvM(),

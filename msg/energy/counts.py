@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 OPERATIONS = ("multiply_accumulate", "accumulate", "multiply", "comparison", "transcendental", "state_update")
 """Arithmetic. ``transcendental`` is everything of a special-function unit, so roots and divisions too;
-``state_update`` is one neuron integrating its input in one step (its leak, comparison and reset are counted apart)."""
+``state_update`` is one neuron integrating its input in one step (its decay, comparison and reset are counted apart)."""
 
 TRAFFIC = ("weights", "state", "indices", "activations")
 """Words read from and written to memory: parameters, membrane potentials, the graph's indices, everything else."""
@@ -125,6 +125,14 @@ class Operations:
         if not (+count.nonzero or +count.dense):
             return
         self.modules[name] = self.modules.get(name, Count()) + count
+
+    def merge(self, name: str, parts: "Operations") -> None:
+        """Add the parts of a module, each under the module's name and its own."""
+        prefix = f"{name}." if name else ""
+        for part, count in parts.modules.items():
+            self.add(prefix + part, count)
+        self.firing.update({prefix + part: firing for part, firing in parts.firing.items()})
+        self.unknown.update(parts.unknown)
 
     @property
     def inference(self) -> dict[str, Count]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from msg.energy import geometry
-from msg.manifolds import bound_length
-from msg.nn import MSG
+from msg.layers import ManifoldPath, TangentHead
+from msg.models import MSG
 
 
 def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
@@ -31,13 +31,15 @@ def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tens
     Raises:
         ValueError: for a model without classes.
     """
-    if model.lin is None:
+    path, head = _rooms(model)
+    steps = [path.step(current).double() for current in model.activity(x, edge_index, edge_weight).currents]
+    return head.lin(torch.stack(steps).sum(0).to(head.lin.weight.dtype))
+
+
+def _rooms(model: MSG) -> tuple[ManifoldPath, TangentHead]:
+    if not isinstance(model.head, TangentHead):
         raise ValueError("a model without classes has no read-out at the origin: its points are its output")
-    drives = model.activity(x, edge_index, edge_weight).drives
-    steps = [model.step_size * drive for drive in drives]
-    if model.max_step is not None:
-        steps = [bound_length(step, model.max_step) for step in steps]
-    return model.lin(torch.stack([step.double() for step in steps]).sum(0).to(model.lin.weight.dtype))
+    return model.path, model.head  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def disagreement(
     finally:
         model.train(training)
     differs = differs if mask is None else differs[mask]
-    nodes, moves, width = x.size(-2), len(model.layers), model.hidden_channels
-    step = geometry.step(width, model.max_step is not None)
+    path, _ = _rooms(model)
+    nodes, moves, width = x.size(-2), model.num_layers, model.hidden_channels
+    step = geometry.step(width, path.max_step is not None)
     exact = geometry.times(step + geometry.move(model.manifold, width), nodes * moves)
     exact += geometry.times(geometry.log0(model.manifold, width), nodes)
     shortcut = geometry.times(step + Counter({"accumulate": width}), nodes * moves)

@@ -10,27 +10,32 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv, SGConv
 from torch_geometric.nn.dense import Linear as PyGLinear
 
-from msg.energy.counts import Count
+from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
+from msg.graph import Memo
+from msg.layers import Propagation, Synapse
 from msg.neurons import ALIF, IF, LIF, Neuron, ParametricLIF
-from msg.nn import Propagation, Synapse
-from msg.nn.sparse import Memo
 
-Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | None]
-"""From a module, the arguments of its call and what it returned to a count, ``None`` if it is not known for them."""
+Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | Operations | None]
+"""From a module, the arguments of its call and what it returned to a count, or to the counts of its parts by name;
+``None`` if it is not known for them."""
 
 _RULES: dict[type[nn.Module], Rule] = {}
 # the network keeps what it propagates, so a second count should not propagate again
 _HOPS = Memo()
 _LEAVE_CHILDREN: set[type[nn.Module]] = set()
+_SUBCLASSES: set[type[nn.Module]] = set()
 
 
-def rule(*kinds: type[nn.Module], leave_children: bool = False) -> Callable[[Rule], Rule]:
+def rule(
+    *kinds: type[nn.Module], leave_children: bool = False, subclasses: bool = False
+) -> Callable[[Rule], Rule]:
     """Decorate the rule of a module class: ``rule(MyConv)(lambda module, args, kwargs, output: Count.of({...}))``.
 
     Args:
         kinds: classes; a subclass needs its own rule, because it may compute something else.
         leave_children: count submodules by their own rules too; else the rule speaks for everything inside.
+        subclasses: the rule holds for subclasses too, since they do not change what is computed.
     """
 
     def register(function: Rule) -> Rule:
@@ -38,6 +43,8 @@ def rule(*kinds: type[nn.Module], leave_children: bool = False) -> Callable[[Rul
             _RULES[kind] = function
             if leave_children:
                 _LEAVE_CHILDREN.add(kind)
+            if subclasses:
+                _SUBCLASSES.add(kind)
         return function
 
     return register
@@ -51,12 +58,19 @@ def known(module: nn.Module) -> Rule | None:
         return None
     if getattr(module, "flow", "source_to_target") != "source_to_target":
         return None
-    return _RULES.get(type(module))
+    kind = _registered(module)
+    return None if kind is None else _RULES[kind]
+
+
+def _registered(module: nn.Module) -> type[nn.Module] | None:
+    """The class whose rule holds for a module."""
+    own = type(module)
+    return next((kind for kind in own.__mro__ if kind in _RULES and (kind is own or kind in _SUBCLASSES)), None)
 
 
 def leaves_children(module: nn.Module) -> bool:
     """Whether a known module's submodules are counted by their own rules."""
-    return type(module) in _LEAVE_CHILDREN
+    return _registered(module) in _LEAVE_CHILDREN
 
 
 def parameters(*modules: nn.Module | None) -> int:
@@ -276,5 +290,5 @@ def synapse_count(
     if known_rule is None or leaves_children(conv):
         return None
     if isinstance(conv, nn.Linear):
-        return known_rule(conv, (x,), {}, output)
-    return known_rule(conv, (x, edge_index), {"edge_weight": edge_weight}, output)
+        return known_rule(conv, (x,), {}, output)  # pyright: ignore[reportReturnType]
+    return known_rule(conv, (x, edge_index), {"edge_weight": edge_weight}, output)  # pyright: ignore[reportReturnType]

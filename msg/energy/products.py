@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv, GINConv, SAGEConv, SGConv
 
 from msg.energy.counts import Count
-from msg.nn import Propagation
+from msg.layers import Propagation
 
 
 class Edges(NamedTuple):

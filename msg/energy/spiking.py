@@ -30,60 +30,49 @@ from msg.energy.modules import (
     leaves_children,
     neuron_updates,
     parameters,
+    rule,
     state_words,
     synapse_count,
 )
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
+from msg.graph import Graph
+from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
-from msg.nn import MSG, SpikingLayer, SpikingNetwork, Synapse
+from msg.models import SpikingNetwork, SpikingStack
 
 
-def count_activity(
-    ops: Operations,
-    prefix: str,
-    model: SpikingNetwork,
-    x: Tensor,
-    edge_index: Tensor,
-    edge_weight: Tensor | None,
-    activity: Activity,
-) -> None:
-    """Add what the layers of a spiking network did.
-
-    Args:
-        ops: where to.
-        prefix: of the names, empty or ending in a dot.
-        model: the network.
-        x: as the network got it.
-        edge_index: ``[2, E]``.
-        edge_weight: ``[E]``.
-        activity: what the network made of it.
-    """
-    layers: list[SpikingLayer] = list(model.layers)  # pyright: ignore[reportAssignmentType]
-    drives, rates, steps = activity.drives, activity.rates, model.timesteps
-    encoder = _encoder(layers[0].synapse, x, edge_index, edge_weight, drives[0])
-    _add(ops, f"{prefix}layers.0.synapse", encoder, layers[0], 1)
+@rule(SpikingStack, subclasses=True)
+def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -> Operations:
+    """What the layers did, each synapse and each layer of neurons under its own name."""
+    ops = Operations()
+    features, graph = args
+    x = getattr(features, "csr", features)
+    layers: list[SpikingLayer] = list(stack.layers)  # pyright: ignore[reportAssignmentType]
+    currents, rates, steps = activity.currents, activity.rates, stack.timesteps
+    _add(ops, "layers.0.synapse", _encoder(layers[0].synapse, x, graph, currents[0]), layers[0], 1)
     spikes = [(rate.detach().sum(-1, dtype=torch.float64) * steps).round().long() for rate in rates]
     for index, (layer, below) in enumerate(zip(layers[1:], layers)):
         nodes, fired = rates[index].size(0), spikes[index]
         channels, total = rates[index].size(-1), int(fired.sum())
         silent = 0
         if index == 0 and x.dim() == 2:
-            silent = (nodes * channels - nonzeros(drives[0])) * steps
+            silent = (nodes * channels - nonzeros(currents[0])) * steps
         updates = neuron_updates(below.neuron, nodes * channels * steps, total, silent)
-        name = f"{prefix}layers.{index}.neuron"
+        name = f"layers.{index}.neuron"
         ops.add(name, updates + Count.of({}, {"state": nodes * channels * state_words(below.neuron)}))
         if type(below.neuron) not in NEURONS:
             ops.unknown[type(below.neuron).__name__] += 1
         last = layer is layers[-1]
         times = 1 if last and layer.linear else steps
-        synapse = _Synapse(layer.synapse.conv, nodes, channels, layer.out_channels, times, edge_index, edge_weight)
+        synapse = _Synapse(layer.synapse.conv, nodes, channels, layer.out_channels, times, graph)
         if layer.linear:
             count = synapse.cheapest(fired, nonzeros(rates[index]) if last else None)
         else:
-            count = _stepwise(synapse, fired, edge_index, edge_weight)
-        _add(ops, f"{prefix}layers.{index + 1}.synapse", count, layer, times)
+            count = _stepwise(synapse, fired, graph)
+        _add(ops, f"layers.{index + 1}.synapse", count, layer, times)
         ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear)
+    return ops
 
 
 def _add(ops: Operations, name: str, count: Count | None, layer: SpikingLayer, times: int) -> None:
@@ -93,33 +82,22 @@ def _add(ops: Operations, name: str, count: Count | None, layer: SpikingLayer, t
         ops.add(name, count)
 
 
-def _encoder(
-    synapse: Synapse, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None, drive: Tensor
-) -> Count | None:
+def _encoder(synapse: Synapse, x: Tensor, graph: Graph, current: Tensor) -> Count | None:
     if x.dim() == 2:
-        return synapse_count(synapse.conv, x, edge_index, edge_weight, drive)
+        return synapse_count(synapse.conv, x, graph.edge_index, graph.edge_weight, current)
     if synapse.linear and bool(((x == 0) | (x == 1)).all()):
-        train = _Synapse(synapse.conv, x.size(1), x.size(2), drive.size(-1), x.size(0), edge_index, edge_weight)
+        train = _Synapse(synapse.conv, x.size(1), x.size(2), current.size(-1), x.size(0), graph)
         return train.cheapest(x.sum((0, 2)).long())
-    steps = [synapse_count(synapse.conv, now, edge_index, edge_weight, drive) for now in x]
+    steps = [synapse_count(synapse.conv, now, graph.edge_index, graph.edge_weight, current) for now in x]
     return None if any(step is None for step in steps) else sum((s for s in steps if s is not None), Count())
 
 
 class _Synapse:
     """A linear synapse that runs ``times`` times in one inference."""
 
-    def __init__(
-        self,
-        conv: nn.Module,
-        nodes: int,
-        channels: int,
-        width: int,
-        times: int,
-        edge_index: Tensor,
-        edge_weight: Tensor | None,
-    ):
+    def __init__(self, conv: nn.Module, nodes: int, channels: int, width: int, times: int, graph: Graph):
         self.conv, self.nodes, self.channels, self.width, self.times = conv, nodes, channels, width, times
-        self.edges: Edges | None = edges_of(conv, edge_index, edge_weight, nodes)
+        self.edges: Edges | None = edges_of(conv, graph.edge_index, graph.edge_weight, nodes)
         self.root = int(isinstance(conv, SAGEConv) and conv.root_weight)
         inner = getattr(conv, "lin_l", getattr(conv, "nn", conv))
         self.bias = bias_additions(nodes * width * times, getattr(inner, "bias", None) is not None)
@@ -201,41 +179,55 @@ def _effort(count: Count) -> int:
     return 2 * kinds["multiply_accumulate"] + kinds["accumulate"] + kinds["multiply"]
 
 
-def _stepwise(synapse: _Synapse, fired: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Count | None:
+def _stepwise(synapse: _Synapse, fired: Tensor, graph: Graph) -> Count | None:
     """A synapse that is not linear: everything in every step, but products only where there is a spike."""
     conv = synapse.conv
-    rule = known(conv)
-    if rule is None or leaves_children(conv):
+    known_rule = known(conv)
+    if known_rule is None or leaves_children(conv):
         return None
     silence = torch.zeros(synapse.nodes, synapse.channels, device=fired.device)
     output = silence.new_zeros(synapse.nodes, synapse.width)
-    step = rule(conv, (silence, edge_index), {"edge_weight": edge_weight}, output)
-    if step is None:
+    step = known_rule(conv, (silence, graph.edge_index), {"edge_weight": graph.edge_weight}, output)
+    if not isinstance(step, Count):
         return None
     every = Counter({kind: count * synapse.times for kind, count in step.nonzero.items()})
     return Count.of(every, step.footprint) + synapse._rows(int(fired.sum()), 1 + synapse.root)
 
 
-def count_geometry(ops: Operations, prefix: str, model: MSG, x: Tensor) -> None:
-    """Add the steps on the manifold and the read-out of an :class:`~msg.nn.MSG`.
-
-    A hidden layer's mean current is a running sum of its currents.
-    """
-    nodes, width, moves = x.size(-2), model.hidden_channels, len(model.layers)
-    size = ambient_dim(model.manifold, width)
-    layers: list[SpikingLayer] = list(model.layers)  # pyright: ignore[reportAssignmentType]
-    sums = moves - 2 + (x.dim() == 3) + (moves > 1 and not layers[-1].linear)
-    each = geometry.step(width, model.max_step is not None) + geometry.move(model.manifold, width)
+@rule(ManifoldPath)
+def _path(path: ManifoldPath, args: tuple, kwargs: dict, point: Tensor) -> Count:
+    """One step a layer."""
+    nodes, size, width, moves = point.size(0), point.size(-1), path.hidden_channels, len(args[0])
+    each = geometry.step(width, path.max_step is not None) + geometry.move(path.manifold, width)
     counts = geometry.times(each, nodes * moves)
-    counts["accumulate"] += sums * nodes * width * model.timesteps
-    counts["activations"] += nodes * moves * (2 * size + width) + 3 * sums * nodes * width * model.timesteps
-    ops.add(f"{prefix}manifold", Count.of(counts, {"activations": nodes * (size + width)}))
-    if model.lin is None:
-        return
-    logarithm = geometry.times(geometry.log0(model.manifold, width), nodes)
-    logarithm["activations"] += nodes * (size + width)
-    entries, outputs = nodes * width, nodes * model.lin.out_features
-    classifier = product(
-        entries, entries, model.lin.out_features, outputs, model.lin.bias is not None, parameters(model.lin)
-    )
-    ops.add(f"{prefix}lin", Count.of(logarithm) + classifier)
+    counts["activations"] += nodes * moves * (2 * size + width)
+    return Count.of(counts, {"activations": nodes * (size + width)})
+
+
+rule(LastCurrent)(lambda module, args, kwargs, output: Count())
+
+
+@rule(TangentHead)
+def _head(head: TangentHead, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """A logarithm and a product."""
+    nodes, lin = output.size(0), head.lin
+    width = lin.in_features
+    logarithm = geometry.times(geometry.log0(head.manifold, width), nodes)
+    logarithm["activations"] += nodes * (ambient_dim(head.manifold, width) + width)
+    entries, outputs = nodes * width, nodes * lin.out_features
+    classifier = product(entries, entries, lin.out_features, outputs, lin.bias is not None, parameters(lin))
+    return Count.of(logarithm) + classifier
+
+
+@rule(SpikingNetwork, leave_children=True, subclasses=True)
+def _network(model: SpikingNetwork, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """A mean current that the path reads, and that varies in time, is a running sum; all else is counted in the rooms."""
+    if not isinstance(model.path, ManifoldPath):
+        return Count()
+    x = args[0] if args else kwargs["x"]
+    layers: list[SpikingLayer] = list(model.stack.layers)  # pyright: ignore[reportAssignmentType]
+    sums = len(layers) - 2 + (x.dim() == 3) + (not layers[-1].linear)
+    nodes, width = x.size(-2), model.path.hidden_channels
+    added = sums * nodes * width * model.timesteps
+    held = nodes * (ambient_dim(model.path.manifold, width) + width)
+    return Count.of({"accumulate": added, "activations": 3 * added}, {"activations": held})

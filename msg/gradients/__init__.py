@@ -10,12 +10,12 @@ from msg.gradients.equilibrium_propagation import (
 )
 from msg.gradients.ottt import OTTT
 from msg.gradients.rate_backprop import RateBackprop
-from msg.gradients.rule import Activity, GradientRule
+from msg.gradients.rule import Activity, FeedForwardRule, GradientRule, Online, Recall, RecurrentRule, resolve_rule
 from msg.gradients.schedule import Schedule
-from msg.gradients.settling import Equilibrium, SettlingRule, SettlingSystem
+from msg.gradients.settling import Equilibrium, SettlingRule, SettlingSystem, settle
 from msg.gradients.settling_bptt import SettlingBPTT
-from msg.gradients.sparse_attentive_backtracking import Recall, SparseAttentiveBacktracking
-from msg.gradients.surrogate_bptt import SurrogateBPTT
+from msg.gradients.sparse_attentive_backtracking import SparseAttentiveBacktracking
+from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
 
 __all__ = [
     "OTTT",
@@ -24,16 +24,22 @@ __all__ = [
     "DvM",
     "Equilibrium",
     "EquilibriumPropagation",
+    "FeedForwardRule",
     "GradientRule",
+    "Online",
     "RateBackprop",
     "Recall",
+    "RecurrentRule",
     "Schedule",
     "SettlingBPTT",
     "SettlingRule",
     "SettlingSystem",
     "SparseAttentiveBacktracking",
     "SurrogateBPTT",
+    "SurrogateRule",
     "Updates",
     "equilibrium_updates",
     "relative_rmse",
+    "resolve_rule",
+    "settle",
 ]

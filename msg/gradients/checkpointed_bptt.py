@@ -11,15 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from msg.gradients import simulation
-from msg.gradients.rule import Activity
 from msg.gradients.schedule import Action, Schedule, Store
-from msg.gradients.surrogate_bptt import SurrogateBPTT
-from msg.neurons.surrogates import heaviside
+from msg.gradients.simulation import SILENT, Dynamics, Firing
+from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
 
 
 @dataclass(frozen=True)
-class CheckpointedBPTT(SurrogateBPTT):
+class CheckpointedBPTT(SurrogateRule):
     r"""Exactly the gradient of :class:`SurrogateBPTT`, in a memory you choose.
 
     The forward pass keeps few states; the backward pass runs the steps between them again, by the schedule that needs
@@ -33,8 +31,8 @@ class CheckpointedBPTT(SurrogateBPTT):
     it is the same gradient, later.
 
     Args:
-        surrogate: the derivative that stands in for that of the step.
-        detach_reset: cut the gradient through the neuron's reset.
+        surrogate: see :class:`SurrogateRule`.
+        detach_reset: see :class:`SurrogateRule`.
         states: how many states to hold; by default :math:`\lceil 2\sqrt T\rceil`.
         nbytes: the budget in bytes instead, for the stored states alone.
         store: ``"hidden"`` or ``"internal"``.
@@ -83,22 +81,20 @@ class CheckpointedBPTT(SurrogateBPTT):
         """See :meth:`GradientRule.describe`: with the schedule, where the budget is in states."""
         return repr(self) if self.nbytes is not None else f"{self!r} [{self.schedule(timesteps)}]"
 
-    def run(self, layers, x, graph, timesteps) -> Activity:
-        """See :meth:`GradientRule.run`."""
-        if len(layers) == 1 or not torch.is_grad_enabled():
-            return super().run(layers, x, graph, timesteps)
-        current = simulation.encoder_current(layers, x, graph, timesteps)
-        learnable = [p for p in _parameters(layers) if p.requires_grad]
-        tape = _Tape(layers, current.detach(), graph, timesteps, self, learnable)
+    def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """See :meth:`FeedForwardRule.simulate`."""
+        if not torch.is_grad_enabled():
+            return SurrogateBPTT(self.surrogate, self.detach_reset).simulate(dynamics, current)
+        learnable = [p for p in _parameters(dynamics.layers) if p.requires_grad]
+        tape = _Tape(dynamics, current.detach(), self, learnable)
         means = list(_Checkpointed.apply(tape, current, *learnable))  # pyright: ignore[reportArgumentType]
-        rates = means[: len(layers) - 1]
-        rest = iter(means[len(layers) - 1 :])
-        charges = [None if layer.linear else next(rest) for layer in layers[1:]]
-        drives = simulation.mean_drives(layers, graph, rates, charges)
-        return Activity([simulation.mean(current), *drives], rates)
+        rates = means[: len(dynamics.sources)]
+        rest = iter(means[len(dynamics.sources) :])
+        seen = [None if layer.linear else next(rest) for layer in dynamics.targets]
+        return dynamics.mean_currents(rates, seen), rates
 
 
-def _parameters(layers) -> Iterator[Tensor]:
+def _parameters(layers: Sequence[Any]) -> Iterator[Tensor]:
     """Parameters that the simulation itself uses; the others are read outside it."""
     yield from layers[0].neuron.parameters()
     for layer in layers[1:-1]:
@@ -124,13 +120,13 @@ def _floats(states: Any) -> list[Tensor]:
 class _Tape:
     """Follows a schedule: forward until the first step that can go back, the rest in the backward pass."""
 
-    def __init__(self, layers, current: Tensor, graph, timesteps: int, rule: CheckpointedBPTT, learnable):
-        self.layers, self.current, self.graph, self.timesteps = layers, current, graph, timesteps
-        self.learnable: Sequence[Tensor] = learnable
-        self.firing = simulation.Firing(rule.surrogate, rule.detach_reset, through_spikes=True)
-        self.silent = simulation.Firing(heaviside, detach_reset=True, through_spikes=False)
-        self.dynamics = simulation.Dynamics(layers, current, graph, timesteps)
-        self.linear = all(layer.linear for layer in self.dynamics.targets)
+    def __init__(
+        self, dynamics: Dynamics, current: Tensor, rule: CheckpointedBPTT, learnable: Sequence[Tensor]
+    ):
+        self.dynamics, self.current, self.timesteps = dynamics, current, dynamics.timesteps
+        self.learnable = learnable
+        self.firing = Firing(rule.surrogate, rule.detach_reset, through_spikes=True)
+        self.linear = all(layer.linear for layer in dynamics.targets)
         self.rule, self.evaluations = rule, 0
         self._begin()
 
@@ -168,15 +164,15 @@ class _Tape:
     def forward(self) -> list[Tensor]:
         """Mean spikes of the sources and, where synapses are not linear, mean currents into their targets."""
         counts: list[Any] = [0.0] * len(self.dynamics.sources)
-        charges: list[Any] = [0.0] * len(self.dynamics.sources)
+        sums: list[Any] = [0.0] * len(self.dynamics.sources)
         for action in self.actions:
             if action.kind == "backward":
                 self.first = action
                 break
             for trains, currents in self._do(action):
                 counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
-                charges = [total if c is None else total + c.sum(1) for total, c in zip(charges, currents)]
-        seen = [total for total, layer in zip(charges, self.dynamics.targets) if not layer.linear]
+                sums = [total if c is None else total + c.sum(1) for total, c in zip(sums, currents)]
+        seen = [total for total, layer in zip(sums, self.dynamics.targets) if not layer.linear]
         return [total / self.timesteps for total in (*counts, *seen)]
 
     def _do(self, action: Action) -> Iterator[tuple[list[list[Tensor]], list[Tensor | None]]]:
@@ -193,7 +189,7 @@ class _Tape:
             for chunk in self._chunks(action):
                 self.evaluations += chunk.stop - chunk.start
                 with torch.no_grad():
-                    sweep = self.dynamics.advance(self.state, chunk, self.silent)
+                    sweep = self.dynamics.advance(self.current, self.state, chunk, SILENT)
                 self.state = sweep.states
                 yield sweep.trains, sweep.currents
         elif action.kind == "record":
@@ -220,7 +216,7 @@ class _Tape:
         with torch.enable_grad():
             leaf = now.detach().requires_grad_()
             begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), states)
-            sweep = simulation.Dynamics(self.layers, leaf, self.graph, 1).advance(begin, slice(0, 1), self.firing)
+            sweep = self.dynamics.advance(leaf, begin, slice(0, 1), self.firing)
         currents = [current for current in sweep.currents if current is not None]
         step = _Step(_floats(begin), leaf, [train[0] for train in sweep.trains], currents, _floats(sweep.states))
         return step, tree_map_only(Tensor, Tensor.detach, sweep.states)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from msg.gradients import simulation
-from msg.gradients.rule import Activity, GradientRule
-from msg.neurons.surrogates import heaviside
+from torch import Tensor
+
+from msg.gradients.rule import FeedForwardRule
+from msg.gradients.simulation import SILENT, Dynamics
 
 
 @dataclass(frozen=True)
-class DvM(GradientRule):
+class DvM(FeedForwardRule):
     r"""Differentiation via the manifold: gradients reach a layer through the point on the manifold, not its spikes.
 
     The loss depends on the weights :math:`W^l` of layer ``l`` through its mean current
@@ -43,7 +44,7 @@ class DvM(GradientRule):
                     "would never learn: use SurrogateBPTT, or a neuron without parameters such as LIF"
                 )
 
-    def run(self, layers, x, graph, timesteps) -> Activity:
-        """See :meth:`GradientRule.run`."""
-        firing = simulation.Firing(heaviside, detach_reset=True, through_spikes=False)
-        return Activity(*simulation.run(layers, x, graph, timesteps, firing))
+    def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """See :meth:`FeedForwardRule.simulate`."""
+        rates, seen, _ = dynamics.totals(current, SILENT)
+        return dynamics.mean_currents(rates, seen), rates

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,28 +11,25 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_map_only
 
 from msg.gradients import simulation
-from msg.gradients.rule import Activity, GradientRule
-from msg.neurons.neuron import IF, LIF, Neuron
-from msg.neurons.surrogates import ATan, Surrogate, heaviside
-
-if TYPE_CHECKING:
-    from msg.nn.layer import SpikingLayer
-    from msg.nn.sparse import Graph
+from msg.gradients.rule import Activity, FeedForwardRule
+from msg.graph import Graph
+from msg.layers import SpikingLayer
+from msg.neurons import IF, LIF, ATan, Neuron, Surrogate
 
 
 @dataclass(frozen=True)
-class OTTT(GradientRule):
+class OTTT(FeedForwardRule):
     r"""Online training through time: weights see a trace of past spikes, and nothing is backpropagated in time.
 
     The gradient through the membrane potential of the step before is cut; what it would have carried to the weights is
-    kept by a running trace of the input,
+    kept by an eligibility trace of the input,
 
     .. math::
         a_t = \lambda a_{t-1} + \hat A s^\text{in}_t, \qquad
         \delta_t = \frac{\partial\mathcal L}{\partial u_t}\bigg|_\text{space}, \qquad
         \nabla_W\mathcal L = \sum_t a_t^\top\,\delta_t,
 
-    where :math:`\delta_t` goes down the layers at step ``t`` alone. Mean currents (drives) see the spikes of their own
+    where :math:`\delta_t` goes down the layers at step ``t`` alone. Mean currents see the spikes of their own
     step, so they are differentiated exactly. For one layer of neurons this is backpropagation through time; above, the
     path of an early spike through the potential of a higher layer is missing.
 
@@ -68,52 +65,46 @@ class OTTT(GradientRule):
                     "trace sums inputs: use SurrogateBPTT or RateBackprop"
                 )
 
-    def run(self, layers, x, graph, timesteps) -> Activity:
-        """See :meth:`GradientRule.run`."""
-        current = simulation.encoder_current(layers, x, graph, timesteps)
-        if len(layers) == 1:
-            return Activity([simulation.mean(current)], [])
-        learnable = [p for layer in layers[1:-1] for p in layer.parameters() if p.requires_grad]
-        learnable += [p for p in _neuron(layers[0]).parameters() if p.requires_grad]
-        rates = list(_Accumulated.apply(self, layers, graph, timesteps, current, *learnable))  # pyright: ignore
-        drives = simulation.mean_drives(layers, graph, rates, [None] * len(rates))
-        return Activity([simulation.mean(current), *drives], rates)
+    def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """See :meth:`FeedForwardRule.simulate`."""
+        learnable = [p for layer in dynamics.layers[1:-1] for p in layer.parameters() if p.requires_grad]
+        learnable += [p for p in _neuron(dynamics.layers[0]).parameters() if p.requires_grad]
+        rates = list(_Accumulated.apply(self, dynamics, current, *learnable))  # pyright: ignore[reportArgumentType]
+        return dynamics.mean_currents(rates), rates
 
     def online(self, layers, x, graph, timesteps) -> Iterator[Activity]:
-        """See :meth:`GradientRule.online`; drives and rates are the means so far, their past detached."""
+        """See :meth:`Online.online`; mean currents and rates are those so far, their past detached."""
         train = simulation.train(x, timesteps)
-        states: list[Any] = [None] * (len(layers) - 1)
         encoder = _Traced(layers[0])
-        traced = [_Traced(layer) for layer in layers[1:-1]]
-        counts, charge = [0.0] * len(states), 0.0
+        dynamics = simulation.Dynamics(layers, graph, timesteps)
+        traced = simulation.Dynamics(_stages(layers, [_Traced(layer) for layer in layers[1:-1]]), graph, timesteps)
+        states, counts, past = dynamics.resting, [0.0] * len(dynamics.sources), 0.0
         for t in range(1, timesteps + 1):
             if train is None:
                 mean, current = encoder.constant(x, graph)
             else:
                 current = encoder.current(train[:, t - 1 : t], graph).squeeze(1)
-                charge = charge + layers[0].current(train[:, t - 1], graph)
-                mean, charge = charge / t, charge.detach()
-            dynamics = simulation.Dynamics(_stages(layers, traced), current, graph, 1)
-            sweep = dynamics.advance(states, slice(0, 1), self._firing)
+                total = past + layers[0].current(train[:, t - 1], graph)
+                mean, past = total / t, total.detach()
+            sweep = traced.advance(current, states, slice(0, 1), self._firing)
             states = sweep.states
             rates = [(count + train[0]) / t for count, train in zip(counts, sweep.trains)]
             counts = [count + train[0].detach() for count, train in zip(counts, sweep.trains)]
-            drives = simulation.mean_drives(layers, graph, rates, [None] * len(rates))
-            yield Activity([mean, *drives], rates)
+            yield Activity([mean, *dynamics.mean_currents(rates)], rates)
 
     @property
     def _firing(self) -> simulation.Firing:
         return simulation.Firing(self.surrogate, detach_reset=True, through_spikes=True)
 
 
-def _neuron(layer: "SpikingLayer") -> Neuron:
+def _neuron(layer: Any) -> Neuron:
     assert layer.neuron is not None
     return layer.neuron
 
 
-def _decay(layer: "SpikingLayer") -> float:
+def _decay(layer: SpikingLayer) -> float:
     with torch.no_grad():
-        return 1.0 if layer.neuron is None else float(layer.neuron.leak(torch.ones((), dtype=torch.float64)))
+        return 1.0 if layer.neuron is None else float(layer.neuron.decay(torch.ones((), dtype=torch.float64)))
 
 
 class _Traced:
@@ -123,7 +114,7 @@ class _Traced:
     constant one: through :math:`e_t` times the current of the average, a bias gets its gradient too.
     """
 
-    def __init__(self, layer: "SpikingLayer"):
+    def __init__(self, layer: SpikingLayer):
         self.layer, self.decay = layer, _decay(layer)
         self.average: Tensor | float = 0.0
         self.weight = 0.0
@@ -137,7 +128,7 @@ class _Traced:
             weights.append(self.weight)
         return torch.stack(averages, dim=1), spikes.new_tensor(weights)[:, None]
 
-    def current(self, spikes: Tensor, graph: "Graph") -> Tensor:
+    def current(self, spikes: Tensor, graph: Graph) -> Tensor:
         """Current ``[N, steps, d]`` of the spikes of a chunk."""
         average, weight = self._remember(spikes)
         with torch.no_grad():
@@ -145,14 +136,14 @@ class _Traced:
         trace = weight * self.layer.current(average + (spikes - spikes.detach()) / weight, graph)
         return value + (trace - trace.detach())
 
-    def constant(self, x: Any, graph: "Graph") -> tuple[Tensor, Tensor]:
+    def constant(self, x: Any, graph: Graph) -> tuple[Tensor, Tensor]:
         """The current of a constant input, as the mean current and as the neuron sees it."""
         self.weight = self.decay * self.weight + 1
         mean = self.layer.current(x, graph)
         return mean, mean + (self.weight - 1) * (mean - mean.detach())
 
 
-def _stages(layers: "Sequence[SpikingLayer]", traced: list[_Traced]) -> list[Any]:
+def _stages(layers: Sequence[Any], traced: list[_Traced]) -> list[Any]:
     """The layers, each step's potential cut off from the one before, each hidden synapse with its trace."""
 
     def cut(neuron: Neuron):
@@ -174,34 +165,31 @@ class _Accumulated(torch.autograd.Function):
     """Firing rates, whose backward pass runs the simulation again, one chunk's graph at a time."""
 
     @staticmethod
-    def forward(ctx, rule: OTTT, layers, graph, timesteps: int, current: Tensor, *learnable: Tensor):
-        dynamics = simulation.Dynamics(layers, current, graph, timesteps)
-        rates = simulation.totals(dynamics, simulation.Firing(heaviside, True, through_spikes=False)).rates
+    def forward(ctx, rule: OTTT, dynamics: simulation.Dynamics, current: Tensor, *learnable: Tensor):
+        rates = dynamics.totals(current, simulation.SILENT).rates
         ctx.save_for_backward(current, *learnable)
-        ctx.rule, ctx.layers, ctx.graph, ctx.timesteps = rule, layers, graph, timesteps
+        ctx.rule, ctx.dynamics = rule, dynamics
         return tuple(rates)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *rate_grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         current, *learnable = ctx.saved_tensors
-        constant = current.dim() == 2
-        grads = [torch.zeros_like(p) for p in learnable]
+        layers, timesteps = ctx.dynamics.layers, ctx.dynamics.timesteps
+        constant, decay, weight = current.dim() == 2, _decay(layers[0]), 0.0
+        grads, total = [torch.zeros_like(p) for p in learnable], torch.zeros_like(current)
         arriving: list[Tensor] = []
-        total, weight = torch.zeros_like(current), 0.0
-        decay = _decay(ctx.layers[0])
-        stages = _stages(ctx.layers, [_Traced(layer) for layer in ctx.layers[1:-1]])
-        states = [None] * (len(ctx.layers) - 1)
-        clock = simulation.Dynamics(ctx.layers, current, ctx.graph, ctx.timesteps)
-        for chunk in clock.chunks(0, ctx.timesteps):
+        outputs = [grad / timesteps for grad in rate_grads]
+        stages = _stages(layers, [_Traced(layer) for layer in layers[1:-1]])
+        dynamics = simulation.Dynamics(stages, ctx.dynamics.graph, timesteps)
+        states = dynamics.resting
+        for chunk in dynamics.chunks(0, timesteps):
             steps = chunk.stop - chunk.start
             now = current[:, None].expand(-1, steps, -1) if constant else current[:, chunk]
             leaf = now.detach().requires_grad_()
-            dynamics = simulation.Dynamics(stages, leaf, ctx.graph, steps)
             with torch.enable_grad():
-                trains, _, states = dynamics.advance(states, slice(0, steps), ctx.rule._firing)
+                trains, _, states = dynamics.advance(leaf, states, slice(0, steps), ctx.rule._firing)
                 counts = [reduce(torch.add, train) for train in trains]
-            outputs = [grad / ctx.timesteps for grad in rate_grads]
             found = torch.autograd.grad(counts, [leaf, *learnable], outputs, allow_unused=True)
             grads = [grad if new is None else grad + new for grad, new in zip(grads, found[1:])]
             for now in (found[0] if found[0] is not None else torch.zeros_like(leaf)).unbind(1):
@@ -210,9 +198,7 @@ class _Accumulated(torch.autograd.Function):
                     total.add_(now, alpha=weight)
                 else:
                     arriving.append(now)
-        if not constant:
-            total = _echo(arriving, decay)
-        return None, None, None, None, total, *grads
+        return None, None, total if constant else _echo(arriving, decay), *grads
 
 
 def _echo(arriving: list[Tensor], decay: float) -> Tensor:

@@ -9,14 +9,13 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
-from msg.gradients import simulation
-from msg.gradients.rule import Activity, GradientRule
-from msg.neurons.neuron import Neuron
-from msg.neurons.surrogates import ATan, Surrogate, heaviside
+from msg.gradients.simulation import SILENT, Dynamics, Stage, mean
+from msg.gradients.surrogate_bptt import SurrogateRule
+from msg.neurons import Neuron, Surrogate
 
 
 @dataclass(frozen=True)
-class RateBackprop(GradientRule):
+class RateBackprop(SurrogateRule):
     r"""Backpropagation through firing rates: one backward pass at the mean values, without a time axis.
 
     While the network runs, each neuron keeps the mean of its spikes, :math:`r = \frac1T\sum_t s_t`, and of what a
@@ -47,37 +46,28 @@ class RateBackprop(GradientRule):
     on a par with :class:`SurrogateBPTT`, in time and memory with DvM. *Not recommended* where timing carries the
     information: what varies in time is seen by its mean alone.
 
-    Args:
-        surrogate: the derivative that stands in for that of the step.
-        detach_reset: cut the gradient through the neuron's reset. For a neuron that does not leak differentiate it:
-            detached, the derivative of a rate grows with ``T``.
+    Arguments are those of :class:`SurrogateRule`.
     """
 
-    surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
-    detach_reset: bool = True
-
-    def run(self, layers, x, graph, timesteps) -> Activity:
-        """See :meth:`GradientRule.run`."""
-        current = simulation.encoder_current(layers, x, graph, timesteps)
-        drives, rates = [simulation.mean(current)], []
-        if len(layers) == 1:
-            return Activity(drives, rates)
+    def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """See :meth:`FeedForwardRule.simulate`."""
         watching = torch.is_grad_enabled()
         stages = [
-            simulation.Stage.of(layer, neuron=_Watched(layer.neuron, self.surrogate, self.detach_reset))
+            Stage.of(layer, neuron=_Watched(layer.neuron, self.surrogate, self.detach_reset))  # pyright: ignore[reportArgumentType]
             if watching and layer.neuron is not None
             else layer
-            for layer in layers
+            for layer in dynamics.layers
         ]
-        firing = simulation.Firing(heaviside, detach_reset=True, through_spikes=False)
         with torch.no_grad():
-            dynamics = simulation.Dynamics(stages, current, graph, timesteps)
-            means, charges, states = simulation.totals(dynamics, firing)
-        for layer, rate, charge, state in zip(layers[1:], means, charges, states):
-            rates.append(_attach(rate, drives[-1], state.slopes, timesteps) if watching else rate)
-            at_mean = layer.current(rates[-1], graph)
-            drives.append(at_mean if charge is None else at_mean + (charge - at_mean).detach())
-        return Activity(drives, rates)
+            means, seen, states = Dynamics(stages, dynamics.graph, dynamics.timesteps).totals(current, SILENT)
+        below, currents, rates = mean(current), [], []
+        for layer, rate, exact, state in zip(dynamics.targets, means, seen, states):
+            rates.append(_attach(rate, below, state.slopes, dynamics.timesteps) if watching else rate)
+            at_mean = layer.current(rates[-1], dynamics.graph)
+            # a synapse that is not linear has the value of the simulation and the derivative at the mean spikes
+            below = at_mean if exact is None else at_mean + (exact - at_mean).detach()
+            currents.append(below)
+        return currents, rates
 
 
 class _Slope(NamedTuple):
@@ -139,10 +129,10 @@ def _join(state: Any, tangents: Any) -> Any:
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
-def _attach(rate: Tensor, drive: Tensor, slopes: list[_Slope], timesteps: int) -> Tensor:
+def _attach(rate: Tensor, current: Tensor, slopes: list[_Slope], timesteps: int) -> Tensor:
     """The rate, with its derivatives in the mean current and the neuron's parameters."""
     for parameter, total, _ in slopes:
-        source = drive if parameter is None else parameter
+        source = current if parameter is None else parameter
         if isinstance(total, Tensor):
             rate = rate + (source - source.detach()) * (total / timesteps)
     return rate

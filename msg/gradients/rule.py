@@ -3,25 +3,43 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from msg.nn.layer import SpikingLayer
-    from msg.nn.sparse import Graph, SparseMatrix
+from msg.gradients import simulation
+from msg.graph import Graph, SparseMatrix
+from msg.layers import AttentiveCell, SpikingLayer
+from msg.names import GRADIENTS
 
 
 class Activity(NamedTuple):
     """What the layers did in one forward.
 
     Attributes:
-        drives: mean input current of every layer, ``[N, d]`` each, attached to autograd as the rule sees fit.
+        currents: mean input current of every layer, ``[N, d]`` each, attached to autograd as the rule sees fit.
         rates: firing rate of every layer whose spikes are read (all but the last), ``[N, d]`` each.
     """
 
-    drives: list[Tensor]
+    currents: list[Tensor]
     rates: list[Tensor]
+
+
+class Recall(NamedTuple):
+    """What a recurrence with memories did in one forward; ``T`` steps, ``N`` nodes, ``h`` channels.
+
+    Attributes:
+        hidden: :math:`h_t`, ``[T, N, h]``.
+        summary: :math:`s_t`, what was recalled, ``[T, N, h]``.
+        weights: :math:`w_{ti}` of the memories, ``[T, N, M]``, without gradient; memory 0 is the state at the start,
+            memory ``m`` the hidden state after ``m * k_att`` steps.
+        state: of the cell after the last step.
+    """
+
+    hidden: Tensor
+    summary: Tensor
+    weights: Tensor
+    state: Any
 
 
 @dataclass(frozen=True)
@@ -29,18 +47,62 @@ class GradientRule(ABC):
     """A way of training through time, as a value: no tensors, nothing in ``state_dict``, shown by ``repr(model)``.
 
     A rule decides what of the simulation is differentiated, never what is simulated: every rule computes the same
-    spikes. All of them work with the user's own ``loss.backward()``.
+    spikes. All of them work with the user's own ``loss.backward()``. What a rule unrolls is said by its class: layers
+    (:class:`FeedForwardRule`), a recurrent cell (:class:`RecurrentRule`) or a network that settles
+    (:class:`~msg.gradients.SettlingRule`).
     """
+
+    trains: ClassVar[str]
+    """What rules of this class train, with examples, for error messages."""
+
+    examples: ClassVar[str]
+    """Rules of this class, for error messages."""
+
+    def describe(self, timesteps: int) -> str:
+        """The rule as a model of ``timesteps`` steps prints it."""
+        return repr(self)
+
+
+Kind = TypeVar("Kind", bound=GradientRule)
+
+
+def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
+    """The rule that is meant by a value, a class or a name of :data:`msg.names.GRADIENTS`.
+
+    Args:
+        rule: what the user gave.
+        kind: the class of rules that the model can be trained by.
+        model: its name, for the message.
+
+    Raises:
+        ValueError: if it is no rule, or one that trains something else.
+    """
+    given = GRADIENTS[rule] if isinstance(rule, str) else rule
+    given = given() if isinstance(given, type) and issubclass(given, GradientRule) else given
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, GradientRule):
+        raise ValueError(f"gradient must be a gradient rule such as {kind.examples}, not {rule!r}")
+    raise ValueError(
+        f"{type(given).__name__} trains {given.trains}, and {model} is none: use {kind.examples}"
+    )
+
+
+@dataclass(frozen=True)
+class FeedForwardRule(GradientRule):
+    """A rule for layers of spiking neurons, one above the other. A subclass supplies :meth:`simulate`."""
+
+    trains: ClassVar[str] = "layers of spiking neurons (MSG, SpikingGNN)"
+    examples: ClassVar[str] = "DvM, RateBackprop or SurrogateBPTT"
 
     through_spikes: ClassVar[bool] = True
     """Whether a layer's parameters get gradient through its own spikes (and so through the layers above)."""
 
-    def check(self, layers: Sequence["SpikingLayer"]) -> None:  # noqa: B027 - most rules can train anything
+    def check(self, layers: Sequence[SpikingLayer]) -> None:  # noqa: B027 - most rules can train anything
         """Raise ``ValueError``, naming the rule and what it needs, if it cannot train these layers."""
 
-    @abstractmethod
     def run(
-        self, layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int
+        self, layers: Sequence[SpikingLayer], x: Tensor | SparseMatrix, graph: Graph, timesteps: int
     ) -> Activity:
         """Simulate ``layers`` on ``x`` for ``timesteps`` steps.
 
@@ -49,20 +111,54 @@ class GradientRule(ABC):
             x: node features: a constant current ``[N, F]`` (dense or sparse), or a train ``[T, N, F]``.
             graph: the graph that all layers read.
             timesteps: number of time steps ``T``.
+
+        Raises:
+            ValueError: if a train ``x`` has another number of time steps.
+        """
+        current = simulation.encoder_current(layers, x, graph, timesteps)
+        if len(layers) == 1:
+            return Activity([simulation.mean(current)], [])
+        currents, rates = self.simulate(simulation.Dynamics(layers, graph, timesteps), current)
+        return Activity([simulation.mean(current), *currents], rates)
+
+    @abstractmethod
+    def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Mean currents of all layers but the encoder, and rates of all but the last, attached to autograd.
+
+        Args:
+            dynamics: at least two layers.
+            current: the encoder's, ``[N, d]`` if constant or ``[N, T, d]``; attached to autograd.
         """
 
+
+@runtime_checkable
+class Online(Protocol):
+    """A feed-forward rule that has a gradient before the end of the simulation."""
+
     def online(
-        self, layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int
+        self, layers: Sequence[SpikingLayer], x: Tensor | SparseMatrix, graph: Graph, timesteps: int
     ) -> Iterator[Activity]:
         """Simulate step by step, giving after each the activity so far, with the gradient of that step alone.
 
-        Arguments are those of :meth:`run`. Parameters may be updated between two steps.
-
-        Raises:
-            ValueError: if the rule has no gradient before the end of the simulation.
+        Arguments are those of :meth:`FeedForwardRule.run`. Parameters may be updated between two steps.
         """
-        raise ValueError(f"{type(self).__name__} has no gradient before the end of the simulation: use OTTT")
+        ...
 
-    def describe(self, timesteps: int) -> str:
-        """The rule as a model of ``timesteps`` steps prints it."""
-        return repr(self)
+
+@dataclass(frozen=True)
+class RecurrentRule(GradientRule):
+    """A rule for a recurrent cell that remembers. A subclass supplies :meth:`unroll`."""
+
+    trains: ClassVar[str] = "a recurrent cell with memories (AttentiveRecurrence)"
+    examples: ClassVar[str] = "SparseAttentiveBacktracking"
+
+    @abstractmethod
+    def unroll(self, cell: AttentiveCell, x: Tensor, state: Any, graph: Any = None) -> Recall:
+        """Run a cell through time.
+
+        Args:
+            cell: with the attention that scores its memories.
+            x: input ``[T, N, F]``.
+            state: of the cell before the first step; ``None`` is zero.
+            graph: handed on to the cell.
+        """

@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
-from msg.gradients.rule import Activity, GradientRule
+from msg.gradients.rule import GradientRule
 
 States = tuple[Tensor, ...]
 """What settles, one tensor a layer; the last is the network's output."""
@@ -90,25 +90,10 @@ def settle(
 
 @dataclass(frozen=True)
 class SettlingRule(GradientRule):
-    """A way of training a network that settles; it refuses spiking neurons, which have no energy."""
+    """A rule for a network that settles at a minimum of an energy. A subclass supplies :meth:`output`."""
 
-    def check(self, layers) -> None:
-        """Refuse spiking neurons."""
-        raise self._refusal()
-
-    def run(self, layers, x, graph, timesteps) -> Activity:
-        """Refuse spiking neurons.
-
-        Raises:
-            ValueError: always.
-        """
-        raise self._refusal()
-
-    def _refusal(self) -> ValueError:
-        return ValueError(
-            f"{type(self).__name__} needs a convergent network with an energy (ConvergentGNN): "
-            "spiking neurons have none"
-        )
+    trains: ClassVar[str] = "a network that settles, with an energy (ConvergentGNN)"
+    examples: ClassVar[str] = "EquilibriumPropagation or SettlingBPTT"
 
     @abstractmethod
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:

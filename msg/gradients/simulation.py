@@ -9,17 +9,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from msg.neurons.neuron import Fire, Neuron
-
-if TYPE_CHECKING:
-    from msg.nn.layer import SpikingLayer
-    from msg.nn.sparse import Graph, SparseMatrix
-
+from msg.graph import Graph, SparseMatrix
+from msg.layers import SpikingLayer
+from msg.neurons import Fire, Neuron, heaviside
 
 # Elements of one layer's spikes in a chunk. 1 MB of float32 stays in a core's cache, and no longer chunk was faster on
 # Amazon Photo; on small graphs a chunk is all steps at once. The memory of a simulation does not grow with its length.
@@ -32,12 +29,16 @@ class Firing(NamedTuple):
     Attributes:
         fire: step function, with its surrogate derivative if any.
         detach_reset: cut the gradient through the reset.
-        through_spikes: keep the graph of the simulation; without it only drives carry gradient.
+        through_spikes: keep the graph of the simulation; without it only mean currents carry gradient.
     """
 
     fire: Fire
     detach_reset: bool
     through_spikes: bool
+
+
+SILENT = Firing(heaviside, detach_reset=True, through_spikes=False)
+"""Spikes without any derivative."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Stage:
     neuron: Callable[..., tuple[Tensor, Any]] | None
     linear: bool
     out_channels: int
-    current: Callable[[Tensor, "Graph"], Tensor]
+    current: Callable[[Tensor, Graph], Tensor]
 
     @classmethod
-    def of(cls, layer: "SpikingLayer", **changes: Any) -> "Stage":
+    def of(cls, layer: SpikingLayer, **changes: Any) -> "Stage":
         """A layer with some parts replaced."""
         whole = {"neuron": layer.neuron, "linear": layer.linear, "out_channels": layer.out_channels}
         return cls(**{**whole, "current": layer.current, **changes})
@@ -77,21 +78,34 @@ class Sweep(NamedTuple):
     states: list[Any]
 
 
+class Totals(NamedTuple):
+    """What a whole simulation leaves, for every layer but the last.
+
+    Attributes:
+        rates: mean spikes, ``[N, d]``.
+        currents: mean current into the layer above where its synapse is not linear, else ``None``.
+        states: of the neurons, at the end.
+    """
+
+    rates: list[Tensor]
+    currents: list[Tensor | None]
+    states: list[Any]
+
+
 class Dynamics:
-    """Layers under a given input current: what does not change in time.
+    """Layers on a graph: what does not change in time, nor with the input.
 
     Args:
         layers: encoder first; the last layer's own spikes are never needed and not simulated.
-        current: the encoder's, ``[N, d]`` if constant or ``[N, T, d]``.
         graph: the graph.
         timesteps: ``T``.
     """
 
-    def __init__(self, layers: "Sequence[SpikingLayer | Stage]", current: Tensor, graph: "Graph", timesteps: int):
+    def __init__(self, layers: Sequence[SpikingLayer | Stage], graph: Graph, timesteps: int):
+        self.layers, self.graph, self.timesteps = layers, graph, timesteps
         self.sources, self.targets = layers[:-1], layers[1:]
-        self.current, self.graph, self.timesteps = current, graph, timesteps
         # the widest layer sets the chunk, the same for every rule: their sums then round alike
-        self.widest = current.size(0) * max(layer.out_channels for layer in self.sources)
+        self.widest = graph.num_nodes * max(layer.out_channels for layer in self.sources)
 
     @property
     def resting(self) -> list[Any]:
@@ -103,15 +117,16 @@ class Dynamics:
         for chunk in _chunks(stop - start, self.widest):
             yield slice(start + chunk.start, start + chunk.stop)
 
-    def advance(self, states: Sequence[Any], chunk: slice, firing: Firing) -> Sweep:
+    def advance(self, current: Tensor, states: Sequence[Any], chunk: slice, firing: Firing) -> Sweep:
         """Run one chunk of steps through all layers.
 
         Args:
+            current: into the encoder's neurons, ``[N, d]`` if constant or ``[N, T, d]``.
             states: of the neurons, before the chunk.
             chunk: the steps.
             firing: what to differentiate.
         """
-        inputs = self.current if self.current.dim() == 2 else self.current[:, chunk]
+        inputs = current if current.dim() == 2 else current[:, chunk]
         sweep = Sweep([], [], [])
         for source, target, state in zip(self.sources, self.targets, states):
             seen = None
@@ -127,6 +142,39 @@ class Dynamics:
             sweep.currents.append(seen)
             sweep.states.append(state)
         return sweep
+
+    def totals(self, current: Tensor, firing: Firing) -> Totals:
+        """Simulate all steps and keep the means.
+
+        Args:
+            current: as in :meth:`advance`.
+            firing: what to differentiate.
+        """
+        neuron, target = self.sources[0].neuron, self.targets[0]
+        one = len(self.sources) == 1 and target.linear and current.dim() == 2
+        if one and isinstance(neuron, Neuron) and not firing.through_spikes:
+            return Totals([neuron.rate(current.detach(), self.timesteps)], [None], [None])
+
+        counts: list[Any] = [0.0] * len(self.sources)
+        sums: list[Any] = [None if layer.linear else 0.0 for layer in self.targets]
+        states = self.resting
+        for chunk in self.chunks(0, self.timesteps):
+            trains, currents, states = self.advance(current, states, chunk, firing)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
+                counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
+            sums = [total if seen is None else total + seen.sum(1) for total, seen in zip(sums, currents)]
+        steps = self.timesteps
+        return Totals([n / steps for n in counts], [None if c is None else c / steps for c in sums], states)
+
+    def mean_currents(self, rates: Sequence[Tensor], seen: Sequence[Tensor | None] | None = None) -> list[Tensor]:
+        """Mean currents into all layers but the encoder: from the rates of the layer below or, where a synapse is not
+        linear, as ``seen`` in the simulation.
+        """
+        seen = [None] * len(rates) if seen is None else seen
+        return [
+            layer.current(rate, self.graph) if mean is None else mean
+            for layer, rate, mean in zip(self.targets, rates, seen)
+        ]
 
 
 def _chunks(timesteps: int, elements: int) -> Iterator[slice]:
@@ -157,40 +205,7 @@ def _spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: F
     return train, state
 
 
-class Totals(NamedTuple):
-    """What a whole simulation leaves, for every layer but the last.
-
-    Attributes:
-        rates: mean spikes, ``[N, d]``.
-        charges: mean current into the layer above where its synapse is not linear, else ``None``.
-        states: of the neurons, at the end.
-    """
-
-    rates: list[Tensor]
-    charges: list[Tensor | None]
-    states: list[Any]
-
-
-def totals(dynamics: Dynamics, firing: Firing) -> Totals:
-    """Simulate all steps and keep the means."""
-    neuron, target, current = dynamics.sources[0].neuron, dynamics.targets[0], dynamics.current
-    one = len(dynamics.sources) == 1 and target.linear and current.dim() == 2
-    if one and isinstance(neuron, Neuron) and not firing.through_spikes:
-        return Totals([neuron.rate(current.detach(), dynamics.timesteps)], [None], [None])
-
-    counts: list[Any] = [0.0] * len(dynamics.sources)
-    charges: list[Any] = [None if layer.linear else 0.0 for layer in dynamics.targets]
-    states = dynamics.resting
-    for chunk in dynamics.chunks(0, dynamics.timesteps):
-        trains, currents, states = dynamics.advance(states, chunk, firing)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-            counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
-        charges = [total if seen is None else total + seen.sum(1) for total, seen in zip(charges, currents)]
-    steps = dynamics.timesteps
-    return Totals([n / steps for n in counts], [None if c is None else c / steps for c in charges], states)
-
-
-def train(x: "Tensor | SparseMatrix", timesteps: int) -> Tensor | None:
+def train(x: Tensor | SparseMatrix, timesteps: int) -> Tensor | None:
     """An input that varies in time, as ``[N, T, F]``; ``None`` for a constant one.
 
     Raises:
@@ -203,9 +218,7 @@ def train(x: "Tensor | SparseMatrix", timesteps: int) -> Tensor | None:
     return x.transpose(0, 1)
 
 
-def encoder_current(
-    layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int
-) -> Tensor:
+def encoder_current(layers: Sequence[SpikingLayer], x: Tensor | SparseMatrix, graph: Graph, timesteps: int) -> Tensor:
     """Current into the encoder's neurons: ``[N, d]`` where ``x`` is constant, else ``[N, T, d]``.
 
     Raises:
@@ -218,24 +231,3 @@ def encoder_current(
 def mean(current: Tensor) -> Tensor:
     """Mean over time of a current ``[N, d]`` (constant) or ``[N, T, d]``."""
     return current if current.dim() == 2 else current.mean(1)
-
-
-def mean_drives(
-    layers: Sequence["SpikingLayer"], graph: "Graph", rates: Sequence[Tensor], charges: Sequence[Tensor | None]
-) -> list[Tensor]:
-    """Mean currents into ``layers[1:]``, from the rates of the layers below or, where not linear, as simulated."""
-    return [
-        layer.current(rate, graph) if charge is None else charge
-        for layer, rate, charge in zip(layers[1:], rates, charges)
-    ]
-
-
-def run(
-    layers: Sequence["SpikingLayer"], x: "Tensor | SparseMatrix", graph: "Graph", timesteps: int, firing: Firing
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Drives of all layers and rates of all but the last; see :class:`msg.gradients.Activity`."""
-    current = encoder_current(layers, x, graph, timesteps)
-    if len(layers) == 1:
-        return [mean(current)], []
-    rates, charges, _ = totals(Dynamics(layers, current, graph, timesteps), firing)
-    return [mean(current), *mean_drives(layers, graph, rates, charges)], rates

@@ -2,20 +2,16 @@
 
 from dataclasses import dataclass
 
-from msg.gradients import simulation
-from msg.gradients.rule import Activity, GradientRule
-from msg.neurons.surrogates import ATan, Surrogate
+from torch import Tensor
+
+from msg.gradients.rule import FeedForwardRule
+from msg.gradients.simulation import Dynamics, Firing
+from msg.neurons import ATan, Surrogate
 
 
 @dataclass(frozen=True)
-class SurrogateBPTT(GradientRule):
-    r"""Autograd through all ``T`` steps, with :math:`\partial s/\partial u` replaced by a surrogate.
-
-    Source: `Neftci et al. 2019, Surrogate Gradient Learning in Spiking Neural Networks
-    <https://arxiv.org/abs/1901.09948>`_.
-
-    *Recommended* as the reference that other rules approximate, and for short simulations. *Not recommended* for long
-    ones: time and memory of the backward pass grow with ``T``.
+class SurrogateRule(FeedForwardRule):
+    """A rule that differentiates through spikes, by a surrogate of their derivative.
 
     Args:
         surrogate: the derivative that stands in for that of the step.
@@ -26,7 +22,21 @@ class SurrogateBPTT(GradientRule):
     surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
     detach_reset: bool = True
 
-    def run(self, layers, x, graph, timesteps) -> Activity:
-        """See :meth:`GradientRule.run`."""
-        firing = simulation.Firing(self.surrogate, self.detach_reset, through_spikes=True)
-        return Activity(*simulation.run(layers, x, graph, timesteps, firing))
+
+@dataclass(frozen=True)
+class SurrogateBPTT(SurrogateRule):
+    r"""Autograd through all ``T`` steps, with :math:`\partial s/\partial u` replaced by a surrogate.
+
+    Arguments are those of :class:`SurrogateRule`.
+
+    Source: `Neftci et al. 2019, Surrogate Gradient Learning in Spiking Neural Networks
+    <https://arxiv.org/abs/1901.09948>`_.
+
+    *Recommended* as the reference that other rules approximate, and for short simulations. *Not recommended* for long
+    ones: time and memory of the backward pass grow with ``T``.
+    """
+
+    def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """See :meth:`FeedForwardRule.simulate`."""
+        rates, seen, _ = dynamics.totals(current, Firing(self.surrogate, self.detach_reset, through_spikes=True))
+        return dynamics.mean_currents(rates, seen), rates

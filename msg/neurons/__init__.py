@@ -1,7 +1,7 @@
 """Spiking neurons with explicit state, and the surrogate derivatives of their firing."""
 
 from msg.neurons.adaptive import ALIF, ALIFState
-from msg.neurons.neuron import IF, LIF, Neuron, ParametricLIF
+from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF
 from msg.neurons.surrogates import ATan, Sigmoid, Surrogate, Triangle, heaviside
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "LIF",
     "ALIFState",
     "ATan",
+    "Fire",
     "Neuron",
     "ParametricLIF",
     "Sigmoid",

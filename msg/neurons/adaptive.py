@@ -39,7 +39,8 @@ class ALIF(Neuron):
     in the adaptation, through which an LSNN learns to remember.
 
     Source: `Bellec et al. 2018, Long short-term memory and learning-to-learn in networks of spiking neurons
-    <https://arxiv.org/abs/1803.09574>`_, section 2; the order of the updates is that of the authors' code.
+    <https://arxiv.org/abs/1803.09574>`_, section 2. The authors' code fires on the potential *before* the update,
+    :math:`V_{t-1}`, against the threshold after it, so there a spike follows its cause one step later.
 
     *Recommended* to hold information for about ``tau_adaptation``. *Not recommended* in float16: with a long
     ``tau_adaptation`` one step changes ``b`` by less than its precision.
@@ -88,7 +89,7 @@ class ALIF(Neuron):
             self.beta = float(beta)
         self._alpha, self._rho = math.exp(-dt / tau), math.exp(-dt / tau_adaptation)
 
-    def leak(self, state: Tensor) -> Tensor:
+    def decay(self, state: Tensor) -> Tensor:
         r""":math:`\alpha V`."""
         return state * self._alpha
 

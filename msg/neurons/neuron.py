@@ -47,7 +47,7 @@ class Neuron(nn.Module):
     def reset_parameters(self) -> None:
         """Nothing to learn here."""
 
-    def leak(self, state: Tensor) -> Tensor:
+    def decay(self, state: Tensor) -> Tensor:
         r""":math:`\lambda v`: what is left of the potential one step later."""
         return state
 
@@ -70,7 +70,7 @@ class Neuron(nn.Module):
         Returns:
             Spikes (0 or 1, in the dtype of ``current``) and the new state.
         """
-        u = current if state is None else self.leak(state) + current
+        u = current if state is None else self.decay(state) + current
         spikes = fire(u, self.threshold)
         reset = spikes.detach() if detach_reset else spikes
         if self.reset == "subtract":
@@ -100,9 +100,9 @@ class Neuron(nn.Module):
         Returns:
             Spikes, new state, and the derivatives of the state and of the spikes.
         """
-        u = current if state is None else self.leak(state) + current
+        u = current if state is None else self.decay(state) + current
         spikes = heaviside(u, self.threshold)
-        rho = torch.ones_like(u) if tangent is None else self.leak(tangent).add_(1)
+        rho = torch.ones_like(u) if tangent is None else self.decay(tangent).add_(1)
         change = surrogate.derivative(u - self.threshold).mul_(rho)
         if self.reset == "subtract":
             return (
@@ -190,7 +190,7 @@ class LIF(Neuron):
         """Time constant in steps."""
         return self._tau
 
-    def leak(self, state: Tensor) -> Tensor:
+    def decay(self, state: Tensor) -> Tensor:
         r""":math:`(1 - 1/\tau) v`."""
         return state * (1 - 1 / self._tau)
 
@@ -230,6 +230,6 @@ class ParametricLIF(LIF):
         """Present time constant in steps."""
         return float(1 / torch.sigmoid(self.weight.detach()))
 
-    def leak(self, state: Tensor) -> Tensor:
+    def decay(self, state: Tensor) -> Tensor:
         r""":math:`(1 - \mathrm{sig}(w)) v`."""
         return state * torch.sigmoid(-self.weight)

@@ -1,22 +1,44 @@
-"""Layers, models, and read-outs."""
+"""Layers and models, as users of PyTorch Geometric look for them; they live in :mod:`msg.layers` and
+:mod:`msg.models`.
+"""
 
-from msg.nn.attentive_recurrence import AttentiveRecurrence
-from msg.nn.convergent_gnn import ConvergentGNN
-from msg.nn.decoder import FermiDirac
-from msg.nn.layer import SpikingLayer
-from msg.nn.lsnn import LSNN, LSNNOutput, LSNNState
-from msg.nn.msg import MSG, Embedding
-from msg.nn.network import SpikingNetwork
-from msg.nn.recurrent import RecurrentSpikingLayer, RecurrentState
-from msg.nn.riemannian_convergent_gnn import RiemannianConvergentGNN
-from msg.nn.sparse import Graph, SparseMatrix
-from msg.nn.spiking_gcn import Propagation, SpikingGCN
-from msg.nn.spiking_gnn import SpikingGNN
-from msg.nn.synapse import Synapse, make_conv
+from msg.graph import Graph, SparseMatrix
+from msg.layers import (
+    AttentiveCell,
+    FermiDirac,
+    LastCurrent,
+    ManifoldPath,
+    Propagation,
+    RecurrentSpikingLayer,
+    RecurrentState,
+    SpikingLayer,
+    Synapse,
+    TangentHead,
+    make_synapse,
+)
+from msg.models import (
+    LSNN,
+    MSG,
+    SAGE,
+    SGC,
+    AttentiveRecurrence,
+    ConvergentGNN,
+    Embedding,
+    LSNNOutput,
+    LSNNState,
+    RiemannianConvergentGNN,
+    SpikingGCN,
+    SpikingGNN,
+    SpikingNetwork,
+    SpikingStack,
+)
 
 __all__ = [
     "LSNN",
     "MSG",
+    "SAGE",
+    "SGC",
+    "AttentiveCell",
     "AttentiveRecurrence",
     "ConvergentGNN",
     "Embedding",
@@ -24,6 +46,8 @@ __all__ = [
     "Graph",
     "LSNNOutput",
     "LSNNState",
+    "LastCurrent",
+    "ManifoldPath",
     "Propagation",
     "RecurrentSpikingLayer",
     "RecurrentState",
@@ -33,6 +57,8 @@ __all__ = [
     "SpikingGNN",
     "SpikingLayer",
     "SpikingNetwork",
+    "SpikingStack",
     "Synapse",
-    "make_conv",
+    "TangentHead",
+    "make_synapse",
 ]

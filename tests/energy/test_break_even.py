@@ -54,8 +54,8 @@ def test_scaling_the_spikes_of_a_model_to_the_break_even():
     edges = torch.randint(0, 20, (2, 60))
     found = []
     for gain in (1.0, 3.0):
-        model = SpikingGNN(6, 3, hidden_channels=8, num_layers=0, timesteps=8).eval()
-        torch.nn.init.constant_(model.layers[0].synapse.conv.lin.weight, 0.1 * gain)
+        model = SpikingGNN(6, 3, hidden_channels=8, num_layers=1, timesteps=8).eval()
+        torch.nn.init.constant_(model.stack.layers[0].synapse.conv.lin.weight, 0.1 * gain)
         with count(model) as ops:
             model(torch.ones(20, 6), edges)
         found.append(break_even(ops, HOROWITZ_45NM_INT8))

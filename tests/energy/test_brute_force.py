@@ -211,9 +211,9 @@ def last_synapse(m, train, edges, conv):
     return biased(m, current, numbers(conv.bias))
 
 
-def bounded_step(m, model, drive):
-    v = [m.mul(value, model.step_size) for value in drive]
-    u = m.mul(m.dot(v, v), 1 / model.max_step**2)
+def bounded_step(m, model, current):
+    v = [m.mul(value, model.path.step_size) for value in current]
+    u = m.mul(m.dot(v, v), 1 / model.path.max_step**2)
     n = m.function(math.sqrt, u)
     factor = m.function(lambda t, n: t / n if n else 1.0, m.function(math.tanh, n), n)
     return [m.mul(value, factor) for value in v]
@@ -238,10 +238,10 @@ def hyperbolic_log(m, z):
 
 
 def run_msg(m, model, x, edges):
-    *spiking, last = model.layers
+    *spiking, last = model.stack.layers
     steps = model.timesteps
     current = gcn_layer(m, x, edges, spiking[0].synapse.conv)
-    drives, currents = [current], [current] * steps
+    means, currents = [current], [current] * steps
     for index, layer in enumerate(spiking):
         train = fire(m, layer.neuron, currents, silent=index == 0)
         if index + 1 < len(spiking):
@@ -249,21 +249,21 @@ def run_msg(m, model, x, edges):
             total = [[0.0] * model.hidden_channels for _ in x]
             for now in currents:
                 total = add_rows(m, total, now)
-            drives.append([[value / steps for value in row] for row in total])
-    drives.append(last_synapse(m, train, edges, last.synapse.conv))
+            means.append([[value / steps for value in row] for row in total])
+    means.append(last_synapse(m, train, edges, last.synapse.conv))
     logits = []
     for i in range(len(x)):
         z0, z = 1.0, [0.0] * model.hidden_channels
-        for drive in drives:
-            z0, z = hyperbolic_move(m, z0, z, bounded_step(m, model, drive[i]))
+        for mean in means:
+            z0, z = hyperbolic_move(m, z0, z, bounded_step(m, model, mean[i]))
         tangent = hyperbolic_log(m, z)
-        weight, bias = numbers(model.lin.weight), numbers(model.lin.bias)
+        weight, bias = numbers(model.head.lin.weight), numbers(model.head.lin.bias)
         logits.append([m.add(m.dot(tangent, weight[k]), bias[k]) for k in range(len(bias))])
     return logits
 
 
 def run_spiking_gcn(m, model, x, edges):
-    encoder, readout = model.layers
+    encoder, readout = model.stack.layers
     looped = with_loops(edges, len(x))
     before, after = gcn_scales(looped, len(x))
     h = x
@@ -339,7 +339,7 @@ NEURONS = [
 
 
 @pytest.mark.parametrize("neuron", NEURONS, ids=repr)
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("layers", [2, 3, 4])
 @settings(max_examples=12, deadline=None)
 @given(graph=graphs())
 def test_msg(layers, neuron, graph):

@@ -17,15 +17,15 @@ def test_exact_on_flat_space():
 
 @pytest.mark.parametrize("manifold", ["H4", "S4", "P4", "H2xS2"])
 def test_exact_for_a_single_step(manifold):
-    model = MSG(3, 2, manifold, num_layers=1, timesteps=4, step_size=0.5).double().eval()
-    for parameter in model.layers[1].parameters():
+    model = MSG(3, 2, manifold, num_layers=2, timesteps=4, step_size=0.5).double().eval()
+    for parameter in model.stack.layers[1].parameters():
         nn.init.zeros_(parameter)  # the second step is none
     x = torch.randn(5, 3, dtype=torch.float64)
     assert torch.allclose(tangent_readout(model, x, EDGES), model(x, EDGES), atol=1e-9)
 
 
 def test_steps_do_not_commute_on_curved_space():
-    model = MSG(3, 7, "H8", num_layers=3, timesteps=4, step_size=5.0, max_step=None)
+    model = MSG(3, 7, "H8", num_layers=4, timesteps=4, step_size=5.0, max_step=None)
     x = 3 * torch.randn(5, 3)
     found = disagreement(model, x, EDGES)
     with torch.no_grad():

@@ -51,7 +51,7 @@ def test_energy_is_counts_times_prices(ordinary):
 
 def test_json(spiking):
     found = json.loads(json.dumps(report(spiking).as_dict(), allow_nan=False))
-    assert found["firing"]["layers.0.neuron"]["timesteps"] == 4
+    assert found["firing"]["stack.layers.0.neuron"]["timesteps"] == 4
     assert [even["memory"] for even in found["break_even"]] == [False, True]
     assert found["unpriced"] == {"transcendental": found["counts"]["transcendental"]}
     assert found["not_counted"]
@@ -61,7 +61,7 @@ def test_json(spiking):
 def test_text_shows_its_work(spiking):
     text = str(report(spiking))
     for expected in (
-        "Energy of one inference, 45 nm, FP32", "layers.0.synapse", "manifold", "the same, dense inputs",
+        "Energy of one inference, 45 nm, FP32", "stack.layers.0.synapse", "path", "the same, dense inputs",
         "spikes per synapse", "against 3-bit activations", "with memory", "Horowitz 2014",
         "not priced by this table: transcendental", "not known, so in no count: nothing", "not counted for any model",
     ):  # fmt: skip

@@ -11,7 +11,7 @@ from msg.nn import SpikingGNN
 NODES, WIDTH = 12, 4
 
 
-def _model(rule, timesteps, conv="gcn", neuron=None, layers=2):
+def _model(rule, timesteps, conv="gcn", neuron=None, layers=3):
     torch.manual_seed(0)
     return SpikingGNN(5, 3, WIDTH, layers, timesteps, neuron or LIF(threshold=0.4), rule, conv=conv).double()
 
@@ -91,9 +91,9 @@ def test_learnable_neurons_and_frozen_weights(neuron):
     grads = []
     for rule in (SurrogateBPTT(), CheckpointedBPTT(states=2)):
         model = _model(rule, 7, neuron=neuron)
-        model.layers[1].synapse.requires_grad_(False)
+        model.stack.layers[1].synapse.requires_grad_(False)
         model(*_data()).square().sum().backward()
-        assert model.layers[1].synapse.conv.lin.weight.grad is None
+        assert model.stack.layers[1].synapse.conv.lin.weight.grad is None
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
     torch.testing.assert_close(*grads, rtol=1e-12, atol=0)
 

@@ -5,7 +5,8 @@ import torch
 
 from msg.gradients import DvM, SurrogateBPTT
 from msg.neurons import IF, LIF
-from msg.nn import MSG, sparse
+from msg.graph import sparse
+from msg.nn import MSG
 
 NODES, WIDTH = 40, 16
 
@@ -23,7 +24,7 @@ def _saved(model, x, edge_index):
     return shapes
 
 
-def _setup(rule, timesteps, features=8, layers=3, manifold=f"H{WIDTH}", neuron=None):
+def _setup(rule, timesteps, features=8, layers=4, manifold=f"H{WIDTH}", neuron=None):
     torch.manual_seed(0)
     model = MSG(features, 3, manifold, layers, timesteps, neuron or LIF(threshold=0.3), rule)
     return model, torch.randn(NODES, features) * 2, torch.randint(0, NODES, (2, 120))
@@ -79,6 +80,6 @@ def test_one_hidden_layer_needs_only_the_encoders_rate(monkeypatch):
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(IF, "forward", counted)
-    model, x, edge_index = _setup(DvM(), 100, layers=1, neuron=IF())
+    model, x, edge_index = _setup(DvM(), 100, layers=2, neuron=IF())
     model(x, edge_index)
     assert sum(calls) < NODES * WIDTH

@@ -19,7 +19,7 @@ from msg.nn import ConvergentGNN, RiemannianConvergentGNN
 NODES, FEATURES, CLASSES = 7, 5, 3
 MODELS = {
     "tanh": lambda **kw: ConvergentGNN(FEATURES, CLASSES, 6, steps=300, **kw),
-    "two hidden": lambda **kw: ConvergentGNN(FEATURES, CLASSES, 6, num_layers=2, steps=300, **kw),
+    "two hidden": lambda **kw: ConvergentGNN(FEATURES, CLASSES, 6, num_layers=3, steps=300, **kw),
     "all sigmoid": lambda **kw: ConvergentGNN(
         FEATURES, CLASSES, 6, steps=300, activation="sigmoid", out_activation="sigmoid", **kw
     ),

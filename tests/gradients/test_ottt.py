@@ -18,7 +18,7 @@ def _data(*lead):
     return x, torch.randint(0, NODES, (2, 60), generator=generator)
 
 
-def _model(rule, timesteps, layers=2, neuron=None, conv="gcn", model=SpikingGNN):
+def _model(rule, timesteps, layers=3, neuron=None, conv="gcn", model=SpikingGNN):
     torch.manual_seed(0)
     width = 5 if model is SpikingGNN else "H5"
     return model(6, 3, width, layers, timesteps, neuron or LIF(threshold=0.4), rule, conv=conv).double()
@@ -75,7 +75,7 @@ def test_online_gradients_of_all_steps_add_up_to_the_accumulated_one(lead):
     for t, output in enumerate(online.online(*data), start=1):
         (output * mix).sum().mul(t / 5).backward()  # t/T turns the mean so far into one step's share
     for (name, a), b in zip(whole.named_parameters(), online.parameters()):
-        if not name.startswith("layers.3"):  # the read-out sees the mean so far, not one step's share
+        if not name.startswith("stack.layers.3"):  # the read-out sees the mean so far, not one step's share
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -119,4 +119,4 @@ def test_the_encoder_may_be_any_convolution():
 
     network = _model(OTTT(), 4, conv=conv)
     network(*_data()).square().sum().backward()
-    assert network.layers[0].synapse.conv.lin.weight.grad.abs().max() > 0
+    assert network.stack.layers[0].synapse.conv.lin.weight.grad.abs().max() > 0

@@ -17,7 +17,7 @@ def _data():
     return x, torch.randint(0, NODES, (2, 90), generator=generator)
 
 
-def _gradient(rule, timesteps, layers=2, neuron=None, conv="gcn", model=SpikingGNN):
+def _gradient(rule, timesteps, layers=3, neuron=None, conv="gcn", model=SpikingGNN):
     torch.manual_seed(0)
     width = 5 if model is SpikingGNN else "E5"
     network = model(6, 3, width, layers, timesteps, neuron or LIF(threshold=0.4), rule, conv=conv).double()
@@ -67,14 +67,14 @@ def test_adds_the_path_through_rates_to_the_gradient_of_dvm():
             return torch.full_like(u, self.height)
 
     torch.testing.assert_close(_gradient(RateBackprop(Flat(0.0)), 6, model=MSG), _gradient(DvM(), 6, model=MSG))
-    two, one = (_gradient(RateBackprop(Flat(h)), 6, layers=1, model=MSG) for h in (0.2, 0.1))
+    two, one = (_gradient(RateBackprop(Flat(h)), 6, layers=2, model=MSG) for h in (0.2, 0.1))
     # with one hidden layer the gradient is linear in the height of a constant derivative
-    torch.testing.assert_close(two - one, one - _gradient(DvM(), 6, layers=1, model=MSG))
+    torch.testing.assert_close(two - one, one - _gradient(DvM(), 6, layers=2, model=MSG))
 
 
 def test_learns_a_time_constant_exactly_where_the_current_is_constant():
     rules = RateBackprop(), SurrogateBPTT()
-    a, b = (_gradient(rule, 12, layers=0, neuron=ParametricLIF(threshold=0.4)) for rule in rules)
+    a, b = (_gradient(rule, 12, layers=1, neuron=ParametricLIF(threshold=0.4)) for rule in rules)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
@@ -97,5 +97,5 @@ def test_states_of_several_tensors(detach_reset):
     """A neuron with a state of its own: exact under a constant current, whatever it remembers."""
     neuron = ALIF(tau=2.0, tau_adaptation=5.0, threshold=0.2, refractory=1)
     rules = RateBackprop(detach_reset=detach_reset), SurrogateBPTT(detach_reset=detach_reset)
-    a, b = (_gradient(rule, 10, layers=0, neuron=neuron) for rule in rules)
+    a, b = (_gradient(rule, 10, layers=1, neuron=neuron) for rule in rules)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)

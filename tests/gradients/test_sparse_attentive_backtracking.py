@@ -59,7 +59,7 @@ def _dense(model, x, lstm):
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell])
 @pytest.mark.parametrize("truncation", [STEPS, STEPS + 5, None])
 def test_all_memories_and_no_truncation_is_backpropagation_through_time(cell, truncation):
-    model, x = _model(SparseAttentiveBacktracking(top=STEPS + 1, truncation=truncation), cell), _input()
+    model, x = _model(SparseAttentiveBacktracking(k_top=STEPS + 1, k_trunc=truncation), cell), _input()
     got, want = model(x)[0], _dense(model, x, cell is nn.LSTMCell)
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
     loss = torch.linspace(-1, 1, got.numel(), dtype=got.dtype).view_as(got)
@@ -72,7 +72,7 @@ def test_all_memories_and_no_truncation_is_backpropagation_through_time(cell, tr
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell])
 @pytest.mark.parametrize("truncation", [1, 3, 5])
 def test_no_memories_is_truncated_backpropagation(cell, truncation):
-    model, x = _model(SparseAttentiveBacktracking(top=0, truncation=truncation), cell), _input()
+    model, x = _model(SparseAttentiveBacktracking(k_top=0, k_trunc=truncation), cell), _input()
     got, _ = model(x)
     state, outputs = None, []
     for t, now in enumerate(x):
@@ -137,11 +137,11 @@ class _Held:
         memories = _Memories(count)
         for tensor in self.tensors:
             memories.keep(tensor, self.model.key(tensor))
-        self.summary, self.weights = rule._recall(memories, self.model.score, self.model.key, self.hidden)
+        self.summary, self.weights = rule._recall(memories, self.model, self.hidden)
 
 
 def test_gradient_of_a_memory_not_recalled_is_exactly_zero():
-    held = _Held(SparseAttentiveBacktracking(top=2), 9)
+    held = _Held(SparseAttentiveBacktracking(k_top=2), 9)
     grads = torch.autograd.grad(held.summary.square().sum(), held.tensors, allow_unused=True)
     for i, grad in enumerate(grads):
         recalled = held.weights[:, i] > 0
@@ -154,7 +154,7 @@ def test_gradient_of_a_memory_not_recalled_is_exactly_zero():
 
 
 def test_the_threshold_is_differentiated_but_for_the_memory_that_sets_it():
-    held = _Held(SparseAttentiveBacktracking(top=3), 9)
+    held = _Held(SparseAttentiveBacktracking(k_top=3), 9)
     attention = [held.model.present, held.model.past, held.model.weight]
     inputs = [held.hidden, *(parameter for part in attention for parameter in part.parameters())]
     # autograd of the formula, with the threshold in it
@@ -171,12 +171,12 @@ def test_the_threshold_is_differentiated_but_for_the_memory_that_sets_it():
 
 
 def test_memories_that_tie_recall_nothing():
-    rule = SparseAttentiveBacktracking(top=2)
+    rule = SparseAttentiveBacktracking(k_top=2)
     model, memories = _model(rule), _Memories(5)
     tensor = torch.randn(NODES, WIDTH, dtype=torch.float64, requires_grad=True)
     for _ in range(5):
         memories.keep(tensor, model.key(tensor))
-    summary, weights = rule._recall(memories, model.score, model.key, torch.zeros_like(tensor))
+    summary, weights = rule._recall(memories, model, torch.zeros_like(tensor))
     assert not summary.any()
     assert not weights.any()
     (grad,) = torch.autograd.grad(summary.sum(), tensor)
@@ -189,9 +189,9 @@ def test_memories_that_tie_recall_nothing():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"top": -1}, "top must be at least 0, not -1"),
-        ({"truncation": 0}, "truncation must be at least 1 step, or None for none, not 0"),
-        ({"interval": 0}, "interval must be at least 1 step, not 0"),
+        ({"k_top": -1}, "k_top must be at least 0, not -1"),
+        ({"k_trunc": 0}, "k_trunc must be at least 1 step, or None for none, not 0"),
+        ({"k_att": 0}, "k_att must be at least 1 step, not 0"),
     ],
 )
 def test_impossible_sizes_are_refused(arguments, message):

@@ -12,7 +12,7 @@ def _gradient(rule, timesteps=6):
     model = MSG(5, 3, "E4", 2, timesteps, IF(threshold=0.5), rule).double()
     x, edge_index = torch.randn(9, 5, dtype=torch.float64) * 2, torch.randint(0, 9, (2, 20))
     model(x, edge_index).square().sum().backward()
-    return torch.cat([p.grad.flatten() for p in model.layers.parameters()])
+    return torch.cat([p.grad.flatten() for p in model.stack.layers.parameters()])
 
 
 def test_defaults():

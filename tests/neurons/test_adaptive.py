@@ -257,7 +257,7 @@ def test_layers_of_it_fire_as_in_the_loop_over_time(kind, rule, train, elements,
     with torch.no_grad():
         for t in range(STEPS):
             spikes = x[t] if train else x
-            for i, layer in enumerate(model.layers[: len(activity.rates)]):
+            for i, layer in enumerate(model.stack.layers[: len(activity.rates)]):
                 spikes, states[i] = layer.neuron(layer.current(spikes, graph), states[i])
                 counts[i] += spikes
     for rate, count in zip(activity.rates, counts):

@@ -137,7 +137,7 @@ def test_gradient_equals_the_chain_rule_by_hand(named, reset, surrogate, detach_
     make, _ = named
     theta, steps = 0.8, 6
     neuron = make(threshold=theta, reset=reset).double()
-    decay = neuron.leak(torch.ones((), dtype=torch.float64)).item()
+    decay = neuron.decay(torch.ones((), dtype=torch.float64)).item()
     currents = (torch.rand(steps, 7, dtype=torch.float64) * 1.5).requires_grad_()
     upstream = torch.randn(steps, 7, dtype=torch.float64)
     final = torch.randn(7, dtype=torch.float64)

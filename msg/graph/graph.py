@@ -1,0 +1,91 @@
+"""One graph as the layers see it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+
+from msg.graph.sparse import SparseMatrix, WeightedEdges
+
+
+class Graph:
+    """Edges, weights, and the matrices that layers asked for, each built once.
+
+    Args:
+        edge_index: ``[2, E]`` of any integer type, row 0 sources, row 1 targets.
+        edge_weight: ``[E]`` or ``None``.
+        num_nodes: number of nodes ``N``.
+
+    Raises:
+        ValueError: if the shapes are not these, or an index is outside ``0..N-1``.
+    """
+
+    def __init__(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int):
+        if edge_index.layout != torch.strided:
+            raise ValueError(
+                "edge_index must be a dense [2, num_edges] tensor: convert a sparse adjacency matrix with "
+                "torch_geometric.utils.to_edge_index"
+            )
+        integer = not (edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool)
+        if edge_index.dim() != 2 or edge_index.size(0) != 2 or not integer:
+            raise ValueError(
+                f"edge_index must be integer of shape [2, num_edges], not {edge_index.dtype} of shape "
+                f"{list(edge_index.shape)}"
+            )
+        if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
+            raise ValueError(
+                f"edge_index refers to node {int(edge_index.max())} (smallest: {int(edge_index.min())}), but x has "
+                f"{num_nodes} nodes; a bipartite graph is not supported: use one node set, or one model per node type"
+            )
+        if edge_weight is not None and edge_weight.shape != edge_index.shape[1:]:
+            raise ValueError(
+                f"edge_weight has shape {list(edge_weight.shape)}, but there are {edge_index.size(1)} edges"
+            )
+        # products of node numbers overflow anything narrower
+        self.edge_index = edge_index.as_subclass(Tensor).long()
+        self.edge_weight = edge_weight
+        self.num_nodes = num_nodes
+        self._matrices: dict[Any, SparseMatrix | WeightedEdges] = {}
+
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """Weights of the edges ``[E]``, one where none are given."""
+        if self.edge_weight is None:
+            return torch.ones(self.edge_index.size(1), dtype=dtype, device=self.edge_index.device)
+        return self.edge_weight.to(dtype)
+
+    def matrix(self, key: Any, entries: Callable[[], tuple[Tensor, Tensor]]) -> SparseMatrix | WeightedEdges:
+        """The matrix known under ``key``, built from ``entries() -> (edge_index, value)`` when first asked for.
+
+        It is made of ordinary tensors even in inference mode, since a later training may use it.
+        """
+        if key not in self._matrices:
+            with torch.inference_mode(False):
+                (source, target), value = entries()
+                kind = WeightedEdges if value.requires_grad else SparseMatrix
+                self._matrices[key] = kind(target, source, value, (self.num_nodes, self.num_nodes))
+        return self._matrices[key]
+
+    def normalized(
+        self, dtype: torch.dtype, improved: bool = False, add_self_loops: bool = True
+    ) -> SparseMatrix | WeightedEdges:
+        r""":math:`\hat A = D^{-1/2}(A + I)D^{-1/2}`, as PyG's ``gcn_norm`` makes it.
+
+        Source: `Kipf & Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks
+        <https://arxiv.org/abs/1609.02907>`_.
+
+        Args:
+            dtype: of the entries.
+            improved: add :math:`2I` instead.
+            add_self_loops: add the identity where a node has no self-loop.
+        """
+
+        def entries() -> tuple[Tensor, Tensor]:
+            # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
+            given = None if self.edge_weight is None else self.edge_weight.to(dtype)
+            return gcn_norm(  # pyright: ignore[reportReturnType]
+                self.edge_index, given, self.num_nodes, improved, add_self_loops, dtype=dtype
+            )
+
+        return self.matrix(("normalized", dtype, improved, add_self_loops), entries)

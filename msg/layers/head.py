@@ -1,0 +1,39 @@
+"""From a point on a manifold to logits."""
+
+import geoopt
+from torch import Tensor, nn
+
+from msg.manifolds import log0
+
+
+class TangentHead(nn.Module):
+    r"""Logits linear in the logarithm at the origin: :math:`\log_o(z)\,W + b`.
+
+    Args:
+        manifold: of the points. It stays the path's: its curvature is not among the parameters here.
+        hidden_channels: intrinsic dimension ``d``.
+        out_channels: number of classes ``C``.
+        dropout: probability of dropping a coordinate of the logarithm, in training.
+
+    Shapes:
+        ``z``: ``[N, ambient_dim]`` in float64; returns ``[N, C]`` in the dtype of the weights.
+    """
+
+    def __init__(self, manifold: geoopt.Manifold, hidden_channels: int, out_channels: int, dropout: float = 0.0):
+        super().__init__()
+        # in a tuple, so that a parameter stands once in state_dict; moving or copying a model takes it along
+        self._manifold = (manifold,)
+        self.dropout = nn.Dropout(dropout)
+        self.lin = nn.Linear(hidden_channels, out_channels)
+
+    @property
+    def manifold(self) -> geoopt.Manifold:
+        """Of the points."""
+        return self._manifold[0]
+
+    def reset_parameters(self) -> None:
+        """Reset the linear map."""
+        self.lin.reset_parameters()
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.lin(self.dropout(log0(self.manifold, z).to(self.lin.weight.dtype)))

@@ -1,0 +1,45 @@
+"""Propagation of features without weights."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from msg.graph import Graph, Memo
+
+
+class Propagation(nn.Module):
+    r"""``K`` hops of the normalised adjacency without weights: :math:`\hat A^K X` with
+    :math:`\hat A = D^{-1/2}(A + I)D^{-1/2}`.
+
+    Args:
+        num_hops: ``K``.
+
+    Shapes:
+        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, F]``.
+    """
+
+    def __init__(self, num_hops: int):
+        super().__init__()
+        self.num_hops = num_hops
+        self._graphs = Memo()
+
+    def reset_parameters(self) -> None:
+        """Nothing to learn here."""
+
+    def hops(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
+        """``x``, then what it is after each hop, one at a time."""
+        graph: Graph = self._graphs.recall(
+            (edge_index, edge_weight), (x.size(0),), lambda: Graph(edge_index, edge_weight, x.size(0))
+        )
+        adjacency = graph.normalized(x.dtype)
+        yield x
+        for _ in range(self.num_hops):
+            x = adjacency.matmul(x)
+            yield x
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        return deque(self.hops(x, edge_index, edge_weight), maxlen=1).pop()
+
+    def extra_repr(self) -> str:
+        return f"num_hops={self.num_hops}"

@@ -1,0 +1,73 @@
+"""A layer: synapse and neuron, nothing more. Time is the gradient rule's."""
+
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from msg.graph import Graph, SparseMatrix
+from msg.layers.synapse import Conv, Synapse, make_synapse
+from msg.neurons import Neuron
+
+
+class SpikingLayer(nn.Module):
+    """A synapse that turns spikes into current, and the neurons that fire on it.
+
+    Args:
+        synapse: from the spikes (or features) of the layer below to current.
+        neuron: fires on the current; ``None`` for a read-out layer, whose spikes nobody needs.
+        out_channels: width of the current.
+        dropout: probability of dropping a firing rate before the synapse of a read-out layer, in training.
+    """
+
+    def __init__(self, synapse: Synapse, neuron: Neuron | None, out_channels: int, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.synapse = synapse
+        self.neuron = neuron
+        self.out_channels = out_channels
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean current is the current of the mean spikes."""
+        return self.synapse.linear
+
+    def reset_parameters(self) -> None:
+        """Reset synapse and neuron."""
+        self.synapse.reset_parameters()
+        if self.neuron is not None:
+            self.neuron.reset_parameters()
+
+    def current(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        """Input current ``[N, d]`` or ``[N, T, d]`` for input of the same layout.
+
+        Raises:
+            ValueError: if the convolution returns another width than the layer has.
+        """
+        if not isinstance(x, SparseMatrix):
+            x = self.dropout(x)
+        elif self.training and isinstance(self.dropout, nn.Dropout):
+            x = x.with_values(self.dropout(x.csr.values()))
+        current = self.synapse(x, graph)
+        if current.size(-1) != self.out_channels:
+            raise ValueError(
+                f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "
+                f"{self.out_channels} channels: with several heads, average them (concat=False) or divide the width"
+            )
+        return current
+
+
+def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True) -> list[SpikingLayer]:
+    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``."""
+    return [SpikingLayer(make_synapse(conv, i, o, bias), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
+
+
+def current_layer(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> SpikingLayer:
+    """A last layer: its current moves the point, and nobody reads its spikes."""
+    return SpikingLayer(make_synapse(conv, in_channels, out_channels, bias), None, out_channels)
+
+
+def readout_layer(in_channels: int, out_channels: int, dropout: float) -> SpikingLayer:
+    """A linear read-out of firing rates, some of them dropped in training."""
+    return SpikingLayer(Synapse(nn.Linear(in_channels, out_channels)), None, out_channels, dropout)

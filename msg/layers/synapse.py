@@ -1,0 +1,223 @@
+r"""Synapses: PyG's convolutions, turned from spikes to input current.
+
+The linear ones (GCN, SAGE, GIN with a linear map) are taken apart into aggregation and weights,
+
+.. math::
+    x_t = \sum_k A_k s_t W_k + b,
+
+so that all time steps share one sparse product, and so that the mean current needs only the firing rate. Every other
+convolution is called as it is, once per time step.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import GCNConv, GINConv, MessagePassing, SAGEConv
+
+from msg.graph import Graph, SparseMatrix, WeightedEdges
+from msg.names import CONVS
+
+Conv = str | Callable[[int, int], nn.Module]
+"""A convolution by name, or a function ``(in_channels, out_channels) -> convolution``."""
+
+
+class Term(NamedTuple):
+    """One term of a linear convolution.
+
+    Attributes:
+        aggregate: along edges; ``None``: none.
+        weight: ``[out, in]``, applied to what was aggregated.
+    """
+
+    aggregate: Callable[[Tensor], Tensor] | None
+    weight: Tensor
+
+
+def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
+    """The matrix that a ``GCNConv`` multiplies by, built once for a graph."""
+    if conv.normalize:
+        return graph.normalized(dtype, conv.improved, conv.add_self_loops)
+    return _sum_matrix(graph, dtype)
+
+
+def _sum_matrix(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
+    return graph.matrix(("sum", dtype), lambda: (graph.edge_index, graph.weights(dtype)))
+
+
+def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
+    return [Term(gcn_matrix(conv, graph, dtype).matmul, conv.lin.weight)]
+
+
+def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
+    def mean() -> tuple[Tensor, Tensor]:
+        weight, target = graph.weights(dtype), graph.edge_index[1]
+        total = torch.zeros(graph.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
+        # without weights the total is the degree; an isolated node receives nothing either way
+        return graph.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
+
+    matrix = graph.matrix(("mean", dtype), mean) if conv.aggr == "mean" else _sum_matrix(graph, dtype)
+    terms = [Term(matrix.matmul, conv.lin_l.weight)]
+    return terms + ([Term(None, conv.lin_r.weight)] if conv.root_weight else [])
+
+
+def _gin_terms(conv: GINConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
+    matrix = _sum_matrix(graph, dtype)
+    weight: Tensor = conv.nn.weight  # pyright: ignore[reportFunctionMemberAccess]
+    return [Term(lambda x: matrix.matmul(x) + (1 + conv.eps) * x, weight)]
+
+
+def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Term]:
+    return [Term(None, layer.weight)]
+
+
+class _Linear(NamedTuple):
+    """What is known of a convolution whose mean current is the current of the mean.
+
+    Attributes:
+        terms: ``(conv, graph, dtype) -> [Term, ...]``.
+        bias_of: the module that owns the bias.
+        applies: whether it is linear as it is set.
+    """
+
+    terms: Callable[..., list[Term]]
+    bias_of: Callable[[nn.Module], nn.Module] = lambda conv: conv
+    applies: Callable[..., bool] = lambda conv: True
+
+
+_LINEAR: dict[type, _Linear] = {
+    GCNConv: _Linear(_gcn_terms),
+    SAGEConv: _Linear(
+        _sage_terms,
+        lambda conv: conv.lin_l,  # pyright: ignore[reportReturnType]
+        lambda conv: conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize,
+    ),
+    GINConv: _Linear(
+        _gin_terms,
+        lambda conv: conv.nn,  # pyright: ignore[reportReturnType]
+        lambda conv: type(conv.nn) is nn.Linear,
+    ),
+    nn.Linear: _Linear(_linear_terms),
+}
+
+
+def _linear_form(conv: nn.Module) -> _Linear | None:
+    """How to take a convolution apart; ``None`` if it is not linear, or its aggregation is not known here."""
+    # of a subclass nothing is known: it may compute something else
+    form = _LINEAR.get(type(conv))
+    flows = getattr(conv, "flow", "source_to_target") == "source_to_target"
+    return form if form is not None and flows and form.applies(conv) else None
+
+
+class Synapse(nn.Module):
+    """A PyG convolution (or ``torch.nn.Linear``: no aggregation) from spikes to input current.
+
+    ``GCNConv``, ``SAGEConv`` (mean or sum) and ``GINConv`` around a ``torch.nn.Linear`` are *linear*: they run on a
+    cached CSR with time folded into columns. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
+    on a documented slower path, one call a time step, and its mean current keeps one graph per step in training (sparse
+    features are made dense for it). Under
+    ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act.
+
+    Args:
+        conv: the convolution; its parameters are trained as they are.
+    """
+
+    def __init__(self, conv: nn.Module):
+        super().__init__()
+        self.conv = conv
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean current is the current of the mean, with the aggregation known here."""
+        return _linear_form(self.conv) is not None
+
+    def reset_parameters(self) -> None:
+        """Reset the convolution's parameters."""
+        self.conv.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        """Input current.
+
+        Args:
+            x: ``[N, F]``, ``[N, T, F]`` or a sparse feature matrix.
+            graph: the graph.
+
+        Shapes:
+            Returns ``[N, out]`` or ``[N, T, out]``.
+        """
+        explained = isinstance(self.conv, MessagePassing) and bool(self.conv.explain)
+        form = _linear_form(self.conv)
+        if form is None or explained:
+            return self._propagate(x, graph)
+        bias: Tensor | None = form.bias_of(self.conv).bias  # pyright: ignore[reportAssignmentType]
+        first, *others = form.terms(self.conv, graph, x.dtype)
+        out = self._term(x, *first, bias=bias)
+        for term in others:
+            out = out + self._term(x, *term)
+        return out
+
+    def _term(
+        self, x: Tensor | SparseMatrix, aggregate: Callable | None, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """Multiply in the order that aggregates the fewer columns."""
+        if not isinstance(x, SparseMatrix) and (aggregate is None or weight.size(1) <= weight.size(0)):
+            return F.linear(x if aggregate is None else aggregate(x), weight, bias)
+        x = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+        x = x if aggregate is None else aggregate(x)
+        return x if bias is None else x + bias
+
+    def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        arguments = self._edge_arguments(graph)
+        if isinstance(x, SparseMatrix):
+            return self.conv(x.csr.to_dense(), graph.edge_index, **arguments)
+        if x.dim() == 2:
+            return self.conv(x, graph.edge_index, **arguments)
+        return torch.stack([self.conv(now, graph.edge_index, **arguments) for now in x.unbind(1)], dim=1)
+
+    def _edge_arguments(self, graph: Graph) -> dict[str, Tensor]:
+        if graph.edge_weight is None:
+            return {}
+        accepted = inspect.signature(self.conv.forward).parameters
+        if "edge_weight" in accepted:
+            return {"edge_weight": graph.edge_weight}
+        if "edge_attr" in accepted and getattr(self.conv, "edge_dim", None) == 1:
+            return {"edge_attr": graph.edge_weight.view(-1, 1)}
+        raise ValueError(
+            f"{type(self.conv).__name__} cannot honour edge_weight here: use 'gcn', 'sage' or 'gin', a convolution "
+            "that takes edge_weight, or one made with edge_dim=1; or pass none"
+        )
+
+
+def gcn_conv(in_channels: int, out_channels: int, bias: bool = True) -> GCNConv:
+    """PyG's ``GCNConv``."""
+    return GCNConv(in_channels, out_channels, bias=bias)
+
+
+def sage_conv(in_channels: int, out_channels: int, bias: bool = True) -> SAGEConv:
+    """PyG's ``SAGEConv`` with the mean of the neighbours."""
+    return SAGEConv(in_channels, out_channels, bias=bias)
+
+
+def gin_conv(in_channels: int, out_channels: int, bias: bool = True) -> GINConv:
+    """PyG's ``GINConv`` around a linear map."""
+    return GINConv(nn.Linear(in_channels, out_channels, bias=bias))
+
+
+def make_synapse(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> Synapse:
+    """A synapse by name, or from any ``(in_channels, out_channels) -> convolution``.
+
+    Args:
+        conv: a name of :data:`msg.names.CONVS` (``"gcn"``, ``"sage"``, ``"gin"``), or a function.
+        in_channels: width of its input.
+        out_channels: width of its current.
+        bias: whether a convolution given by name adds a constant current.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if callable(conv):
+        return Synapse(conv(in_channels, out_channels))
+    return Synapse(CONVS[conv](in_channels, out_channels, bias))

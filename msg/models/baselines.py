@@ -1,0 +1,109 @@
+"""Networks without spikes to compare with, on the cached sparse products of the spiking ones where they are ours."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GAT, GCN, SAGEConv
+
+from msg.layers import Propagation, Synapse
+from msg.models.network import GraphNetwork
+from msg.models.spec import ModelSpec
+
+
+class SGC(GraphNetwork):
+    r"""Simple graph convolution, :math:`\hat A^K X W + b`.
+
+    Source: `Wu et al. 2019, Simplifying Graph Convolutional Networks <https://arxiv.org/abs/1902.07153>`_, with the
+    weights first: the same function, and fewer columns to propagate.
+
+    Args:
+        in_channels: number of features.
+        out_channels: number of classes.
+        num_hops: ``K``.
+
+    Shapes:
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, num_hops: int = 2):
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.weights = Synapse(nn.Linear(in_channels, out_channels, bias=False))
+        self.propagation = Propagation(num_hops)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def reset_parameters(self) -> None:
+        """Reset weights and bias."""
+        self.weights.reset_parameters()
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        features, graph = self.prepare(x, edge_index, edge_weight)
+        return self.propagation(self.weights(features, graph), edge_index, edge_weight) + self.bias
+
+
+class SAGE(GraphNetwork):
+    """Mean aggregation with weights of its own for the node itself, and ReLU.
+
+    Source: `Hamilton et al. 2017, Inductive Representation Learning on Large Graphs
+    <https://arxiv.org/abs/1706.02216>`_, on whole neighbourhoods.
+
+    Args:
+        in_channels: number of features.
+        hidden_channels: width of the hidden layers.
+        num_layers: number of convolutions.
+        out_channels: number of classes.
+        dropout: probability, before every layer but the first.
+
+    Shapes:
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+    """
+
+    def __init__(
+        self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, dropout: float = 0.0
+    ):
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        self.in_channels, self.out_channels, self.num_layers = in_channels, out_channels, num_layers
+        sizes = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        self.layers = nn.ModuleList(Synapse(SAGEConv(i, o)) for i, o in pairwise(sizes))
+        self.act, self.dropout = nn.ReLU(), nn.Dropout(dropout)
+
+    def reset_parameters(self) -> None:
+        """Reset all layers."""
+        for layer in self.layers:
+            layer.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        h, graph = self.prepare(x, edge_index, edge_weight)
+        first, *others = self.layers
+        h = first(h, graph)
+        for layer in others:
+            h = layer(self.dropout(self.act(h)), graph)
+        return h
+
+
+_LAYERED = frozenset({"hidden_channels", "num_layers", "dropout"})
+_BOTH = ("node-classification", "link-prediction")
+
+
+def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A builder of a layered network; without classes it embeds nodes in its hidden width."""
+
+    def build(
+        in_channels: int, out_channels: int | None, hidden_channels: int, num_layers: int, dropout: float = 0.0
+    ) -> nn.Module:
+        return kind(in_channels, hidden_channels, num_layers, out_channels or hidden_channels, dropout=dropout)
+
+    return build
+
+
+# cached, as the spiking network's adjacency is, so that times compare the models
+GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH)
+GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH)
+SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH)
+SGC_SPEC = ModelSpec(SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map")

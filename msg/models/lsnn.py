@@ -1,0 +1,162 @@
+"""The long short-term memory spiking network."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from msg.gradients import SurrogateBPTT
+from msg.graph import Graph, Memo
+from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
+from msg.neurons import ALIF, Triangle
+
+
+class LSNNState(NamedTuple):
+    """What an :class:`LSNN` carries from one train to the next.
+
+    Attributes:
+        layer: spikes and neurons of the recurrent layer.
+        trace: low-pass filtered output before the bias, ``[N, C]``.
+    """
+
+    layer: RecurrentState
+    trace: Tensor
+
+
+class LSNNOutput(NamedTuple):
+    """What an :class:`LSNN` returns.
+
+    Attributes:
+        outputs: of the leaky read-out, ``[T, N, C]``.
+        spikes: of the recurrent layer, ``[T, N, H]``, to regularise firing rates, say.
+        state: to go on from.
+    """
+
+    outputs: Tensor
+    spikes: Tensor
+    state: LSNNState
+
+
+class LSNN(nn.Module):
+    r"""Recurrent network of spiking neurons, some with adaptive thresholds, under a leaky read-out.
+
+    .. math::
+        i_t = x_t W_{in} + z_{t-1} W_{rec}, \qquad z_t = \mathrm{ALIF}(i_t), \qquad
+        y_t = \kappa y_{t-1} + (1-\kappa)\, z_t W_{out}, \qquad \kappa = e^{-\Delta t/\tau_{out}},
+
+    and outputs :math:`y_t + b`. The last ``adaptive`` neurons have the given ``beta``, the others zero: they are plain
+    leaky integrate-and-fire neurons, and with ``adaptive=0`` the whole network is. The recurrence is that of
+    :class:`RecurrentSpikingLayer`, over a graph if there is a ``conv``.
+
+    Source: `Bellec et al. 2018, Long short-term memory and learning-to-learn in networks of spiking neurons
+    <https://arxiv.org/abs/1803.09574>`_. All synapses have a delay of one step, where the authors' code draws delays of
+    1 to 10 ms; the read-out has a bias.
+
+    *Recommended* where something must be kept for longer than the membrane remembers. *Not recommended* for static
+    inputs.
+
+    Args:
+        in_channels: number of inputs ``F``.
+        out_channels: number of outputs ``C``.
+        hidden_channels: number of neurons ``H`` of a node.
+        adaptive: how many of them adapt; ``None`` for half, rounded down.
+        tau: membrane time constant, in the unit of ``dt``, as all times here.
+        tau_adaptation: time constant of the threshold.
+        tau_readout: time constant of the read-out ``τ_out``.
+        beta: how much a spike raises the threshold of an adaptive neuron.
+        threshold: at rest, in units of the current.
+        refractory: number of steps after a spike in which a neuron cannot fire.
+        dt: duration of a step.
+        conv: aggregation in the recurrence, as in :class:`RecurrentSpikingLayer`.
+        gradient: how to train through time: a :class:`~msg.gradients.SurrogateBPTT`. By default the paper's, with a
+            triangle of height 0.3 and *through* the reset: cut there, gradients grow over hundreds of steps.
+
+    Shapes:
+        ``x``: ``[T, N, F]`` with a batch or the nodes of a graph as ``N``; ``edge_index``: ``[2, E]``,
+        ``edge_weight``: ``[E]``, with ``conv`` only; returns an :class:`LSNNOutput`.
+
+    Raises:
+        ValueError: for impossible settings, or a rule that cannot train a recurrent network.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: int = 20,
+        adaptive: int | None = None,
+        tau: float = 20.0,
+        tau_adaptation: float = 1200.0,
+        tau_readout: float = 20.0,
+        beta: float = 1.7,
+        threshold: float = 0.01,
+        refractory: int = 0,
+        dt: float = 1.0,
+        conv: Conv | None = None,
+        gradient: SurrogateBPTT | None = None,
+    ):
+        super().__init__()
+        adaptive = hidden_channels // 2 if adaptive is None else adaptive
+        if not 0 <= adaptive <= hidden_channels:
+            raise ValueError(f"adaptive must be in 0..hidden_channels={hidden_channels}, not {adaptive}")
+        if not tau_readout > 0:
+            raise ValueError(f"tau_readout must be positive, not {tau_readout}")
+        rule = SurrogateBPTT(Triangle(0.3), detach_reset=False) if gradient is None else gradient
+        # a subclass does something else with the time axis, which nothing here would honour
+        if type(rule) is not SurrogateBPTT:
+            raise ValueError(
+                f"{type(rule).__name__} cannot train a recurrent network such as LSNN: it owns a loop over layers, and "
+                "here the loop is over the spikes a layer sends itself. Use SurrogateBPTT"
+            )
+        betas = torch.zeros(hidden_channels)
+        betas[hidden_channels - adaptive :] = beta
+        neuron = ALIF(tau, tau_adaptation, betas, threshold, refractory, dt)
+        self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
+        self.adaptive, self.tau_readout, self.gradient = adaptive, float(tau_readout), rule
+        self._kappa = math.exp(-dt / tau_readout)
+        self.layer = RecurrentSpikingLayer(in_channels, hidden_channels, neuron, conv)
+        self.lin = nn.Linear(hidden_channels, out_channels)
+        self._graphs = Memo()
+
+    def reset_parameters(self) -> None:
+        """Reset all learnable parameters."""
+        self.layer.reset_parameters()
+        self.lin.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        state: LSNNState | None = None,
+    ) -> LSNNOutput:
+        """Run through a train, from rest or from where another one ended.
+
+        Raises:
+            ValueError: for shapes that do not fit, a missing graph, or one that nobody would read.
+        """
+        if x.dim() != 3:
+            raise ValueError(f"x has shape {list(x.shape)}, but LSNN needs [time steps, num_nodes, {self.in_channels}]")
+        graph = None
+        if edge_index is not None:
+            graph = self._graphs.recall(
+                (edge_index, edge_weight), (x.size(1),), lambda: Graph(edge_index, edge_weight, x.size(1))
+            )
+        layer, trace = (None, None) if state is None else state
+        rule = self.gradient
+        spikes, layer = self.layer(x, layer, graph, rule.surrogate, rule.detach_reset)
+        currents = spikes @ self.lin.weight.t()
+        trace = torch.zeros_like(currents[0]) if trace is None else trace
+        traces = []
+        for current in currents.unbind():
+            trace = torch.lerp(current, trace, self._kappa)
+            traces.append(trace)
+        return LSNNOutput(torch.stack(traces) + self.lin.bias, spikes, LSNNState(layer, trace))
+
+    def extra_repr(self) -> str:
+        """What is not a submodule."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, adaptive={self.adaptive}, tau_readout={self.tau_readout:g}, "
+            f"gradient={self.gradient!r}"
+        )

@@ -1,0 +1,71 @@
+"""The Euclidean spiking graph network, which reads firing rates out."""
+
+from torch import nn
+
+from msg.gradients import FeedForwardRule, SurrogateBPTT
+from msg.layers import Conv, LastCurrent, readout_layer, spiking_layers
+from msg.models.network import SpikingNetwork
+from msg.models.spec import ModelSpec
+from msg.models.stack import SpikingStack
+from msg.neurons import IF, Neuron
+
+
+class SpikingGNN(SpikingNetwork):
+    r"""Spiking graph network without a manifold: logits are linear in the last layer's firing rates.
+
+    .. math::
+        x^l_t = \hat A s^{l-1}_t W^l + b^l, \qquad y = r^L W + b, \qquad r^L = \frac1T\sum_t s^L_t .
+
+    Layers, neurons and rules are those of :class:`MSG`, so that comparing the two compares geometry alone.
+
+    Args:
+        in_channels: number of features ``F``.
+        out_channels: number of classes ``C``.
+        hidden_channels: width of all layers.
+        num_layers: number of convolutions, each with neurons above it, at least 1.
+        timesteps: ``T``.
+        neuron: prototype, copied for each layer.
+        gradient: how to train through time; it must differentiate through spikes.
+        dropout: probability of dropping a firing rate before the read-out, in training.
+        conv: synapse, as in :class:`MSG`.
+        bias: whether synapses given by name add a constant current.
+
+    Shapes:
+        ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+
+    Raises:
+        ValueError: for impossible sizes, or a rule that cannot train the model.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: int = 32,
+        num_layers: int = 3,
+        timesteps: int = 15,
+        neuron: Neuron | None = None,
+        gradient: FeedForwardRule | None = None,
+        dropout: float = 0.0,
+        conv: Conv = "gcn",
+        bias: bool = True,
+    ):
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        sizes = [in_channels, *[hidden_channels] * num_layers]
+        layers = spiking_layers(conv, sizes, neuron or IF(), bias)
+        layers.append(readout_layer(hidden_channels, out_channels, dropout))
+        stack = SpikingStack(layers, timesteps, gradient or SurrogateBPTT(), "SpikingGNN", flat=True)
+        super().__init__(stack, LastCurrent(), nn.Identity())
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.hidden_channels, self.num_layers = hidden_channels, num_layers
+
+
+SPEC = ModelSpec(
+    build=SpikingGNN,
+    reads=frozenset(
+        {"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout"}
+    ),
+    about="spiking network in flat space, which reads firing rates out",
+    defaults={"gradient": "bptt"},
+)

@@ -1,0 +1,89 @@
+"""The dynamics of a spiking network: layers that run through time under a gradient rule."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from msg.gradients import Activity, FeedForwardRule, Online, resolve_rule
+from msg.graph import Graph, SparseMatrix
+from msg.layers import SpikingLayer
+
+
+class SpikingStack(nn.Module):
+    """Layers of synapse and neuron, run through ``T`` time steps under a gradient rule.
+
+    Args:
+        layers: encoder first.
+        timesteps: number of time steps ``T``.
+        gradient: the gradient rule: a value, a class of rules or a name.
+        model: name of the model in error messages.
+        flat: whether only the last mean current is read, so that hidden layers learn through their spikes or not at all.
+
+    Shapes:
+        ``features``: ``[N, F]``, dense or a :class:`~msg.graph.SparseMatrix`, a constant current; or a train
+        ``[T, N, F]``; returns an :class:`~msg.gradients.Activity`.
+
+    Raises:
+        ValueError: if ``timesteps`` is not a positive integer or the rule cannot train these layers.
+    """
+
+    layers: nn.ModuleList
+
+    def __init__(
+        self,
+        layers: Sequence[SpikingLayer],
+        timesteps: int,
+        gradient: FeedForwardRule | type[FeedForwardRule] | str,
+        model: str = "this network",
+        flat: bool = False,
+    ):
+        super().__init__()
+        if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
+            raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
+        self.layers = nn.ModuleList(layers)
+        self.timesteps = timesteps
+        self._model, self._flat = model, flat
+        self.gradient = gradient
+
+    @property
+    def gradient(self) -> FeedForwardRule:
+        """The gradient rule; another one is checked when it is set."""
+        return self._gradient
+
+    @gradient.setter
+    def gradient(self, rule: FeedForwardRule | type[FeedForwardRule] | str) -> None:
+        resolved = resolve_rule(rule, FeedForwardRule, self._model)
+        if self._flat and not resolved.through_spikes:
+            raise ValueError(
+                f"{type(resolved).__name__} differentiates only through the manifold, and {self._model} has none: its "
+                "hidden layers would never learn. Use SurrogateBPTT, or MSG with manifold='E32'"
+            )
+        resolved.check(self._layers)
+        self._gradient = resolved
+
+    @property
+    def _layers(self) -> list[SpikingLayer]:
+        return list(self.layers)  # pyright: ignore[reportReturnType]
+
+    def reset_parameters(self) -> None:
+        """Reset all layers."""
+        for layer in self._layers:
+            layer.reset_parameters()
+
+    def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Activity:
+        return self.gradient.run(self._layers, features, graph, self.timesteps)
+
+    def online(self, features: Tensor | SparseMatrix, graph: Graph) -> Iterator[Activity]:
+        """Step by step: the activity so far, with the gradient of the last step alone.
+
+        Raises:
+            ValueError: if the gradient rule has no gradient before the end of the simulation.
+        """
+        if not isinstance(self.gradient, Online):
+            raise ValueError(
+                f"{type(self.gradient).__name__} has no gradient before the end of the simulation: use OTTT"
+            )
+        yield from self.gradient.online(self._layers, features, graph, self.timesteps)
+
+    def extra_repr(self) -> str:
+        return f"timesteps={self.timesteps}, gradient={self.gradient.describe(self.timesteps)}"

@@ -1,0 +1,251 @@
+import copy
+import gc
+import pickle
+
+import pytest
+import torch
+
+from msg.graph import Graph, SparseMatrix
+from msg.graph import Memo, WeightedEdges
+
+
+def _entries(dtype=torch.float64, requires_grad=False):
+    row = torch.tensor([0, 3, 1, 0, 3, 0])
+    col = torch.tensor([1, 0, 4, 1, 3, 0])  # (0, 1) twice; row 2 and column 2 empty
+    value = torch.tensor([1.0, -2.0, 0.5, 3.0, 4.0, 0.0], dtype=dtype, requires_grad=requires_grad)
+    return row, col, value
+
+
+def _dense(row, col, value, shape):
+    dense = torch.zeros(shape, dtype=value.dtype)
+    for r, c, v in zip(row.tolist(), col.tolist(), value.detach().tolist()):
+        dense[r, c] += v
+    return dense
+
+
+@pytest.mark.parametrize("kind", [SparseMatrix, WeightedEdges])
+@pytest.mark.parametrize("trailing", [(3,), (2, 3), (2, 0)])
+def test_matmul_is_the_dense_product(kind, trailing, dtype):
+    entries, shape = _entries(dtype), (4, 5)
+    matrix = kind(*entries, shape)
+    x = torch.randn(5, *trailing, dtype=dtype, requires_grad=True)
+    got, want = matrix.matmul(x), torch.einsum("nm,m...->n...", _dense(*entries, shape), x)
+    assert got.shape == (4, *trailing)
+    torch.testing.assert_close(got, want)
+    upstream = torch.randn_like(got)
+    a, b = (torch.autograd.grad(out, x, upstream)[0] for out in (got, want))
+    torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("kind", [SparseMatrix, WeightedEdges])
+def test_transpose_and_entries(kind, dtype):
+    shape = (4, 5)
+    matrix = kind(*_entries(dtype), shape)
+    dense = _dense(*_entries(dtype), shape)
+    assert torch.equal(_dense(*matrix.entries(), shape), dense)
+    assert matrix.T.shape == (5, 4)
+    assert torch.equal(_dense(*matrix.T.entries(), (5, 4)), dense.t())
+    x = torch.randn(4, 3, dtype=dtype, requires_grad=True)
+    got, want = matrix.T.matmul(x), dense.t() @ x
+    torch.testing.assert_close(got, want)
+    upstream = torch.randn_like(got)
+    a, b = (torch.autograd.grad(out, x, upstream)[0] for out in (got, want))
+    torch.testing.assert_close(a, b)
+    assert torch.equal(_dense(*matrix.T.T.entries(), shape), dense)
+
+
+def test_other_values_at_the_same_entries(dtype):
+    shape = (4, 5)
+    matrix = SparseMatrix(*_entries(dtype), shape)
+    row, col, value = matrix.entries()
+    values = torch.randn_like(value)
+    other, want = matrix.with_values(values), SparseMatrix(row, col, values, shape)
+    assert torch.equal(other.csr.to_dense(), want.csr.to_dense())
+    assert torch.equal(other.transposed.to_dense(), want.transposed.to_dense())
+    assert torch.equal(other.T.csr.to_dense(), want.T.csr.to_dense())
+    again = other.with_values(2 * values)
+    assert torch.equal(again.transposed.to_dense(), 2 * want.transposed.to_dense())
+    assert torch.equal(matrix.csr.values(), value)
+
+
+def test_gradient_in_the_entries():
+    row, col, value = _entries(requires_grad=True)
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v, x: WeightedEdges(row, col, v, (4, 5)).matmul(x), (value, x))
+
+
+def test_backward_of_a_transposed_view_and_an_expanded_gradient():
+    matrix = SparseMatrix(*_entries(), (4, 5))
+    x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(matrix.matmul(x.t()).sum(), x)
+    torch.testing.assert_close(grad, _dense(*_entries(), (4, 5)).sum(0).expand(3, 5))
+
+
+def test_properties():
+    matrix = SparseMatrix(*_entries(), (4, 5))
+    assert (matrix.nnz, matrix.dtype, matrix.shape) == (6, torch.float64, (4, 5))
+    assert (matrix.size(0), matrix.size(1)) == (4, 5)
+    torch.testing.assert_close(matrix.transposed.to_dense(), _dense(*_entries(), (4, 5)).t())
+    assert matrix.transposed is matrix.transposed
+
+
+@pytest.mark.parametrize("empty", [(0, 5), (4, 0), (4, 5)])
+def test_no_entries(empty):
+    none = torch.zeros(0, dtype=torch.int64)
+    matrix = SparseMatrix(none, none, torch.zeros(0), empty)
+    x = torch.randn(empty[1], 3, requires_grad=True)
+    out = matrix.matmul(x)
+    assert torch.equal(out, torch.zeros(empty[0], 3))
+    assert torch.equal(torch.autograd.grad(out.sum(), x)[0], torch.zeros_like(x))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
+@pytest.mark.filterwarnings("ignore:Sparse CSC tensor support is in beta state:UserWarning")
+@pytest.mark.parametrize("convert", ["to_sparse_coo", "to_sparse_csr", "to_sparse_csc"])
+def test_from_tensor_of_any_layout(convert):
+    dense = torch.randn(4, 5) * (torch.rand(4, 5) < 0.4)
+    torch.testing.assert_close(SparseMatrix.from_tensor(getattr(dense, convert)()).csr.to_dense(), dense)
+
+
+def test_from_uncoalesced_tensor_adds_up():
+    row, col, value = _entries()
+    x = torch.sparse_coo_tensor(torch.stack([row, col]), value, (4, 5), check_invariants=True)
+    torch.testing.assert_close(SparseMatrix.from_tensor(x).csr.to_dense(), _dense(row, col, value, (4, 5)))
+
+
+# -------------------------------------------------------------------------------- Graph
+
+
+@pytest.mark.parametrize(
+    ("edge_index", "weight", "match"),
+    [
+        (torch.zeros(3, 4, dtype=torch.long), None, r"\[2, num_edges\]"),
+        (torch.zeros(2, dtype=torch.long), None, r"\[2, num_edges\]"),
+        (torch.zeros(2, 4), None, "integer"),
+        (torch.tensor([[0], [5]]), None, "node 5.*5 nodes"),
+        (torch.tensor([[-1], [1]]), None, "smallest: -1"),
+        (torch.tensor([[0], [1]]), torch.ones(2), r"\[2\].*1 edges"),
+        (torch.tensor([[0], [1]]), torch.ones(1, 1), r"\[1, 1\].*1 edges"),
+        (torch.eye(5).to_sparse_coo(), None, "to_edge_index"),
+    ],
+)
+def test_graph_refuses_what_does_not_fit(edge_index, weight, match):
+    with pytest.raises(ValueError, match=match):
+        Graph(edge_index, weight, 5)
+
+
+def test_graph_builds_each_matrix_once():
+    graph, built = Graph(torch.tensor([[0, 1], [1, 2]]), None, 3), []
+
+    def entries():
+        built.append(1)
+        return graph.edge_index, torch.tensor([2.0, 3.0])
+
+    first = graph.matrix("a", entries)
+    assert graph.matrix("a", entries) is first
+    assert isinstance(first, SparseMatrix)
+    assert graph.matrix("b", entries) is not first
+    assert len(built) == 2
+    # rows are targets: messages flow from source to target
+    assert first.csr.to_dense().tolist() == [[0, 0, 0], [2, 0, 0], [0, 3, 0]]
+
+
+def test_graph_keeps_weights_that_learn_differentiable():
+    weight = torch.ones(1, requires_grad=True)
+    graph = Graph(torch.tensor([[0], [1]]), weight, 2)
+    assert isinstance(graph.matrix("a", lambda: (graph.edge_index, weight)), WeightedEdges)
+
+
+# -------------------------------------------------------------------------------- Memo
+
+
+class _Counted:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.calls
+
+
+def test_memo_recalls_the_same_unmodified_objects():
+    memo, build = Memo(), _Counted()
+    a, b = torch.zeros(3), torch.ones(3)
+    assert memo.recall((a, b), (1,), build) == 1
+    assert memo.recall((a, b), (1,), build) == 1
+    assert memo.recall((a, None), (1,), build) == 2
+    assert memo.recall((a, None), (1,), build) == 2
+    assert memo.recall((a, None), (2,), build) == 3
+    assert memo.recall((a.clone(), None), (2,), build) == 4
+
+
+def test_memo_sees_changes_in_place():
+    memo, build = Memo(), _Counted()
+    a, b = torch.zeros(3), torch.ones(3)
+    memo.recall((a, b), (), build)
+    a[0] = 5
+    assert memo.recall((a, b), (), build) == 2
+    b.mul_(2)
+    assert memo.recall((a, b), (), build) == 3
+    a.view(-1)[1] = 7  # through a view
+    assert memo.recall((a, b), (), build) == 4
+    assert memo.recall((a, b), (), build) == 4
+
+
+def test_memo_sees_changes_of_sparse_values_in_place():
+    memo, build = Memo(), _Counted()
+    x = torch.eye(3).to_sparse_coo().coalesce()
+    memo.recall((x,), (), build)
+    x.mul_(2)
+    assert memo.recall((x,), (), build) == 2
+
+
+def test_memo_does_not_mistake_a_new_object_at_an_old_address():
+    memo, build = Memo(), _Counted()
+    for expected in range(1, 5):
+        a = torch.full((3,), float(expected))
+        assert memo.recall((a,), (), build) == expected
+        del a  # the next one is likely to be allocated in its place
+
+
+def test_memo_does_not_keep_its_key_alive():
+    import weakref
+
+    memo, a = Memo(), torch.zeros(3)
+    ref = weakref.ref(a)
+    memo.recall((a,), (), lambda: 1)
+    del a
+    gc.collect()
+    assert ref() is None
+
+
+def test_memo_never_caches_what_carries_gradient_or_counts_no_versions():
+    memo, build = Memo(), _Counted()
+    a = torch.zeros(3, requires_grad=True)
+    assert [memo.recall((a,), (), build) for _ in range(2)] == [1, 2]
+    with torch.inference_mode():
+        b = torch.zeros(3)
+    assert [memo.recall((b,), (), build) for _ in range(2)] == [3, 4]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_memo_is_not_copied(copied):
+    memo, build, a = Memo(), _Counted(), torch.zeros(3)
+    memo.recall((a,), (), build)
+    assert copied(memo).recall((a,), (), build) == 2
+    assert memo.recall((a,), (), build) == 1
+
+
+def test_a_failed_build_is_not_remembered():
+    memo, a = Memo(), torch.zeros(3)
+
+    def fail():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        memo.recall((a,), (), fail)
+    assert memo.recall((a,), (), lambda: 1) == 1
+    b = torch.ones(3)
+    with pytest.raises(ValueError, match="no"):
+        memo.recall((b,), (), fail)
+    assert memo.recall((b,), (), lambda: 2) == 2

@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch_geometric.nn import GraphSAGE, SGConv
+
+from msg.energy import OPERATIONS, count
+from msg.models import SAGE, SGC
+
+
+@pytest.fixture
+def x():
+    return torch.rand(7, 5) * (torch.rand(7, 5) > 0.5)
+
+
+def test_sgc_is_pygs(x, edge_index):
+    ours, theirs = SGC(5, 3, num_hops=2), SGConv(5, 3, K=2)
+    ours.weights.conv.weight.data = theirs.lin.weight.data
+    ours.bias.data = theirs.lin.bias.data = torch.randn(3)
+    assert torch.allclose(ours(x, edge_index), theirs(x, edge_index), atol=1e-6)
+    assert torch.allclose(ours(x.to_sparse_coo(), edge_index), theirs(x, edge_index), atol=1e-6)
+
+
+def test_sage_is_pygs(x, edge_index):
+    ours, theirs = SAGE(5, 4, 2, 3).eval(), GraphSAGE(5, 4, 2, 3).eval()
+    for layer, conv in zip(ours.layers, theirs.convs):
+        layer.conv.load_state_dict(conv.state_dict())
+    assert torch.allclose(ours(x, edge_index), theirs(x, edge_index), atol=1e-6)
+    assert torch.allclose(ours(x.to_sparse_coo(), edge_index), theirs(x, edge_index), atol=1e-6)
+
+
+def test_they_are_counted_as_pygs(x, edge_index):
+    ours, theirs = SAGE(5, 4, 2, 3).eval(), GraphSAGE(5, 4, 2, 3).eval()
+    for layer, conv in zip(ours.layers, theirs.convs):
+        layer.conv.load_state_dict(conv.state_dict())
+    totals = []
+    for model in (ours, theirs):
+        with torch.no_grad(), count(model) as ops:
+            model(x, edge_index)
+        assert not ops.unknown
+        totals.append({kind: ops.total()[kind] for kind in OPERATIONS})
+    assert totals[0] == totals[1]
+    with torch.no_grad(), count(SGC(5, 3)) as first, count(SGConv(5, 3, K=2)) as second:
+        pass
+    assert first.total() == second.total() == {}
+
+
+def test_sgc_is_counted(x, edge_index):
+    model = SGC(5, 3, num_hops=1)
+    with torch.no_grad(), count(model) as ops:
+        model(x, edge_index)
+    assert not ops.unknown
+    assert ops.total()["multiply_accumulate"] == int(x.count_nonzero()) * 3
+    assert ops.modules[""].nonzero["accumulate"] == 7 * 3  # the bias

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from torch import nn
+
+from msg.gradients import DvM, SurrogateBPTT
+from msg.layers import LastCurrent, current_layer, readout_layer, spiking_layers
+from msg.neurons import IF
+from msg.nn import MSG, Graph, SpikingGNN, SpikingNetwork, SpikingStack, make_synapse
+
+MODELS = {
+    "MSG": lambda **kw: MSG(5, 3, "H4", 3, **kw),
+    "MSG, BPTT": lambda **kw: MSG(5, 3, "H4", 3, gradient=SurrogateBPTT(), **kw),
+    "SpikingGNN": lambda **kw: SpikingGNN(5, 3, 4, 3, **kw),
+}
+
+
+@pytest.fixture(params=list(MODELS))
+def make(request):
+    return MODELS[request.param]
+
+
+def test_bad_shapes_are_explained(make, edge_index):
+    model = make(timesteps=4)
+    for shape in ((7, 6), (7,), (4, 7, 6), (1, 4, 7, 5)):
+        with pytest.raises(ValueError, match=r"\[num_nodes, 5\]\s+or \[4, num_nodes, 5\]"):
+            model(torch.randn(shape), edge_index)
+    with pytest.raises(ValueError, match=r"3 time steps.*timesteps=4"):
+        model(torch.randn(3, 7, 5), edge_index)
+    with pytest.raises(ValueError, match=r"node 6.*6 nodes"):
+        model(torch.randn(6, 5), torch.tensor([[6], [0]]))
+    with pytest.raises(ValueError, match="10 edges"):
+        model(torch.randn(7, 5), edge_index, torch.ones(9))
+    with pytest.raises(ValueError, match="bipartite"):
+        model((torch.randn(7, 5), torch.randn(7, 5)), edge_index)
+
+
+@pytest.mark.parametrize("timesteps", [0, -1])
+def test_bad_timesteps(make, timesteps):
+    with pytest.raises(ValueError, match="timesteps"):
+        make(timesteps=timesteps)
+
+
+def test_sparse_features_equal_dense(make, edge_index, dtype):
+    model = make(timesteps=4).to(dtype)
+    dense = torch.randn(7, 5, dtype=dtype) * (torch.rand(7, 5) < 0.5) * 3
+    want = model(dense, edge_index)
+    sparse = dense.to_sparse_coo()
+    got = model(sparse, edge_index)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+    parameters = list(model.stack.layers.parameters())
+    grads = [torch.autograd.grad(out.square().sum(), parameters, allow_unused=True) for out in (got, want)]
+    for a, b in zip(*grads):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_features_and_graph_changed_in_place_are_seen(make, edge_index):
+    model, x = make(timesteps=4), torch.randn(7, 5) * 3
+    weight = torch.rand(10)
+    model(x, edge_index, weight)
+    weight.mul_(0.1)
+    got = model(x, edge_index, weight)
+    assert torch.equal(got, model(x, edge_index.clone(), weight.clone()))
+    edge_index[:, 0] = torch.tensor([5, 6])
+    assert torch.equal(model(x, edge_index, weight), model(x, edge_index.clone(), weight.clone()))
+    # the same edges, another number of nodes
+    assert model(torch.randn(9, 5), edge_index, weight).shape == (9, 3)
+
+
+def test_graph_is_built_once_for_many_forwards(make, edge_index, monkeypatch):
+    built, init = [], Graph.__init__
+
+    def counted(self, *args):
+        built.append(1)
+        init(self, *args)
+
+    monkeypatch.setattr(Graph, "__init__", counted)
+    model = make(timesteps=4)
+    for _ in range(3):
+        model(torch.randn(7, 5), edge_index)
+    assert len(built) == 1
+
+
+def test_unit_weights_change_nothing_where_the_loop_has_weight_one(make, edge_index):
+    model, x = make(timesteps=4), torch.randn(7, 5) * 3
+    torch.testing.assert_close(model(x, edge_index), model(x, edge_index, torch.ones(10)))
+
+
+def test_reset_parameters(make):
+    model = make(timesteps=4)
+    with torch.no_grad():
+        for parameter in model.stack.layers.parameters():
+            parameter.fill_(7.0)
+    model.reset_parameters()
+    for name, parameter in model.stack.layers.named_parameters():
+        assert not bool((parameter == 7.0).any()), name
+
+
+def test_layers_are_made_by_size_each_with_its_own_neuron():
+    layers = spiking_layers("sage", [5, 4, 3], IF(threshold=0.3))
+    assert [layer.out_channels for layer in layers] == [4, 3]
+    assert layers[0].neuron is not layers[1].neuron
+    assert layers[0].neuron.threshold == 0.3
+    assert current_layer("gcn", 4, 3).neuron is None
+    assert readout_layer(4, 3, 0.0).linear
+
+    network = SpikingNetwork(SpikingStack([*layers, readout_layer(3, 2, 0.0)], 4, DvM()), LastCurrent(), nn.Identity())
+    network.in_channels = 5
+    assert len(network.activity(torch.randn(7, 5), torch.zeros(2, 0, dtype=torch.long)).currents) == 3
+    assert make_synapse("gcn", 4, 3).linear

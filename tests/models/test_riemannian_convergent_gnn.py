@@ -1,0 +1,131 @@
+from itertools import pairwise
+
+import geoopt
+import pytest
+import torch
+import torch.nn.functional as F
+
+from msg.gradients import DvM, EquilibriumPropagation
+from msg.manifolds import bound_length, distance, exp0, log0, move
+from msg.nn import RiemannianConvergentGNN
+from msg.testing import assert_on_manifold
+
+SIGNATURES = ["E3", "H3", "S3", "P3", "H2xS2"]
+
+
+@pytest.fixture(params=SIGNATURES)
+def model(request, dtype):
+    torch.manual_seed(1)
+    return RiemannianConvergentGNN(5, None, request.param, steps=300).to(dtype)
+
+
+@pytest.fixture
+def x(dtype):
+    return torch.randn(7, 5, dtype=dtype)
+
+
+def test_equilibrium_is_a_minimum_of_the_energy(model, x, edge_index):
+    system, (states, residual, _) = model.system(x, edge_index), model.settle(x, edge_index)
+    assert residual < 1e-12
+    (z,) = states
+    assert z.dtype == torch.float64
+    assert_on_manifold(model.manifold, z)
+    v = torch.zeros(7, model.hidden_channels, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(system.energy((move(model.manifold, z, v),)), v)
+    assert gradient.abs().max() < 1e-11
+    lowest = system.energy((z,))
+    for _ in range(20):
+        assert system.energy((move(model.manifold, z, 0.05 * torch.randn_like(v)),)) > lowest
+
+
+def test_energy_is_the_slow_loop(model, x, edge_index, dtype):
+    weight = torch.rand(10, dtype=dtype) + 0.2
+    z = exp0(model.manifold, torch.randn(7, model.hidden_channels, dtype=torch.float64) / 2)
+    a = torch.zeros(7, 7, dtype=torch.float64)
+    loops = torch.ones(7, dtype=torch.float64)
+    for (s, t), w in zip(edge_index.t().tolist(), weight):
+        if s == t:
+            loops[s] = w
+        else:
+            a[t, s] += w
+    degree = a.sum(1) + loops
+    current = (torch.diag(loops) + a) / degree.sqrt()[:, None] / degree.sqrt()[None, :]
+    anchors = bound_length((current.to(dtype) @ x @ model.conv.lin.weight.t() + model.conv.bias).detach())
+    p = exp0(model.manifold, anchors)
+    want = 0.0
+    for i in range(7):
+        want = want + distance(model.manifold, z[i], p[i]) ** 2 / 2
+        for j in range(7):
+            if i != j:
+                want = want + current[i, j] * distance(model.manifold, z[i], z[j]) ** 2 / 4
+    got = model.system(x, edge_index, weight).energy((z,))
+    torch.testing.assert_close(got.detach(), want, rtol=1e-5 if dtype == torch.float32 else 1e-10, atol=0)
+
+
+def test_energy_falls_in_every_sweep(model, x, edge_index):
+    system = model.system(x, edge_index)
+    states, energies = system.start(), []
+    with torch.no_grad():
+        for _ in range(30):
+            energies.append(float(system.energy(states)))
+            states = system.sweep(states)
+    assert all(b <= a + 1e-12 for a, b in pairwise(energies))
+    assert energies[-1] < energies[0]
+
+
+def test_flat_equilibrium_solves_a_linear_system(x, edge_index, dtype):
+    model = RiemannianConvergentGNN(5, None, "E3", steps=500, coupling=2.0).to(dtype)
+    anchor, weight = (t.detach() for t in model.system(x, edge_index).tensors)
+    laplacian = torch.eye(7, dtype=torch.float64)
+    for s, t, w in zip(*model.system(x, edge_index).edge_index.tolist(), weight):
+        for i, j in ((s, t), (t, s)):
+            laplacian[i, i] += w / 2
+            laplacian[i, j] -= w / 2
+    want = torch.linalg.solve(laplacian, anchor)
+    torch.testing.assert_close(model(x, edge_index).detach(), want, rtol=1e-9, atol=1e-10)
+
+
+def test_isolated_nodes_stay_at_their_anchor(model, x, edge_index):
+    anchor = model.system(x, edge_index).tensors[0].detach()
+    torch.testing.assert_close(model(x, edge_index).detach()[6], anchor[6], rtol=1e-12, atol=1e-14)
+    assert distance(model.manifold, model(x, edge_index).detach()[:6], anchor[:6]).min() > 1e-3
+
+
+def test_without_coupling_points_are_their_anchors(x, edge_index, dtype):
+    model = RiemannianConvergentGNN(5, None, "H3", coupling=0.0).to(dtype)
+    anchor = model.system(x, edge_index).tensors[0]
+    torch.testing.assert_close(model(x, edge_index), anchor, rtol=1e-12, atol=1e-14)
+
+
+def test_logits_are_linear_in_the_tangent(x, edge_index, dtype):
+    model = RiemannianConvergentGNN(5, 3, "H2xS2", steps=60).to(dtype)
+    (z,) = model.settle(x, edge_index).states
+    want = log0(model.manifold, z).to(dtype) @ model.head.lin.weight.t() + model.head.lin.bias
+    torch.testing.assert_close(model(x, edge_index), want)
+    assert want.dtype == dtype
+
+
+@pytest.mark.parametrize("manifold", ["H4", "S4"])
+def test_trains_with_the_users_own_backward(manifold, x, edge_index, dtype):
+    rule = EquilibriumPropagation(0.05, 30, True)
+    model = RiemannianConvergentGNN(5, 3, manifold, steps=40, gradient=rule).to(dtype)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x, edge_index), torch.arange(7) % 3)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="never learn"):
+        RiemannianConvergentGNN(5, 3, "U3")
+    RiemannianConvergentGNN(5, 3, geoopt.Lorentz(k=2.0), hidden_channels=3)
+    for bad in ({"coupling": -1.0}, {"step_size": 0.0}):
+        with pytest.raises(ValueError, match="coupling must not be negative and step_size positive"):
+            RiemannianConvergentGNN(5, 3, "H3", **bad)
+    with pytest.raises(ValueError, match=r"DvM trains layers of spiking neurons.*RiemannianConvergentGNN"):
+        RiemannianConvergentGNN(5, 3, "H3", gradient=DvM())

@@ -1,0 +1,123 @@
+import copy
+
+import pytest
+import torch
+from torch_geometric.nn import SGConv
+
+from msg.neurons import IF, ParametricLIF
+from msg.nn import Propagation, SpikingGCN
+
+
+def propagated(x, edge_index, hops):
+    """What PyG's SGConv propagates, with the identity as its weights."""
+    conv = SGConv(x.size(1), x.size(1), K=hops, bias=False)
+    conv.lin.weight.data = torch.eye(x.size(1))
+    return conv(x, edge_index)
+
+
+def test_formula(edge_index):
+    x = torch.rand(7, 5)
+    model = SpikingGCN(5, 3, num_hops=2, timesteps=6, neuron=IF(0.3))
+    h = propagated(x, edge_index, 2)
+    assert torch.allclose(model.stack.layers[0].synapse.conv(x, edge_index), h, atol=1e-6)
+    rate = IF(0.3).rate(model.stack.layers[0].synapse.conv(x, edge_index), 6)
+    linear = model.stack.layers[1].synapse.conv
+    assert torch.allclose(model(x, edge_index), linear(rate), atol=1e-6)
+    activity = model.activity(x, edge_index)
+    assert torch.equal(activity.rates[0], rate)
+    assert activity.currents[0].shape == (7, 5)
+
+
+def test_rate_is_the_expected_rate_of_bernoulli_encoding(edge_index):
+    x = torch.rand(7, 5)
+    model = SpikingGCN(5, 3, timesteps=50)
+    h = model.stack.layers[0].synapse.conv(x, edge_index).clamp(0, 1)
+    assert (model.activity(x, edge_index).rates[0] - h).abs().max() <= 1 / 50 + 1e-6
+
+
+def test_a_constant_is_encoded_once(edge_index, monkeypatch):
+    model, x, calls = SpikingGCN(5, 3), torch.rand(7, 5), []
+    hops = Propagation.hops
+    monkeypatch.setattr(Propagation, "hops", lambda *args: (calls.append(1), hops(*args))[1])
+    first = model(x, edge_index)
+    assert torch.equal(model(x, edge_index), first)
+    assert len(calls) == 1
+    x.mul_(2)
+    model(x, edge_index)
+    model.stack.layers[0].neuron.threshold = 0.1
+    model(x, edge_index)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_few_spikes_are_multiplied_as_a_sparse_matrix(edge_index, training, monkeypatch):
+    x = torch.zeros(7, 40)
+    x[0, :3] = 2.0
+    x[4, 7] = 3.0
+    model = SpikingGCN(40, 3, num_hops=1, dropout=0.5).train(training)
+    found = []
+    for limit in (0.5, 0.0):
+        monkeypatch.setattr("msg.models.spiking_gcn.SPARSE_BELOW", limit)
+        model.zero_grad()
+        copied = x.clone()
+        # a dropped rate is drawn for each entry, of which a sparse matrix has fewer
+        outputs = torch.stack([model(copied, edge_index) for _ in range(2000 if training else 1)]).mean(0)
+        outputs.square().sum().backward()
+        found.append((outputs.detach(), model.stack.layers[1].synapse.conv.weight.grad.clone()))
+    (a, da), (b, db) = found
+    tolerance = {"rtol": 0.2, "atol": 0.05} if training else {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(a, b, **tolerance)
+    torch.testing.assert_close(da, db, **tolerance)
+
+
+def test_same_as_the_simulation(edge_index):
+    """A train of the same values goes through the gradient rule instead."""
+    model, x = SpikingGCN(5, 3, timesteps=4, neuron=IF(0.3)), torch.rand(7, 5)
+    train = x.expand(4, 7, 5)
+    assert torch.allclose(model(train, edge_index), model(x, edge_index), atol=1e-5)
+
+
+def test_learns(edge_index):
+    model, x = SpikingGCN(5, 3, neuron=IF(0.2)), torch.rand(7, 5)
+    y = torch.arange(7) % 3
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(100):
+        loss = torch.nn.functional.cross_entropy(model(x, edge_index), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_gradients_reach_features_and_learned_neurons(edge_index):
+    x = torch.rand(7, 5, requires_grad=True)
+    model = SpikingGCN(5, 3, timesteps=4, neuron=ParametricLIF(threshold=0.3))
+    model(x, edge_index).square().sum().backward()
+    assert x.grad is not None
+    assert model.stack.layers[0].neuron.weight.grad is not None
+
+
+def test_sparse_features_and_copies(edge_index):
+    model, x = SpikingGCN(5, 3), (torch.rand(7, 5) > 0.5).float()
+    assert torch.allclose(model(x.to_sparse_coo(), edge_index), model(x, edge_index))
+    assert torch.equal(copy.deepcopy(model)(x, edge_index), model(x, edge_index))
+    assert set(model.state_dict()) == {"stack.layers.1.synapse.conv.weight", "stack.layers.1.synapse.conv.bias"}
+
+
+def test_edge_weights(edge_index):
+    model, x = SpikingGCN(5, 3, num_hops=1), torch.rand(7, 5)
+    weight = torch.rand(edge_index.size(1))
+    conv = SGConv(5, 5, K=1, bias=False)
+    conv.lin.weight.data = torch.eye(5)
+    assert torch.allclose(model.activity(x, edge_index, weight).currents[0], conv(x, edge_index, weight), atol=1e-6)
+
+
+def test_refusals(edge_index):
+    with pytest.raises(ValueError, match="num_hops must be at least 1, not 0"):
+        SpikingGCN(5, 3, num_hops=0)
+    with pytest.raises(ValueError, match="x has shape"):
+        SpikingGCN(5, 3)(torch.rand(7, 4), edge_index)
+    assert "timesteps=15" in repr(SpikingGCN(5, 3))
+    assert "num_hops=2" in repr(SpikingGCN(5, 3))

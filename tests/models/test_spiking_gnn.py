@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from msg.neurons import IF, ParametricLIF
+from msg.nn import SpikingGNN
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_logits_are_linear_in_the_last_rates(layers, edge_index, dtype):
+    model = SpikingGNN(5, 3, 4, layers, 6, IF(threshold=0.5)).to(dtype)
+    x = torch.randn(7, 5, dtype=dtype) * 3
+    rates = model.activity(x, edge_index).rates
+    assert len(rates) == layers
+    lin = model.stack.layers[-1].synapse.conv
+    torch.testing.assert_close(model(x, edge_index), rates[-1] @ lin.weight.t() + lin.bias)
+
+
+def test_learns_its_time_constants_too(edge_index):
+    model = SpikingGNN(5, 3, 8, 2, 6, ParametricLIF(threshold=0.5))
+    x, labels = torch.randn(7, 5) * 3, torch.arange(7) % 3
+    optimizer, losses = torch.optim.Adam(model.parameters(), lr=0.05), []
+    before = [layer.neuron.tau for layer in model.stack.layers[:-1]]
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x, edge_index), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert all(abs(layer.neuron.tau - tau) > 1e-4 for layer, tau in zip(model.stack.layers[:-1], before))
+
+
+def test_dropout_acts_in_training_only(edge_index):
+    model, x = SpikingGNN(5, 3, 16, 2, 6, IF(threshold=0.3), dropout=0.5), torch.randn(7, 5) * 3
+    assert not torch.equal(model(x, edge_index), model(x, edge_index))
+    model.eval()
+    assert torch.equal(model(x, edge_index), model(x, edge_index))
+
+
+def test_bad_sizes_and_repr():
+    with pytest.raises(ValueError, match="num_layers"):
+        SpikingGNN(5, 3, num_layers=0)
+    assert "SurrogateBPTT" in repr(SpikingGNN(5, 3, timesteps=7))
+    assert "timesteps=7" in repr(SpikingGNN(5, 3, timesteps=7))
