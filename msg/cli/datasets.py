@@ -24,7 +24,7 @@ def show() -> None:
     rows = []
     for card in cards:
         sizes = {"nodes": card.nodes, "edges": card.edges or card.raw_edges}
-        sizes |= {"features": card.features, "classes": card.classes}
+        sizes |= {"features": card.features, "labels": card.classes}
         row = {"dataset": card.key, **{name: "?" if size is None else f"{size:,}" for name, size in sizes.items()}}
         origin = "built in" if card.format == "generated" else "download" if card.download else "import"
         rows.append({**row, "split": card.split, "metric": card.metric, "from": origin})

@@ -92,7 +92,7 @@ class Comparison:
 
     def __str__(self) -> str:
         # a layer and a word a line, so that it fits a terminal of 100 columns
-        rows = [{name.replace(" ", "\n", 1): cell for name, cell in row.items()} for row in self.table("\n")]
+        rows = [{name.replace(" ", "\n"): cell for name, cell in row.items()} for row in self.table("\n")]
         return f"Gradient rules on {self.dataset}\n\n{render(rows)}"
 
     def markdown(self) -> str:

@@ -5,7 +5,7 @@ this module imports no torch.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -18,7 +18,28 @@ from msg.registry import Registry
 NODES, LINKS = "node-classification", "link-prediction"
 NO_BASELINE = "none"
 
+_TASKS = (NODES, LINKS)
+_FEATURES = ("auto", "dense", "sparse")
+_RESETS = ("subtract", "zero")
+_SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
+_GRADIENTS = "dvm; bptt for spiking-gnn"
 _CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
+
+
+def _either(names: Iterable[str]) -> str:
+    return f"{', '.join(names)}."
+
+
+def _split(before: Mapping[str, Any]) -> str | None:
+    return "link:85/5/10" if before["task"] == LINKS else None
+
+
+def _layers(before: Mapping[str, Any]) -> int:
+    return before["layers"]
+
+
+def _baseline(before: Mapping[str, Any]) -> str:
+    return NO_BASELINE if before["model"] == "gcn" else "gcn"
 
 
 @dataclass(frozen=True)
@@ -32,118 +53,56 @@ class RunConfig:
         ValueError: for an unknown name, an impossible number, or options that contradict each other.
     """
 
-    dataset: Annotated[str, Option(DATA, "Name of a graph (`msg datasets list`), or path of a `.npz`.", "digits")] = (
-        "digits"
-    )
+    dataset: Annotated[str, Option(DATA, "Name (`msg datasets list`), or path of a `.npz`.", "digits")] = "digits"
     root: Annotated[str | None, Option(DATA, "Folder of the raw files.", shown="datasets")] = None
-    task: Annotated[str, Option(DATA, "node-classification or link-prediction.", NODES, choices=(NODES, LINKS))] = NODES
-    split: Annotated[
-        str | None,
-        Option(
-            DATA,
-            "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10.",
-            lambda before: "link:85/5/10" if before["task"] == LINKS else None,
-            shown="the graph's own",
-        ),
-    ] = None
-    features: Annotated[str, Option(DATA, "auto, dense or sparse.", "auto", choices=("auto", "dense", "sparse"))] = (
-        "auto"
-    )
+    task: Annotated[str, Option(DATA, _either(_TASKS), NODES, choices=_TASKS)] = NODES
+    split: Annotated[str | None, Option(DATA, _SPLITS, _split, "the graph's own")] = None
+    features: Annotated[str, Option(DATA, _either(_FEATURES), "auto", choices=_FEATURES)] = "auto"
     top_features: Annotated[
-        int | None,
-        Ge(1),
-        Option(DATA, "Read only so many features, by chi squared on training nodes.", shown="all", task=NODES),
+        int | None, Ge(1), Option(DATA, "Read only the best features by chi squared.", shown="all", task=NODES)
     ] = None
-    model: Annotated[str, Option(MODEL, f"{', '.join(MODELS)}, or one of your own.", "msg", choices=MODELS)] = "msg"
+    model: Annotated[str, Option(MODEL, _either(MODELS), "msg", choices=MODELS)] = "msg"
     manifold: Annotated[
-        str | None,
-        Option(MODEL, "E32, H32, S32, P32, U32, or a product such as H16xS16.", "H32", reads=("manifold",)),
+        str | None, Option(MODEL, "E32, H32, S32, P32, U32, or a product such as H16xS16.", "H32", reads="manifold")
     ] = None
     hidden: Annotated[
-        int | None, Ge(1), Option(MODEL, "Width of a model without a manifold.", 32, reads=("hidden_channels",))
+        int | None, Ge(1), Option(MODEL, "Width of a model without a manifold.", 32, reads="hidden_channels")
     ] = None
-    layers: Annotated[
-        int | None, Ge(1), Option(MODEL, "Number of convolutions.", 3, reads=("num_layers", "num_hops"))
-    ] = None
+    layers: Annotated[int | None, Ge(1), Option(MODEL, "Number of convolutions.", 3, reads="num_layers num_hops")] = (
+        None
+    )
     hops: Annotated[
-        int | None,
-        Ge(1),
-        Option(
-            MODEL,
-            "Hops K of propagation, for sgc and spikinggcn.",
-            lambda before: before["layers"],
-            shown="as many as layers",
-            reads=("num_hops",),
-        ),
+        int | None, Ge(1), Option(MODEL, "Hops of propagation.", _layers, "as many as layers", reads="num_hops")
     ] = None
-    timesteps: Annotated[int | None, Ge(1), Option(MODEL, "Number of time steps T.", 15, reads=("timesteps",))] = None
-    conv: Annotated[
-        str | None, Option(MODEL, f"Synapse: {', '.join(CONVS)}.", "gcn", choices=CONVS, reads=("conv",))
-    ] = None
-    bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads=("bias",))] = (
-        None
-    )
-    neuron: Annotated[str | None, Option(MODEL, f"{', '.join(NEURONS)}.", "if", choices=NEURONS, reads=("neuron",))] = (
-        None
-    )
+    timesteps: Annotated[int | None, Ge(1), Option(MODEL, "Number of time steps T.", 15, reads="timesteps")] = None
+    conv: Annotated[str | None, Option(MODEL, _either(CONVS), "gcn", choices=CONVS, reads="conv")] = None
+    bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads="bias")] = None
+    neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
     threshold: Annotated[float | None, Gt(0), Option(MODEL, "Firing threshold.", 1.0, of="neuron")] = None
-    reset: Annotated[
-        str | None, Option(MODEL, "subtract or zero.", "subtract", choices=("subtract", "zero"), of="neuron")
-    ] = None
-    tau: Annotated[
-        float | None, Gt(0), Option(MODEL, "Time constant in steps, of a neuron that leaks.", 2.0, of="neuron")
-    ] = None
-    step_size: Annotated[
-        float | None, Gt(0), Option(MODEL, "Step size on the manifold.", 0.1, reads=("step_size",))
-    ] = None
-    max_step: Annotated[
-        float | None, Ge(0), Option(MODEL, "Bound on a step's length, 0: none.", 1.0, reads=("max_step",))
-    ] = None
-    dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Dropout probability.", 0.0, reads=("dropout",))] = (
-        None
-    )
+    reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
+    tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None
+    step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
+    max_step: Annotated[float | None, Ge(0), Option(MODEL, "Longest step, 0: any.", 1.0, reads="max_step")] = None
+    dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Its probability.", 0.0, reads="dropout")] = None
     sparsity: Annotated[
-        float,
-        Ge(0),
-        Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads=("gradient",), task=NODES),
+        float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
     ] = 0.0
     gradient: Annotated[
-        str | None,
-        Option(
-            TRAINING,
-            f"{', '.join(GRADIENTS)}.",
-            "dvm",
-            shown="dvm; bptt for spiking-gnn",
-            choices=GRADIENTS,
-            reads=("gradient",),
-        ),
+        str | None, Option(TRAINING, _either(GRADIENTS), "dvm", _GRADIENTS, choices=GRADIENTS, reads="gradient")
     ] = None
     surrogate: Annotated[
-        str | None,
-        Option(TRAINING, f"{', '.join(SURROGATES)}, for all rules but dvm.", "atan", choices=SURROGATES, of="gradient"),
+        str | None, Option(TRAINING, _either(SURROGATES), "atan", choices=SURROGATES, of="gradient")
     ] = None
-    detach_reset: Annotated[
-        bool | None, Option(TRAINING, "Cut the gradient through the reset.", True, of="gradient")
-    ] = None
-    epochs: Annotated[int, Ge(1), Option(TRAINING, "At most so many epochs.", 200)] = 200
+    detach_reset: Annotated[bool | None, Option(TRAINING, "Cut the reset's gradient.", True, of="gradient")] = None
+    epochs: Annotated[int, Ge(1), Option(TRAINING, "At most so many.", 200)] = 200
     lr: Annotated[float, Gt(0), Option(TRAINING, "Learning rate of Adam.", 0.01)] = 0.01
     weight_decay: Annotated[float, Ge(0), Option(TRAINING, "Weight decay of Adam.", 0.0)] = 0.0
-    patience: Annotated[
-        int, Ge(0), Option(TRAINING, "Stop after so many epochs without improvement, 0: never.", 100)
-    ] = 100
+    patience: Annotated[int, Ge(0), Option(TRAINING, "Epochs without improvement before the end, 0: any.", 100)] = 100
     baseline: Annotated[
-        str | None,
-        Option(
-            TRAINING,
-            "Model trained beside it under the same budget, or none.",
-            lambda before: NO_BASELINE if before["model"] == "gcn" else "gcn",
-            shown="gcn",
-        ),
+        str | None, Option(TRAINING, "Model trained beside it on the same budget, or none.", _baseline, "gcn")
     ] = None
-    seeds: Annotated[
-        tuple[int, ...], Option(RUN, "Such as 3, 0-4 or 0,2,5; a seed decides split and initialisation.", shown="0-4")
-    ] = (0, 1, 2, 3, 4)
-    device: Annotated[str, Option(RUN, "cpu or cuda; exactly reproducible on a CPU.", "cpu")] = "cpu"
+    seeds: Annotated[tuple[int, ...], Option(RUN, "Such as 3, 0-4 or 0,2,5.", shown="0-4")] = (0, 1, 2, 3, 4)
+    device: Annotated[str, Option(RUN, "cpu or cuda; reproducible to the digit on a CPU.", "cpu")] = "cpu"
     checkpoint_every: Annotated[int, Ge(1), Option(RUN, "Epochs between two checkpoints.", 10)] = 10
 
     def __post_init__(self):
@@ -284,7 +243,7 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, field in fields_of(RunConfig).items():
         option = field.option
         spec = MODELS[options.get("model") or "msg"]
-        spelled = next((read for read in option.reads if read in spec.reads), name)
+        spelled = next((read for read in option.reads.split() if read in spec.reads), name)
         own: Mapping[str, Any] = {}
         if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
@@ -301,7 +260,7 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
 def reads(model: str, name: str) -> bool:
     """Whether a model reads an option, its neuron or rule willing."""
     option = fields_of(RunConfig)[name].option
-    wanted = (option.of,) if option.of else option.reads
+    wanted = [option.of] if option.of else option.reads.split()
     return not wanted or not MODELS[model].reads.isdisjoint(wanted)
 
 

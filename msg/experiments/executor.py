@@ -14,7 +14,7 @@ from msg.experiments.build import load_data
 from msg.experiments.job import Job, Result, do
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
-from msg.training import end_with_parent, own_random_state
+from msg.training import Epoch, end_with_parent, own_random_state
 
 
 class Executor(Protocol):
@@ -130,11 +130,11 @@ class _Told(Progress):
     def __init__(self, connection: Connection):
         self.connection = connection
 
-    def started(self, job: Job, *content: Any) -> None:
-        self.connection.send(("started", *content))
+    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
+        self.connection.send(("started", model, list(history)))
 
-    def epoch(self, job: Job, *content: Any) -> None:
-        self.connection.send(("epoch", *content))
+    def epoch(self, job: Job, row: Epoch) -> None:
+        self.connection.send(("epoch", row))
 
 
 def _serve(connection: Connection, store: Store, config: Any, content_hash: str, threads: int) -> None:

@@ -25,7 +25,8 @@ class Option:
         default: what it is where nothing is given and it applies, or a function of the options before it that says so.
         shown: default as help shows it, where ``str`` does not say it.
         choices: names that it takes.
-        reads: names in :attr:`msg.models.ModelSpec.reads`; it applies to models that read one of them. Empty: to all.
+        reads: names in :attr:`msg.models.ModelSpec.reads`, separated by spaces; it applies to models that read one of
+            them. Empty: to all.
         of: the option that names a class, ``neuron`` or ``gradient``; it applies where that class has a parameter of
             this name, and has its default unless the class has its own.
         task: the only task it applies to.
@@ -36,7 +37,7 @@ class Option:
     default: Any = None
     shown: str = ""
     choices: Collection[str] = ()
-    reads: tuple[str, ...] = ()
+    reads: str = ""
     of: str = ""
     task: str = ""
 

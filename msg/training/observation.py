@@ -32,15 +32,13 @@ class Seen:
 def watching(model: nn.Module) -> Iterator[Seen]:
     """Watch every :class:`~msg.models.SpikingStack` and :class:`~msg.layers.ManifoldPath` of a model that runs."""
     seen = Seen()
+    kinds: dict[type, list] = {SpikingStack: seen.activities, ManifoldPath: seen.points}
     with ExitStack() as hooks:
         for module in model.modules():
-            if isinstance(module, SpikingStack):
-                hook = module.register_forward_hook(lambda stack, _, out: seen.activities.append((stack, out)))
-            elif isinstance(module, ManifoldPath):
-                hook = module.register_forward_hook(lambda path, _, out: seen.points.append((path, out)))
-            else:
-                continue
-            hooks.callback(hook.remove)
+            for kind, found in kinds.items():
+                if isinstance(module, kind):
+                    hook = module.register_forward_hook(lambda one, _, out, found=found: found.append((one, out)))
+                    hooks.callback(hook.remove)
         yield seen
 
 

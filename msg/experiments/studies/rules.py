@@ -105,7 +105,9 @@ class RulesStudy(Study):
         rows = [self._row(run, results, time) for run, time in zip(self.runs(), seconds)]
         metric = results[self._jobs(self.base)[0].name].record["metric"]
         split = split_of(self.base, data)
-        found = Comparison(self.as_dict(), self.command_line(), data.name, data.content_hash, split, metric, tuple(rows))
+        found = Comparison(
+            self.as_dict(), self.command_line(), data.name, data.content_hash, split, metric, tuple(rows)
+        )
         files = {
             "comparison.md": found.markdown().encode(),
             "comparison.png": to_png(found.figure()),

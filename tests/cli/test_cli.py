@@ -2,27 +2,48 @@ import json
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from msg.cli import app
+from msg import __version__
+from msg.cli import main
 from msg.cli.compare import compare
 from msg.cli.train import train
-from msg.training import ComparisonRun, Run, RunConfig
+from msg.experiments import Experiment, RunConfig
+from msg.experiments.options import fields_of
+from msg.names import NEURONS
 
-FAST = ["train", "--dataset", "karate", "--epochs", "4", "--timesteps", "3", "--layers", "1", "--manifold", "H4"]
-COMPARE = ["compare", *FAST[1:5], "--timesteps", "3,5", "--layers", "2", "--manifold", "H4", "--no-memory"]
+FAST = ["train", "--dataset", "karate", "--epochs", "4", "--timesteps", "3", "--layers", "2", "--manifold", "H4"]
+COMPARE = ["compare", *FAST[1:5], "--timesteps", "3,5", "--layers", "3", "--manifold", "H4", "--no-memory"]
+
+
+class Done(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self):
+        return self.stdout + self.stderr
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch):
+def cli(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder, on a terminal of 100 columns that cannot do colours."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    runner = CliRunner()
-    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+    def invoke(*arguments):
+        status = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as left:
+            status = int(left.code or 0)
+        return Done(status, *capsys.readouterr())
+
+    return invoke
 
 
 def refused(result, message, status=2):
@@ -56,7 +77,7 @@ def test_no_baseline_and_default_folder(cli, tmp_path):
 def test_every_option_reaches_the_configuration(cli, tmp_path):
     options = {
         "dataset": "karate", "task": "link-prediction", "split": "link:60/20/20", "features": "dense", "model": "msg",
-        "manifold": "S3", "layers": 1, "timesteps": 2, "conv": "sage", "neuron": "lif", "threshold": 0.5,
+        "manifold": "S3", "layers": 2, "timesteps": 2, "conv": "sage", "neuron": "lif", "threshold": 0.5,
         "reset": "zero", "tau": 3.0, "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "gradient": "bptt",
         "surrogate": "triangle", "epochs": 2, "lr": 0.02, "weight_decay": 1e-4, "patience": 1, "device": "cpu",
         "checkpoint_every": 1, "root": "data",
@@ -64,33 +85,26 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
     assert result.exit_code == 0, result.output
-    kept = json.loads((tmp_path / "o" / "config.json").read_text())
-    given = {"seeds": [4, 5], "baseline": False, "bias": False, "detach_reset": False}
-    of_nodes_only = {"top_features": None, "sparsity": 0.0, "hidden": None}
+    kept = json.loads((tmp_path / "o" / "config.json").read_text())["options"]
+    given = {"seeds": [4, 5], "baseline": "none", "bias": False, "detach_reset": False}
+    of_nodes_only = {"top_features": None, "sparsity": 0.0, "hidden": None, "hops": None}
     assert kept == {**options, **given, **of_nodes_only}
 
 
 def test_options_of_node_classification_reach_the_configuration(cli, tmp_path):
     assert cli(*FAST, "--no-baseline", "--top-features", "9", "--sparsity", "0.5", "--out", "o").exit_code == 0
-    kept = json.loads((tmp_path / "o" / "config.json").read_text())
+    kept = json.loads((tmp_path / "o" / "config.json").read_text())["options"]
     assert (kept["top_features"], kept["sparsity"]) == (9, 0.5)
 
 
-def test_help_knows_all_options_and_their_defaults():
-    config, flat = RunConfig(), RunConfig(model="spiking-gnn", neuron="lif")
-    annotations = {
-        name: hint for name, hint in train.__annotations__.items() if name not in ("return", "out", "resume")
-    }
-    assert set(annotations) == set(config.as_dict())
-    for name, hint in annotations.items():
-        shown = hint.__metadata__[0].show_default.split(";")[0]
-        value = getattr(config, name) if getattr(config, name) is not None else getattr(flat, name)
-        if name in ("baseline", "bias", "detach_reset"):
-            assert shown == name.replace("_", "-")
-        elif name == "seeds":
-            assert shown == "0-4"
-        elif name not in ("root", "split", "top_features"):
-            assert shown == str(value)
+def test_help_knows_all_options_and_their_defaults(cli):
+    shown = " ".join(cli("train", "--help").stdout.replace("│", " ").split())
+    for field in fields_of(RunConfig).values():
+        assert f"{field.flag} " in shown
+        if field.option.shown_default != "None":
+            assert f"{field.option.help.replace('`', '')} [default: {field.option.shown_default}]" in shown
+    own = {"out", "resume", "workers", "config"}
+    assert set(train.__annotations__) == {*fields_of(RunConfig), *own}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +120,11 @@ def test_help_knows_all_options_and_their_defaults():
         (["--lr", "0"], "lr must be a positive number"),
         (["--resume", "nowhere"], "nowhere holds no run: it has no config.json"),
         (["--resume", "nowhere", "--lr", "1", "--out", "x"], "--lr, --out cannot be given too"),
+        (["--workers", "0"], "workers must be at least 1, not 0"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--baseline", "mlp"], "unknown baseline 'mlp'"),
+        (["--learning-rate", "1"], "Unknown option"),
+        (["--epochs", "many"], 'unable to convert "many" into int'),
     ],
 )
 def test_mistakes_are_one_line(cli, tmp_path, arguments, message):
@@ -114,8 +133,9 @@ def test_mistakes_are_one_line(cli, tmp_path, arguments, message):
 
 
 def test_unknown_flags_and_words_for_numbers(cli):
-    assert cli("train", "--learning-rate", "1").exit_code == 2
-    assert cli("train", "--epochs", "many").exit_code == 2
+    refused(cli("train", "--learning-rate", "1"), "Unknown option")
+    refused(cli("train", "--epochs", "many"), "many")
+    refused(cli("sing"), "sing")
 
 
 def test_a_run_is_not_overwritten(cli):
@@ -129,20 +149,20 @@ def test_damaged_graph(cli, tmp_path):
 
 
 def test_interrupt_says_how_to_go_on(cli, monkeypatch):
-    def interrupted(self, observer):
+    def interrupted(self, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "execute", interrupted)
+    monkeypatch.setattr(Experiment, "execute", interrupted)
     result = cli(*FAST, "--out", "o")
     assert result.exit_code == 130
     assert "msg train --resume o" in result.stderr
 
 
 def test_divergence_is_one_line(cli, monkeypatch):
-    def diverged(self, observer):
+    def diverged(self, *arguments):
         raise FloatingPointError("the loss is nan in epoch 3")
 
-    monkeypatch.setattr(Run, "execute", diverged)
+    monkeypatch.setattr(Experiment, "execute", diverged)
     refused(cli(*FAST, "--out", "o"), "the loss is nan in epoch 3", status=1)
 
 
@@ -151,7 +171,9 @@ def test_compare_and_resume(cli, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     folder = tmp_path / "runs" / "compare-karate"
-    assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "comparison.md", "comparison.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "comparison.json", "comparison.md", "comparison.png", "config.json", "jobs",
+    ]  # fmt: skip
     for rule in ("dvm", "bptt"):
         for timesteps in (3, 5):
             assert re.search(rf"^ ?{rule} +{timesteps} +\d+\.\d\d ± \d", result.stdout, re.MULTILINE)
@@ -174,23 +196,23 @@ def test_compare_hands_on_every_option(cli, monkeypatch):
         seen.update(config=config, out=out)
         raise ValueError("enough")
 
-    monkeypatch.setattr(ComparisonRun, "begin", begin)
+    monkeypatch.setattr(Experiment, "begin", begin)
     options = {
         "dataset": "karate", "task": "link-prediction", "split": "link:60/20/20", "features": "dense", "model": "msg",
-        "manifold": "S3", "layers": 1, "conv": "sage", "neuron": "plif", "threshold": 0.5, "reset": "zero", "tau": 3.0,
+        "manifold": "S3", "layers": 2, "conv": "sage", "neuron": "plif", "threshold": 0.5, "reset": "zero", "tau": 3.0,
         "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "epochs": 2, "lr": 0.02, "weight_decay": 1e-4,
         "patience": 1, "device": "cpu", "root": "data",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     arguments += ["--rules", "bptt", "--timesteps", "4", "--surrogate", "triangle", "--seeds", "4-5", "--no-bias"]
     refused(cli("compare", *arguments, "--no-memory", "--out", "o"), "enough")
-    config = seen["config"]
-    assert (config.rules, config.timesteps, config.surrogate, config.memory) == (("bptt",), (4,), "triangle", False)
-    assert config.base.seeds == (4, 5)
-    assert not config.base.bias
-    assert {name: getattr(config.base, name) for name in options} == options
+    study = seen["config"]
+    assert (study.rules, study.timesteps, study.surrogate, study.memory) == (("bptt",), (4,), "triangle", False)
+    assert study.base.seeds == (4, 5)
+    assert not study.base.bias
+    assert {name: getattr(study.base, name) for name in options} == options
     assert str(seen["out"]) == "o"
-    own = {"gradient", "baseline", "checkpoint_every"}, {"rules", "memory"}
+    own = {"gradient", "baseline"}, {"rules", "memory"}
     assert set(compare.__annotations__) == set(train.__annotations__) - own[0] | own[1]
 
 
@@ -201,7 +223,7 @@ def test_energy_of_a_run(cli, tmp_path):
     for expected in (
         "45 nm, FP32",
         "as-published MSG",
-        "layers.0.synapse",
+        "stack.layers.0.synapse",
         "tangent shortcut",
         "measured, ",
         "kept in o",
@@ -222,14 +244,14 @@ def test_energy_of_several_models(cli, tmp_path):
     assert result.exit_code == 0, result.output
     for expected in ("spikinggcn", "±", "Dense inputs", "break-even rate"):
         assert expected in result.stdout
-    assert "gcn, seed 0: validation 0." in result.stderr
+    assert re.search(r"gcn, seed 0: 2 epochs, best \d, validation 0\.", result.stderr)
     kept = json.loads((tmp_path / "o" / "energy.json").read_text())
     assert len(kept["models"]["sage"]["accuracy"]) == 2
     assert kept["config"]["timesteps"] == 3
 
 
 def test_energy_of_a_search(cli, tmp_path):
-    options = ["--dataset", "karate", "--epochs", "2", "--layers", "1", "--seeds", "0", "--out", "o"]
+    options = ["--dataset", "karate", "--epochs", "2", "--layers", "2", "--seeds", "0", "--out", "o"]
     search = [
         "--vary",
         "manifold=H2,H4",
@@ -259,7 +281,7 @@ def test_energy_of_a_search(cli, tmp_path):
         (["--timesteps", "5-9"], "cannot read timesteps '5-9': write 15 or 5,15,64"),
         (["--model", "spiking-gnn", "--rules", "bptt,dvm"], "it does not differentiate through spikes, use .*'bptt'"),
         (["--dataset", "karate", "--split", "random:99/1/0"], "leaves no node"),
-        (["--resume", "nowhere"], "nowhere holds no comparison: it has no comparison.json"),
+        (["--resume", "nowhere"], "nowhere holds no comparison: it has no config.json"),
         (["--resume", "nowhere", "--rules", "dvm"], "--rules cannot be given too"),
     ],
 )
@@ -277,10 +299,10 @@ def test_mistakes_in_a_comparison_are_one_line(cli, tmp_path, arguments, message
     ],
 )
 def test_a_comparison_that_stops(cli, monkeypatch, error, status, message):
-    def stop(self, progress):
+    def stop(self, *arguments):
         raise error
 
-    monkeypatch.setattr(ComparisonRun, "execute", stop)
+    monkeypatch.setattr(Experiment, "execute", stop)
     result = cli(*COMPARE, "--out", "o")
     assert result.exit_code == status
     assert message in result.stderr
@@ -316,8 +338,84 @@ def test_diverging_comparison_is_one_line(cli, monkeypatch):
     def diverged(*arguments):
         raise FloatingPointError("the loss is nan in epoch 3")
 
-    monkeypatch.setattr("msg.training.compare_models", diverged)
-    refused(cli("energy", "--models", "gcn", "--dataset", "karate"), "the loss is nan in epoch 3", status=1)
+    monkeypatch.setattr(Experiment, "execute", diverged)
+    result = cli("energy", "--models", "gcn", "--dataset", "karate")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, "error: the loss is nan in epoch 3")
+
+
+def test_a_search_is_resumed(cli, monkeypatch):
+    options = ["--models", "gcn,sgc", "--dataset", "karate", "--epochs", "2", "--seeds", "0-1", "--vary", "lr=0.01,0.1"]
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("msg.experiments.studies.energy.EnergyStudy.summarise", interrupted)
+        stopped = cli("energy", *options)
+    assert stopped.exit_code == 130
+    assert "interrupted; go on with: msg energy --resume runs/energy-karate" in stopped.stderr
+    done = cli("energy", "--resume", "runs/energy-karate")
+    assert done.exit_code == 0
+    assert "the best of 2" in done.stdout
+    assert "seed 0" not in done.stderr
+    refused(cli("energy", *options, "--out", "runs/energy-karate"), "already holds a search")
+    refused(cli("train", "--resume", "runs/energy-karate"), "holds a search: go on with msg energy --resume")
+
+
+def test_options_come_from_a_file(cli, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'dataset = "karate"\nepochs = 3\nmax-step = 2\nseeds = [4, 5]\nbaseline = false\nlayers = 2\nmanifold = "H4"\n'
+    )
+    assert cli("train", "--config", "mine.toml", "--epochs", "2", "--out", "o").exit_code == 0
+    kept = json.loads((tmp_path / "o" / "config.json").read_text())["options"]
+    wanted = {"dataset": "karate", "epochs": 2, "max_step": 2.0, "seeds": [4, 5], "baseline": "none"}
+    assert {name: kept[name] for name in wanted} == wanted
+    (tmp_path / "wrong.toml").write_text("learning_rate = 1")
+    refused(cli("train", "--config", "wrong.toml"), "wrong.toml has unknown options learning_rate: known are dataset")
+    (tmp_path / "wrong.toml").write_text('lr = "fast"')
+    refused(cli("train", "--config", "wrong.toml"), "lr must be a positive number, not 'fast'")
+    (tmp_path / "wrong.toml").write_text("lr 1")
+    refused(cli("train", "--config", "wrong.toml"), "wrong.toml cannot be read as TOML")
+
+
+def test_all_commands_read_files(cli, tmp_path):
+    shared = 'dataset = "karate"\nepochs = 1\nseeds = "0"\nlayers = 2\nmanifold = "H4"\n'
+    (tmp_path / "rules.toml").write_text(shared + 'rules = ["dvm"]\ntimesteps = [2, 3]\nmemory = false\nout = "c"\n')
+    assert cli("compare", "--config", "rules.toml").exit_code == 0
+    assert json.loads((tmp_path / "c" / "config.json").read_text())["options"]["timesteps"] == [2, 3]
+    (tmp_path / "search.toml").write_text(shared + 'models = ["gcn"]\n[vary]\nlr = [0.01, 0.1]\n')
+    assert cli("energy", "--config", "search.toml", "--out", "e").exit_code == 0
+    assert json.loads((tmp_path / "e" / "config.json").read_text())["options"]["vary"] == {"lr": [0.01, 0.1]}
+
+
+def test_any_model_and_what_is_registered_can_be_trained(cli):
+    result = cli("train", "--dataset", "karate", "--epochs", "2", "--seeds", "0", "--model", "gcn", "--baseline", "sgc")
+    assert result.exit_code == 0, result.output
+    assert "GCN test" in result.stdout
+    assert "SGC test" in result.stdout
+
+    class Mine(NEURONS["if"]):
+        pass
+
+    NEURONS.register("mine", Mine)
+    try:
+        assert cli(*FAST, "--neuron", "mine", "--no-baseline", "--seeds", "0").exit_code == 0
+    finally:
+        NEURONS.remove("mine")
+
+
+def test_several_workers(cli, monkeypatch):
+    seen = []
+
+    def look(self, progress, executor):
+        seen.append(executor)
+        raise FloatingPointError("enough")
+
+    monkeypatch.setattr(Experiment, "execute", look)
+    for command in (["train"], ["energy", "--models", "gcn"], ["compare"]):
+        assert cli(*command, "--dataset", "karate", "--workers", "2", "--out", "o").exit_code == 1
+    assert cli("train", "--dataset", "karate", "--out", "o").exit_code == 1
+    assert [getattr(executor, "workers", 0) for executor in seen] == [2, 2, 2, 0]
 
 
 def test_datasets_list(cli):
@@ -342,14 +440,26 @@ def test_datasets_import_and_verify(cli, tmp_path):
 
 
 def test_version(cli):
-    from msg import __version__
-
     assert cli("--version").stdout.strip() == __version__
 
 
-def test_help_comes_without_torch():
-    code = "import sys; sys.argv = ['msg', '--help']\ntry:\n    from msg.cli import main; main()\nfinally:\n"
-    code += "    assert 'torch' not in sys.modules"
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["train", "--help"], ["compare", "-h"], ["energy", "-h"], []]
+)
+def test_help_comes_without_torch(arguments):
+    code = f"import sys; sys.argv = ['msg', *{arguments}]\ntry:\n    from msg.cli import main; main()\nfinally:\n"
+    code += "    assert not {'torch', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "datasets" in done.stdout
+    assert "Usage: msg" in done.stdout
+
+
+def test_completion_can_be_installed(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # whose .bashrc it changes
+    assert cli("--install-completion", "--shell", "bash", "--output", "script").exit_code == 0
+    assert "--checkpoint-every" in (tmp_path / "script").read_text()
+
+
+def test_it_is_a_module_too():
+    done = subprocess.run([sys.executable, "-m", "msg", "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == __version__
