@@ -8,16 +8,19 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow lint docs benchmark clean
+.PHONY: demo test test-slow test-reliability lint docs benchmark clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-reliability: $(READY)
+	$(BIN)/python -m pytest -m reliability --timeout 3600
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -36,5 +39,5 @@ clean:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet -e ".[test,ogb]"
+	$(BIN)/python -m pip install --quiet -e ".[test]"
 	touch $(READY)

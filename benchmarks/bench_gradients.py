@@ -34,7 +34,7 @@ RULES: dict[str, GradientRule] = {
 def network(data: Data, rule: GradientRule, timesteps: int, width: int) -> MSG:
     torch.manual_seed(0)
     neuron = LIF(threshold=0.5)
-    return MSG(data.num_features, data.num_classes, f"H{width}", 2, timesteps, neuron, gradient=rule)
+    return MSG(data.num_features, data.num_classes, f"H{width}", 3, timesteps, neuron, gradient=rule)
 
 
 def once(model: MSG, data: Data) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from msg.nn import MSG
 from msg.training import peak_memory
 
 RULES: dict[str, GradientRule] = {"dvm": DvM(), "bptt": SurrogateBPTT()}
-LAYERS = 2
+LAYERS = 3
 
 
 def spiking(data: Data, args: argparse.Namespace, rule: str, timesteps: int) -> MSG:
@@ -32,7 +32,7 @@ def spiking(data: Data, args: argparse.Namespace, rule: str, timesteps: int) -> 
 
 
 def gcn(data: Data, args: argparse.Namespace, cached: bool = False) -> GCN:
-    sizes = data.num_features, args.width, LAYERS + 1, data.num_classes
+    sizes = data.num_features, args.width, LAYERS, data.num_classes
     return GCN(*sizes, dropout=args.dropout, cached=cached)
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     for rule in RULES:
         for timesteps in (5, 15, 64):
             steps[f"{rule} T={timesteps}"] = epoch(spiking(data, args, rule, timesteps), data)
-    print(f"{args.dataset}, {args.manifold}, L={LAYERS}, dropout {args.dropout}, {torch.get_num_threads()} threads")
+    print(f"{args.dataset}, {args.manifold}, {LAYERS} convolutions, dropout {args.dropout}, {torch.get_num_threads()} threads")
     medians = time_in_turns(steps, args.rounds)
     for name, seconds in medians.items():
         print(f"{name:12} {1e3 * seconds:8.1f} ms/epoch   {seconds / medians['gcn']:6.2f} x GCN")

@@ -1,10 +1,53 @@
-"""Spiking graph neural networks whose representations live on Riemannian manifolds."""
+"""Spiking graph neural networks whose representations live on Riemannian manifolds.
 
+``msg.MSG`` and the other models and layers of :mod:`msg.nn` are here too, imported when first asked for.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 try:
     __version__ = version("msg-graph")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0.0.0"
 
-__all__ = ["__version__"]
+_HERE = {
+    "MSG": "msg.models",
+    "SpikingGNN": "msg.models",
+    "SpikingGCN": "msg.models",
+    "LSNN": "msg.models",
+    "ConvergentGNN": "msg.models",
+    "RiemannianConvergentGNN": "msg.models",
+    "AttentiveRecurrence": "msg.models",
+    "load_graph": "msg.datasets",
+}
+_ROOMS = (
+    "datasets",
+    "energy",
+    "experiments",
+    "gradients",
+    "graph",
+    "layers",
+    "manifolds",
+    "models",
+    "neurons",
+    "nn",
+    "report",
+    "testing",
+    "training",
+)
+
+__all__ = ["__version__", *_HERE, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HERE:
+        return getattr(import_module(_HERE[name]), name)
+    if name in _ROOMS:
+        return import_module(f"msg.{name}")
+    raise AttributeError(f"module 'msg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

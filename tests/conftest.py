@@ -1,7 +1,9 @@
 """What the tests share: every manifold, both precisions, one small graph. A new manifold is one entry here."""
 
+import os
 import warnings
 
+import hypothesis
 import pytest
 import torch
 
@@ -42,9 +44,19 @@ MANIFOLDS = {
 }
 
 
+# the same examples in every run where a failure must be repeatable; elsewhere new ones each time
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # several processes share the cores
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
-    torch.manual_seed(0)
+    torch.manual_seed(int(os.environ.get("MSG_TEST_SEED", "0")))
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])

@@ -1,10 +1,13 @@
 """Graphs to train on: loading, splits, negatives, and the dataset root on disk."""
 
-from msg.datasets.cards import Card, DatasetError, available, get_card
-from msg.datasets.formats import content_hash
+from msg.datasets.canonical import content_hash
+from msg.datasets.cards import Card, available, get_card
+from msg.datasets.errors import DatasetError
 from msg.datasets.importing import Verification, import_folder, verify
 from msg.datasets.links import LinkSplit, link_split, pair_codes, sample_negatives
 from msg.datasets.load import load_graph
+from msg.datasets.raw_graph import RawGraph
+from msg.datasets.registration import register, remove
 from msg.datasets.selection import top_features
 from msg.datasets.splits import apply_split
 
@@ -12,6 +15,7 @@ __all__ = [
     "Card",
     "DatasetError",
     "LinkSplit",
+    "RawGraph",
     "Verification",
     "apply_split",
     "available",
@@ -21,6 +25,8 @@ __all__ = [
     "link_split",
     "load_graph",
     "pair_codes",
+    "register",
+    "remove",
     "sample_negatives",
     "top_features",
     "verify",

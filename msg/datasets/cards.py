@@ -1,14 +1,10 @@
-"""Cards: what is known of each graph, read from the one manifest ``datasets/manifest.toml``."""
+"""Cards: what is known of each graph, from the one manifest ``datasets/manifest.toml`` or from who registers one."""
 
 import functools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-
-class DatasetError(ValueError):
-    """A graph's files are missing, damaged or not what its card says. The message names the file and the fix."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Card:
         format: ``"generated"``, ``"npz"``, ``"planetoid"`` or ``"ogb"``.
         split: The split taken when none is asked for, see :func:`~msg.datasets.apply_split`.
         metric: ``"accuracy"``, or ``"roc_auc"`` for two unbalanced classes.
-        nodes: The number of nodes.
+        nodes: The number of nodes. Numbers are compared with what is loaded, where they are known.
         features: The number of features of a node.
         classes: The number of classes.
         edges: The number of undirected edges without duplicates and self-loops, where known.
@@ -38,14 +34,14 @@ class Card:
 
     key: str
     title: str
-    source: str
-    licence: str
-    format: str
-    split: str
-    metric: str
-    nodes: int
-    features: int
-    classes: int
+    source: str = ""
+    licence: str = "none stated"
+    format: str = "generated"
+    split: str = "random:60/20/20"
+    metric: str = "accuracy"
+    nodes: int | None = None
+    features: int | None = None
+    classes: int | None = None
     folder: str = ""
     edges: int | None = None
     raw_edges: int | None = None
@@ -53,6 +49,9 @@ class Card:
     binary_features: bool = False
     download: str = ""
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+_registered: dict[str, Card] = {}
 
 
 def _normalise(name: str) -> str:
@@ -72,8 +71,30 @@ def _cards() -> tuple[Card, ...]:
 
 
 def available() -> list[Card]:
-    """Return the cards of all graphs, in the manifest's order."""
-    return list(_cards())
+    """Return the cards of all graphs: the manifest's, in its order, then those that were registered."""
+    return [*_cards(), *_registered.values()]
+
+
+def add_card(card: Card) -> None:
+    """Make a card known until the process ends, see :func:`~msg.datasets.register`.
+
+    Raises:
+        ValueError: If there is a graph of that name already.
+    """
+    if any(_normalise(known.key) == _normalise(card.key) for known in available()):
+        raise ValueError(f"graph {card.key!r} exists already: choose another name, or remove it first")
+    _registered[card.key] = card
+
+
+def remove_card(key: str) -> None:
+    """Forget a card that was added.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if key not in _registered:
+        raise ValueError(f"no graph {key!r} was registered: {', '.join(_registered) or 'none was'}")
+    del _registered[key]
 
 
 def get_card(name: str) -> Card:
@@ -85,10 +106,10 @@ def get_card(name: str) -> Card:
     Raises:
         ValueError: If there is no such graph; the message lists all keys.
     """
-    for card in _cards():
+    for card in available():
         if _normalise(card.key) == _normalise(name):
             return card
-    keys = ", ".join(card.key for card in _cards())
+    keys = ", ".join(card.key for card in available())
     raise ValueError(f"unknown graph {name!r}: choose one of {keys}, or give the path of a .npz file")
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import pairwise_distances
 from torch_geometric.datasets import KarateClub
 from torch_geometric.utils import index_to_mask
 
-from msg.datasets.formats import RawGraph
+from msg.datasets.raw_graph import RawGraph
 
 
 def digits(neighbors: int = 10) -> RawGraph:

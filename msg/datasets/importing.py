@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from msg.datasets.cards import Card, DatasetError, available, find_folder
-from msg.datasets.store import missing_files, move_into_place, read_folder, read_staged, staging
+from msg.datasets.cards import Card, available, find_folder
+from msg.datasets.errors import DatasetError, file_errors
+from msg.datasets.store import missing_files, move_into_place, read_folder, read_staged, refuse_links, staging
 
 
 class Verification(NamedTuple):
@@ -20,6 +21,7 @@ class Verification(NamedTuple):
         return not self.problem
 
 
+@file_errors()
 def import_folder(source: str | Path, root: str | Path) -> list[Card]:
     """Copy graphs into a dataset root, all of them or none.
 
@@ -28,7 +30,7 @@ def import_folder(source: str | Path, root: str | Path) -> list[Card]:
     :func:`read_folder`; only when all are sound do they move into place. Loose files in ``source``, such as a README,
     hidden folders, and files in a graph's folder that its card does not list, such as ``processed``, are ignored. A
     folder of no known graph is refused: a graph of your own needs no import, give ``load_graph`` its path. A sound
-    graph already in ``root`` stays as it is, a damaged one is replaced.
+    graph already in ``root`` stays as it is, a damaged one is replaced. Nothing is written through a symbolic link.
 
     Args:
         source: The folder to import.
@@ -38,9 +40,8 @@ def import_folder(source: str | Path, root: str | Path) -> list[Card]:
         The cards of the graphs imported.
 
     Raises:
-        DatasetError: If a folder is unknown, or a file is missing, damaged or not what its card says. Then ``root``
-            is as it was before.
-        ImportError: If an OGB graph is imported without the ``ogb`` package.
+        DatasetError: If a folder is unknown, a file is missing, damaged or not what its card says, a folder in
+            ``root`` is a link, or the disk is full or read-only. Then ``root`` is as it was before.
     """
     source, root = Path(source).expanduser(), Path(root).expanduser()
     found = _find_graphs(source)
@@ -48,9 +49,11 @@ def import_folder(source: str | Path, root: str | Path) -> list[Card]:
         for card, folder in found:
             _copy(card, folder, temporary / card.folder)
             read_staged(card, temporary / card.folder, folder)
-        for card, _ in found:
-            if _problem(card, root / card.folder):
-                move_into_place(card, temporary / card.folder, root / card.folder)
+        wanted = [card for card, _ in found if _problem(card, root / card.folder)]
+        for card in wanted:  # before anything is moved
+            refuse_links(card, root)
+        for card in wanted:
+            move_into_place(card, temporary / card.folder, root)
     return [card for card, _ in found]
 
 
@@ -79,10 +82,12 @@ def _copy(card: Card, folder: Path, staged: Path) -> None:
     if missing:
         raise DatasetError(f"{folder / missing[0]} is missing: {card.title} needs {', '.join(card.files)}")
     for name in card.files:
-        (staged / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, staged / name)
+        with file_errors(f"copying {folder / name} into {staged.parents[1]}"):
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, staged / name)
 
 
+@file_errors()
 def verify(root: str | Path) -> list[Verification]:
     """Read every known graph in a dataset root and compare it with its card.
 
@@ -100,7 +105,8 @@ def verify(root: str | Path) -> list[Verification]:
 
 def _problem(card: Card, folder: Path) -> str:
     try:
-        read_folder(card, folder)
-    except (DatasetError, ImportError) as error:
+        with file_errors(folder):
+            read_folder(card, folder)
+    except DatasetError as error:
         return str(error)
     return ""

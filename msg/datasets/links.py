@@ -8,7 +8,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
-from msg.datasets.splits import MASKS, parse_percentages, part_sizes
+from msg.datasets.arguments import MASKS, as_edge_index, as_int64, seeded
+from msg.datasets.splits import parse_percentages, part_sizes
 
 
 class LinkSplit(NamedTuple):
@@ -31,8 +32,13 @@ class LinkSplit(NamedTuple):
 def pair_codes(edge_index: Tensor, num_nodes: int) -> Tensor:
     r"""Return the sorted, unique codes :math:`i N + j`, :math:`i < j`, of the unordered pairs in ``edge_index [2, E]``.
 
-    An edge and its reverse have the same code, and self-loops have none.
+    An edge and its reverse have the same code, and self-loops have none. Codes are int64, whatever integer type the
+    edges have.
+
+    Raises:
+        ValueError: If the edges are not integers in ``0..N-1``, or N is so large that codes would not fit.
     """
+    edge_index = as_edge_index(edge_index, num_nodes)
     low, high = edge_index.min(dim=0).values, edge_index.max(dim=0).values
     return (low * num_nodes + high)[low != high].unique()
 
@@ -50,7 +56,7 @@ def sample_negatives(num_nodes: int, exclude: Tensor, count: int, generator: tor
 
     Args:
         num_nodes: The number of nodes N.
-        exclude: The pairs that must not be drawn, as sorted unique codes from :func:`pair_codes`.
+        exclude: The pairs that must not be drawn, as sorted unique codes from :func:`pair_codes`, of any integer type.
         count: The number of pairs.
         generator: The source of randomness, on the CPU; the global one if ``None``.
 
@@ -58,8 +64,9 @@ def sample_negatives(num_nodes: int, exclude: Tensor, count: int, generator: tor
         Returns ``[2, count]`` with ``i < j`` in each column, in random order, on the device of ``exclude``.
 
     Raises:
-        ValueError: If ``exclude`` is not sorted and unique, or fewer than ``count`` pairs remain.
+        ValueError: If ``exclude`` is not sorted, unique integers, or fewer than ``count`` pairs remain.
     """
+    exclude = as_int64(exclude, "codes to exclude")
     device, exclude = exclude.device, exclude.cpu()  # drawn on the CPU, so that a seed means the same everywhere
     if (exclude[1:] <= exclude[:-1]).any():
         raise ValueError("exclude must hold sorted, unique codes: make them with pair_codes")
@@ -96,20 +103,24 @@ def link_split(data: Data, split: str = "link:85/5/10", seed: int = 0) -> LinkSp
     either direction, is in two parts or is both an edge and a negative.
 
     Args:
-        data: A graph. Node attributes are kept, node masks and edge attributes dropped.
+        data: A graph with ``edge_index [2, E]`` of any integer type. Node attributes are kept, node masks and edge
+            attributes dropped; the parts' indices are int64.
         split: ``link:TRAIN/VAL/TEST`` in percent of the undirected edges, summing to 100.
-        seed: The seed of edges and negatives. The global random state is neither read nor changed.
+        seed: The seed of edges and negatives, from 0 to 4,294,967,295. The global random state is neither read nor
+            changed.
 
     Raises:
-        ValueError: If the split has another form or does not sum to 100, a part would have no edge, or the graph is
-            so dense that there are not enough negatives.
+        ValueError: If the split has another form or does not sum to 100, a part would have no edge, the graph is
+            so dense that there are not enough negatives, the edges are no integers or lead outside the graph, or the
+            seed is out of range.
     """
     percentages = parse_percentages(split, "link")
     if abs(sum(percentages) - 100) > 1e-9:
         raise ValueError(f"split {split!r} must sum to 100 percent: an edge left out would be neither scored nor known")
     num_nodes = int(data.num_nodes or 0)
-    generator = torch.Generator().manual_seed(seed)
-    edges = pair_codes(data["edge_index"].cpu(), num_nodes)
+    generator = seeded(seed)
+    given = as_edge_index(data["edge_index"], num_nodes)
+    edges = pair_codes(given.cpu(), num_nodes)
     sizes = part_sizes(edges.numel(), percentages)
     if min(sizes) == 0:
         raise ValueError(f"split {split!r} leaves a part of {edges.numel()} undirected edges empty")
@@ -119,7 +130,7 @@ def link_split(data: Data, split: str = "link:85/5/10", seed: int = 0) -> LinkSp
     parts = [_part(data, split, message_edges, *pairs) for pairs in zip(positives, negatives)]
     held_out = pair_codes(torch.cat(negatives[1:], dim=1), num_nodes)
     parts[0].excluded = torch.cat([edges, held_out]).unique()
-    return LinkSplit(*(part.to(data["edge_index"].device) for part in parts))
+    return LinkSplit(*(part.to(given.device) for part in parts))
 
 
 def _part(data: Data, split: str, edge_index: Tensor, positives: Tensor, negatives: Tensor) -> Data:

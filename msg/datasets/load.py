@@ -1,39 +1,50 @@
 """One door to all graphs."""
 
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 from torch_geometric.data import Data
 
-from msg.datasets.cards import get_card
-from msg.datasets.formats import RawGraph, read_npz, to_data
-from msg.datasets.generators import digits, disease, karate
+from msg.datasets.archives import MAX_BYTES
+from msg.datasets.arguments import seeded
+from msg.datasets.canonical import to_data
+from msg.datasets.cards import Card, get_card
+from msg.datasets.errors import file_errors, printable
+from msg.datasets.npz import read_npz
+from msg.datasets.raw_graph import validate
+from msg.datasets.registration import GENERATORS
 from msg.datasets.splits import apply_split
 from msg.datasets.store import check_content, obtain
 
 DEFAULT_ROOT = Path("datasets")
 """The dataset root taken when none is given, relative to the working directory."""
 
-_GENERATORS: dict[str, Callable[[], RawGraph]] = {"digits": digits, "karate": karate, "disease": disease}
 
-
+@file_errors()
 def load_graph(
     name: str | Path,
     root: str | Path | None = None,
     split: str | None = None,
     seed: int = 0,
     features: str = "auto",
+    max_bytes: int = MAX_BYTES,
 ) -> Data:
     """Load a graph for node classification.
 
+    Files may come from strangers: nothing in them is unpickled unless its checksum is the card's, and only the files
+    that the card lists are opened.
+
     Args:
-        name: A key such as ``"photo"`` (:func:`~msg.datasets.available` lists them), or the path of a ``.npz`` file,
-            see :func:`~msg.datasets.formats.read_npz`.
+        name: A key such as ``"photo"`` (:func:`~msg.datasets.available` lists them, and
+            :func:`~msg.datasets.register` adds one), or the path of a ``.npz`` file, see
+            :func:`~msg.datasets.npz.read_npz`.
         root: The folder of the raw files; missing ones are downloaded into it. ``datasets`` if ``None``.
         split: A split, see :func:`~msg.datasets.apply_split`. If ``None``, the card's; for a file of your own
             ``fixed:0`` where it holds masks, ``random:60/20/20`` where not.
-        seed: The seed of a random split.
+        seed: The seed of a random split, from 0 to 4,294,967,295.
         features: ``"dense"``, ``"sparse"`` (CSR) or ``"auto"``: sparse if fewer than 10 % of the entries are non-zero.
+        max_bytes: How many bytes a file of your own may unpack to (2 GiB, or a hundred times its size where that is
+            more), and sparse features may need when they are made dense.
 
     Shapes:
         ``x [N, F]`` float32; ``edge_index [2, E]`` int64 with both directions of each edge, sorted, without duplicates
@@ -42,26 +53,33 @@ def load_graph(
         (:func:`~msg.datasets.content_hash`).
 
     Raises:
-        ValueError: If the name, the split or ``features`` is unknown, or the split leaves a part without nodes.
+        ValueError: If the name, the split or ``features`` is unknown, the seed is out of range, or the split leaves a
+            part without nodes.
         DatasetError: If files are damaged, or missing and cannot be downloaded. The message says what to do.
-        ImportError: If an OGB graph is asked for without the ``ogb`` package.
     """
     if features not in ("auto", "dense", "sparse"):  # before a long download
         raise ValueError(f"features must be 'auto', 'dense' or 'sparse', not {features!r}")
-    if isinstance(name, Path) or name.endswith(".npz"):
-        return _load_own(Path(name).expanduser(), split, seed, features)
-    card = get_card(name)
-    if card.format == "generated":
-        data = to_data(_GENERATORS[card.key](), features)
-        check_content(card, data, card.key)
+    seeded(seed)
+    if not isinstance(name, str) or name.endswith(".npz"):
+        data, default = _load_own(Path(os.fspath(name)).expanduser(), features, max_bytes)
     else:
-        data = obtain(card, Path(DEFAULT_ROOT if root is None else root).expanduser(), features)
-    data.name, data.metric = card.key, card.metric
-    return apply_split(data, split or card.split, seed)
-
-
-def _load_own(path: Path, split: str | None, seed: int, features: str) -> Data:
-    data = to_data(read_npz(path), features)
-    data.name, data.metric = path.stem, "accuracy"
-    default = "fixed:0" if "train_mask" in data else "random:60/20/20"
+        card = get_card(name)
+        folder = Path(DEFAULT_ROOT if root is None else root).expanduser()
+        data, default = _load_known(card, folder, features, max_bytes), card.split
     return apply_split(data, split or default, seed)
+
+
+def _load_own(path: Path, features: str, max_bytes: int) -> tuple[Data, str]:
+    data = to_data(read_npz(path, max_bytes=max_bytes), features, max_bytes)
+    data.name, data.metric = printable(path.stem), "accuracy"
+    return data, "fixed:0" if "train_mask" in data else "random:60/20/20"
+
+
+def _load_known(card: Card, root: Path, features: str, max_bytes: int) -> Data:
+    if card.format == "generated":
+        data = to_data(validate(GENERATORS[card.key](), f"graph {card.key!r}"), features, max_bytes)
+        check_content(card, data, card.key, "mend its card or its generator")
+    else:
+        data = obtain(card, root, features)
+    data.name, data.metric = card.key, card.metric
+    return data

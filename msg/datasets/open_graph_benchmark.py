@@ -1,113 +1,70 @@
-"""ogbn-arxiv and ogbn-products through the ``ogb`` package, without its questions, network calls and unsafe loads."""
+"""Node-prediction graphs of the Open Graph Benchmark (Hu et al. 2020), read from the CSV files of their archives."""
 
-import contextlib
-import csv
-import gzip
-import importlib
-import sys
-import warnings
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-import torch
-from torch_geometric.data import Data
-from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import GlobalStorage
-from torch_geometric.utils import index_to_mask
+import pandas as pd
 
-from msg.datasets.cards import Card, DatasetError
-from msg.datasets.formats import RawGraph, validate
+from msg.datasets.archives import MAX_BYTES, open_gzip
+from msg.datasets.cards import Card
+from msg.datasets.errors import MEND, DatasetError, reason
+from msg.datasets.raw_graph import RawGraph, validate
+
+_PARTS = {"train_mask": "train.csv.gz", "val_mask": "valid.csv.gz", "test_mask": "test.csv.gz"}
 
 
-def read_ogb(card: Card, folder: Path) -> RawGraph:
+def read_ogb(card: Card, folder: Path, max_bytes: int = MAX_BYTES) -> RawGraph:
     """Read an OGB node-prediction graph from the raw files that its archive holds.
 
-    The ``ogb`` package parses the CSV files once and keeps the result in ``folder/processed``.
+    Nothing else in the folder is opened, in particular not what other programs keep in ``processed``.
 
     Args:
         card: The graph's card.
         folder: The unpacked archive, with the name OGB gives it, such as ``ogbn_arxiv``.
+        max_bytes: How many bytes each file may unpack to, see :data:`~msg.datasets.archives.MAX_BYTES`.
 
     Raises:
-        ImportError: If ``ogb`` is not installed; the message says how to install it.
-        DatasetError: If the files are of another release than ogb expects, cannot be read, or hold another number of
-            edges than the card says.
+        DatasetError: If the files are of another release than the card's, cannot be read, do not fit together, or hold
+            another number of edges than the card says.
     """
-    ogb = _import_ogb()
-    meta = _meta(ogb, card.key) | {"dir_path": str(folder)}
-    release = folder / f"RELEASE_v{meta['version']}.txt"
-    if not release.is_file():  # ogb would ask on standard input whether to delete the folder
-        raise DatasetError(f"{release} is missing: {folder} is of another release, move it away and load again")
-    safe = torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage])
-    try:
-        # ogb prints its progress; standard output belongs to the caller's results.
-        with safe, _quiet(), contextlib.redirect_stdout(sys.stderr):
-            dataset = ogb.PygNodePropPredDataset(card.key, meta_dict=meta)
-            data, parts = dataset[0], dataset.get_idx_split()
-    except Exception as error:  # pandas, gzip, torch and ogb each raise their own
-        place = _damaged_file(card, folder) or folder / "processed"
-        reason = str(error).partition(". ")[0]  # PyTorch goes on to recommend an unsafe load
+    paths = {Path(name).name: folder / name for name in card.files}
+    for name, path in paths.items():
+        if name.startswith("RELEASE") and not path.is_file():
+            raise DatasetError(f"{path} is missing: {folder} is of another release, move it away and load again")
+
+    def table(name: str, dtype: type, rows: int | None = None, columns: int | None = 1) -> np.ndarray:
+        return _read_table(paths[name], dtype, rows, columns, max_bytes)
+
+    num_nodes, num_edges = (int(table(f"num-{what}-list.csv.gz", np.int64, 1)[0, 0]) for what in ("node", "edge"))
+    if card.raw_edges not in (None, num_edges):
         raise DatasetError(
-            f"{place} cannot be read by ogb ({reason}). If it is the processed folder, delete it and load again; else "
-            "replace it by a sound copy (in a dataset root: delete it and load again, or import one)"
-        ) from error
-    raw_edges = data.edge_index.size(1) // (2 if meta["add_inverse_edge"] == "True" else 1)
-    if card.raw_edges not in (None, raw_edges):
-        raise DatasetError(
-            f"{folder / 'raw' / 'edge.csv.gz'} lists {raw_edges:,} edges, {card.title} has {card.raw_edges:,}; "
-            "replace it by a sound copy (in a dataset root: delete it and load again, or import one)"
+            f"{paths['edge.csv.gz']} lists {num_edges:,} edges, {card.title} has {card.raw_edges:,}; {MEND}"
         )
-    num_nodes = int(data.num_nodes)
-    masks = {
-        name: index_to_mask(parts[part], num_nodes)
-        for name, part in (("train_mask", "train"), ("val_mask", "valid"), ("test_mask", "test"))
-    }
-    return validate(RawGraph(data.x.numpy(), data.edge_index, data.y.view(-1).numpy().astype(np.int64), masks), folder)
+    edges = table("edge.csv.gz", np.int64, num_edges, 2)
+    features = table("node-feat.csv.gz", np.float32, num_nodes, None)
+    labels = table("node-label.csv.gz", np.int64, num_nodes)[:, 0]
+    masks = {mask: _mask(table(name, np.int64)[:, 0], paths[name], num_nodes) for mask, name in _PARTS.items()}
+    return validate(RawGraph(features, edges.T, labels, masks), folder)
 
 
-def _import_ogb() -> ModuleType:
-    # On import, ogb starts a thread that asks a package registry for its newest version, unless the package `outdated`
-    # cannot be imported: None in sys.modules is Python's documented way to say so.
-    before = {name: module for name, module in sys.modules.items() if name == "outdated"}
-    sys.modules["outdated"] = None  # type: ignore[assignment]
+def _read_table(path: Path, dtype: type, rows: int | None, columns: int | None, max_bytes: int) -> np.ndarray:
     try:
-        with _quiet():
-            return importlib.import_module("ogb.nodeproppred")
-    except ImportError as error:
-        raise ImportError('OGB graphs need the package ogb: pip install "msg-graph[ogb]"') from error
-    finally:
-        del sys.modules["outdated"]
-        sys.modules.update(before)
+        # a number beyond the type becomes infinite, which is refused with all that is not finite
+        with open_gzip(path, max_bytes) as file, np.errstate(over="ignore"):
+            table = pd.read_csv(file, header=None, dtype=dtype).to_numpy()
+    except DatasetError:
+        raise
+    except Exception as error:  # pandas, gzip and zlib each raise their own
+        raise DatasetError(f"{path} cannot be read ({reason(error)}); {MEND}") from error
+    if rows not in (None, table.shape[0]) or columns not in (None, table.shape[1]):
+        wanted = f"[{'any' if rows is None else rows}, {'any' if columns is None else columns}]"
+        raise DatasetError(f"{path} has a table of shape {list(table.shape)} instead of {wanted}; {MEND}")
+    return table
 
 
-def _damaged_file(card: Card, folder: Path) -> Path | None:
-    for path in (folder / name for name in card.files if name.endswith(".gz")):
-        try:
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-        except (OSError, EOFError, zlib.error):
-            return path
-    return None
-
-
-def _meta(ogb: ModuleType, key: str) -> dict[str, str]:
-    """Return ogb's own description of a graph: one column of the table in its package."""
-    with Path(str(ogb.__file__)).with_name("master.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    column = rows[0].index(key)
-    return {row[0]: row[column] for row in rows[1:] if row}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what ogb's age causes: deprecations, and tensors of pandas' read-only arrays."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        warnings.filterwarnings("ignore", message="It is not recommended to directly access the internal storage")
-        yield
+def _mask(nodes: np.ndarray, path: Path, num_nodes: int) -> np.ndarray:
+    if nodes.min() < 0 or nodes.max() >= num_nodes:
+        raise DatasetError(f"{path} lists nodes outside 0..{num_nodes - 1}; {MEND}")
+    mask = np.zeros(num_nodes, dtype=bool)
+    mask[nodes] = True
+    return mask

@@ -1,15 +1,15 @@
 """Fewer features: those that tell the classes of the training nodes apart."""
 
 import copy
+from numbers import Integral
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.feature_selection import chi2
-from torch import Tensor
 from torch_geometric.data import Data
 
-from msg.datasets.formats import sparse_tensor
+from msg.datasets.arguments import as_int64, boolean_masks
+from msg.datasets.matrices import as_scipy, sparse_tensor
 
 
 def top_features(data: Data, count: int) -> Data:
@@ -25,18 +25,19 @@ def top_features(data: Data, count: int) -> Data:
         count: how many to keep.
 
     Raises:
-        ValueError: if ``count`` is not in ``1..F``, or a feature is negative.
+        ValueError: if ``count`` is not in ``1..F``, a feature is negative, labels are no integers, or the mask is none.
     """
-    x = data["x"]
-    if not 1 <= count <= x.size(1):
+    x = torch.as_tensor(data["x"])
+    if not isinstance(count, Integral) or not 1 <= count <= x.size(1):
         raise ValueError(f"top_features must be in 1..{x.size(1)}, the number of features, not {count}")
-    train = data["train_mask"].cpu().numpy()
-    features = _as_scipy(x)
+    train = boolean_masks({"train_mask": data["train_mask"]}, x.size(0))["train_mask"].numpy()
+    labels = as_int64(data["y"], "labels").cpu().numpy()
+    features = as_scipy(x)
     if features.min() < 0:
         raise ValueError(
             "top_features needs features that are not negative, such as counts: shift or square them first"
         )
-    found, _ = chi2(features[train], data["y"].cpu().numpy()[train])
+    found, _ = chi2(features[train], labels[train])
     scores = np.nan_to_num(found, nan=-1.0)  # of a feature that no training node has
     # stable, so that the choice among equals does not depend on the machine
     kept = np.sort(np.argsort(-scores, kind="stable")[:count])
@@ -46,11 +47,3 @@ def top_features(data: Data, count: int) -> Data:
     else:
         result.x = sparse_tensor(features[:, kept]).to(x)
     return result
-
-
-def _as_scipy(x: Tensor) -> sp.csr_matrix:
-    x = x.cpu().float()
-    if x.layout == torch.strided:
-        return sp.csr_matrix(x.numpy())
-    x = x.to_sparse_coo().coalesce()
-    return sp.csr_matrix((x.values().numpy(), tuple(x.indices().numpy())), shape=tuple(x.shape))

@@ -5,12 +5,13 @@ import itertools
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import index_to_mask
 
-MASKS = ("train_mask", "val_mask", "test_mask")
+from msg.datasets.arguments import MASKS, as_int64, boolean_masks, seeded
 
 _NUM_VAL, _NUM_TEST = 500, 1000
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -32,25 +33,29 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
     ================================ ===================================================================================
 
     Args:
-        data: A graph with ``y [N]``; for ``public`` and ``fixed:K`` with the given masks, ``[N]`` or ``[N, K]``.
+        data: A graph with labels ``y [N]`` of any integer type; for ``public`` and ``fixed:K`` with the given masks,
+            ``[N]`` or ``[N, K]``, of booleans or of 0 and 1. Tensors, arrays and lists will do.
             Splitting replaces the given masks in the copy only: ask for another given split by
             ``load_graph(name, split=...)`` or from the data as it was.
         split: The split's name.
-        seed: The seed of the random splits. The global random state is neither read nor changed.
+        seed: The seed of the random splits, from 0 to 4,294,967,295. The global random state is neither read nor
+            changed.
 
     Raises:
-        ValueError: If the split is unknown or impossible for this graph, or a part would have no node.
+        ValueError: If the split is unknown or impossible for this graph, a part would have no node, the seed is out of
+            range, labels are no integers, or given masks are no masks or share a node.
     """
     rule, _, argument = split.partition(":")
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
+    labels = as_int64(data["y"], "labels")
     if split == "public":
         parts = _given_masks(data, split, None)
     elif rule == "fixed" and argument.isdecimal():
         parts = _given_masks(data, split, int(argument))
     elif rule == "random":
-        parts = _random_masks(data["y"].numel(), parse_percentages(split, rule), generator)
+        parts = _random_masks(labels.numel(), parse_percentages(split, rule), generator)
     elif rule == "per-class" and argument.isdecimal() and int(argument) > 0:
-        parts = _per_class_masks(data["y"].cpu(), split, int(argument), generator)
+        parts = _per_class_masks(labels.cpu(), split, int(argument), generator)
     else:
         raise ValueError(f"unknown split {split!r}: {_possible(data)}")
     for name, mask in zip(MASKS, parts):
@@ -58,7 +63,7 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
             raise ValueError(f"split {split!r} leaves no node for the {name.removesuffix('_mask')} part")
     result = copy.copy(data)
     for name, mask in zip(MASKS, parts):
-        result[name] = mask.to(data["y"].device)
+        result[name] = mask.to(labels.device)
     result.split = split
     return result
 
@@ -84,24 +89,25 @@ def part_sizes(total: int, percentages: Sequence[float]) -> list[int]:
 
 
 def _given_masks(data: Data, split: str, index: int | None) -> list[Tensor]:
-    masks = [data.get(name) for name in MASKS]
     number = _number_of_masks(data)
-    if number == 0 or (index is None) != (masks[0].dim() == 1) or (index is not None and index >= number):
+    if number == 0 or (index is None) != (np.ndim(data[MASKS[0]]) == 1) or (index is not None and index >= number):
         raise ValueError(f"split {split!r} is not given with this graph: {_possible(data)}")
-    return masks if index is None else [mask[:, index].clone() for mask in masks]
+    masks = boolean_masks({name: data[name] for name in MASKS}, len(data["y"])).values()
+    return list(masks) if index is None else [mask[:, index].clone() for mask in masks]
 
 
 def _number_of_masks(data: Data) -> int:
     masks = [data.get(name) for name in MASKS]
-    if any(mask is None for mask in masks) or len({mask.shape for mask in masks}) > 1:
+    shapes = {np.shape(mask) for mask in masks}
+    if any(mask is None for mask in masks) or len(shapes) > 1:
         return 0
-    return 1 if masks[0].dim() == 1 else masks[0].size(1)
+    return 1 if np.ndim(masks[0]) == 1 else np.shape(masks[0])[1]
 
 
 def _possible(data: Data) -> str:
     choices = ["random:TRAIN/VAL/TEST in percent", "per-class:NODES"]
     number = _number_of_masks(data)
-    if number and "split" not in data and data[MASKS[0]].dim() == 1:
+    if number and "split" not in data and np.ndim(data[MASKS[0]]) == 1:
         choices.insert(0, "public")
     elif number and "split" not in data:
         choices.insert(0, f"fixed:K with K from 0 to {number - 1}")

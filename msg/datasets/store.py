@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch_geometric.datasets
-from torch_geometric.data import Data, download_url, extract_zip
+from torch_geometric.data import Data, download_url
 
-from msg.datasets.cards import Card, DatasetError
-from msg.datasets.formats import read_npz, read_planetoid, to_data
+from msg.datasets.archives import open_npz
+from msg.datasets.canonical import to_data
+from msg.datasets.cards import Card
+from msg.datasets.errors import MEND, DatasetError, file_errors, mend_of, reason
+from msg.datasets.npz import read_npz
 from msg.datasets.open_graph_benchmark import read_ogb
-
-_FIX = "replace it by a sound copy (in a dataset root: delete it and load again, or import one)"
+from msg.datasets.planetoid import read_planetoid
+from msg.datasets.raw_graph import RawGraph
 
 
 def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
@@ -25,16 +28,15 @@ def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
 
     The pickles of Planetoid are loaded only if their SHA-256 is the card's. A ``.npz`` may be packed in another way
     than the file the card was made from, as copies in circulation are, so there the content decides: number of nodes,
-    edges, features and classes, and the content hash.
+    edges, features and classes, and the content hash. Files that the card does not list are never opened.
 
     Args:
         card: The graph's card.
         folder: The folder that holds ``card.files``.
-        features: See :func:`~msg.datasets.formats.to_data`.
+        features: See :func:`~msg.datasets.canonical.to_data`.
 
     Raises:
         DatasetError: If a file is missing or damaged, or holds another graph.
-        ImportError: If an OGB graph is read without the ``ogb`` package.
     """
     missing = missing_files(card, folder)
     if missing:
@@ -42,21 +44,29 @@ def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
             f"{folder / missing[0]} is missing ({len(missing)} of {len(card.files)} files of {card.title}); load it "
             "again to download it, or import a sound copy"
         )
-    changed = [name for name, digest in card.files.items() if digest and _sha256(folder / name) != digest]
-    if card.format == "planetoid":
-        if changed:
-            raise DatasetError(f"{folder / changed[0]} is damaged or altered (SHA-256), so it is not unpickled; {_FIX}")
-        raw = read_planetoid(folder / "raw", card.folder)
-    elif card.format == "ogb":
-        raw = read_ogb(card, folder)
-    else:
-        path = folder / next(iter(card.files))
-        if changed:
-            _check_archive(path)
-        raw = read_npz(path, card.binary_features)
-    data = to_data(raw, features)
+    data = to_data(_READERS[card.format](card, folder), features)
     check_content(card, data, folder)
     return data
+
+
+def _changed_files(card: Card, folder: Path) -> list[Path]:
+    return [folder / name for name, digest in card.files.items() if _sha256(folder / name) != digest]
+
+
+def _read_planetoid(card: Card, folder: Path) -> RawGraph:
+    changed = _changed_files(card, folder)
+    if changed:
+        raise DatasetError(f"{changed[0]} is damaged or altered (SHA-256), so it is not unpickled; {MEND}")
+    return read_planetoid(folder / "raw", card.folder)
+
+
+def _read_npz(card: Card, folder: Path) -> RawGraph:
+    for path in _changed_files(card, folder):
+        _check_archive(path)
+    return read_npz(folder / next(iter(card.files)), card.binary_features)
+
+
+_READERS = {"npz": _read_npz, "planetoid": _read_planetoid, "ogb": read_ogb}
 
 
 def missing_files(card: Card, folder: Path) -> list[str]:
@@ -64,8 +74,14 @@ def missing_files(card: Card, folder: Path) -> list[str]:
     return [name for name in card.files if not (folder / name).is_file()]
 
 
-def check_content(card: Card, data: Data, place: Path | str) -> None:
+def check_content(card: Card, data: Data, place: Path | str, mend: str = MEND) -> None:
     """Compare a graph with its card.
+
+    Args:
+        card: The card.
+        data: The graph.
+        place: Where it comes from, for the message.
+        mend: What to do if it is another one.
 
     Raises:
         DatasetError: If a number of nodes, edges, features or classes, or the content hash is not the card's.
@@ -78,10 +94,10 @@ def check_content(card: Card, data: Data, place: Path | str) -> None:
     }
     for name, number in found.items():
         if getattr(card, name) not in (None, number):
-            raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}; {_FIX}")
+            raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}; {mend}")
     if card.content_hash and data.content_hash != card.content_hash:
         raise DatasetError(
-            f"{place} is not {card.title} as on its card: the counts agree, the content hash does not; {_FIX} "
+            f"{place} is not {card.title} as on its card: the counts agree, the content hash does not; {mend} "
             "(a .npz given to load_graph by its path is not compared with a card)"
         )
 
@@ -90,7 +106,7 @@ def obtain(card: Card, root: Path, features: str = "auto") -> Data:
     """Read a graph from a dataset root; if it is not there, download it first.
 
     Raises:
-        DatasetError: If the files are damaged, or missing and cannot be downloaded.
+        DatasetError: If the files are damaged, or missing and cannot be downloaded or written.
     """
     folder = root / card.folder
     if not missing_files(card, folder):
@@ -100,11 +116,12 @@ def obtain(card: Card, root: Path, features: str = "auto") -> Data:
             f"{folder / missing_files(card, folder)[0]} is missing, and {card.title} has no public download known to "
             f"PyTorch Geometric; {_import_hint(card, root)}"
         )
+    refuse_links(card, root)
     with staging(root) as temporary:
         staged = temporary / card.folder
         _download(card, staged, root)
         data = read_staged(card, staged, "the download", features)
-        move_into_place(card, staged, folder)
+        move_into_place(card, staged, root)
     return data
 
 
@@ -118,15 +135,35 @@ def staging(root: Path) -> Iterator[Path]:
     made = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=".staging-", dir=root)
+        temporary = tempfile.TemporaryDirectory(prefix=".staging-", dir=root, ignore_cleanup_errors=True)
     except OSError as error:
         raise DatasetError(f"cannot write to the dataset root {root} ({error}): give another folder") from error
     try:
         with temporary as path:
             yield Path(path)
     finally:
-        if made and not any(root.iterdir()):
-            root.rmdir()
+        if made:
+            with contextlib.suppress(OSError):  # it is not empty, or somebody has taken it away
+                root.rmdir()
+
+
+def refuse_links(card: Card, root: Path) -> None:
+    """Make sure that writing a graph's files into ``root`` leads nowhere else.
+
+    A file that is a link itself is replaced, not followed, so only folders matter.
+
+    Raises:
+        DatasetError: If a folder of the graph is a symbolic link.
+    """
+    for name in card.files:
+        folder = root
+        for part in (card.folder, *Path(name).parent.parts):
+            folder /= part
+            if folder.is_symlink():
+                raise DatasetError(
+                    f"{folder} is a link to {os.readlink(folder)}, and nothing is written through a link: remove it, "
+                    "or give the folder it leads to as part of another root"
+                )
 
 
 def _import_hint(card: Card, root: Path) -> str:
@@ -141,22 +178,27 @@ def _download(card: Card, staged: Path, root: Path) -> None:
     url = base
     try:
         if archive:
-            _unpack(download_url(url, str(staged.parent / "archive")), staged)
+            _unpack(card, Path(download_url(url, str(staged.parent / "archive"))), staged)
             return
         for name in card.files:
             url = f"{base}/{Path(name).name}"
             download_url(url, str((staged / name).parent))
     except (OSError, http.client.HTTPException, zipfile.BadZipFile) as error:
-        raise DatasetError(f"cannot download {url} ({error}); try again, or {_import_hint(card, root)}") from error
+        mend = mend_of(error, f"try again, or {_import_hint(card, root)}")
+        raise DatasetError(f"cannot download {url} ({reason(error)}) into {root}; {mend}") from error
 
 
-def _unpack(archive: str, staged: Path) -> None:
-    extract_zip(archive, os.path.dirname(archive), log=False)
-    os.unlink(archive)
-    inner = [raw.parent for raw in Path(archive).parent.glob("*/raw")]
-    if len(inner) != 1:
-        raise zipfile.BadZipFile("not one folder with raw/ in it")
-    os.replace(inner[0], staged)
+def _unpack(card: Card, packed: Path, staged: Path) -> None:
+    with zipfile.ZipFile(packed) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist() if name.partition("/")[2].startswith("raw/")}
+        if len(tops) != 1:
+            raise zipfile.BadZipFile("not one folder with raw/ in it")
+        (top,) = tops
+        for name in set(card.files) & {inner.partition("/")[2] for inner in archive.namelist()}:
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(f"{top}/{name}") as source, (staged / name).open("xb") as target:
+                shutil.copyfileobj(source, target)
+    packed.unlink()
 
 
 def read_staged(card: Card, staged: Path, shown: Path | str, features: str = "auto") -> Data:
@@ -167,32 +209,42 @@ def read_staged(card: Card, staged: Path, shown: Path | str, features: str = "au
         raise DatasetError(str(error).replace(str(staged), str(shown))) from error
 
 
-def move_into_place(card: Card, staged: Path, folder: Path) -> None:
-    """Move a checked graph from a temporary folder of the same root to ``folder``.
+def move_into_place(card: Card, staged: Path, root: Path) -> None:
+    """Move a checked graph from a temporary folder of ``root`` to its folder there.
 
-    If ``folder`` exists, its raw files are replaced, each at once, what was made from them is deleted, and whatever
-    else the user keeps there stays.
+    If the folder exists, its raw files are replaced, each at once, what other programs made from them is deleted, and
+    whatever else the user keeps there stays. No symbolic link is followed.
+
+    Raises:
+        DatasetError: If the folder is a link or cannot be written to.
     """
-    try:
-        os.replace(staged, folder)
-    except OSError:  # the folder exists
-        for name in card.files:
+    folder = root / card.folder
+    refuse_links(card, root)
+    with file_errors(folder):
+        if not folder.exists():
+            os.replace(staged, folder)
+            return
+    for name in card.files:
+        with file_errors((folder / name).parent):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with file_errors(folder / name):
             os.replace(staged / name, folder / name)
-        shutil.rmtree(folder / "processed", ignore_errors=True)
+    shutil.rmtree(folder / "processed", ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with file_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_archive(path: Path) -> None:
     """Raise if any member of a ``.npz`` is damaged, also those that are not read."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+        with open_npz(path) as arrays:
+            damaged = arrays.damaged()
+    except DatasetError:
+        raise
     except Exception as error:  # a damaged archive raises many things
-        raise DatasetError(f"{path} is damaged or truncated ({error}); {_FIX}") from error
+        raise DatasetError(f"{path} is damaged or truncated ({reason(error)}); {MEND}") from error
     if damaged:
-        raise DatasetError(f"{path} is damaged (its {damaged} fails its check sum); {_FIX}")
+        raise DatasetError(f"{path} is damaged (its {damaged} fails its check sum); {MEND}")

@@ -261,12 +261,15 @@ class _Tape:
 class _Checkpointed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tape: _Tape, current: Tensor, *learnable: Tensor):
+        # saved so that autograd refuses a backward pass after one of them was changed: steps are run again with them
+        ctx.save_for_backward(current, *learnable)
         ctx.tape = tape
         return tuple(tape.forward())
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        _ = ctx.saved_tensors
         with torch.random.fork_rng([]):
             current, learnable = ctx.tape.backward(grads)
         return None, current, *learnable

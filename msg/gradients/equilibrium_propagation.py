@@ -57,8 +57,8 @@ class EquilibriumPropagation(SettlingRule):
     symmetric: bool = False
 
     def __post_init__(self):
-        if not self.beta > 0 or self.steps < 1:
-            raise ValueError(f"equilibrium propagation needs beta > 0 and steps >= 1, not {self}")
+        if not 0 < self.beta < float("inf") or self.steps < 1:
+            raise ValueError(f"equilibrium propagation needs a finite beta > 0 and steps >= 1, not {self}")
 
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
         """See :meth:`SettlingRule.output`."""
@@ -77,7 +77,8 @@ class _Settle(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
-        states, tensors = ctx.saved_tensors[: ctx.layers], ctx.saved_tensors[ctx.layers :]
+        saved = ctx.saved_tensors  # read once: under torch.utils.checkpoint every reading unpacks them anew
+        states, tensors = saved[: ctx.layers], saved[ctx.layers :]
         needed = ctx.needs_input_grad[-len(tensors) :]
         leaves = [tensor.detach().requires_grad_(need) for tensor, need in zip(tensors, needed)]
         wanted = [leaf for leaf in leaves if leaf.requires_grad]

@@ -90,7 +90,7 @@ class OTTT(FeedForwardRule):
             states = sweep.states
             rates = [(count + train[0]) / t for count, train in zip(counts, sweep.trains)]
             counts = [count + train[0].detach() for count, train in zip(counts, sweep.trains)]
-            yield Activity([mean, *dynamics.mean_currents(rates)], rates)
+            yield self._attached(Activity([mean, *dynamics.mean_currents(rates)], rates))
 
     @property
     def _firing(self) -> simulation.Firing:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from msg.gradients import simulation
@@ -88,12 +89,33 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
     )
 
 
+class _FirstOrder(torch.autograd.Function):
+    """The identity, through which no second derivative goes."""
+
+    @staticmethod
+    def forward(ctx, rule: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.rule = rule
+        return tuple(tensor.view_as(tensor) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                f"{ctx.rule} has no second derivatives: what it leaves out of the first would be missing from them. Use "
+                "SurrogateBPTT, or a backward pass without create_graph"
+            )
+        return None, *grads
+
+
 @dataclass(frozen=True)
 class FeedForwardRule(GradientRule):
     """A rule for layers of spiking neurons, one above the other. A subclass supplies :meth:`simulate`."""
 
     trains: ClassVar[str] = "layers of spiking neurons (MSG, SpikingGNN)"
     examples: ClassVar[str] = "DvM, RateBackprop or SurrogateBPTT"
+
+    twice: ClassVar[bool] = False
+    """Whether second derivatives are those of the first ones; else they are refused."""
 
     through_spikes: ClassVar[bool] = True
     """Whether a layer's parameters get gradient through its own spikes (and so through the layers above)."""
@@ -114,12 +136,21 @@ class FeedForwardRule(GradientRule):
 
         Raises:
             ValueError: if a train ``x`` has another number of time steps.
+            RuntimeError: in a backward pass with ``create_graph=True``, where the rule has no second derivatives.
         """
         current = simulation.encoder_current(layers, x, graph, timesteps)
         if len(layers) == 1:
             return Activity([simulation.mean(current)], [])
         currents, rates = self.simulate(simulation.Dynamics(layers, graph, timesteps), current)
-        return Activity([simulation.mean(current), *currents], rates)
+        return self._attached(Activity([simulation.mean(current), *currents], rates))
+
+    def _attached(self, activity: Activity) -> Activity:
+        """The same, without second derivatives where the rule has none."""
+        if self.twice or not torch.is_grad_enabled():
+            return activity
+        count = len(activity.currents)
+        tensors: Any = _FirstOrder.apply(type(self).__name__, *activity.currents, *activity.rates)
+        return Activity(list(tensors[:count]), list(tensors[count:]))
 
     @abstractmethod
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import comb
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 Store = Literal["hidden", "internal"]
 
@@ -27,24 +26,45 @@ class Action(NamedTuple):
 
 
 @cache
-def _costs(timesteps: int, slots: int, store: Store) -> tuple[np.ndarray, np.ndarray]:
-    r"""``C(t, m)`` and the step to store next, for all ``t <= timesteps`` and ``m <= slots``."""
+def _steps_at(repeats: int, slots: int, store: Store) -> int:
+    r"""The most steps that can be gone back through while none is run more than ``repeats`` times with ``slots`` states:
+    :math:`\binom{m+r-1}{m}` (hidden), :math:`\binom{m+r}{m} - 1` (internal).
+    """
+    return comb(slots + repeats - 1, slots) if store == "hidden" else comb(slots + repeats, slots) - 1
+
+
+@cache
+def _last_step(steps: int, slots: int, store: Store) -> int:
+    """``C(t, m) - C(t - 1, m)``: how often the step most often run is run."""
+    repeats = 1
+    while _steps_at(repeats, slots, store) < steps:
+        repeats += 1
+    return repeats
+
+
+def _evaluations(steps: int, slots: int, store: Store) -> int:
+    """``C(t, m)``: steps that are run once, those that are run twice, and so on."""
+    total, done, repeats = 0, 0, 1
+    while done < steps:
+        reached = min(_steps_at(repeats, slots, store), steps)
+        total += repeats * (reached - done)
+        done, repeats = reached, repeats + 1
+    return total
+
+
+@cache
+def _place(steps: int, slots: int, store: Store) -> int:
+    """The step to store next, the farthest of those that are as good; ``steps`` where nothing can be stored."""
     hidden = store == "hidden"
-    far = np.iinfo(np.int64).max // 4
-    cost = np.full((slots + 1, timesteps + 1), far, dtype=np.int64)
-    place = np.zeros((slots + 1, timesteps + 1), dtype=np.int64)
-    t = np.arange(timesteps + 1)
-    cost[:, 0] = 0
-    cost[1:, 1:] = t[1:] * (t[1:] + 1) // 2
-    place[1:, 1:] = 0 if hidden else t[1:]
-    for m in range(2, slots + 1):
-        cost[m, 1], place[m, 1] = 1, 0 if hidden else 1
-        for n in range(2, timesteps + 1):
-            y = np.arange(1, n if hidden else n + 1)
-            total = y + cost[m - 1, n - y] + cost[m, y if hidden else y - 1]
-            best = n - 1 - int(total[::-1].argmin()) if not hidden else n - 2 - int(total[::-1].argmin())
-            cost[m, n], place[m, n] = total[best], y[best]
-    return cost, place
+    if slots == 1 or steps == 1:
+        return 0 if hidden else steps
+    # y + C(t - y, m - 1) + C(y, m) is convex in y, since C is in t: the farthest minimum is where it last does not rise
+    low, high = 1, steps - 1 if hidden else steps
+    while low < high:
+        y = (low + high + 1) // 2
+        rises = 1 - _last_step(steps - y + 1, slots - 1, store) + _last_step(y if hidden else y - 1, slots, store)
+        low, high = (low, y - 1) if rises > 0 else (y, high)
+    return low
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,8 @@ class Schedule:
     begins with (hidden) or the step that is being backpropagated (internal).
 
     Source: `Gruslys et al. 2016, Memory-Efficient Backpropagation Through Time <https://arxiv.org/abs/1606.03401>`_,
-    eq. 1-3 and 5-6.
+    eq. 1-3 and 5-6; the closed form of ``C`` for hidden states is that of `Griewank & Walther 2000, Algorithm 799
+    <https://doi.org/10.1145/347837.347846>`_, that for internal ones is ours (tested against the recursion).
 
     Args:
         timesteps: ``t``.
@@ -85,21 +106,16 @@ class Schedule:
             )
 
     @property
-    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
-        return _costs(self.timesteps, self._slots, self.store)
-
-    @property
     def _slots(self) -> int:
         return min(self.slots, self.timesteps)
 
     @property
     def evaluations(self) -> int:
         r""":math:`C(t, m)`: how many steps are run forward, those of the first forward pass included."""
-        return int(self._tables[0][self._slots, self.timesteps])
+        return _evaluations(self.timesteps, self._slots, self.store)
 
     def __iter__(self) -> Iterator[Action]:
         """The actions in order; those before the first ``"backward"`` are one pass through time."""
-        place = self._tables[1]
         hidden = self.store == "hidden"
         todo: list[tuple[int, int, int] | Action] = [(0, self.timesteps, self._slots)]
         while todo:
@@ -111,7 +127,7 @@ class Schedule:
             if steps == 0:
                 continue
             # where nothing can be stored, the last step is reached from the start each time
-            y = int(place[slots, steps]) or steps
+            y = _place(steps, slots, self.store) or steps
             parts: list[tuple[int, int, int] | Action]
             if not hidden or y == steps:
                 last = start + y - 1

@@ -1,6 +1,7 @@
 """Backpropagation through time with a surrogate derivative: the baseline."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -35,6 +36,8 @@ class SurrogateBPTT(SurrogateRule):
     *Recommended* as the reference that other rules approximate, and for short simulations. *Not recommended* for long
     ones: time and memory of the backward pass grow with ``T``.
     """
+
+    twice: ClassVar[bool] = True
 
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""

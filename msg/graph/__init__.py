@@ -1,7 +1,7 @@
 """How things travel along edges: the graph as layers see it, its sparse matrices, and caches."""
 
-from msg.graph.graph import Graph
+from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
-__all__ = ["Graph", "Memo", "SparseMatrix", "WeightedEdges"]
+__all__ = ["Graph", "Memo", "SparseMatrix", "WeightedEdges", "check_tensors"]

@@ -10,6 +10,13 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
 
+def check_tensors(**given: Any) -> None:
+    """Raise ``ValueError``, naming the mend, for a list or an array where a tensor is meant; ``None`` passes."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, not {type(value).__name__}: use torch.as_tensor({name})")
+
+
 class Graph:
     """Edges, weights, and the matrices that layers asked for, each built once.
 
@@ -23,6 +30,7 @@ class Graph:
     """
 
     def __init__(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int):
+        check_tensors(edge_index=edge_index, edge_weight=edge_weight)
         if edge_index.layout != torch.strided:
             raise ValueError(
                 "edge_index must be a dense [2, num_edges] tensor: convert a sparse adjacency matrix with "
@@ -43,6 +51,8 @@ class Graph:
             raise ValueError(
                 f"edge_weight has shape {list(edge_weight.shape)}, but there are {edge_index.size(1)} edges"
             )
+        if edge_weight is not None and (edge_weight.is_complex() or edge_weight.dtype == torch.bool):
+            raise ValueError(f"edge_weight must be real numbers, not {edge_weight.dtype}: use edge_weight.float()")
         # products of node numbers overflow anything narrower
         self.edge_index = edge_index.as_subclass(Tensor).long()
         self.edge_weight = edge_weight

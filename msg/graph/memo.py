@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class _Entry(NamedTuple):
-    """What was made, and from which tensors: weak references, the version each had, and what else decided it."""
+    """What was made, and from which tensors: weak references, what each held, and what else decided it."""
 
     refs: tuple[weakref.ref | None, ...]
     key: tuple
@@ -24,6 +24,9 @@ class _Entry(NamedTuple):
 
 class Memo:
     """Remembers the last thing made from given tensors, for as long as they are the same, unmodified objects.
+
+    A tensor's version tells of changes that torch makes; its address and two sums tell of those it does not see, by
+    ``x.data = ...`` or through ``x.numpy()``. Reading a tensor once costs far less than what is made from it.
 
     Never part of a copy, a pickle or a ``state_dict``. What is made in inference mode is made of ordinary tensors, so
     that it serves a later training too.
@@ -46,7 +49,7 @@ class Memo:
     def _recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
         if any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
             return build()
-        key = (tuple(None if t is None else t._version for t in tensors), extra)
+        key = (tuple(None if t is None else _content(t) for t in tensors), extra)
         # one read and one write: a thread that shares the memo never returns what another has just stored
         entry = self._entry
         if entry is None or not entry.serves(tensors, key):
@@ -60,6 +63,29 @@ class Memo:
 
     def __reduce__(self) -> tuple:
         return Memo, ()
+
+
+def _content(tensor: Tensor) -> tuple:
+    """What tells a tensor from itself after a change."""
+    with torch.no_grad():
+        parts = [tensor]
+        if tensor.layout == torch.sparse_coo:
+            parts = [tensor._indices(), tensor._values()]
+        elif tensor.layout != torch.strided:
+            parts = [tensor.values()]
+        # two sums over different halves: exchanging an entry with another one shows too
+        sums = [half.sum(dtype=_wide(half)).item() for part in parts for half in _halves(part)]
+        return tensor._version, *(part.data_ptr() for part in parts), *sums
+
+
+def _wide(tensor: Tensor) -> torch.dtype | None:
+    # a small change of one of many numbers would drown in a sum in float32; integers are summed exactly as they are
+    return torch.float64 if tensor.is_floating_point() else None
+
+
+def _halves(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    flat = tensor.detach().reshape(-1)
+    return flat[: flat.numel() // 2], flat[flat.numel() // 2 :]
 
 
 # object identity means nothing to a compiler's symbolic tensors

@@ -216,8 +216,10 @@ def make_synapse(conv: Conv, in_channels: int, out_channels: int, bias: bool = T
         bias: whether a convolution given by name adds a constant current.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or a ``bias`` that is no truth value.
     """
+    if not isinstance(bias, bool):
+        raise ValueError(f"bias must be True or False, not {bias!r}")
     if callable(conv):
         return Synapse(conv(in_channels, out_channels))
     return Synapse(CONVS[conv](in_channels, out_channels, bias))

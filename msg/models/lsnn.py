@@ -138,6 +138,8 @@ class LSNN(nn.Module):
         """
         if x.dim() != 3:
             raise ValueError(f"x has shape {list(x.shape)}, but LSNN needs [time steps, num_nodes, {self.in_channels}]")
+        if edge_weight is not None and edge_index is None:
+            raise ValueError("edge_weight weighs the edges of edge_index: give both, or neither")
         graph = None
         if edge_index is not None:
             graph = self._graphs.recall(

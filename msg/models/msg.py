@@ -9,7 +9,7 @@ from msg.manifolds import resolve
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
-from msg.neurons import IF, Neuron
+from msg.neurons import Neuron, resolve_neuron
 
 
 class MSG(SpikingNetwork):
@@ -75,7 +75,7 @@ class MSG(SpikingNetwork):
                 f"{num_layers}"
             )
         space, dim = resolve(manifold, hidden_channels)
-        layers = spiking_layers(conv, [in_channels, *[dim] * (num_layers - 1)], neuron or IF(), bias)
+        layers = spiking_layers(conv, [in_channels, *[dim] * (num_layers - 1)], resolve_neuron(neuron), bias)
         layers.append(current_layer(conv, dim, dim, bias))
         super().__init__(
             SpikingStack(layers, timesteps, gradient or DvM(), "MSG"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.gradients import Activity, FeedForwardRule
-from msg.graph import Graph, Memo, SparseMatrix
+from msg.graph import Graph, Memo, SparseMatrix, check_tensors
 from msg.models.stack import SpikingStack
 
 
@@ -47,6 +47,7 @@ class GraphNetwork(nn.Module):
         """
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
+        check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
         features = self._input(x)
         num_nodes = x.size(-2)
         graph = self._graphs.recall(

@@ -9,7 +9,7 @@ from msg.layers import LastCurrent, Propagation, SpikingLayer, Synapse, readout_
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
-from msg.neurons import IF, Neuron
+from msg.neurons import Neuron, resolve_neuron
 
 SPARSE_BELOW = 0.1
 """Share of neurons that fire below which their rates are multiplied as a sparse matrix."""
@@ -91,7 +91,7 @@ class SpikingGCN(SpikingNetwork):
     ):
         if num_hops < 1:
             raise ValueError(f"num_hops must be at least 1, not {num_hops}")
-        encoder = SpikingLayer(Synapse(Propagation(num_hops)), neuron or IF(), in_channels)
+        encoder = SpikingLayer(Synapse(Propagation(num_hops)), resolve_neuron(neuron), in_channels)
         readout = readout_layer(in_channels, out_channels, dropout)
         stack = _Encoded([encoder, readout], timesteps, gradient or SurrogateBPTT())
         super().__init__(stack, LastCurrent(), nn.Identity())

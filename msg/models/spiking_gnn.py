@@ -7,7 +7,7 @@ from msg.layers import Conv, LastCurrent, readout_layer, spiking_layers
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
-from msg.neurons import IF, Neuron
+from msg.neurons import Neuron, resolve_neuron
 
 
 class SpikingGNN(SpikingNetwork):
@@ -53,7 +53,7 @@ class SpikingGNN(SpikingNetwork):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
         sizes = [in_channels, *[hidden_channels] * num_layers]
-        layers = spiking_layers(conv, sizes, neuron or IF(), bias)
+        layers = spiking_layers(conv, sizes, resolve_neuron(neuron), bias)
         layers.append(readout_layer(hidden_channels, out_channels, dropout))
         stack = SpikingStack(layers, timesteps, gradient or SurrogateBPTT(), "SpikingGNN", flat=True)
         super().__init__(stack, LastCurrent(), nn.Identity())

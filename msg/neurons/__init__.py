@@ -1,7 +1,7 @@
 """Spiking neurons with explicit state, and the surrogate derivatives of their firing."""
 
 from msg.neurons.adaptive import ALIF, ALIFState
-from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF
+from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF, resolve_neuron
 from msg.neurons.surrogates import ATan, Sigmoid, Surrogate, Triangle, heaviside
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Surrogate",
     "Triangle",
     "heaviside",
+    "resolve_neuron",
 ]

@@ -78,8 +78,8 @@ class ALIF(Neuron):
                 raise ValueError(f"{name} must be positive, not {value}")
         if not bool(torch.as_tensor(beta >= 0).all()):
             raise ValueError(f"beta must not be negative: a spike would lower the threshold, it is {beta}")
-        if refractory < 0:
-            raise ValueError(f"refractory must not be negative, it is {refractory}")
+        if refractory < 0 or refractory != int(refractory):
+            raise ValueError(f"refractory must be a whole number of steps, not negative, it is {refractory}")
         self.tau, self.tau_adaptation, self.dt = float(tau), float(tau_adaptation), float(dt)
         self.refractory = int(refractory)
         if isinstance(beta, Tensor):

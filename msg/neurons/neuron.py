@@ -12,11 +12,12 @@ which starts at zero. Nothing is stored in the module, so there is nothing to re
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from msg.names import NEURONS
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
 
 Fire = Callable[[Tensor, float], Tensor]
@@ -120,7 +121,11 @@ class Neuron(nn.Module):
         Args:
             current: any shape.
             timesteps: ``T``.
+
+        Raises:
+            ValueError: for fewer than one step.
         """
+        _check_steps(timesteps)
         with torch.no_grad():
             count, state = torch.zeros_like(current), None
             for _ in range(timesteps):
@@ -131,6 +136,24 @@ class Neuron(nn.Module):
     def extra_repr(self) -> str:
         """Threshold and reset."""
         return f"threshold={self.threshold:g}, reset={self.reset!r}"
+
+
+def _check_steps(timesteps: int) -> None:
+    if timesteps < 1:
+        raise ValueError(f"timesteps must be at least 1, not {timesteps}")
+
+
+def resolve_neuron(neuron: Any) -> Neuron:
+    """The neuron that is meant by a module, a class or a name of :data:`msg.names.NEURONS`; ``None`` is :class:`IF`.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    given = NEURONS[neuron] if isinstance(neuron, str) else IF if neuron is None else neuron
+    given = given() if isinstance(given, type) else given
+    if not isinstance(given, nn.Module):
+        raise ValueError(f"neuron must be a neuron such as IF() or LIF(tau=2.0), not {neuron!r}")
+    return given  # pyright: ignore[reportReturnType] - any module of the explicit-state contract
 
 
 def _less(rho: Tensor, change: Tensor, factor: Tensor | float, detached: bool) -> Tensor:
@@ -153,6 +176,7 @@ class IF(Neuron):
         The closed form decides wherever rounding cannot; the few entries within rounding of an integer number of
         spikes are simulated, so that the result never depends on which way was taken.
         """
+        _check_steps(timesteps)
         if self.reset == "zero":
             return super().rate(current, timesteps)
         with torch.no_grad():

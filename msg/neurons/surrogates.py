@@ -49,6 +49,11 @@ class Surrogate(ABC):
         return _Spike.apply(potential, threshold, self)  # pyright: ignore[reportReturnType]
 
 
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} of a surrogate must be a positive number, not {value}")
+
+
 @dataclass(frozen=True)
 class Sigmoid(Surrogate):
     r""":math:`\sigma'(u) = \alpha\,\mathrm{sig}(\alpha u)(1 - \mathrm{sig}(\alpha u))`.
@@ -58,9 +63,15 @@ class Sigmoid(Surrogate):
 
     Args:
         alpha: sharpness; the derivative at threshold is ``alpha / 4``.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
     """
 
     alpha: float = 4.0
+
+    def __post_init__(self):
+        _check_positive("alpha", self.alpha)
 
     def derivative(self, u: Tensor) -> Tensor:
         """See the class."""
@@ -77,12 +88,20 @@ class ATan(Surrogate):
 
     Args:
         alpha: sharpness; the derivative at threshold is ``alpha / 2``.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
     """
 
     alpha: float = 2.0
 
+    def __post_init__(self):
+        _check_positive("alpha", self.alpha)
+
     def derivative(self, u: Tensor) -> Tensor:
         """See the class."""
+        if torch.is_grad_enabled() and u.requires_grad:  # a second derivative is wanted
+            return self.alpha / 2 / (1 + (math.pi / 2 * self.alpha * u).square())
         # in place after the first: fresh buffers cost more than arithmetic
         return (math.pi / 2 * self.alpha * u).square_().add_(1).reciprocal_().mul_(self.alpha / 2)
 
@@ -96,9 +115,15 @@ class Triangle(Surrogate):
 
     Args:
         gamma: height at threshold.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
     """
 
     gamma: float = 1.0
+
+    def __post_init__(self):
+        _check_positive("gamma", self.gamma)
 
     def derivative(self, u: Tensor) -> Tensor:
         """See the class."""

@@ -1,4 +1,6 @@
 import dataclasses
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -97,3 +99,74 @@ def test_incomplete_benchmark_graph_is_refused(shared_data, tmp_path):
     with pytest.raises(DatasetError, match=r"ind\.cora\.ty is missing"):
         import_folder(source, tmp_path / "root")
     assert not (tmp_path / "root").exists()
+
+
+def failing(code: int):
+    def fail(*args, **kwargs):
+        raise OSError(code, os.strerror(code), "some/temporary/file")
+
+    return fail
+
+
+@pytest.mark.parametrize("step", ["shutil.copyfile", "os.replace", "tempfile.mkdtemp"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT])
+def test_a_full_read_only_or_vanished_disk_is_one_line(source, tmp_path, monkeypatch, step, code):
+    root = tmp_path / "root"
+    (root / "Tiny" / "raw").mkdir(parents=True)
+    (root / "Tiny" / "raw" / "tiny.npz").write_bytes(b"damaged, but mine")
+    with monkeypatch.context() as patched:
+        patched.setattr(step, failing(code))
+        with pytest.raises(DatasetError, match=rf"{root}.*{os.strerror(code)}.*[;:] .+") as caught:
+            import_folder(source, root)
+    assert str(caught.value).isprintable()
+    assert contents(root) == ["Tiny/raw/tiny.npz"]
+    assert (root / "Tiny" / "raw" / "tiny.npz").read_bytes() == b"damaged, but mine"
+    import_folder(source, root)
+    assert verify(root)[0].ok
+
+
+def test_a_root_that_vanishes_is_one_line(source, tmp_path, monkeypatch):
+    copyfile = shutil.copyfile
+
+    def vanish(*names):
+        copyfile(*names)
+        shutil.rmtree(tmp_path / "root")
+
+    monkeypatch.setattr("shutil.copyfile", vanish)
+    with pytest.raises(DatasetError, match=r"tiny\.npz is missing"):
+        import_folder(source, tmp_path / "root")
+
+
+@pytest.mark.parametrize("place", ["Tiny", "Tiny/raw"])
+def test_a_file_where_a_folder_should_be_is_one_line(source, tmp_path, place):
+    root = tmp_path / "root"
+    (root / place).parent.mkdir(parents=True)
+    (root / place).write_bytes(b"mine")
+    with pytest.raises(
+        DatasetError, match=rf"{root}/Tiny.*a folder was expected there|{root}/Tiny.*a file was expected"
+    ):
+        import_folder(source, root)
+    assert (root / place).read_bytes() == b"mine"
+
+
+def test_a_folder_where_a_file_should_be_is_one_line(source, tmp_path):
+    root = tmp_path / "root"
+    (root / "Tiny" / "raw" / "tiny.npz" / "mine").mkdir(parents=True)
+    with pytest.raises(
+        DatasetError, match=r"tiny\.npz: Is a directory; a file was expected there: move the folder away"
+    ):
+        import_folder(source, root)
+    assert (root / "Tiny" / "raw" / "tiny.npz" / "mine").is_dir()
+
+
+def test_a_file_that_cannot_be_read_is_one_line(source, monkeypatch):
+    monkeypatch.setattr("hashlib.file_digest", failing(errno.EIO))
+    (check,) = verify(source)
+    assert check.problem == f"{source}/Tiny/raw/tiny.npz: Input/output error; check its disk and try again"
+
+
+@pytest.mark.parametrize("step", ["pathlib.Path.is_dir", "pathlib.Path.iterdir", "pathlib.Path.is_file"])
+def test_a_folder_that_cannot_be_searched_is_one_line(source, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(step, failing(errno.EACCES))
+    with pytest.raises(DatasetError, match="Permission denied; ask for the right to it"):
+        import_folder(source, tmp_path / "root")

@@ -128,3 +128,54 @@ def test_every_free_pair_can_be_drawn():
         sample_negatives(4, exclude, 5)
     with pytest.raises(ValueError, match="sorted, unique"):
         sample_negatives(4, exclude.flip(0), 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32])
+@pytest.mark.parametrize("num_nodes", [200, 60_000])
+def test_every_type_of_integers_splits_alike(dtype, num_nodes):
+    """Codes of pairs of 200 nodes overflow 8 and 16 bits, of 60,000 nodes 32 bits."""
+    if num_nodes > torch.iinfo(dtype).max:
+        pytest.skip("no such node")
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.randint(num_nodes, (2, 5_000), generator=generator)
+    edges[:, -1] = torch.tensor([num_nodes - 1, num_nodes - 2])
+    expected = link_split(Data(edge_index=edges, num_nodes=num_nodes))
+    for given in (edges.to(dtype), edges.to(dtype).numpy(), edges.tolist()):
+        split = link_split(Data(edge_index=given, num_nodes=num_nodes))
+        for part, other in zip(split, expected):
+            assert part.edge_index.dtype == part.edge_label_index.dtype == torch.int64
+            assert torch.equal(part.edge_index, other.edge_index)
+            assert torch.equal(part.edge_label_index, other.edge_label_index)
+        assert torch.equal(split.train.excluded, expected.train.excluded)
+    assert pairs(split.test.edge_label_index[:, split.test.edge_label == 1]) <= pairs(edges)
+    assert torch.equal(pair_codes(edges.to(dtype), num_nodes), pair_codes(edges, num_nodes))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.complex64])
+def test_what_are_no_indices_is_refused(dtype):
+    edges = torch.tensor([[0, 1, 2, 1], [1, 0, 1, 2]]).to(dtype)
+    for call in (
+        lambda: link_split(Data(edge_index=edges, num_nodes=4), "link:50/25/25"),
+        lambda: pair_codes(edges, 4),
+        lambda: sample_negatives(4, edges[0], 1),
+    ):
+        with pytest.raises(ValueError, match="not integers: give indices as int64"):
+            call()
+
+
+def test_edges_outside_the_graph_are_refused():
+    """Their codes would be those of other pairs."""
+    with pytest.raises(ValueError, match=r"edges to nodes outside 0\.\.3"):
+        pair_codes(torch.tensor([[0, 1], [1, 4]]), 4)
+    with pytest.raises(ValueError, match=r"edges to nodes outside 0\.\.3"):
+        link_split(Data(x=torch.ones(4, 1), edge_index=torch.tensor([[0, 1], [1, 4]])))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_codes_to_exclude_of_every_type(dtype):
+    exclude = torch.tensor([1, 2], dtype=dtype)
+    for given in (exclude, exclude.tolist(), exclude.numpy()):
+        drawn = sample_negatives(60_000, given, 100, torch.Generator().manual_seed(0))
+        assert drawn.dtype == torch.int64
+        assert (drawn[0] < drawn[1]).all()
+        assert int(drawn.max()) < 60_000

@@ -33,10 +33,10 @@ def test_bad_arguments():
 
 
 def test_changed_generator_is_noticed(monkeypatch):
-    from msg.datasets import load
     from msg.datasets.generators import digits
+    from msg.datasets.registration import GENERATORS
 
-    monkeypatch.setitem(load._GENERATORS, "digits", lambda: digits(neighbors=9))
+    monkeypatch.setitem(GENERATORS._entries, "digits", lambda: digits(neighbors=9))
     with pytest.raises(DatasetError, match=r"digits has .* edges, Handwritten digits.* has 12,339"):
         load_graph("digits")
 

@@ -60,3 +60,30 @@ def test_negative_features_are_refused():
     data.x[30, 1] = -1.0
     with pytest.raises(ValueError, match="needs features that are not negative, such as counts"):
         top_features(data, 2)
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.byte, torch.Tensor.int, torch.Tensor.float, torch.Tensor.tolist])
+def test_a_mask_of_zeros_and_ones_is_no_list_of_nodes(convert):
+    data, other = graph(), graph()
+    other.train_mask = convert(data.train_mask)
+    assert torch.equal(top_features(other, 3).x, top_features(data, 3).x)
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.byte, torch.Tensor.int, torch.Tensor.numpy, torch.Tensor.tolist])
+def test_labels_and_features_of_other_types(convert):
+    data, other = graph(), graph()
+    other.y, other.x = convert(data.y), convert(data.x)
+    assert torch.equal(top_features(other, 3).x.double(), top_features(data, 3).x.double())
+
+
+def test_what_are_no_labels_or_masks_is_refused():
+    data = graph()
+    data.train_mask = torch.arange(20)
+    with pytest.raises(ValueError, match=r"train_mask of shape .* from a list of nodes make mask"):
+        top_features(data, 2)
+    data = graph()
+    data.y = data.y / 2
+    with pytest.raises(ValueError, match=r"labels of type torch\.float32, not integers"):
+        top_features(data, 2)
+    with pytest.raises(ValueError, match=r"top_features must be in 1\.\.7"):
+        top_features(graph(), 2.5)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -94,3 +95,39 @@ def test_impossible_splits():
 def test_part_sizes_use_every_node():
     for total in range(1, 200):
         assert sum(part_sizes(total, [33.3, 33.3, 33.4])) == total
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.int, torch.Tensor.byte, torch.Tensor.float, torch.Tensor.tolist])
+def test_given_masks_and_labels_of_other_types(convert):
+    masks = {name: torch.eye(1000)[k].bool() for k, name in enumerate(MASKS)}
+    expected = apply_split(graph(**masks), "public")
+    data = apply_split(graph(**{name: convert(mask) for name, mask in masks.items()}), "public")
+    for name in MASKS:
+        assert torch.equal(data[name], expected[name])
+    for labels in (graph().y.int(), graph().y.byte(), graph().y.numpy(), graph().y.tolist()):
+        for split in ("random:10/10/80", "per-class:20"):
+            data = apply_split(Data(x=torch.zeros(1000, 1), y=labels), split)
+            assert torch.equal(data.val_mask, apply_split(graph(), split).val_mask)
+
+
+@pytest.mark.parametrize(
+    ("mask", "problem"),
+    [
+        (torch.eye(1000)[0], "1 nodes of val_mask also in train_mask"),
+        (torch.full((1000,), float("nan")), "val_mask with other values"),
+        (torch.full((1000,), 0.5), "val_mask with other values"),
+        (-torch.eye(1000)[1], "val_mask with other values"),
+        (torch.arange(1000), "from a list of nodes make mask"),
+        (np.full(1000, "x"), "val_mask of type <U1"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask, problem):
+    masks = {name: torch.eye(1000)[k].bool() for k, name in enumerate(MASKS)}
+    with pytest.raises(ValueError, match=problem):
+        apply_split(graph(**(masks | {"val_mask": mask})), "public")
+
+
+def test_what_are_no_labels_is_refused():
+    for labels in (torch.rand(1000), torch.ones(1000).bool()):
+        with pytest.raises(ValueError, match=r"labels of type .*, not integers"):
+            apply_split(Data(x=torch.zeros(1000, 1), y=labels), "per-class:20")

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import http.client
 import os
 import shutil
@@ -138,3 +139,32 @@ def test_altered_pickle_is_never_loaded(tmp_path, monkeypatch):
         load_graph("cora", tmp_path)
     with pytest.raises(DatasetError, match="not unpickled"):
         import_folder(tmp_path, tmp_path / "root")
+
+
+@pytest.mark.parametrize("step", ["msg.datasets.store.download_url", "os.replace", "shutil.copyfileobj"])
+def test_full_disk_while_downloading_is_one_line(source, tmp_path, monkeypatch, use_cards, step):
+    server = tmp_path / "server"
+    server.mkdir()
+    with zipfile.ZipFile(server / "tiny.zip", "w") as archive:
+        archive.write(source / "Tiny" / "raw" / "tiny.npz", "top/raw/tiny.npz")
+    use_cards(dataclasses.replace(get_card("tiny"), download="https://example.org/tiny.zip"))
+    serve(monkeypatch, server)
+
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(
+        DatasetError, match=rf"No space left on device.*{tmp_path}/root.*free space|root/Tiny: No space"
+    ):
+        load_graph("tiny", tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_pickles_without_a_known_checksum_are_not_loaded(tmp_path, use_cards):
+    from writers import write_planetoid
+
+    card = write_planetoid(tmp_path)
+    use_cards(dataclasses.replace(card, files=dict.fromkeys(card.files, "")))
+    with pytest.raises(DatasetError, match="so it is not unpickled"):
+        load_graph("tiny", tmp_path)

@@ -478,3 +478,47 @@ def test_rules_of_recurrences_refuse_feed_forward_layers(rule):
     for model in (MSG, SpikingGNN):
         with pytest.raises(ValueError, match=needs):
             model(FEATURES, 3, gradient=rule)
+
+
+# -------------------------------------------------------------------------------- what a gradient is not
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.twice], ids=repr)
+def test_second_derivatives_that_would_be_incomplete_are_refused_by_name(rule):
+    model = _model(rule, LIF(threshold=0.4))
+    with pytest.raises(RuntimeError, match=rf"{type(rule).__name__} has no second derivatives.*SurrogateBPTT"):
+        torch.autograd.grad(model(_features(), _graph()).square().sum(), _weights(model), create_graph=True)
+
+
+@pytest.mark.parametrize("surrogate", [ATan(), Sigmoid(3.0)], ids=repr)
+def test_second_derivatives_of_bptt_are_those_of_the_slow_loop(surrogate):
+    slope = {ATan: lambda u: 1 / (1 + (torch.pi * u) ** 2), Sigmoid: lambda u: 3 * torch.sigmoid(3 * u) * torch.sigmoid(-3 * u)}  # fmt: skip
+    model, x = _model(SurrogateBPTT(surrogate), LIF(threshold=0.4), 3, 4), _features()
+    seconds = []
+    for currents in (model.activity(x, _graph()).currents, _oracle(model, x, slope[type(surrogate)])[0]):
+        first = torch.autograd.grad(_loss(currents), _weights(model), create_graph=True)
+        seconds.append(torch.autograd.grad(sum(g.square().sum() for g in first), _weights(model)))
+    assert max(g.abs().max() for g in seconds[1]) > 1e-3
+    for a, b in zip(*seconds):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_a_parameter_changed_before_a_checkpointed_backward_is_seen():
+    model = _model(CheckpointedBPTT(states=2), IF(threshold=0.6))
+    out = model(_features(), _graph())
+    with torch.no_grad():
+        model.stack.layers[1].synapse.conv.bias.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize("rule", [*SETTLING], ids=repr)
+def test_settling_networks_under_activation_checkpointing(rule):
+    from torch.utils.checkpoint import checkpoint
+
+    model, grads = ConvergentGNN(FEATURES, 3, gradient=rule, steps=8).double(), []
+    for run in (model, lambda *given: checkpoint(model, *given, use_reentrant=False)):
+        x = _features().requires_grad_()
+        run(x, _graph()).square().sum().backward()
+        grads.append(x.grad)
+    torch.testing.assert_close(*grads)

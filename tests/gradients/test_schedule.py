@@ -95,3 +95,11 @@ def test_is_printed_in_a_line():
 def test_needs_steps_and_room(timesteps, slots):
     with pytest.raises(ValueError, match="at least one step and room for one state"):
         Schedule(timesteps, slots)
+
+
+@pytest.mark.parametrize("store", ["hidden", "internal"])
+def test_ten_thousand_steps_are_planned_at_once(store):
+    schedule = Schedule(10_000, 200, store)
+    ran = sum(action.stop - action.start if action.kind == "advance" else 1 for action in schedule
+              if action.kind in ("advance", "record"))  # fmt: skip
+    assert ran == schedule.evaluations < 3 * 10_000

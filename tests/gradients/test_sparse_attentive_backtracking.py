@@ -183,6 +183,20 @@ def test_memories_that_tie_recall_nothing():
     assert not grad.any()
 
 
+@pytest.mark.parametrize("width", [4, 128])
+def test_memories_that_tie_recall_nothing_in_any_precision(width, dtype):
+    # scores of equal memories differ by rounding, the more the wider they are
+    for seed in range(20):
+        torch.manual_seed(seed)
+        model = AttentiveRecurrence(torch.nn.GRUCell(2, width), width, SparseAttentiveBacktracking(k_top=2)).to(dtype)
+        memories, tensor = _Memories(5), torch.randn(NODES, width, dtype=dtype)
+        for _ in range(5):
+            memories.keep(tensor, model.key(tensor))
+        summary, weights = model.rule._recall(memories, model, torch.randn(NODES, width, dtype=dtype))
+        assert not summary.any()
+        assert not weights.any()
+
+
 # -------------------------------------------------------------------------------- the value
 
 

@@ -121,3 +121,49 @@ def test_refusals(edge_index):
         SpikingGCN(5, 3)(torch.rand(7, 4), edge_index)
     assert "timesteps=15" in repr(SpikingGCN(5, 3))
     assert "num_hops=2" in repr(SpikingGCN(5, 3))
+
+
+def test_a_threshold_that_differs_in_the_seventh_digit_is_another_neuron(edge_index):
+    model, x = SpikingGCN(5, 3, timesteps=4), torch.full((7, 5), 0.5)
+    low, high = 0.5 * (1 - 1e-7), 0.5 * (1 + 1e-7)
+    rates = []
+    for threshold in (low, high):
+        model.stack.layers[0].neuron.threshold = threshold
+        assert f"{threshold:g}" == "0.5"
+        # one hop over self-loops alone keeps the features as they are
+        rates.append(model.activity(x, torch.zeros(2, 0, dtype=torch.long)).rates[0])
+    assert not torch.equal(*rates)
+
+
+def test_training_follows_inference_mode(edge_index):
+    model, x = SpikingGCN(5, 3), torch.rand(7, 5)
+    with torch.inference_mode():
+        want = model(x, edge_index)
+    got = model(x, edge_index)
+    assert torch.equal(got, want)
+    got.sum().backward()
+    assert model.stack.layers[1].synapse.conv.weight.grad is not None
+
+
+def test_reset_parameters():
+    torch.manual_seed(3)
+    model = SpikingGCN(5, 3)
+    before = model.stack.layers[1].synapse.conv.weight.detach().clone()
+    model.reset_parameters()
+    assert not torch.equal(model.stack.layers[1].synapse.conv.weight, before)
+
+
+def test_edge_weights_get_their_gradient(edge_index):
+    model, x = SpikingGCN(5, 3, num_hops=2, neuron=IF(threshold=0.2), timesteps=6), torch.rand(7, 5)
+    weight = torch.rand(edge_index.size(1)).requires_grad_()
+    out = model(x, edge_index, weight)
+    assert torch.allclose(out, model(x, edge_index, weight.detach()), atol=1e-6)
+    out.square().sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.abs().max() > 0
+
+
+def test_what_never_fires_is_said_and_true(edge_index):
+    # a current of at most threshold / T never reaches the threshold
+    model, x = SpikingGCN(5, 3, num_hops=1, timesteps=15), torch.full((7, 5), 1 / 15)
+    assert not model.activity(x, torch.zeros(2, 0, dtype=torch.long)).rates[0].any()

@@ -1,0 +1,132 @@
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from typer.testing import CliRunner
+
+from msg.cli import app
+from msg.datasets import Card, DatasetError, RawGraph, available, get_card, load_graph, register, remove
+
+RING = Card(key="ring", title="A ring", nodes=12, edges=12, features=12, classes=2, licence="MIT")
+
+
+def ring() -> RawGraph:
+    nodes = np.arange(12)
+    return RawGraph(np.eye(12), np.stack([nodes, (nodes + 1) % 12]), nodes % 2)
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    register(RING, ring)
+    yield
+    remove("ring")
+
+
+def test_a_graph_from_outside_is_known_everywhere_until_it_is_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listed = len(available())
+    register(RING, ring)
+    try:
+        data = load_graph("Ring", split="random:50/25/25")
+        assert (data.name, data.num_nodes, data.num_edges, data.num_classes) == ("ring", 12, 24, 2)
+        assert get_card("ring") is available()[-1]
+        runner = CliRunner()
+        assert "ring" in runner.invoke(app, ["datasets", "list"]).stdout
+        options = ["--dataset", "ring", "--epochs", "1", "--timesteps", "2", "--manifold", "H2", "--seeds", "0"]
+        result = runner.invoke(app, ["train", *options, "--no-baseline"])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "runs" / "ring-node-classification" / "results.json").is_file()
+    finally:
+        remove("ring")
+    assert len(available()) == listed
+    with pytest.raises(ValueError, match=r"unknown graph 'ring': choose one of digits, "):
+        load_graph("ring")
+    with pytest.raises(ValueError, match="no graph 'ring' was registered"):
+        remove("ring")
+
+
+def test_names_that_are_taken(registered):
+    for key in ("ring", "Ring", "digits", "Photo", "chameleon_filtered"):
+        with pytest.raises(ValueError, match="exists already"):
+            register(dataclasses.replace(RING, key=key), ring)
+    with pytest.raises(ValueError, match="no graph 'digits' was registered: ring"):
+        remove("digits")
+    assert load_graph("digits").num_nodes == 1797
+
+
+@pytest.mark.parametrize("changes", [{"format": "npz"}, {"files": {"raw/x.npz": ""}}, {"key": "ring.npz"}])
+def test_a_graph_in_files_needs_no_name(changes):
+    with pytest.raises(ValueError, match=r"give load_graph the path of a \.npz instead"):
+        register(dataclasses.replace(RING, **changes), ring)
+
+
+@pytest.mark.parametrize("key", ["", " ring", "a,b", "a b", "a=b"])
+def test_names_that_cannot_be_written(key):
+    with pytest.raises(ValueError, match="cannot name"):
+        register(dataclasses.replace(RING, key=key), ring)
+
+
+def test_what_is_not_as_on_its_card_is_noticed():
+    register(dataclasses.replace(RING, nodes=13), ring)
+    try:
+        with pytest.raises(DatasetError, match="ring has 12 nodes, A ring has 13; mend its card or its generator"):
+            load_graph("ring")
+    finally:
+        remove("ring")
+
+
+def test_a_malformed_graph_is_named():
+    register(RING, lambda: dataclasses.replace(ring(), labels=[0.5] * 12))
+    try:
+        with pytest.raises(DatasetError, match="graph 'ring' has labels that are not class indices"):
+            load_graph("ring")
+    finally:
+        remove("ring")
+
+
+def test_a_generator_may_be_named_by_its_place():
+    register(Card(key="karate-again", title="Karate"), "msg.datasets.generators:karate")
+    try:
+        assert load_graph("karate-again").content_hash == load_graph("karate").content_hash
+    finally:
+        remove("karate-again")
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        np.eye(12).tolist(),
+        torch.eye(12),
+        torch.eye(12, dtype=torch.int32),
+        torch.eye(12).to_sparse(),
+        sp.coo_matrix(np.eye(12)),
+        sp.csr_array(np.eye(12)),
+    ],
+    ids=["lists", "tensor", "integers", "sparse", "coo_matrix", "csr_array"],
+)
+def test_tensors_lists_and_sparse_matrices_are_taken(features):
+    made, expected = ring(), load_raw(ring())
+    other = RawGraph(features, made.edge_index.tolist(), torch.from_numpy(made.labels).to(torch.uint8))
+    assert load_raw(other).content_hash == expected.content_hash
+
+
+def load_raw(raw: RawGraph):
+    register(RING, lambda: raw)
+    try:
+        return load_graph("ring", split="random:50/25/25")
+    finally:
+        remove("ring")
+
+
+def test_listing_names_makes_no_graph():
+    code = "import sys, msg.datasets as d; d.available(); assert 'msg.datasets.generators' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stderr

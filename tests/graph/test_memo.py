@@ -1,0 +1,84 @@
+import threading
+
+import pytest
+import torch
+
+from msg.graph import Graph, Memo, SparseMatrix
+from msg.nn import MSG
+
+
+def _calls(memo, tensors):
+    built = []
+    memo.recall(tensors, (), lambda: built.append(1))
+    return len(built)
+
+
+@pytest.mark.parametrize("change", ["numpy", "data", "set_", "exchange"])
+def test_changes_that_torch_does_not_see_are_seen(change):
+    memo, tensor = Memo(), torch.arange(20).view(2, 10)
+    assert _calls(memo, (tensor,)) == 1
+    assert _calls(memo, (tensor,)) == 0
+    if change == "numpy":
+        tensor.numpy()[0, 3] = 7
+    elif change == "data":
+        tensor.data = torch.arange(1, 21).view(2, 10)
+    elif change == "set_":
+        tensor.set_(torch.arange(20).flip(0).view(2, 10))
+    else:
+        array = tensor.numpy()
+        array[:, [0, 9]] = array[:, [9, 0]]
+        array[0, 0], array[1, 9] = array[1, 9], array[0, 0]
+    assert _calls(memo, (tensor,)) == 1
+    assert _calls(memo, (tensor,)) == 0
+
+
+def test_a_model_sees_edges_changed_behind_torchs_back():
+    torch.manual_seed(0)
+    model, x, edges = MSG(5, 3).eval(), torch.randn(7, 5) * 3, torch.randint(0, 7, (2, 20))
+    model(x, edges)
+    edges.numpy()[:] = (edges.numpy() + 1) % 7
+    assert torch.equal(model(x, edges), model(x, edges.clone()))
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_coo])
+def test_sparse_features_changed_through_their_values_are_seen(layout):
+    memo, dense = Memo(), torch.eye(4)
+    tensor = dense.to_sparse_csr() if layout == torch.sparse_csr else dense.to_sparse_coo()
+    assert _calls(memo, (tensor,)) == 1
+    (tensor.values() if layout == torch.sparse_csr else tensor._values()).numpy()[1] = 3.0
+    assert _calls(memo, (tensor,)) == 1
+
+
+def test_threads_that_share_a_model_get_their_own_graph():
+    torch.manual_seed(0)
+    model, x = MSG(5, 3).eval(), torch.randn(7, 5) * 3
+    graphs = [torch.randint(0, 7, (2, 20)) for _ in range(4)]
+    with torch.no_grad():
+        want = [model(x, graph) for graph in graphs]
+    assert not torch.equal(want[0], want[1])
+    wrong = []
+
+    def run(graph, expected):
+        with torch.no_grad():
+            wrong.extend(1 for _ in range(200) if not torch.equal(model(x, graph), expected))
+
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(graphs, want)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_what_is_made_in_inference_mode_serves_training():
+    edges, x = torch.tensor([[0, 1], [1, 2]]), torch.randn(3, 2, requires_grad=True)
+    memo = Memo()
+    with torch.inference_mode():
+        graph = memo.recall((edges,), (), lambda: Graph(edges, None, 3))
+        matrix = graph.normalized(torch.float32)
+        matrix.matmul(torch.randn(3, 2))
+        made = SparseMatrix.from_tensor(torch.eye(3).to_sparse())
+        _ = made.transposed
+    assert memo.recall((edges,), (), lambda: None) is graph
+    graph.normalized(torch.float32).matmul(x).sum().backward()
+    assert x.grad is not None
