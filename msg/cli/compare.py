@@ -1,14 +1,11 @@
 """``msg compare``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, of_a_run, resumed, with_file, words
 from msg.experiments.options import MODEL, RUN, TRAINING, Option
-
-if TYPE_CHECKING:
-    from msg.experiments import Experiment  # imports torch
 
 OWN = {
     "timesteps": (str, Option(MODEL, "Numbers of time steps T.", "5,15,64")),
@@ -32,7 +29,7 @@ def compare(given: dict[str, Any]) -> None:
     print(f"\n{execute(ready, workers, Console())}\n\nkept in {ready.store.path}")
 
 
-def _prepare(given: dict[str, Any]) -> "Experiment":
+def _prepare(given: dict[str, Any]) -> Any:
     from msg.experiments import Experiment, RulesStudy
 
     folder = resumed(given)

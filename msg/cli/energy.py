@@ -1,14 +1,11 @@
 """``msg energy``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, flag, of_a_run, resumed, with_file, words
 from msg.experiments.options import RUN, Option
-
-if TYPE_CHECKING:
-    from msg.experiments import Experiment  # imports torch
 
 OWN = {
     "run": (Path, Option("", "Folder of a finished msg train, whose model is counted.")),
@@ -102,7 +99,7 @@ def _of_models(given: dict[str, Any]) -> None:
     print(f"\nkept in {ready.store.path}: energy.json, energy.md, energy.png")
 
 
-def _prepare(given: dict[str, Any]) -> "Experiment":
+def _prepare(given: dict[str, Any]) -> Any:
     from msg.experiments import EnergyStudy, Experiment
 
     folder = resumed(given)

@@ -1,14 +1,11 @@
 """``msg train``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, of_a_run, resumed, with_file
 from msg.experiments.options import RUN, Option
-
-if TYPE_CHECKING:
-    from msg.experiments import Experiment  # imports torch
 
 OWN = {
     "out": (Path, Option(RUN, "Folder of the run.", shown="runs/DATASET-TASK")),
@@ -31,7 +28,7 @@ def train(given: dict[str, Any]) -> None:
     print(f"\n{report(execute(ready, workers, console))}\n\nkept in {ready.store.path}")
 
 
-def _prepare(given: dict[str, Any]) -> "Experiment":
+def _prepare(given: dict[str, Any]) -> Any:
     from msg.experiments import Experiment, TrainStudy
 
     folder = resumed(given)

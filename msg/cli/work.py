@@ -1,11 +1,8 @@
 """What commands that work have in common."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msg.cli.errors import failures
-
-if TYPE_CHECKING:
-    from msg.experiments import Experiment  # imports torch
 
 
 def executor(given: dict[str, Any]) -> Any:
@@ -20,7 +17,7 @@ def executor(given: dict[str, Any]) -> Any:
     return Serial() if workers == 1 else Processes(workers)
 
 
-def execute(experiment: "Experiment", executor: Any, console: Any) -> Any:
+def execute(experiment: Any, executor: Any, console: Any) -> Any:
     """Do an experiment, showing on a rich console how it goes on; what came of it."""
     from msg.cli.display import Display
 

@@ -1,11 +1,9 @@
 """Several models side by side, under several tables of costs."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msg.energy.break_even import break_even
 from msg.energy.costs import COSTS, CostTable
@@ -13,9 +11,6 @@ from msg.energy.counts import Convention, Operations
 from msg.energy.report import NOT_COUNTED, report
 from msg.report.tables import Style, fixed, heading, mean_std, render
 from msg.report.tables import significant as mj
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # takes half a second, and few want a picture
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ class Comparison:
         """The comparison as Markdown."""
         return self._render("markdown")
 
-    def figure(self) -> Figure:
+    def figure(self) -> Any:
         """A panel without memory and one with, a bar a model, stacked by kind; the first table's prices."""
         first = self.costs[0]
         from msg.report.figures import stacked_bars

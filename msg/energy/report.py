@@ -1,10 +1,8 @@
 """One model's energy, as text, JSON, Markdown and a figure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msg.energy.break_even import BreakEven, break_even
 from msg.energy.costs import HOROWITZ_45NM_FP32, CostTable
@@ -12,9 +10,6 @@ from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Op
 from msg.report.tables import Style, fixed, heading, render
 from msg.report.tables import count as number
 from msg.report.tables import significant as mj
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # takes half a second, and few want a picture
 
 NOT_COUNTED = (
     "what depends on the graph alone and is made once (degrees, normalised weights)",
@@ -91,7 +86,7 @@ class Report:
         """The report as Markdown."""
         return self._render("markdown")
 
-    def figure(self) -> Figure:
+    def figure(self) -> Any:
         """Energy of each module, a bar each, stacked by kind of operation and memory."""
         from msg.report.figures import stacked_bars
 

@@ -1,13 +1,10 @@
 """Tables as a terminal, Markdown or LaTeX shows them, and how numbers look in their cells."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from pandas import DataFrame  # half a second, and many commands print no table
+from pandas import DataFrame
 
 Style = Literal["text", "markdown", "latex"]
 
@@ -26,8 +23,6 @@ def render(table: DataFrame | Sequence[Mapping[str, Any]], style: Style = "text"
     Raises:
         ValueError: for an unknown style.
     """
-    from pandas import DataFrame
-
     if style not in _FORMATS:
         raise ValueError(f"unknown style {style!r}: use {', '.join(map(repr, _FORMATS))}")
     frame = table if isinstance(table, DataFrame) else DataFrame(list(table))
