@@ -87,3 +87,13 @@ STUDIES = Registry(
     },
 )
 """Every :class:`~msg.experiments.Study`: it plans jobs and summarises their results."""
+
+JOBS = Registry(
+    "kind of job",
+    {
+        "fit": "msg.experiments.jobs.fit:fit",
+        "memory": "msg.experiments.jobs.memory:memory",
+        "timing": "msg.experiments.jobs.timing:timing",
+    },
+)
+"""Functions ``(job, data, slot, progress) -> Result``, see :mod:`msg.experiments.jobs`."""

@@ -1,37 +1,41 @@
-"""The command ``msg``. What needs torch is imported when a command runs, so that help comes at once."""
+"""The command ``msg``. A command is imported when it is called, and torch when it works, so that help comes at once."""
 
-import typer
+import sys
+from collections.abc import Sequence
 
-from msg.cli.compare import compare
-from msg.cli.datasets import datasets
-from msg.cli.energy import energy
-from msg.cli.train import train
+from cyclopts import App, CycloptsError
 
-app = typer.Typer(
+from msg import __version__
+
+app = App(
     name="msg",
     help="Spiking graph neural networks on Riemannian manifolds.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    version=__version__,
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
 )
-app.command(no_args_is_help=False)(train)
-app.command(no_args_is_help=False)(compare)
-app.command(no_args_is_help=True)(energy)
-app.add_typer(datasets, name="datasets")
+app.command("msg.cli.train:train", name="train", help="Train a model, beside a baseline under the same budget.")
+app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
+app.command("msg.cli.energy:energy", name="energy", help="Report the energy of one inference.")
+app.command("msg.cli.datasets:datasets", name="datasets")
+app.register_install_completion_command()
 
 
-@app.callback(invoke_without_command=True)
-def _version(
-    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
-) -> None:
-    if version:
-        from msg import __version__
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command ``msg``.
 
-        typer.echo(__version__)
-        raise typer.Exit
+    Args:
+        arguments: those of this process unless given.
 
-
-def main() -> None:
-    """Entry point of the command ``msg``."""
-    app(prog_name="msg")
+    Raises:
+        SystemExit: with status 2 for a user's mistake, 1 for work that failed, 130 for an interrupt.
+    """
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)

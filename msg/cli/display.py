@@ -1,17 +1,19 @@
-"""What a run shows on a terminal; plain lines where there is none."""
+"""What an experiment shows on a terminal; plain lines where there is none."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
 
-from msg.energy.layout import percent
-from msg.training import Epoch, Observer, Outcome
+from msg.experiments import Job, Progress
+from msg.report.tables import count, fixed, fixed_all, mean_std, render, significant
+from msg.training import Epoch
 
 
-class Display(Observer):
-    """A progress bar a training, and a line when it is over.
+class Display(Progress):
+    """A progress bar a training that goes on, and a line when it is over.
 
     Args:
         console: where to show it.
@@ -19,7 +21,7 @@ class Display(Observer):
 
     def __init__(self, console: Console):
         self.console = console
-        self.progress = Progress(
+        self.bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=14),
             MofNCompleteColumn(),
@@ -28,78 +30,67 @@ class Display(Observer):
             disable=not console.is_terminal,
             transient=True,
         )
-        self.bar = None
+        self.shown: dict[str, Any] = {}
 
     def __enter__(self) -> "Display":
-        self.progress.start()
+        self.bars.start()
         return self
 
     def __exit__(self, *exception) -> None:
-        self.progress.stop()
+        self.bars.stop()
 
-    def started(self, model: str, seed: int, done: int, epochs: int) -> None:
+    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         """Begin a bar."""
-        self.bar = self.progress.add_task(f"{model} {seed}", total=epochs, completed=done, seen="")
+        label = f"{job.title or model} {job.seed}"
+        self.shown[job.name] = self.bars.add_task(label, total=job.config.epochs, completed=len(history), seen="")
 
-    def epoch(self, row: Epoch) -> None:
+    def epoch(self, job: Job, row: Epoch) -> None:
         """Move the bar."""
         seen = [f"loss {row.loss:.3f}, val {row.val_loss:.3f}", f"metric {row.val:.4f}"]
         if row.rates:
             seen.append(f"rate {sum(row.rates) / len(row.rates):.2f}")
         if row.radius is not None:
             seen.append(f"radius {row.radius:.2f}")
-        assert self.bar is not None
-        self.progress.update(self.bar, completed=row.epoch, seen=" · ".join(seen))
+        self.bars.update(self.shown[job.name], completed=row.epoch, seen=" · ".join(seen))
 
-    def finished(self, outcome: Outcome) -> None:
+    def finished(self, job: Job, record: Mapping[str, Any]) -> None:
         """Replace the bar by a line."""
-        assert self.bar is not None
-        self.progress.remove_task(self.bar)
-        self.console.print(
-            f"{outcome.model}, seed {outcome.seed}: {len(outcome.history)} epochs, best {outcome.best_epoch}, "
-            f"validation {outcome.val:.4f}, test {outcome.test:.4f}",
-            highlight=False,
-        )
+        if job.name in self.shown:
+            self.bars.remove_task(self.shown.pop(job.name))
+        if "line" in record:
+            self.console.print(record["line"], markup=False, highlight=False, soft_wrap=True)
 
 
-def report(results: dict[str, Any], console: Console) -> None:
-    """Print a run's results: every seed, then the comparison.
+def report(results: Mapping[str, Any]) -> str:
+    """A run's results as tables: every seed, then the comparison.
 
     Args:
         results: the content of ``results.json``.
-        console: where to print.
     """
     models = [results] + ([results["baseline"]] if results["baseline"] else [])
+    parts = {"validation": "val", "test": "test"}
+    columns = {f"{model['model']} {part}": model[key] for model in models for part, key in parts.items()}
+    rows = [
+        {"seed": str(seed), **{name: fixed(100 * part["per_seed"][number], 2) for name, part in columns.items()}}
+        for number, seed in enumerate(results["seeds"])
+    ]
+    rows.append({"seed": "mean ± std", **{name: mean_std(part["per_seed"]) for name, part in columns.items()}})
     metric = "accuracy, %" if results["metric"] == "accuracy" else "ROC-AUC, %"
     title = f"{results['dataset']} · {results['task']} · {results['split']} · {metric}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("seed")
-    for model in models:
-        table.add_column(f"{model['model']} validation", justify="right")
-        table.add_column(f"{model['model']} test", justify="right")
-    for number, seed in enumerate(results["seeds"]):
-        cells = [f"{100 * model[part]['per_seed'][number]:.2f}" for model in models for part in ("val", "test")]
-        table.add_row(str(seed), *cells, end_section=number == len(results["seeds"]) - 1)
-    table.add_row("mean ± std", *[percent(model[part]["per_seed"]) for model in models for part in ("val", "test")])
-    console.print(table)
-    console.print(_comparison(results, models))
+    what = [results["manifold"] or "Euclidean", results["gradient"], results["neuron"]]
+    what += [f"T={results['timesteps']}"] if results["timesteps"] else []
+    about = f"{results['model']}: {', '.join(word for word in what if word)}"
+    return f"{title}\n\n{render(rows)}\n\n{about}\n\n{render(_besides(models))}"
 
 
-def _comparison(results: dict[str, Any], models: list[dict[str, Any]]) -> Table:
-    what = [results["manifold"] or "Euclidean", results["gradient"], results["neuron"], f"T={results['timesteps']}"]
-    table = Table(title=f"{results['model']}: {', '.join(what)}", title_justify="left")
-    table.add_column("")
-    for model in models:
-        table.add_column(model["model"], justify="right")
-    rows = {
-        "energy of one inference, mJ": lambda model: f"{model['energy']['energy_mj']:.4g}",
-        "the same with memory traffic, mJ": lambda model: f"{model['energy']['energy_with_memory_mj']:.4g}",
-        "seconds per epoch (median)": lambda model: f"{model['seconds_per_epoch']:.4f}",
+def _besides(models: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    shown = {
+        "energy of one inference, mJ": lambda model: significant(model["energy"]["energy_mj"], 4),
+        "the same with memory traffic, mJ": lambda model: significant(model["energy"]["energy_with_memory_mj"], 4),
+        "seconds per epoch (median)": lambda model: fixed(model["seconds_per_epoch"], 4),
         "epochs": lambda model: ", ".join(map(str, model["epochs"])),
-        "learnable parameters": lambda model: f"{model['parameters']:,}",
-        "firing rate by layer": lambda model: ", ".join(f"{rate:.3f}" for rate in model["firing_rate"]) or "–",
-        "largest radius": lambda model: "–" if model["max_radius"] is None else f"{model['max_radius']:.2f}",
+        "learnable parameters": lambda model: count(model["parameters"]),
+        "firing rate by layer": lambda model: fixed_all(model["firing_rate"], 3, ", "),
+        "largest radius": lambda model: fixed(model["max_radius"], 2),
     }
-    for name, show in rows.items():
-        table.add_row(name, *[show(model) for model in models])
-    return table
+    return [{"": name, **{model["model"]: show(model) for model in models}} for name, show in shown.items()]

@@ -1,9 +1,8 @@
 """A user's mistake is one line and exit status 2, never a traceback; work that fails, one line and 1."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import typer
 
 
 @contextmanager
@@ -12,25 +11,26 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+        _say(f"error: {error}")
+        sys.exit(2)
 
 
 @contextmanager
-def failures(*kinds: type[Exception], resume: str | None = None) -> Iterator[None]:
-    """Report errors of these kinds in work that has begun, and how to go on where it was interrupted.
+def failures(resume: str) -> Iterator[None]:
+    """Report what can go wrong in work that has begun, and how to go on where it was interrupted.
 
     Args:
-        kinds: of errors.
-        resume: command that goes on, if there is one.
+        resume: command that goes on.
     """
     try:
         yield
-    except kinds as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    except (FloatingPointError, MemoryError, OSError) as error:
+        _say(f"error: {error}")
+        sys.exit(1)
     except KeyboardInterrupt:
-        if resume is None:
-            raise
-        typer.echo(f"\ninterrupted; go on with: {resume}", err=True)
-        raise typer.Exit(130) from None
+        _say(f"\ninterrupted; go on with: {resume}")
+        sys.exit(130)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,26 +1,82 @@
-"""Options that commands share. Their defaults are shown as text, since what knows them needs torch."""
+"""Command lines made from the fields of a configuration, and what a file or the user gave of them."""
 
+import inspect
+import tomllib
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from cyclopts import Group, Parameter
 
-DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"
+from msg.experiments.config import NO_BASELINE, RunConfig
+from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of, parse_seeds
+
+_PANELS = {name: Group(name, sort_key=number) for number, name in enumerate((DATA, MODEL, TRAINING, RUN))}
+
+Own = Mapping[str, tuple[Any, Option]]
+"""Options of one command: type and what is said of each, by name."""
+
+_SHARED: Own = {
+    "workers": (int, Option(RUN, "Processes that work at once; results do not depend on it.", 1)),
+    "config": (Path, Option(RUN, "A TOML file of options; those on the command line come first.", shown="none")),
+}
 
 
-def option(flag: str, description: str, default: str | bool, panel: str):
-    """One option, with its default as help shows it."""
-    return typer.Option(flag, help=description, show_default=default, rich_help_panel=panel)
+def command(own: Own, without: Collection[str] = (), positional: Collection[str] = ()) -> Callable:
+    """Make a command of a function that takes what the user gave, a mapping from option to value.
+
+    Args:
+        own: options that no other command has, or has otherwise.
+        without: fields of :class:`~msg.experiments.RunConfig` that it does not take.
+        positional: of its own, those without a flag.
+    """
+
+    def decorate(function: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
+        def call(*arguments: Any, **values: Any) -> None:
+            function(dict(zip(positional, arguments)) | values)
+
+        parameters = [_parameter(*item, positional) for item in _options(own, without).items()]
+        call.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        return call
+
+    return decorate
+
+
+def _options(own: Own, without: Collection[str]) -> dict[str, tuple[Any, Option]]:
+    """In the order help shows them: those of a run, the command's own in their panels, then those all share."""
+    of_a_run = {
+        name: (field.kind if field.kind in (int, float, bool) else str, field.option)
+        for name, field in fields_of(RunConfig).items()
+        if name not in without
+    }
+    return {**{name: option for name, option in own.items() if not option[1].panel}, **of_a_run, **own, **_SHARED}
+
+
+def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str]) -> inspect.Parameter:
+    kind, said = option
+    shown = said.shown_default
+    parameter = Parameter(
+        help=said.help,
+        group=_PANELS.get(said.panel),
+        show_default=(lambda _: shown) if shown != "None" else False,
+        negative_none="no-" if name == "baseline" else None,
+        negative_iterable="",
+        allow_leading_hyphen=kind == list[str],
+    )
+    place = inspect.Parameter.POSITIONAL_ONLY if name in positional else inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, place, default=None, annotation=Annotated[kind | None, parameter])
 
 
 def resumed(given: dict[str, Any]) -> Path | None:
     """The folder to go on with, if any.
 
     Raises:
-        ValueError: if any other option is given with it.
+        ValueError: if any other option than the number of workers is given with it.
     """
     folder = given.get("resume")
-    others = ["--" + name.replace("_", "-") for name in given if name != "resume"]
+    others = [flag(name) for name in given if name not in ("resume", "workers")]
     if folder is not None and others:
         raise ValueError(
             f"--resume goes on with the options the run began with, so {', '.join(others)} cannot be given too"
@@ -28,61 +84,52 @@ def resumed(given: dict[str, Any]) -> Path | None:
     return folder
 
 
-def of_a_run(given: dict[str, Any]) -> dict[str, Any]:
-    """Options as :class:`msg.training.RunConfig` takes them.
+def with_file(given: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
+    """What is given, with the options of ``--config`` that are not.
+
+    Args:
+        given: on the command line.
+        own: names of the command's own options.
 
     Raises:
-        ValueError: for seeds that cannot be read.
+        ValueError: for a file that is no TOML, or has an unknown option.
+        OSError: for one that cannot be read.
     """
-    from msg.training import parse_seeds
+    path = given.pop("config", None)
+    if path is None:
+        return given
+    try:
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as TOML: {error}") from error
+    found = {name.replace("-", "_"): value for name, value in found.items()}
+    known = [*fields_of(RunConfig), *own, "workers"]
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        raise ValueError(f"{path} has unknown options {', '.join(unknown)}: known are {', '.join(known)}")
+    return {**found, **given}
 
-    read = {"seeds": parse_seeds, "root": str}
-    return {name: read[name](value) if name in read else value for name, value in given.items()}
+
+def of_a_run(given: Mapping[str, Any]) -> RunConfig:
+    """The configuration that is given.
+
+    Raises:
+        ValueError: as it does, and for seeds that cannot be read.
+    """
+    options = dict(given)
+    if options.get("baseline", "") in (None, False):
+        options["baseline"] = NO_BASELINE
+    if isinstance(options.get("seeds"), str):
+        options["seeds"] = parse_seeds(options["seeds"])
+    return RunConfig.from_dict(options)
 
 
-Dataset = Annotated[str | None, option("--dataset", "Name (msg datasets list) or a .npz.", "digits", DATA)]
-Root = Annotated[Path | None, option("--root", "Folder of the raw files.", "datasets", DATA)]
-Task = Annotated[str | None, option("--task", "node-classification or link-prediction.", "node-classification", DATA)]
-Split = Annotated[
-    str | None,
-    option("--split", "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10.", "the graph's own", DATA),
-]
-Features = Annotated[str | None, option("--features", "auto, dense or sparse.", "auto", DATA)]
-TopFeatures = Annotated[
-    int | None, option("--top-features", "Read only so many features, by chi squared on training nodes.", "all", DATA)
-]
-Model = Annotated[str | None, option("--model", "msg, or spiking-gnn without a manifold.", "msg", MODEL)]
-Manifold = Annotated[
-    str | None, option("--manifold", "E32, H32, S32, P32, U32, or a product such as H16xS16.", "H32", MODEL)
-]
-Hidden = Annotated[int | None, option("--hidden", "Width of spiking-gnn.", "32", MODEL)]
-Layers = Annotated[int | None, option("--layers", "Layers after the encoder.", "2", MODEL)]
-Conv = Annotated[str | None, option("--conv", "gcn, sage or gin.", "gcn", MODEL)]
-Bias = Annotated[bool | None, option("--bias/--no-bias", "Whether synapses add a constant current.", "bias", MODEL)]
-Neuron = Annotated[str | None, option("--neuron", "if, lif or plif.", "if", MODEL)]
-Threshold = Annotated[float | None, option("--threshold", "Firing threshold.", "1.0", MODEL)]
-Reset = Annotated[str | None, option("--reset", "subtract or zero.", "subtract", MODEL)]
-Tau = Annotated[float | None, option("--tau", "Time constant of lif and plif, in steps.", "2.0", MODEL)]
-StepSize = Annotated[float | None, option("--step-size", "Step size on the manifold.", "0.1", MODEL)]
-MaxStep = Annotated[float | None, option("--max-step", "Bound on a step's length, 0: none.", "1.0", MODEL)]
-Dropout = Annotated[float | None, option("--dropout", "Dropout probability.", "0.0", MODEL)]
-Sparsity = Annotated[float | None, option("--sparsity", "Weight of the firing rate in the loss.", "0.0", TRAINING)]
-Gradient = Annotated[
-    str | None,
-    option("--gradient", "dvm, rate, ottt, bptt or checkpointed.", "dvm; bptt for spiking-gnn", TRAINING),
-]
-Surrogate = Annotated[
-    str | None, option("--surrogate", "atan, sigmoid or triangle, for all rules but dvm.", "atan", TRAINING)
-]
-DetachReset = Annotated[
-    bool | None,
-    option("--detach-reset/--no-detach-reset", "Cut the gradient through the reset.", "detach-reset", TRAINING),
-]
-Epochs = Annotated[int | None, option("--epochs", "At most so many epochs.", "200", TRAINING)]
-Lr = Annotated[float | None, option("--lr", "Learning rate of Adam.", "0.01", TRAINING)]
-WeightDecay = Annotated[float | None, option("--weight-decay", "Weight decay of Adam.", "0.0", TRAINING)]
-Patience = Annotated[
-    int | None, option("--patience", "Stop after so many epochs without improvement, 0: never.", "100", TRAINING)
-]
-Seeds = Annotated[str | None, option("--seeds", "Such as 3, 0-4 or 0,2,5.", "0-4", RUN)]
-Device = Annotated[str | None, option("--device", "cpu or cuda.", "cpu", RUN)]
+def words(text: str | list[str]) -> tuple[str, ...]:
+    """Names separated by commas, or a list of them."""
+    found = text.split(",") if isinstance(text, str) else text
+    return tuple(word.strip() for word in found if word.strip())
+
+
+def flag(name: str) -> str:
+    """An option as the command line writes it."""
+    return "--" + name.replace("_", "-")

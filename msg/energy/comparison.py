@@ -5,14 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from msg.energy.break_even import break_even
 from msg.energy.costs import COSTS, CostTable
 from msg.energy.counts import Convention, Operations
-from msg.energy.layout import energy as mj
-from msg.energy.layout import heading, percent, stacked_bars, table
 from msg.energy.report import NOT_COUNTED, report
+from msg.report.tables import Style, fixed, heading, mean_std, render
+from msg.report.tables import significant as mj
 
 
 @dataclass(frozen=True)
@@ -81,53 +79,65 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        return self._render(markdown=False)
+        return self._render("text")
 
     def markdown(self) -> str:
         """The comparison as Markdown."""
-        return self._render(markdown=True)
+        return self._render("markdown")
 
-    def figure(self) -> Figure:
+    def figure(self) -> Any:
         """A panel without memory and one with, a bar a model, stacked by kind; the first table's prices."""
         first = self.costs[0]
+        from msg.report.figures import stacked_bars
+
         panels = {}
         for memory in (False, True) if first.memory else (False,):
             title = f"{first.name}{', with memory' if memory else ''}"
             panels[title] = {one.name: first.inference_mj(one.runs[0], memory=memory) for one in self.candidates}
         return stacked_bars(panels)
 
-    def _render(self, markdown: bool) -> str:
+    def _render(self, style: Style) -> str:
         conventions: tuple[tuple[str, Convention], ...] = (
             ("non-zero inputs: products with zeros are skipped", "nonzero"),
             ("dense inputs: they are computed", "dense"),
         )
-        parts = [heading(self.title, markdown)]
+        parts = [heading(self.title, style)]
         for label, convention in conventions:
-            parts += [f"{label[0].upper()}{label[1:]}.", table(self._rows(convention), markdown)]
-        if any(ops.firing for one in self.candidates for ops in one.runs):
-            parts.append(table(self._spikes(), markdown))
+            parts += [f"{label[0].upper()}{label[1:]}.", render(self._rows(convention), style)]
+        if spikes := self._spikes():
+            parts.append(render(spikes, style))
         return "\n\n".join([*parts, "\n".join(f"- {line}" for line in self._notes())])
 
-    def _rows(self, convention: Convention) -> list[Sequence[str]]:
-        columns = [(costs, memory) for costs in self.costs for memory in ((False, True) if costs.memory else (False,))]
-        titles = [f"{costs.name}{' + memory' if memory else ''}" for costs, memory in columns]
-        rows: list[Sequence[str]] = [("model", f"{self.metric}, %", *titles)]
-        for one in self.candidates:
-            cells = [mj(self.energy_mj(one, costs, convention, memory)) for costs, memory in columns]
-            rows.append((one.name, percent(one.metric), *cells))
-        return rows
+    def _rows(self, convention: Convention) -> list[dict[str, str]]:
+        columns = {
+            f"{costs.name}{' + memory' if memory else ''}": (costs, memory)
+            for costs in self.costs
+            for memory in ((False, True) if costs.memory else (False,))
+        }
+        return [
+            {"model": one.name, f"{self.metric}, %": mean_std(one.metric)}
+            | {title: mj(self.energy_mj(one, costs, convention, memory)) for title, (costs, memory) in columns.items()}
+            for one in self.candidates
+        ]
 
-    def _spikes(self) -> list[Sequence[str]]:
-        titles = ("spiking model", "firing rate", "spikes per synapse", "break-even rate (INT8)", "with memory")
-        rows: list[Sequence[str]] = [titles]
+    def _spikes(self) -> list[dict[str, str]]:
+        rows = []
         for one in self.candidates:
             pairs = [(break_even(ops), break_even(ops, memory=True)) for ops in one.runs]
             found = [(plain, memory) for plain, memory in pairs if plain is not None and memory is not None]
             if found:
-                rate = statistics.fmean(plain.rate for plain, _ in found)
-                crossing = statistics.fmean(plain.spikes_per_synapse for plain, _ in found)
                 limits = [statistics.fmean(even.break_even_rate or 0.0 for even in way) for way in zip(*found)]
-                rows.append((one.name, f"{rate:.4f}", f"{crossing:.3f}", *(f"{limit:.4f}" for limit in limits)))
+                rows.append(
+                    {
+                        "spiking model": one.name,
+                        "firing rate": fixed(statistics.fmean(plain.rate for plain, _ in found), 4),
+                        "spikes per synapse": fixed(
+                            statistics.fmean(plain.spikes_per_synapse for plain, _ in found), 3
+                        ),
+                        "break-even rate (INT8)": fixed(limits[0], 4),
+                        "with memory": fixed(limits[1], 4),
+                    }
+                )
         return rows
 
     def _notes(self) -> list[str]:

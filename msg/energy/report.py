@@ -1,17 +1,15 @@
 """One model's energy, as text, JSON, Markdown and a figure."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from msg.energy.break_even import BreakEven, break_even
 from msg.energy.costs import HOROWITZ_45NM_FP32, CostTable
 from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Operations
-from msg.energy.layout import energy as mj
-from msg.energy.layout import heading, number, stacked_bars, table
+from msg.report.tables import Style, fixed, heading, render
+from msg.report.tables import count as number
+from msg.report.tables import significant as mj
 
 NOT_COUNTED = (
     "what depends on the graph alone and is made once (degrees, normalised weights)",
@@ -82,56 +80,66 @@ class Report:
         }
 
     def __str__(self) -> str:
-        return self._render(markdown=False)
+        return self._render("text")
 
     def markdown(self) -> str:
         """The report as Markdown."""
-        return self._render(markdown=True)
+        return self._render("markdown")
 
-    def figure(self) -> Figure:
+    def figure(self) -> Any:
         """Energy of each module, a bar each, stacked by kind of operation and memory."""
+        from msg.report.figures import stacked_bars
+
         bars = {
             name or "model": {**self.costs.arithmetic_mj(count), **self.costs.memory_mj(count)}
             for name, count in self.ops.inference.items()
         }
         return stacked_bars({self.costs.name: bars})
 
-    def _render(self, markdown: bool) -> str:
-        parts = [heading(f"Energy of {self._what()}, {self.costs.name}", markdown), table(self._rows(), markdown)]
+    def _render(self, style: Style) -> str:
+        parts = [heading(f"Energy of {self._what()}, {self.costs.name}", style), render(self._rows(), style)]
         if self.ops.firing:
-            parts.append(table(self._firing(), markdown))
+            parts.append(render(self._firing(), style))
         parts.append("\n".join(f"- {line}" for line in self._notes()))
         return "\n\n".join(parts)
 
     def _what(self) -> str:
         return "one inference" if self.ops.forwards in (0, 1) else f"{self.ops.forwards} inferences"
 
-    def _rows(self) -> list[Sequence[str]]:
-        rows: list[Sequence[str]] = [("module", *_SHORT.values(), "words", "mJ", "mJ with memory")]
+    def _rows(self) -> list[dict[str, str]]:
+        def row(name: str, counts: Counter[str], energy: float, memory: float) -> dict[str, str]:
+            return {
+                "module": name,
+                **{short: number(counts[kind]) for kind, short in _SHORT.items()},
+                "words": number(sum(counts[kind] for kind in TRAFFIC)),
+                "mJ": mj(energy),
+                "mJ with memory": mj(memory if self.costs.memory is not None else None),
+            }
 
-        def row(name: str, count: Count, convention: Convention = "nonzero") -> Sequence[str]:
-            counts = count.under(convention)
-            arithmetic = sum(self.costs.arithmetic_mj(count, convention).values())
-            memory = arithmetic + sum(self.costs.memory_mj(count, convention).values())
-            words = sum(counts[kind] for kind in TRAFFIC)
-            shown = mj(memory) if self.costs.memory is not None else "–"
-            return (name, *(number(counts[kind]) for kind in OPERATIONS), number(words), mj(arithmetic), shown)
+        def of_module(name: str, count: Count) -> dict[str, str]:
+            arithmetic = sum(self.costs.arithmetic_mj(count).values())
+            return row(name, count.nonzero, arithmetic, arithmetic + sum(self.costs.memory_mj(count).values()))
 
-        rows += [row(name or "model", count) for name, count in self.ops.inference.items()]
-        conventions: dict[str, Convention] = {"inference": "nonzero", "the same, dense inputs": "dense"}
-        for label, convention in conventions.items():
-            kinds = self.ops.total(convention)
-            words = sum(kinds[kind] for kind in TRAFFIC)
-            shown = mj(self.energy_mj(convention, True)) if self.costs.memory is not None else "–"
-            totals = (number(kinds[kind]) for kind in OPERATIONS)
-            rows.append((label, *totals, number(words), mj(self.energy_mj(convention)), shown))
-        return rows + [row(name, count) for name, count in self.ops.training.items()]
+        totals: dict[str, Convention] = {"inference": "nonzero", "the same, dense inputs": "dense"}
+        return [
+            *(of_module(name or "model", count) for name, count in self.ops.inference.items()),
+            *(
+                row(name, self.ops.total(kind), self.energy_mj(kind), self.energy_mj(kind, memory=True))
+                for name, kind in totals.items()
+            ),
+            *(of_module(name, count) for name, count in self.ops.training.items()),
+        ]
 
-    def _firing(self) -> list[Sequence[str]]:
-        rows: list[Sequence[str]] = [("neurons", "spikes", "firing rate", "spikes per synapse")]
-        for name, firing in self.ops.firing.items():
-            rows.append((name, number(firing.spikes), f"{firing.rate:.4f}", f"{firing.spikes_per_synapse:.3f}"))
-        return rows
+    def _firing(self) -> list[dict[str, str]]:
+        return [
+            {
+                "neurons": name,
+                "spikes": number(firing.spikes),
+                "firing rate": fixed(firing.rate, 4),
+                "spikes per synapse": fixed(firing.spikes_per_synapse, 3),
+            }
+            for name, firing in self.ops.firing.items()
+        ]
 
     def _notes(self) -> list[str]:
         unpriced = ", ".join(f"{kind} ({number(n)})" for kind, n in self.costs.unpriced(self.ops).items())

@@ -1,57 +1,45 @@
-"""Training: one model (:func:`fit`), a run kept in a folder (:func:`run`), or gradient rules (:func:`compare`)."""
+"""Training of one model on one task: :func:`fit`, what it minimises and measures, and what it sees."""
 
 from msg.training.alignment import gradient_alignment
-from msg.training.build import build_baseline, build_model, build_task, load_data
-from msg.training.comparison import Comparison, ComparisonConfig, Row
-from msg.training.comparison_runs import ComparisonRun, compare
-from msg.training.config import RunConfig, parse_seeds
-from msg.training.energy import Trained, count_inference, load_trained
-from msg.training.energy_study import MODELS, Study, Trial, compare_models
+from msg.training.build import draw_split, link_prediction, own_random_state
+from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit
 from msg.training.memory import peak_memory
-from msg.training.observation import Observation, observe
-from msg.training.results import Outcome
-from msg.training.runs import Observer, Run, load_model, resume, run
-from msg.training.tasks import Evaluation, LinkPrediction, NodeClassification, Task, firing, inner_product
+from msg.training.observation import Observation, Seen, manifold_of, observe, watching
+from msg.training.process import end_with_parent
+from msg.training.tasks import (
+    Batch,
+    Evaluation,
+    LinkPrediction,
+    NodeClassification,
+    Task,
+    firing,
+    inner_product,
+)
 
 __all__ = [
-    "MODELS",
+    "Batch",
     "Budget",
-    "Comparison",
-    "ComparisonConfig",
-    "ComparisonRun",
     "Epoch",
     "Evaluation",
     "Fit",
     "LinkPrediction",
     "NodeClassification",
     "Observation",
-    "Observer",
-    "Outcome",
-    "Row",
-    "Run",
-    "RunConfig",
-    "Study",
+    "Seen",
     "Task",
-    "Trained",
     "Training",
-    "Trial",
-    "build_baseline",
-    "build_model",
-    "build_task",
-    "compare",
-    "compare_models",
     "count_inference",
+    "draw_split",
+    "end_with_parent",
     "firing",
     "fit",
     "gradient_alignment",
     "inner_product",
-    "load_data",
-    "load_model",
-    "load_trained",
+    "link_prediction",
+    "manifold_of",
     "observe",
-    "parse_seeds",
+    "own_random_state",
     "peak_memory",
-    "resume",
-    "run",
+    "watching",
 ]

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from msg.gradients import SurrogateBPTT
-from msg.nn.network import SpikingNetwork
+from msg.models.stack import SpikingStack
 from msg.training.tasks import Task
 
 
 def gradient_alignment(
-    model: SpikingNetwork,
+    model: nn.Module,
     task: Task,
     exact: SurrogateBPTT = SurrogateBPTT(),  # noqa: B008 - frozen
 ) -> list[float | None]:
@@ -25,8 +25,8 @@ def gradient_alignment(
     see the same network. The model is not changed.
 
     Args:
-        model: its ``gradient`` is the rule.
-        task: whose training loss is differentiated.
+        model: a spiking network; the ``gradient`` of its stack is the rule.
+        task: whose training loss is differentiated, that of its first epoch.
         exact: the rule to compare with.
 
     Returns:
@@ -36,18 +36,21 @@ def gradient_alignment(
     for module in still.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    own = _synapse_gradients(still, task)
-    still.gradient = exact
-    reference = _synapse_gradients(still, task)
+    stacks = [module for module in still.modules() if isinstance(module, SpikingStack)]
+    own = _synapse_gradients(still, stacks, task)
+    for stack in stacks:
+        stack.gradient = exact
+    reference = _synapse_gradients(still, stacks, task)
     return [_cosine(g, h) for g, h in zip(own, reference)]
 
 
-def _synapse_gradients(model: SpikingNetwork, task: Task) -> list[Tensor]:
+def _synapse_gradients(model: nn.Module, stacks: list[SpikingStack], task: Task) -> list[Tensor]:
     """The gradient of every layer's weights, flat and in float64, since its square may underflow in less."""
-    synapses = [layer.get_submodule("synapse") for layer in model.layers]
+    synapses = [layer.get_submodule("synapse") for stack in stacks for layer in stack.layers]
     layers = [[weight for weight in synapse.parameters() if weight.dim() > 1] for synapse in synapses]
     flat = [weight for layer in layers for weight in layer]
-    found = iter(torch.autograd.grad(task.loss(model, 1), flat, materialize_grads=True))
+    loss = torch.stack([task.loss(model, batch) for batch in task.batches(1)]).mean()
+    found = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
     return [torch.cat([next(found).double().flatten() for _ in layer]) for layer in layers]
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from msg.training.tasks import Evaluation, Task
+from msg.training.tasks import Batch, Evaluation, Task
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Budget:
     """What a model may spend, the same for all that are compared.
 
     Attributes:
-        epochs: at most so many updates.
+        epochs: at most so many.
         lr: learning rate of Adam.
         weight_decay: of Adam.
         patience: stop after so many epochs without a better validation metric; 0 for never.
@@ -42,12 +43,12 @@ class Epoch(NamedTuple):
 
     Attributes:
         epoch: counted from 1.
-        loss: training loss before the update, under dropout.
+        loss: training loss before the update, under dropout; the mean of the batches'.
         val_loss: loss of the validation part after the update.
         val: the validation metric after the update.
         rates: mean firing rate of every layer.
         radius: largest distance of a node from the origin, or ``None``.
-        seconds: wall time of the update: forward, backward and optimizer.
+        seconds: wall time of the updates: forward, backward and optimizer.
     """
 
     epoch: int
@@ -99,30 +100,34 @@ class Training:
         return done >= self.budget.epochs or (patience > 0 and done - self.best_epoch >= patience)
 
     def step(self) -> Epoch:
-        """One epoch: an update, then a measurement on the validation part.
+        """One epoch: an update for every batch, then a measurement on the validation part.
 
         Raises:
             FloatingPointError: if the loss is not finite.
         """
         number = len(self.history) + 1
         start = time.perf_counter()
-        loss = self.task.loss(self.model, number)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} in epoch {number}: try a smaller lr, step_size or max_step")
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        if loss.is_cuda:
+        losses = [self._update(batch, number) for batch in self.task.batches(number)]
+        if self.task.x.is_cuda:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         seen = self.task.evaluate(self.model, "val")
-        row = Epoch(number, value, seen.loss, seen.metric, seen.rates, seen.radius, seconds)
+        row = Epoch(number, statistics.fmean(losses), seen.loss, seen.metric, seen.rates, seen.radius, seconds)
         if not self.history or row.val > self.history[self.best_epoch - 1].val:
             self.best_epoch = number
             self._best_weights = copy.deepcopy(self.model.state_dict())
         self.history.append(row)
         return row
+
+    def _update(self, batch: Batch, epoch: int) -> float:
+        loss = self.task.loss(self.model, batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} in epoch {epoch}: try a smaller lr, step_size or max_step")
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return value
 
     def conclude(self) -> Fit:
         """Restore the best weights and measure them, on the test part too.

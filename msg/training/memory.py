@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from msg.training.process import end_with_parent
+
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MB = 2**20
 
@@ -36,7 +38,7 @@ def peak_memory(
     if torch.device(device).type == "cpu" and not _reported():
         return None
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
             return pool.submit(_measure, begin, arguments, times, device).result()
     except BrokenProcessPool as error:
         raise MemoryError("the process that measured memory was killed: there may be too little of it") from error

@@ -1,13 +1,50 @@
-"""One forward of any model, with what can be seen of its inside."""
+"""What can be seen of any model's inside, by plain forward hooks on its stacks and its paths."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import geoopt
 import torch
 from torch import Tensor, nn
 
 from msg.gradients import Activity
+from msg.layers import ManifoldPath
 from msg.manifolds import log0
-from msg.nn import MSG, SpikingGNN
+from msg.models.stack import SpikingStack
+
+
+@dataclass
+class Seen:
+    """What the stacks and paths of a model did while they were watched, in the order they ran.
+
+    Attributes:
+        activities: each stack with its activity.
+        points: each path with the point it led to.
+    """
+
+    activities: list[tuple[SpikingStack, Activity]] = field(default_factory=list)
+    points: list[tuple[ManifoldPath, Tensor]] = field(default_factory=list)
+
+
+@contextmanager
+def watching(model: nn.Module) -> Iterator[Seen]:
+    """Watch every :class:`~msg.models.SpikingStack` and :class:`~msg.layers.ManifoldPath` of a model that runs."""
+    seen = Seen()
+    kinds: dict[type, list] = {SpikingStack: seen.activities, ManifoldPath: seen.points}
+    with ExitStack() as hooks:
+        for module in model.modules():
+            for kind, found in kinds.items():
+                if isinstance(module, kind):
+                    hook = module.register_forward_hook(lambda one, _, out, found=found: found.append((one, out)))
+                    hooks.callback(hook.remove)
+        yield seen
+
+
+def manifold_of(model: nn.Module) -> geoopt.Manifold | None:
+    """The manifold of a model's points, or ``None``."""
+    return next((module.manifold for module in model.modules() if isinstance(module, ManifoldPath)), None)
 
 
 class Observation(NamedTuple):
@@ -15,8 +52,8 @@ class Observation(NamedTuple):
 
     Attributes:
         output: what ``model(x, edge_index)`` returns.
-        tangent: the nodes in a vector space, ``[N, d]``: the tangent read-out of an :class:`~msg.nn.MSG`, the last
-            firing rates of a :class:`~msg.nn.SpikingGNN`, the output of any other model.
+        tangent: the nodes in a vector space, ``[N, d]``: on a manifold the tangent read-out, of any other spiking
+            network the last firing rates, of any other model its output.
         rates: mean firing rate of every layer whose spikes are read; empty without spikes.
         radius: largest distance of a node from the origin; ``None`` without a manifold.
     """
@@ -36,18 +73,13 @@ def observe(model: nn.Module, x: Tensor, edge_index: Tensor) -> Observation:
         edge_index: ``[2, E]``.
     """
     model.eval()
-    with torch.no_grad():
-        if isinstance(model, MSG):
-            point, activity = model.embed(x, edge_index)
-            tangent = log0(model.manifold, point)
-            radius = float(torch.linalg.vector_norm(tangent, dim=-1).max())
-            return Observation(model.readout(point), tangent, _means(activity), radius)
-        if isinstance(model, SpikingGNN):
-            activity = model.activity(x, edge_index)
-            return Observation(activity.drives[-1], activity.rates[-1], _means(activity), None)
+    with torch.no_grad(), watching(model) as seen:
         output = model(x, edge_index).detach()
-        return Observation(output, output, (), None)
-
-
-def _means(activity: Activity) -> tuple[float, ...]:
-    return tuple(float(rate.mean()) for rate in activity.rates)
+    rates = [rate for _, activity in seen.activities for rate in activity.rates]
+    tangent, radius = rates[-1] if rates else output, None
+    if seen.points:
+        path, point = seen.points[-1]
+        with torch.no_grad():
+            tangent = log0(path.manifold, point)
+        radius = float(torch.linalg.vector_norm(tangent, dim=-1).max())
+    return Observation(output, tangent, tuple(float(rate.mean()) for rate in rates), radius)

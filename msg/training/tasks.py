@@ -1,6 +1,6 @@
 """Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -12,11 +12,27 @@ from torch_geometric.data import Data
 
 from msg.datasets import LinkSplit, sample_negatives
 from msg.gradients import Activity
-from msg.nn import SpikingNetwork
-from msg.training.observation import observe
+from msg.models.stack import SpikingStack
+from msg.training.observation import observe, watching
 
 Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+class Batch(NamedTuple):
+    """What one update reads: a graph, and which of its outputs are scored.
+
+    Attributes:
+        x: node features, ``[N, F]``.
+        edge_index: edges that pass messages, ``[2, E]``.
+        target: nodes, a mask ``[N]``, or pairs ``[2, M]``.
+        labels: of the targets.
+    """
+
+    x: Tensor
+    edge_index: Tensor
+    target: Tensor
+    labels: Tensor
 
 
 class Evaluation(NamedTuple):
@@ -48,8 +64,12 @@ class Task(Protocol):
     x: Tensor
     edge_index: Tensor
 
-    def loss(self, model: nn.Module, epoch: int) -> Tensor:
-        """Training loss, attached to autograd. What is random in it depends on ``epoch`` and torch's generator."""
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """What is trained on in an epoch, one update each; what is random in it depends on ``epoch`` alone."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Training loss of a batch, attached to autograd; the model is put in training mode."""
         ...
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
@@ -58,7 +78,7 @@ class Task(Protocol):
 
 
 class NodeClassification:
-    r"""Cross-entropy of the training nodes; accuracy, or ROC-AUC of the second class.
+    r"""Cross-entropy of the training nodes, all in one batch; accuracy, or ROC-AUC of the second class.
 
     With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
 
@@ -84,18 +104,20 @@ class NodeClassification:
             if self.metric == "roc_auc" and classes != [0, 1]:
                 raise ValueError(f"roc_auc needs both classes, 0 and 1, but the {part} part has {classes}")
 
-    def loss(self, model: nn.Module, epoch: int) -> Tensor:
-        """See :meth:`Task.loss`."""
-        model.train()
+    def batches(self, epoch: int) -> Iterator[Batch]:
         mask = self.masks["train"]
-        if not self.sparsity or not isinstance(model, SpikingNetwork):
-            return cross_entropy(model(self.x, self.edge_index)[mask], self.y[mask])
-        activity = model.activity(self.x, self.edge_index)
-        wrong = cross_entropy(model.read(activity)[mask], self.y[mask])
-        return wrong + self.sparsity * firing(model, activity)
+        yield Batch(self.x, self.edge_index, mask, self.y[mask])
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        model.train()
+        with watching(model) as seen:
+            logits = model(batch.x, batch.edge_index)
+        loss = cross_entropy(logits[batch.target], batch.labels)
+        for stack, activity in seen.activities if self.sparsity else ():
+            loss = loss + self.sparsity * firing(stack, activity)
+        return loss
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        """See :meth:`Task.evaluate`."""
         seen = observe(model, self.x, self.edge_index)
         logits, y = seen.output[self.masks[part]], self.y[self.masks[part]]
         if self.metric == "accuracy":
@@ -106,7 +128,7 @@ class NodeClassification:
         return Evaluation(float(cross_entropy(logits, y)), float(metric), seen.rates, seen.radius)
 
 
-def firing(model: SpikingNetwork, activity: Activity) -> Tensor:
+def firing(stack: SpikingStack, activity: Activity) -> Tensor:
     r"""How much a spiking network fires, so that every gradient rule can lower it.
 
     .. math::
@@ -115,11 +137,16 @@ def firing(model: SpikingNetwork, activity: Activity) -> Tensor:
     over the ``L`` layers whose spikes are read: the firing rate that an integrate-and-fire neuron tends to for large
     ``T`` under the mean current :math:`I`. Rules such as DvM have no gradient through the spikes themselves.
 
+    Args:
+        stack: the layers.
+        activity: what they did.
+
     Shapes:
         returns a scalar, attached to autograd.
     """
-    pairs = zip(model.layers[:-1], activity.drives[:-1])
-    return torch.stack([(drive / layer.neuron.threshold).clamp(0, 1).mean() for layer, drive in pairs]).mean()  # pyright: ignore
+    pairs = zip(list(stack.layers)[:-1], activity.currents)
+    rates = [(current / layer.neuron.threshold).clamp(0, 1).mean() for layer, current in pairs]  # pyright: ignore
+    return torch.stack(rates).mean()
 
 
 Decoder = Callable[[Tensor, Tensor], Tensor]
@@ -155,20 +182,21 @@ class LinkPrediction:
         self.positives = train.edge_label_index[:, train.edge_label == 1]
         self.excluded = train.excluded.cpu()
 
-    def loss(self, model: nn.Module, epoch: int) -> Tensor:
-        """See :meth:`Task.loss`."""
-        model.train()
+    def batches(self, epoch: int) -> Iterator[Batch]:
         count, device = self.positives.size(1), self.positives.device
         # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
         mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1)
         generator = torch.Generator().manual_seed(int(mixed[0]))
         negatives = sample_negatives(self.x.size(0), self.excluded, count, generator).to(device)
-        logits = self.decoder(model(self.x, self.edge_index), torch.cat([self.positives, negatives], dim=1))
-        labels = torch.cat([logits.new_ones(count), logits.new_zeros(count)])
-        return binary_cross_entropy_with_logits(logits, labels)
+        labels = torch.cat([torch.ones(count, device=device), torch.zeros(count, device=device)])
+        yield Batch(self.x, self.edge_index, torch.cat([self.positives, negatives], dim=1), labels)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        model.train()
+        logits = self.decoder(model(batch.x, batch.edge_index), batch.target)
+        return binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype))
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        """See :meth:`Task.evaluate`."""
         pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
         seen = observe(model, self.x, self.edge_index)
         with torch.no_grad():

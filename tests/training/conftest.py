@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from msg.datasets import load_graph
-from msg.training import RunConfig
 
 
 @pytest.fixture(autouse=True)
@@ -17,16 +16,3 @@ def _one_thread():
 @pytest.fixture
 def karate():
     return load_graph("karate", features="dense")
-
-
-@pytest.fixture
-def small():
-    """Options of a run that takes a second."""
-
-    def make(**options) -> RunConfig:
-        defaults = {"dataset": "karate", "epochs": 12, "timesteps": 3, "layers": 1}
-        if options.get("model") != "spiking-gnn":
-            defaults["manifold"] = "H4"
-        return RunConfig(**{**defaults, **options})
-
-    return make

@@ -39,8 +39,8 @@ def test_it_is_the_cosine_of_what_backward_computes(karate):
     pairs = []
     for rule in (DvM(), SurrogateBPTT()):
         plain = network(karate, rule)  # the same weights, no dropout
-        task.loss(plain, 1).backward()
-        pairs.append([layer.synapse.conv.lin.weight.grad for layer in plain.layers])
+        task.loss(plain, *task.batches(1)).backward()
+        pairs.append([layer.synapse.conv.lin.weight.grad for layer in plain.stack.layers])
     wanted = [float(torch.cosine_similarity(g.flatten(), h.flatten(), dim=0)) for g, h in zip(*pairs)]
     assert found == pytest.approx(wanted, abs=1e-5)
 
@@ -51,14 +51,14 @@ def test_the_model_is_left_alone(karate):
     gradient_alignment(model, NodeClassification(karate))
     assert not model.training
     assert model.gradient == DvM()
-    assert model.dropout.p == 0.4
+    assert model.path.dropout.p == model.head.dropout.p == 0.4
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_a_gradient_that_points_nowhere_has_no_cosine(karate):
     silent = network(karate, DvM())
-    for layer in silent.layers[:-1]:
+    for layer in silent.stack.layers[:-1]:
         layer.neuron.threshold = 1e6
     assert gradient_alignment(silent, NodeClassification(karate))[1:] == [None, None]
 
@@ -69,7 +69,7 @@ def test_a_gradient_that_points_nowhere_has_no_cosine(karate):
         def __post_init__(self):
             super().__init__(self.data)
 
-        def loss(self, model, epoch):
-            return super().loss(model, epoch) * float("inf")
+        def loss(self, model, batch):
+            return super().loss(model, batch) * float("inf")
 
     assert gradient_alignment(network(karate, DvM()), Endless(karate)) == [None] * 3

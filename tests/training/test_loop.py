@@ -6,7 +6,7 @@ from torch_geometric.nn import GCN
 from msg.datasets import load_graph
 from msg.gradients import SurrogateBPTT
 from msg.nn import MSG, SpikingGNN
-from msg.training import Budget, Evaluation, NodeClassification, Training, fit
+from msg.training import Batch, Budget, Evaluation, NodeClassification, Training, fit
 
 
 class Scripted:
@@ -19,9 +19,12 @@ class Scripted:
         self.metrics, self.losses = metrics, losses
         self.asked, self.weights = [], []
 
-    def loss(self, model, epoch):
+    def batches(self, epoch):
+        yield Batch(self.x, self.edge_index, torch.tensor(epoch), self.x)
+
+    def loss(self, model, batch):
         loss = model.weight.sum()
-        return loss if self.losses is None else loss * 0 + self.losses[epoch - 1]
+        return loss if self.losses is None else loss * 0 + self.losses[int(batch.target) - 1]
 
     def evaluate(self, model, part):
         self.asked.append(part)
@@ -133,3 +136,29 @@ def test_records_rates_and_radius(karate):
     assert gcn.history[0].rates == ()
     assert gcn.history[0].radius is None
     assert all(0 <= rate <= 1 for rate in msg.history[1].rates + spiking.history[1].rates)
+
+
+def test_an_epoch_has_an_update_for_every_batch():
+    class Halves(Scripted):
+        def batches(self, epoch):
+            yield from (Batch(self.x, self.edge_index, torch.tensor(n), self.x) for n in (1, 2))
+
+    model, task = nn.Linear(1, 1), Halves([0.1, 0.2], losses=[1.0, 4.0])
+    training = Training(model, task, Budget(epochs=2))
+    steps = []
+    training.optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    assert training.step().loss == 2.5
+    assert len(steps) == 2
+
+
+def test_two_batches_of_one_graph_are_two_updates(karate):
+    class Alternating(NodeClassification):
+        def batches(self, epoch):
+            (whole,) = super().batches(epoch)
+            nodes = whole.target.nonzero()[:, 0]
+            for part in nodes.tensor_split(2):
+                yield whole._replace(target=part, labels=self.y[part])
+
+    torch.manual_seed(0)
+    result = fit(GCN(34, 8, 2, 4), Alternating(karate), Budget(epochs=40, lr=0.05))
+    assert result.history[-1].loss < 0.5 * result.history[0].loss

@@ -1,5 +1,8 @@
+import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,3 +45,32 @@ def test_what_is_not_reported_is_none(monkeypatch, tmp_path):
     (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t  12 kB\n")
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
     assert peak_memory(allocate, 1) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the list of processes")
+def test_children_end_with_their_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from msg.training import peak_memory\n"
+        "def begin(path):\n"
+        "    Path(path).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        "    peak_memory(begin, sys.argv[1])\n"
+    )
+    told = tmp_path / "child"
+    parent = subprocess.Popen([sys.executable, script, told], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.read_text()):
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child = Path(f"/proc/{told.read_text()}")
+    assert child.exists()
+    parent.kill()
+    parent.wait()
+    while child.exists() and "zombie" not in (child / "status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

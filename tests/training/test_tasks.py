@@ -7,8 +7,17 @@ from torch_geometric.data import Data
 from msg.datasets import link_split, pair_codes
 from msg.gradients import DvM, SurrogateBPTT
 from msg.manifolds import distance, log0
-from msg.nn import MSG, FermiDirac, SpikingGNN
-from msg.training import Budget, LinkPrediction, NodeClassification, firing, fit, inner_product, observe
+from msg.nn import MSG, FermiDirac, SpikingGCN, SpikingGNN
+from msg.training import (
+    Budget,
+    LinkPrediction,
+    NodeClassification,
+    firing,
+    fit,
+    inner_product,
+    manifold_of,
+    observe,
+)
 
 
 class Answers(nn.Module):
@@ -44,7 +53,8 @@ def test_accuracy_is_of_the_part(karate):
 
 def test_loss_reads_training_nodes_only(karate):
     model = Answers(torch.zeros(34, 4))
-    NodeClassification(karate).loss(model, 1).backward()
+    task = NodeClassification(karate)
+    task.loss(model, *task.batches(1)).backward()
     assert model.output.grad is not None
     assert torch.equal(model.output.grad.abs().sum(1) > 0, karate.train_mask)
 
@@ -75,7 +85,7 @@ def test_training_negatives_are_fresh_every_epoch_and_never_held_out(karate):
 
     task, model = LinkPrediction(split, decoder, seed=1), Answers(torch.randn(34, 3))
     for epoch in (1, 2, 1):
-        task.loss(model, epoch)
+        task.loss(model, *task.batches(epoch))
     positives = task.positives.size(1)
     negatives = [pairs[:, positives:] for pairs in drawn]
     assert torch.equal(negatives[0], negatives[2])
@@ -87,7 +97,7 @@ def test_training_negatives_are_fresh_every_epoch_and_never_held_out(karate):
 def test_link_prediction_neither_reads_nor_changes_the_global_random_state(karate):
     task, model = LinkPrediction(link_split(karate), inner_product), Answers(torch.randn(34, 3))
     before = torch.get_rng_state()
-    task.loss(model, 1)
+    task.loss(model, *task.batches(1))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -118,13 +128,26 @@ def test_observation_agrees_with_the_model(karate, model):
         assert seen.radius == pytest.approx(float(radii.max()), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("model", "layers", "manifold"),
+    [(MSG(34, 4, "H4"), 2, True), (SpikingGNN(34, 4, 5), 3, False), (SpikingGCN(34, 4), 1, False)],
+)
+def test_every_spiking_network_is_seen(karate, model, layers, manifold):
+    seen = observe(model, karate.x, karate.edge_index)
+    assert len(seen.rates) == layers
+    assert all(0 <= rate <= 1 for rate in seen.rates)
+    assert (seen.radius is not None) == (manifold_of(model) is not None) == manifold
+    assert seen.tangent.size(0) == 34
+    hooks = [module._forward_hooks for module in model.modules()]
+    assert not any(hooks)
+
+
 def test_firing_is_the_rate_of_an_integrate_and_fire_neuron(karate):
-    model = MSG(34, 4, "H4", num_layers=2, timesteps=2000)
+    model = MSG(34, 4, "H4", timesteps=2000)
     activity = model.activity(karate.x, karate.edge_index)
-    want = torch.stack(
-        [layer.neuron.rate(drive, 2000).mean() for layer, drive in zip(model.layers, activity.drives[:-1])]
-    )
-    torch.testing.assert_close(firing(model, activity), want.mean(), rtol=2e-3, atol=1e-3)
+    pairs = zip(model.stack.layers, activity.currents[:-1])
+    want = torch.stack([layer.neuron.rate(current, 2000).mean() for layer, current in pairs])
+    torch.testing.assert_close(firing(model.stack, activity), want.mean(), rtol=2e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("gradient", [DvM(), SurrogateBPTT()])
@@ -132,7 +155,7 @@ def test_sparsity_makes_it_fire_less(karate, gradient):
     rates = {}
     for sparsity in (0.0, 10.0):
         torch.manual_seed(0)
-        model = MSG(34, 4, "H4", num_layers=2, gradient=gradient)
+        model = MSG(34, 4, "H4", gradient=gradient)
         task = NodeClassification(karate, sparsity)
         fit(model, task, Budget(epochs=40))
         rates[sparsity] = sum(observe(model, karate.x, karate.edge_index).rates)
@@ -140,8 +163,12 @@ def test_sparsity_makes_it_fire_less(karate, gradient):
 
 
 def test_sparsity_is_a_term_of_spiking_networks_only(karate):
+    def loss(model, sparsity):
+        task = NodeClassification(karate, sparsity)
+        return task.loss(model, *task.batches(1))
+
     model = MSG(34, 4, "H4")
-    plain, sparse = (NodeClassification(karate, sparsity).loss(model, 1) for sparsity in (0.0, 2.0))
-    torch.testing.assert_close(sparse - plain, 2 * firing(model, model.activity(karate.x, karate.edge_index)))
+    expected = 2 * firing(model.stack, model.activity(karate.x, karate.edge_index))
+    torch.testing.assert_close(loss(model, 2.0) - loss(model, 0.0), expected)
     other = Answers(torch.zeros(34, 4))
-    assert torch.equal(NodeClassification(karate, 2.0).loss(other, 1), NodeClassification(karate).loss(other, 1))
+    assert torch.equal(loss(other, 2.0), loss(other, 0.0))

@@ -1,5 +1,0 @@
-"""``python -m msg.cli``."""
-
-from msg.cli import main
-
-main()

@@ -1,0 +1,36 @@
+"""Experiments: what is run, who does it, where it is kept, and what is said of it.
+
+:func:`run` trains a model with every seed, :func:`compare` compares gradient rules, :func:`search` models and their
+energy; :func:`resume` goes on with any of them.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PLACES = {
+    "api": ("compare", "resume", "run", "search"),
+    "build": ("build_budget", "build_model", "load_data", "prepare"),
+    "comparison": ("Comparison", "Row"),
+    "config": ("RunConfig", "make_part", "options_table"),
+    "executor": ("Executor", "Processes", "Serial"),
+    "job": ("Job", "Result", "Slot"),
+    "options": ("parse_seeds",),
+    "progress": ("Progress",),
+    "trials": ("Search", "Trial"),
+    "store": ("Store",),
+    "studies.energy": ("EnergyStudy",),
+    "studies.rules": ("RulesStudy",),
+    "studies.train": ("TrainStudy",),
+    "study": ("Experiment", "Study", "Summary"),
+    "trained": ("Trained", "load_model", "load_trained"),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    # only when it is asked for: the configuration imports no torch, and help must come at once
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

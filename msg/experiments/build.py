@@ -1,0 +1,78 @@
+"""From a configuration to the objects it names."""
+
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+from msg.datasets import load_graph, top_features
+from msg.experiments.config import NODES, RunConfig, make_part
+from msg.names import MODELS
+from msg.training import Budget, NodeClassification, Task, draw_split, link_prediction
+
+
+def load_data(config: RunConfig) -> Data:
+    """The graph of a run, with the first seed's node split.
+
+    Raises:
+        ValueError: for a graph or split that does not exist.
+        DatasetError: for missing or damaged files.
+    """
+    split = config.split if config.task == NODES else None
+    data = load_graph(config.dataset, config.root, split, config.seeds[0], config.features)
+    return data.to(config.device)
+
+
+def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Module:
+    """The model of a configuration, freshly initialised; without classes for link prediction.
+
+    Args:
+        config: of the run.
+        in_channels: number of features.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: for options that the model refuses.
+    """
+    options = {
+        "manifold": config.manifold,
+        "hidden_channels": config.hidden,
+        "num_layers": config.layers,
+        "num_hops": config.hops,
+        "timesteps": config.timesteps,
+        "neuron": make_part(config, "neuron"),
+        "gradient": make_part(config, "gradient"),
+        "conv": config.conv,
+        "bias": config.bias,
+        "step_size": config.step_size,
+        "max_step": config.max_step or None,
+        "dropout": config.dropout,
+    }
+    spec = MODELS[config.model]
+    out_channels = num_classes if config.task == NODES else None
+    return spec.build(in_channels, out_channels, **{name: options[name] for name in spec.reads})
+
+
+def build_budget(config: RunConfig) -> Budget:
+    """What a training of a configuration may spend."""
+    return Budget(config.epochs, config.lr, config.weight_decay, config.patience)
+
+
+def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
+    """A seed's model, freshly initialised, and its task; seeds torch's generators, so that all that follows is its own.
+
+    Args:
+        config: of the run.
+        data: from :func:`load_data`.
+        seed: of split and initialisation.
+
+    Raises:
+        ValueError: if configuration and data do not fit together.
+    """
+    drawn = draw_split(data, seed)
+    if config.top_features is not None:
+        drawn = top_features(drawn, config.top_features)
+    torch.manual_seed(seed)
+    model = build_model(config, drawn["x"].size(1), data.num_classes).to(config.device)
+    if config.task == NODES:
+        return model, NodeClassification(drawn, config.sparsity)
+    return model, link_prediction(drawn, config.split or "", model, seed)

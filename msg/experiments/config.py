@@ -1,0 +1,316 @@
+"""What is run: one frozen value, checked when it is made. Its fields are the one definition of all options.
+
+The command line, ``--config FILE.toml``, ``config.json`` and the documentation's table are made from them. Importing
+this module imports no torch.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Lt
+
+from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, check_types, fields_of, listed
+from msg.names import CONVS, GRADIENTS, MODELS, NEURONS, SURROGATES
+from msg.registry import Registry
+
+NODES, LINKS = "node-classification", "link-prediction"
+NO_BASELINE = "none"
+
+_TASKS = (NODES, LINKS)
+_FEATURES = ("auto", "dense", "sparse")
+_RESETS = ("subtract", "zero")
+_SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
+_GRADIENTS = "dvm; bptt for spiking-gnn"
+_CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
+
+
+def _either(names: Iterable[str]) -> str:
+    return f"{', '.join(names)}."
+
+
+def _split(before: Mapping[str, Any]) -> str | None:
+    return "link:85/5/10" if before["task"] == LINKS else None
+
+
+def _layers(before: Mapping[str, Any]) -> int:
+    return before["layers"]
+
+
+def _baseline(before: Mapping[str, Any]) -> str:
+    return NO_BASELINE if before["model"] == "gcn" else "gcn"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result, and where it comes from.
+
+    An option that is ``None`` takes the default of the model, task, neuron or rule it belongs to, so that afterwards
+    the configuration says what is run; one that belongs to another is a contradiction.
+
+    Raises:
+        ValueError: for an unknown name, an impossible number, or options that contradict each other.
+    """
+
+    dataset: Annotated[str, Option(DATA, "Name (`msg datasets list`), or path of a `.npz`.", "digits")] = "digits"
+    root: Annotated[str | None, Option(DATA, "Folder of the raw files.", shown="datasets")] = None
+    task: Annotated[str, Option(DATA, _either(_TASKS), NODES, choices=_TASKS)] = NODES
+    split: Annotated[str | None, Option(DATA, _SPLITS, _split, "the graph's own")] = None
+    features: Annotated[str, Option(DATA, _either(_FEATURES), "auto", choices=_FEATURES)] = "auto"
+    top_features: Annotated[
+        int | None, Ge(1), Option(DATA, "Read only the best features by chi squared.", shown="all", task=NODES)
+    ] = None
+    model: Annotated[str, Option(MODEL, _either(MODELS), "msg", choices=MODELS)] = "msg"
+    manifold: Annotated[
+        str | None, Option(MODEL, "E32, H32, S32, P32, U32, or a product such as H16xS16.", "H32", reads="manifold")
+    ] = None
+    hidden: Annotated[
+        int | None, Ge(1), Option(MODEL, "Width of a model without a manifold.", 32, reads="hidden_channels")
+    ] = None
+    layers: Annotated[int | None, Ge(1), Option(MODEL, "Number of convolutions.", 3, reads="num_layers num_hops")] = (
+        None
+    )
+    hops: Annotated[
+        int | None, Ge(1), Option(MODEL, "Hops of propagation.", _layers, "as many as layers", reads="num_hops")
+    ] = None
+    timesteps: Annotated[int | None, Ge(1), Option(MODEL, "Number of time steps T.", 15, reads="timesteps")] = None
+    conv: Annotated[str | None, Option(MODEL, _either(CONVS), "gcn", choices=CONVS, reads="conv")] = None
+    bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads="bias")] = None
+    neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
+    threshold: Annotated[float | None, Gt(0), Option(MODEL, "Firing threshold.", 1.0, of="neuron")] = None
+    reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
+    tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None
+    step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
+    max_step: Annotated[float | None, Ge(0), Option(MODEL, "Longest step, 0: any.", 1.0, reads="max_step")] = None
+    dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Its probability.", 0.0, reads="dropout")] = None
+    sparsity: Annotated[
+        float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
+    ] = 0.0
+    gradient: Annotated[
+        str | None, Option(TRAINING, _either(GRADIENTS), "dvm", _GRADIENTS, choices=GRADIENTS, reads="gradient")
+    ] = None
+    surrogate: Annotated[
+        str | None, Option(TRAINING, _either(SURROGATES), "atan", choices=SURROGATES, of="gradient")
+    ] = None
+    detach_reset: Annotated[bool | None, Option(TRAINING, "Cut the reset's gradient.", True, of="gradient")] = None
+    epochs: Annotated[int, Ge(1), Option(TRAINING, "At most so many.", 200)] = 200
+    lr: Annotated[float, Gt(0), Option(TRAINING, "Learning rate of Adam.", 0.01)] = 0.01
+    weight_decay: Annotated[float, Ge(0), Option(TRAINING, "Weight decay of Adam.", 0.0)] = 0.0
+    patience: Annotated[int, Ge(0), Option(TRAINING, "Epochs without improvement before the end, 0: any.", 100)] = 100
+    baseline: Annotated[
+        str | None, Option(TRAINING, "Model trained beside it on the same budget, or none.", _baseline, "gcn")
+    ] = None
+    seeds: Annotated[tuple[int, ...], Option(RUN, "Such as 3, 0-4 or 0,2,5.", shown="0-4")] = (0, 1, 2, 3, 4)
+    device: Annotated[str, Option(RUN, "cpu or cuda; reproducible to the digit on a CPU.", "cpu")] = "cpu"
+    checkpoint_every: Annotated[int, Ge(1), Option(RUN, "Epochs between two checkpoints.", 10)] = 10
+
+    def __post_init__(self):
+        _check_seeds(self.seeds)
+        check_types(self)
+        _check_device(self.device)
+        self._settle()
+        self._check_model()
+        self._check_rule()
+        self._check_split()
+
+    def _settle(self) -> None:
+        """Give every option that was not given its default, and refuse those that do not apply."""
+        defaults = applicable(vars(self))
+        for name, field in fields_of(RunConfig).items():
+            if name not in defaults and getattr(self, name) != field.absent:
+                raise ValueError(f"{self._contradiction(name)} leave it out")
+            if name in defaults and getattr(self, name) is None:
+                object.__setattr__(self, name, defaults[name])
+
+    def _contradiction(self, name: str) -> str:
+        option, value = fields_of(RunConfig)[name].option, getattr(self, name)
+        if option.task and option.task != self.task:
+            return f"{name} contradicts task={self.task!r}: it belongs to {option.task!r},"
+        if option.of and getattr(self, option.of) is not None:
+            return f"{name}={value!r} contradicts {option.of}={getattr(self, option.of)!r}, which has none:"
+        if name == "hidden" and self.manifold is not None:
+            return f"{name}={value!r} contradicts manifold={self.manifold!r}, whose dimension is the width:"
+        return f"{name}={value!r} contradicts model={self.model!r}, which does not read it:"
+
+    def _check_model(self) -> None:
+        if self.task not in MODELS[self.model].tasks:
+            able = listed([name for name in MODELS if self.task in MODELS[name].tasks])
+            raise ValueError(
+                f"task={self.task!r} contradicts model={self.model!r}, which gives no points to decode: use model "
+                f"{able} (msg with manifold='E32' for flat space)"
+            )
+        if self.manifold is not None:
+            from msg.manifolds import parse_signature
+
+            parse_signature(self.manifold)
+        if self.baseline != NO_BASELINE and self.baseline not in MODELS:
+            raise ValueError(f"unknown baseline {self.baseline!r}: use {listed([*MODELS, NO_BASELINE])}")
+        if self.baseline == self.model:
+            raise ValueError(f"baseline={self.baseline!r} contradicts model={self.model!r}: use another, or none")
+
+    def _check_rule(self) -> None:
+        neuron, rule = make_part(self, "neuron"), make_part(self, "gradient")
+        if rule is None or rule.through_spikes:
+            return
+        usable = listed([name for name in GRADIENTS if GRADIENTS[name].through_spikes])
+        if self.manifold is None:
+            raise ValueError(
+                f"gradient={self.gradient!r} contradicts model={self.model!r}: it does not differentiate through "
+                f"spikes, use {usable}"
+            )
+        if neuron is not None and any(True for _ in neuron.parameters()):
+            raise ValueError(
+                f"neuron={self.neuron!r} contradicts gradient={self.gradient!r}: its parameters would never learn, "
+                f"use {usable}"
+            )
+
+    def _check_split(self) -> None:
+        if self.split is not None and self.split.startswith("link:") != (self.task == LINKS):
+            wanted = "link:TRAIN/VAL/TEST" if self.task == LINKS else "public, fixed:K, random:10/10/80 or per-class:20"
+            raise ValueError(f"split={self.split!r} contradicts task={self.task!r}: use {wanted}")
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        defaults = applicable(vars(self))
+        plain = {name: getattr(self, name) for name in defaults}
+        absent = {name: field.absent for name, field in fields_of(RunConfig).items()}
+        return {name: value for name, value in plain.items() if value not in (defaults[name], absent[name])}
+
+    def with_options(self, **options: Any) -> "RunConfig":
+        """The configuration with other options; those that no longer apply are dropped, and ``None`` is not given.
+
+        Raises:
+            ValueError: for options that do not apply themselves, and as the class does.
+        """
+        wanted = {**self.given(), **options}
+        applies = applicable(wanted)
+        return RunConfig(**{name: value for name, value in wanted.items() if name in options or name in applies})
+
+    def for_model(self, name: str) -> "RunConfig":
+        """The same configuration for another model alone, as wide as this one's manifold where it has none itself.
+
+        Raises:
+            ValueError: for an unknown model, and as the class does.
+        """
+        MODELS.check(name)
+        other = self.with_options(model=name, baseline=NO_BASELINE)
+        if other.hidden is None or self.hidden is not None or self.manifold is None:
+            return other
+        from msg.manifolds import resolve
+
+        return other.with_options(hidden=resolve(self.manifold)[1])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The options as JSON would have them."""
+        return {**asdict(self), "seeds": list(self.seeds)}
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> "RunConfig":
+        """From what :meth:`as_dict` gives.
+
+        Raises:
+            ValueError: for an unknown option, and as the class does.
+        """
+        known = fields_of(cls)
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ValueError(f"unknown options {', '.join(unknown)}: known are {', '.join(known)}")
+        seeds = options.get("seeds", cls.seeds)
+        return cls(**{**options, "seeds": tuple(seeds) if isinstance(seeds, list) else seeds})
+
+
+RunConfig.__doc__ = f"""{inspect.cleandoc(RunConfig.__doc__ or "")}
+
+Attributes:
+""" + "\n".join(
+    f"    {name}: {field.option.help} Default: {field.option.shown_default}."
+    for name, field in fields_of(RunConfig).items()
+)
+
+
+def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option that applies, with its default.
+
+    Args:
+        options: those that are given, or all; ``None`` is not given.
+
+    Raises:
+        ValueError: for an unknown name of a model, neuron or rule.
+    """
+    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    for name, field in fields_of(RunConfig).items():
+        option = field.option
+        spec = MODELS[options.get("model") or "msg"]
+        spelled = next((read for read in option.reads.split() if read in spec.reads), name)
+        own: Mapping[str, Any] = {}
+        if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
+            own = parameters(_CLASSES[option.of][chosen[option.of]])
+        applies = name in own if option.of else not option.reads or spelled in spec.reads
+        if applies and option.task in ("", chosen.get("task")):
+            default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
+            plain = isinstance(default, bool | int | float | str)
+            found[name] = default if plain else option.settled(chosen) if field.absent is None else field.absent
+            given = options.get(name)
+            chosen[name] = found[name] if given is None else given
+    return found
+
+
+def reads(model: str, name: str) -> bool:
+    """Whether a model reads an option, its neuron or rule willing."""
+    option = fields_of(RunConfig)[name].option
+    wanted = [option.of] if option.of else option.reads.split()
+    return not wanted or not MODELS[model].reads.isdisjoint(wanted)
+
+
+def parameters(kind: type) -> dict[str, Any]:
+    """Names and defaults of the parameters of a neuron or rule."""
+    return {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+
+
+def make_part(config: RunConfig, part: str) -> Any:
+    """The ``"neuron"`` or rule (``"gradient"``) of a configuration, or ``None`` for a model that reads none.
+
+    Raises:
+        ValueError: for options that it refuses.
+    """
+    if getattr(config, part) is None:
+        return None
+    names = [name for name, field in fields_of(RunConfig).items() if field.option.of == part]
+    values = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    if "surrogate" in values:
+        values["surrogate"] = SURROGATES[values["surrogate"]]()
+    return _CLASSES[part][getattr(config, part)](**values)
+
+
+def options_table() -> str:
+    """All options as the documentation shows them: a Markdown table."""
+    from msg.report.tables import render
+
+    rows = [
+        {"option": f"`{field.flag}`", "default": field.option.shown_default, "meaning": field.option.help}
+        | {"panel": field.option.panel}
+        for field in fields_of(RunConfig).values()
+    ]
+    return render(rows, "markdown")
+
+
+def _check_seeds(seeds: Any) -> None:
+    if not isinstance(seeds, tuple) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise ValueError(f"seeds must be a tuple of whole numbers such as (0, 1, 2), not {seeds!r}")
+    if min(seeds) < 0 or max(seeds) >= 2**32 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different numbers from 0 to 2**32 - 1, not {seeds}")
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}: use 'cpu', 'cuda' or 'cuda:1'")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} is not available here: use 'cpu'")

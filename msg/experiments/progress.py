@@ -1,0 +1,26 @@
+"""How all studies tell what they are doing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msg.experiments.job import Job
+from msg.training import Epoch
+
+
+class Progress:
+    """Told what a study does; this one ignores it. Override what you want to see."""
+
+    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
+        """A training begins.
+
+        Args:
+            job: what is done.
+            model: name of the model's class.
+            history: epochs that are restored from a checkpoint.
+        """
+
+    def epoch(self, job: Job, row: Epoch) -> None:
+        """An epoch is over."""
+
+    def finished(self, job: Job, record: Mapping[str, Any]) -> None:
+        """A job is over and its result is kept; ``record["line"]``, if there is one, says in a line what came of it."""

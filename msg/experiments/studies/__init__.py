@@ -1,0 +1,1 @@
+"""Studies: what is planned and how it is summarised, one a file."""

@@ -1,0 +1,192 @@
+"""A study plans jobs and summarises their results; an experiment is a study with its folder, ready to go."""
+
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch_geometric.data import Data
+
+from msg import __version__
+from msg.experiments.build import load_data, prepare
+from msg.experiments.config import NODES, RunConfig
+from msg.experiments.executor import Executor, Serial
+from msg.experiments.job import Job, Result
+from msg.experiments.progress import Progress
+from msg.experiments.store import Store, free_folder
+from msg.names import STUDIES
+from msg.training import own_random_state
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a study.
+
+    Attributes:
+        value: what Python gets.
+        files: what the folder gets, by name.
+    """
+
+    value: Any
+    files: Mapping[str, bytes]
+
+
+class Study(ABC):
+    """A study, as a value. It never trains: it plans jobs, and reads what came of them."""
+
+    kind: ClassVar[str]
+    """Its name in :data:`msg.names.STUDIES`."""
+    command: ClassVar[str]
+    """The command that does it: ``msg COMMAND``."""
+    what: ClassVar[str]
+    """How messages call what is in its folder: ``"run"``."""
+    artefacts: ClassVar[tuple[str, ...]]
+    """Names of the files that it makes."""
+
+    base: RunConfig
+    """What all jobs share: graph, seeds, device, and whatever the study does not change."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """Name of its folder, where none is given."""
+
+    @abstractmethod
+    def rehearse(self, data: Data) -> None:
+        """Build everything once, so that what cannot be built is refused before any work is done."""
+
+    @abstractmethod
+    def pending(self, results: Mapping[str, Result]) -> list[Job]:
+        """What can be done next, given the results so far by the jobs' names; nothing when the study is over."""
+
+    @abstractmethod
+    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
+        """What came of it, when nothing is pending."""
+
+    @abstractmethod
+    def as_dict(self) -> dict[str, Any]:
+        """The options as JSON would have them."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> "Study":
+        """From what :meth:`as_dict` gives.
+
+        Raises:
+            ValueError: for options that are not of this study.
+        """
+
+    def watched(self, store: Store, results: Mapping[str, Result], progress: Progress) -> Progress:
+        """Who is told of the work; a study that keeps files while it goes on listens here."""
+        return progress
+
+
+class Experiment:
+    """A study that is ready to go: options, graph and models have been checked, nothing is written yet.
+
+    Make one with :meth:`begin` or :meth:`resume`.
+    """
+
+    def __init__(self, study: Study, store: Store, data: Data):
+        self.study, self.store, self.data = study, store, data
+        study.rehearse(data)
+
+    @classmethod
+    def begin(cls, study: Study, out: str | Path | None = None) -> "Experiment":
+        """Prepare a new experiment.
+
+        Args:
+            study: what to do.
+            out: its folder; ``None`` for the first free one of ``runs/NAME``, ``runs/NAME-2``, ...
+
+        Raises:
+            FileExistsError: if the folder holds an experiment already.
+            ValueError: if graph, split and options do not fit together.
+            DatasetError: for missing or damaged files.
+        """
+        store = Store(out if out is not None else free_folder(study.folder))
+        store.check_free(study.what, study.artefacts)
+        return cls(study, store, load_data(study.base))
+
+    @classmethod
+    def resume(cls, out: str | Path, kind: str | None = None) -> "Experiment":
+        """Prepare to go on with the experiment in a folder, with the configuration kept there.
+
+        Args:
+            out: the folder.
+            kind: of study that it must be, ``None`` for any.
+
+        Raises:
+            FileNotFoundError: if the folder holds no such experiment.
+            ValueError: if a file in it is damaged, or the graph has changed.
+        """
+        store = Store(out)
+        content = store.read_config("run" if kind is None else STUDIES[kind].what)
+        try:
+            study = STUDIES[content["study"]].from_dict(content["options"])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{store.path / 'config.json'} cannot be read: {error}") from error
+        if kind not in (None, study.kind):
+            raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
+        data = load_data(study.base)
+        if data.content_hash != content["content_hash"]:
+            raise ValueError(
+                f"{study.base.dataset} is no longer the graph that the {study.what} in {store.path} began with"
+            )
+        store.check()
+        return cls(study, store, data)
+
+    def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Any:
+        """Do what is not done yet, write what came of it and return it.
+
+        Killed at any time it can be resumed, and ends with the same result; but for times and memory, that does not
+        depend on who does the work. The global random state is as before afterwards.
+
+        Args:
+            progress: told what is done.
+            executor: who does the jobs; this process unless given.
+
+        Raises:
+            FloatingPointError: if a training diverges.
+            MemoryError: if a process is killed.
+        """
+        study, store = self.study, self.store
+        content = {"study": study.kind, "content_hash": self.data.content_hash, "options": study.as_dict()}
+        store.begin(content)
+        results = store.results()
+        told = study.watched(store, results, progress or Progress())
+        while jobs := study.pending(results):
+            for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
+                results[job.name] = result
+                told.finished(job, result.record)
+        summary = study.summarise(results, self.data)
+        for name, file in summary.files.items():
+            store.write(name, file)
+        return summary.value
+
+
+def rehearse(configs: Iterable[RunConfig], data: Data) -> None:
+    """Build each configuration's model and task with every seed.
+
+    Raises:
+        ValueError: for what cannot be built.
+    """
+    for config in configs:
+        # whether links can be split does not depend on the seed, and splitting many links takes long
+        with own_random_state(config.device):
+            for seed in config.seeds if config.task == NODES else config.seeds[:1]:
+                prepare(config, data, seed)
+
+
+def split_of(config: RunConfig, data: Data) -> str:
+    """The split of nodes or links that a configuration means."""
+    return data.split if config.task == NODES else str(config.split)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this library and of those its results depend on."""
+    packages = ("torch", "torch_geometric", "geoopt", "numpy")
+    return {"msg": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,68 @@
+"""The model that a run kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from msg.energy import Operations
+from msg.experiments.build import build_model, load_data, prepare
+from msg.experiments.config import RunConfig
+from msg.experiments.store import Store
+from msg.training import Task, count_inference, own_random_state
+
+
+def load_model(path: str | Path) -> nn.Module:
+    """The trained network from a run's ``best.pt``, in evaluation mode on the CPU.
+
+    A network of a run with ``top_features`` reads those features only: see :func:`load_trained`, which selects them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged.
+    """
+    path = Path(path)
+    state = Store(path.parent).read_tensors(path.name)
+    model = build_model(_on_cpu(state), state["in_channels"], state["num_classes"])
+    model.load_state_dict(state["state_dict"])
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model of a run, with what it needs to be run again.
+
+    Attributes:
+        model: with the best seed's weights, in evaluation mode.
+        task: with the graph it reads.
+        ops: what one inference does.
+        results: the run's ``results.json``.
+    """
+
+    model: nn.Module
+    task: Task
+    ops: Operations
+    results: dict[str, Any]
+
+
+def load_trained(path: str | Path) -> Trained:
+    """The model that a finished run kept, counted on the graph it was trained on, on the CPU.
+
+    Raises:
+        FileNotFoundError: if the folder holds no finished run.
+        ValueError: if a file in it is damaged.
+        DatasetError: for missing or damaged files of the graph.
+    """
+    store = Store(path)
+    store.read_config()
+    best, results = store.read_tensors("best.pt"), store.read_json("results.json")
+    config = _on_cpu(best)
+    with own_random_state(config.device):
+        model, task = prepare(config, load_data(config), best["seed"])
+    model.load_state_dict(best["state_dict"])
+    return Trained(model, task, count_inference(model, task), results)
+
+
+def _on_cpu(state: dict[str, Any]) -> RunConfig:
+    return RunConfig.from_dict({**state["config"], "device": "cpu"})

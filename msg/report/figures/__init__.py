@@ -1,0 +1,31 @@
+"""Figures, from plain data; nothing needs a display."""
+
+import io
+
+from matplotlib.figure import Figure
+
+from msg.report.figures.embedding import Chart, embedding, principal_plane
+from msg.report.figures.energy import front, stacked_bars
+from msg.report.figures.panels import Line, Panel, panels
+from msg.report.figures.training import Curve, training
+
+__all__ = [
+    "Chart",
+    "Curve",
+    "Line",
+    "Panel",
+    "embedding",
+    "front",
+    "panels",
+    "principal_plane",
+    "stacked_bars",
+    "to_png",
+    "training",
+]
+
+
+def to_png(figure: Figure) -> bytes:
+    """The picture as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,119 @@
+import os
+
+import pytest
+import torch
+
+from msg.experiments import Experiment, Job, Result, RunConfig, Store, run
+from msg.experiments.store import free_folder
+
+JOB = Job("fit", "msg-0", RunConfig(), 0)
+CONFIG = {"study": "train", "content_hash": "", "options": {}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path)
+    store.begin(CONFIG)
+    return store
+
+
+def test_free_folder(tmp_path):
+    assert free_folder("a", tmp_path) == tmp_path / "a"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a-2").mkdir()
+    assert free_folder("a", tmp_path) == tmp_path / "a-3"
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch, store):
+    slot = store.slot(JOB)
+    slot.save({"number": 1})
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        slot.save({"number": 2})
+    assert slot.load()["number"] == 1
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["msg-0.checkpoint.pt"]
+
+
+def test_results_are_kept_and_checkpoints_forgotten(tmp_path, store):
+    assert store.slot(JOB).load() is None
+    store.slot(JOB).save({"number": 1})
+    store.keep(JOB, Result({"val": 0.5}, {"weights": torch.ones(2)}))
+    again = Store(tmp_path)
+    assert again.read_config() == CONFIG
+    ((name, result),) = again.results().items()
+    assert (name, result.record) == ("msg-0", {"val": 0.5})
+    assert torch.equal(result.tensors["weights"], torch.ones(2))
+    assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["msg-0.json", "msg-0.pt"]
+
+
+def test_what_json_cannot_say_is_not_kept(tmp_path, store):
+    with pytest.raises(ValueError, match="JSON"):
+        store.keep(JOB, Result({"val": float("nan")}))
+    assert not list((tmp_path / "jobs").iterdir())
+
+
+def test_damaged_files_are_named(tmp_path, store):
+    (tmp_path / "jobs" / "msg-0.checkpoint.pt").write_bytes(b"not a checkpoint")
+    for read in (store.slot(JOB).load, store.check):
+        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged or no checkpoint: delete it"):
+            read()
+    (tmp_path / "jobs" / "msg-0.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"msg-0.json is damaged: delete it to do this job again"):
+        store.results()
+    for content, fault in (("{", "Expecting property name"), ("[]", "no object"), ("{}", "describes no study")):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"config.json cannot be read: .*{fault}"):
+            store.read_config()
+
+
+@pytest.mark.parametrize("options", ["{}", "[]", '{"lr": -1}', '{"rate": 1}'])
+def test_options_that_cannot_be_are_refused(tmp_path, store, options):
+    (tmp_path / "config.json").write_text(f'{{"study": "rules", "content_hash": "", "options": {options}}}')
+    with pytest.raises(ValueError, match=r"config.json cannot be read"):
+        Experiment.resume(tmp_path)
+
+
+def test_unknown_studies_are_refused(tmp_path, store):
+    (tmp_path / "config.json").write_text('{"study": "poetry", "content_hash": "", "options": {}}')
+    with pytest.raises(ValueError, match="unknown study 'poetry'"):
+        Experiment.resume(tmp_path)
+
+
+def test_checkpoints_hold_no_code(tmp_path, store):
+    torch.save({"evil": RunConfig()}, tmp_path / "jobs" / "msg-0.checkpoint.pt")
+    with pytest.raises(ValueError, match="damaged"):
+        store.slot(JOB).load()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "curves.png").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"already holds a run \(curves.png\).*--resume"):
+        Store(tmp_path).check_free("run", ("curves.png",))
+    with pytest.raises(FileExistsError, match="is a file"):
+        Store(tmp_path / "curves.png").check_free("run", ())
+    Store(tmp_path / "new").check_free("run", ())
+    assert not (tmp_path / "new").exists()
+
+
+def test_results_of_another_configuration_are_refused(tmp_path, small, interrupt):
+    with pytest.raises(KeyboardInterrupt):
+        run(small(checkpoint_every=2), tmp_path, interrupt(epochs=15))
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    with pytest.raises(ValueError, match=r"msg-0\.json was not made with the config\.json beside it"):
+        Experiment.resume(tmp_path)
+    (tmp_path / "jobs" / "msg-0.json").unlink()
+    with pytest.raises(ValueError, match=r"checkpoint\.pt was not made with the config\.json beside it"):
+        Experiment.resume(tmp_path)
+
+
+def test_the_kind_of_study_is_checked(tmp_path, small):
+    run(small(epochs=1, seeds=(0,), baseline="none"), tmp_path)
+    with pytest.raises(ValueError, match="holds a run: go on with msg train --resume"):
+        Experiment.resume(tmp_path, "energy")
+    with pytest.raises(FileNotFoundError, match=r"holds no search: it has no config\.json"):
+        Experiment.resume(tmp_path / "nowhere", "energy")
