@@ -91,7 +91,8 @@ def main() -> None:
     for rule in RULES:
         for timesteps in (5, 15, 64):
             steps[f"{rule} T={timesteps}"] = epoch(spiking(data, args, rule, timesteps), data)
-    print(f"{args.dataset}, {args.manifold}, {LAYERS} convolutions, dropout {args.dropout}, {torch.get_num_threads()} threads")
+    setting = f"{args.dataset}, {args.manifold}, {LAYERS} convolutions, dropout {args.dropout}"
+    print(f"{setting}, {torch.get_num_threads()} threads")
     medians = time_in_turns(steps, args.rounds)
     for name, seconds in medians.items():
         print(f"{name:12} {1e3 * seconds:8.1f} ms/epoch   {seconds / medians['gcn']:6.2f} x GCN")

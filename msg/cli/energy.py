@@ -51,7 +51,7 @@ def _check(given: dict[str, Any]) -> None:
 def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     import torch
 
-    from msg.energy import COSTS, Candidate, compare, disagreement, measure, report
+    from msg.energy import Candidate, compare, cost_tables, disagreement, measure, report
     from msg.experiments import Store, load_trained
     from msg.experiments.store import json_bytes
     from msg.nn import MSG
@@ -65,7 +65,7 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     detail, metric = report(trained.ops), results["metric"]
     overview = compare([Candidate(results["model"], [trained.ops], results["test"]["per_seed"])], metric=metric)
     lines, content = [], {**detail.as_dict(), metric: results["test"]}
-    content["tables"] = {costs.name: report(trained.ops, costs).energy_mj() for costs in COSTS}
+    content["tables"] = {costs.name: report(trained.ops, costs).energy_mj() for costs in cost_tables()}
     if isinstance(model, MSG) and model.out_channels is not None:
         shortcut = disagreement(model, task.x, task.edge_index)
         lines.append(str(shortcut))

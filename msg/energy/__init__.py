@@ -3,7 +3,6 @@
 from msg.energy.break_even import BreakEven, break_even
 from msg.energy.comparison import Candidate, Comparison, compare
 from msg.energy.costs import (
-    COSTS,
     HOROWITZ_45NM_FP16,
     HOROWITZ_45NM_FP32,
     HOROWITZ_45NM_INT8,
@@ -13,6 +12,7 @@ from msg.energy.costs import (
     CostTable,
     MemoryTable,
     PublishedMSG,
+    cost_tables,
 )
 from msg.energy.counter import count
 from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Count, Firing, Operations
@@ -23,7 +23,6 @@ from msg.energy.modules import rule
 from msg.energy.report import Report, report
 
 __all__ = [
-    "COSTS",
     "EVENTS",
     "HOROWITZ_45NM_FP16",
     "HOROWITZ_45NM_FP32",
@@ -50,6 +49,7 @@ __all__ = [
     "Report",
     "break_even",
     "compare",
+    "cost_tables",
     "count",
     "disagreement",
     "measure",

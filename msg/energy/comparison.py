@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msg.energy.break_even import break_even
-from msg.energy.costs import COSTS, CostTable
+from msg.energy.costs import CostTable, cost_tables
 from msg.energy.counts import Convention, Operations
 from msg.energy.report import NOT_COUNTED, report
 from msg.report.tables import Style, fixed, heading, mean_std, render
@@ -44,7 +44,7 @@ class Comparison:
     """
 
     candidates: Sequence[Candidate]
-    costs: Sequence[CostTable] = COSTS
+    costs: Sequence[CostTable]
     title: str = "Energy of one inference, mJ"
     metric: str = "accuracy"
 
@@ -152,17 +152,18 @@ class Comparison:
         return [*notes, f"not counted for any model: {'; '.join(NOT_COUNTED)}"]
 
 
-def compare(candidates: Sequence[Candidate], costs: Sequence[CostTable] = COSTS, **titles: str) -> Comparison:
+def compare(candidates: Sequence[Candidate], costs: Sequence[CostTable] | None = None, **titles: str) -> Comparison:
     """Models side by side, under every table of costs.
 
     Args:
         candidates: the models; all counted on the same graph.
-        costs: tables; the first is drawn.
+        costs: tables, all that are registered unless given; the first is drawn.
         titles: ``title`` and ``metric`` of the :class:`Comparison`.
 
     Raises:
         ValueError: if there is nothing to compare.
     """
+    costs = cost_tables() if costs is None else costs
     if not candidates or not all(one.runs for one in candidates) or not costs:
         raise ValueError("nothing to compare: give at least one model, counted at least once, and one table of costs")
     return Comparison(candidates, costs, **titles)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from msg.energy.counts import OPERATIONS, TRAFFIC, Convention, Count, Operations
+from msg.names import COSTS
 
 _INDEX_BITS = 32
 
@@ -160,5 +161,7 @@ MSG_AS_PUBLISHED = PublishedMSG(
     source="Sun et al. 2024 (arXiv 2410.17941), energy formula of the paper: most operations left out",
 )
 
-COSTS = (HOROWITZ_45NM_FP32, HOROWITZ_45NM_FP16, HOROWITZ_45NM_INT8, LOIHI, MSG_AS_PUBLISHED)
-"""All tables, in the order reports show them."""
+
+def cost_tables() -> tuple[CostTable, ...]:
+    """All tables of :data:`msg.names.COSTS`, in the order reports show them."""
+    return tuple(COSTS.values())

@@ -27,9 +27,7 @@ _LEAVE_CHILDREN: set[type[nn.Module]] = set()
 _SUBCLASSES: set[type[nn.Module]] = set()
 
 
-def rule(
-    *kinds: type[nn.Module], leave_children: bool = False, subclasses: bool = False
-) -> Callable[[Rule], Rule]:
+def rule(*kinds: type[nn.Module], leave_children: bool = False, subclasses: bool = False) -> Callable[[Rule], Rule]:
     """Decorate the rule of a module class: ``rule(MyConv)(lambda module, args, kwargs, output: Count.of({...}))``.
 
     Args:

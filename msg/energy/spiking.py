@@ -221,7 +221,7 @@ def _head(head: TangentHead, args: tuple, kwargs: dict, output: Tensor) -> Count
 
 @rule(SpikingNetwork, leave_children=True, subclasses=True)
 def _network(model: SpikingNetwork, args: tuple, kwargs: dict, output: Tensor) -> Count:
-    """A mean current that the path reads, and that varies in time, is a running sum; all else is counted in the rooms."""
+    """A mean current that varies in time and that the path reads is a running sum; the rooms count all else."""
     if not isinstance(model.path, ManifoldPath):
         return Count()
     x = args[0] if args else kwargs["x"]

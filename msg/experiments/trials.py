@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from msg.energy import COSTS, Candidate, Comparison, Operations, compare, pareto_front, report
+from msg.energy import HOROWITZ_45NM_FP32, Candidate, Comparison, Operations, compare, pareto_front, report
 from msg.experiments.config import RunConfig
 from msg.report.figures import front as draw_front
 from msg.report.tables import Style, heading, mean_std, render, significant
@@ -56,7 +56,7 @@ class Trial:
         return self._mean_mj(memory=True)
 
     def _mean_mj(self, memory: bool) -> float:
-        return statistics.fmean(report(ops, COSTS[0]).energy_mj(memory=memory) for ops in self.runs)
+        return statistics.fmean(report(ops, HOROWITZ_45NM_FP32).energy_mj(memory=memory) for ops in self.runs)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
@@ -130,7 +130,7 @@ class Search:
             name: [(one.energy_mj, [100 * value for value in one.test]) for one in self.front(name)]
             for name in self.models
         }
-        return draw_front(series, f"mJ per inference, {COSTS[0].name}", f"test {self.metric}, %")
+        return draw_front(series, f"mJ per inference, {HOROWITZ_45NM_FP32.name}", f"test {self.metric}, %")
 
     @property
     def _searched(self) -> bool:
@@ -172,7 +172,7 @@ class Search:
 
 
 _LEGEND = (
-    f"Energy under {COSTS[0].name}, products with zeros skipped. *: no model has more on validation for no more "
-    "energy, memory left out. The last two columns, without memory too: how many times less energy than the first "
+    f"Energy under {HOROWITZ_45NM_FP32.name}, products with zeros skipped. *: no model has more on validation for no "
+    "more energy, memory left out. The last two columns, without memory too: how many times less energy than the first "
     f"model's best, and than its cheapest setting within {100 * WITHIN:g} points on validation."
 )

@@ -120,9 +120,7 @@ def _floats(states: Any) -> list[Tensor]:
 class _Tape:
     """Follows a schedule: forward until the first step that can go back, the rest in the backward pass."""
 
-    def __init__(
-        self, dynamics: Dynamics, current: Tensor, rule: CheckpointedBPTT, learnable: Sequence[Tensor]
-    ):
+    def __init__(self, dynamics: Dynamics, current: Tensor, rule: CheckpointedBPTT, learnable: Sequence[Tensor]):
         self.dynamics, self.current, self.timesteps = dynamics, current, dynamics.timesteps
         self.learnable = learnable
         self.firing = Firing(rule.surrogate, rule.detach_reset, through_spikes=True)

@@ -84,9 +84,7 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
         return given
     if not isinstance(given, GradientRule):
         raise ValueError(f"gradient must be a gradient rule such as {kind.examples}, not {rule!r}")
-    raise ValueError(
-        f"{type(given).__name__} trains {given.trains}, and {model} is none: use {kind.examples}"
-    )
+    raise ValueError(f"{type(given).__name__} trains {given.trains}, and {model} is none: use {kind.examples}")
 
 
 class _FirstOrder(torch.autograd.Function):
@@ -101,8 +99,8 @@ class _FirstOrder(torch.autograd.Function):
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError(
-                f"{ctx.rule} has no second derivatives: what it leaves out of the first would be missing from them. Use "
-                "SurrogateBPTT, or a backward pass without create_graph"
+                f"{ctx.rule} has no second derivatives: what it leaves out of the first would be missing from them. "
+                "Use SurrogateBPTT, or a backward pass without create_graph"
             )
         return None, *grads
 
@@ -120,12 +118,10 @@ class FeedForwardRule(GradientRule):
     through_spikes: ClassVar[bool] = True
     """Whether a layer's parameters get gradient through its own spikes (and so through the layers above)."""
 
-    def check(self, layers: Sequence[SpikingLayer]) -> None:  # noqa: B027 - most rules can train anything
+    def check(self, layers: Sequence[SpikingLayer]) -> None:
         """Raise ``ValueError``, naming the rule and what it needs, if it cannot train these layers."""
 
-    def run(
-        self, layers: Sequence[SpikingLayer], x: Tensor | SparseMatrix, graph: Graph, timesteps: int
-    ) -> Activity:
+    def run(self, layers: Sequence[SpikingLayer], x: Tensor | SparseMatrix, graph: Graph, timesteps: int) -> Activity:
         """Simulate ``layers`` on ``x`` for ``timesteps`` steps.
 
         Args:

@@ -27,7 +27,7 @@ class Action(NamedTuple):
 
 @cache
 def _steps_at(repeats: int, slots: int, store: Store) -> int:
-    r"""The most steps that can be gone back through while none is run more than ``repeats`` times with ``slots`` states:
+    r"""The most steps that ``slots`` states allow to go back through with none run more than ``repeats`` times:
     :math:`\binom{m+r-1}{m}` (hidden), :math:`\binom{m+r}{m} - 1` (internal).
     """
     return comb(slots + repeats - 1, slots) if store == "hidden" else comb(slots + repeats, slots) - 1

@@ -79,8 +79,9 @@ class SparseAttentiveBacktracking(RecurrentRule):
     to each, and through what these steps recalled in turn. A memory that is not among the :math:`k_{top}` gets exactly
     none: the threshold :math:`a_{(k_{top}+1)}` is differentiated with respect to the present state and the attention's
     parameters, but not to the memory that sets it. (While there are no more than :math:`k_{top}` memories, the smallest
-    score is that of a recalled memory, of weight 0, which gets the gradient of the threshold.) With ``k_trunc=None`` and ``k_top`` at least the number of memories
-    this is backpropagation through time; with ``k_top=0``, truncated backpropagation and nothing else.
+    score is that of a recalled memory, of weight 0, which gets the gradient of the threshold.) With ``k_trunc=None``
+    and ``k_top`` at least the number of memories this is backpropagation through time; with ``k_top=0``, truncated
+    backpropagation and nothing else.
 
     Source: `Ke et al. 2018, Sparse Attentive Backtracking <https://arxiv.org/abs/1809.03702>`_, section 3.
 

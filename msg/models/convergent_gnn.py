@@ -189,7 +189,7 @@ class ConvergentGNN(ConvergentNetwork):
     ):
         super().__init__(steps, gradient, tolerance)
         if num_layers < 2:
-            raise ValueError(f"num_layers must be at least 2 (convolutions, one below a hidden layer), not {num_layers}")
+            raise ValueError(f"num_layers must be at least 2 (convolutions, a hidden layer between), not {num_layers}")
         for name in (activation, out_activation):
             if name not in ACTIVATIONS:
                 raise ValueError(f"unknown activation {name!r}: use one of {', '.join(ACTIVATIONS)}")

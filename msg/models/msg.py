@@ -15,7 +15,8 @@ from msg.neurons import Neuron, resolve_neuron
 class MSG(SpikingNetwork):
     r"""Spiking graph network whose node representations are points of a Riemannian manifold.
 
-    Convolutions ``l = 0..L`` with neurons between them run through ``T`` time steps; the mean current of each moves the point,
+    Convolutions ``l = 0..L`` with neurons between them run through ``T`` time steps; the mean current of each moves
+    the point,
 
     .. math::
         x^l_t = \hat A s^{l-1}_t W^l + b^l, \qquad v^l = \frac1T\sum_t x^l_t, \qquad

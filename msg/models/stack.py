@@ -17,7 +17,7 @@ class SpikingStack(nn.Module):
         timesteps: number of time steps ``T``.
         gradient: the gradient rule: a value, a class of rules or a name.
         model: name of the model in error messages.
-        flat: whether only the last mean current is read, so that hidden layers learn through their spikes or not at all.
+        flat: whether only the last mean current is read, so that hidden layers learn through spikes or not at all.
 
     Shapes:
         ``features``: ``[N, F]``, dense or a :class:`~msg.graph.SparseMatrix`, a constant current; or a train

@@ -105,7 +105,11 @@ def test_msg():
     }
     # channel 0 of 5 nodes is updated in 4 steps and fires twice; channel 1 has no input at all
     assert operations(ops, "stack.layers.0.neuron") == {"state_update": 20, "comparison": 20, "accumulate": 5 * 2}
-    assert operations(ops, "stack.layers.0.neuron", "dense") == {"state_update": 40, "comparison": 40, "accumulate": 5 * 2}
+    assert operations(ops, "stack.layers.0.neuron", "dense") == {
+        "state_update": 40,
+        "comparison": 40,
+        "accumulate": 5 * 2,
+    }
     # delivered one by one: 2 spikes a node, 11 edges, rows of width 2, scaled once a spike and once a target and step;
     # shared, the messages alone would be 11 * 2 * 4
     assert operations(ops, "stack.layers.1.synapse") == {

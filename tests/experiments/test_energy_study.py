@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from msg.energy import COSTS, report
+from msg.energy import HOROWITZ_45NM_FP32, report
 from msg.experiments import EnergyStudy, Experiment, Processes, RunConfig, Search, Trial, search
 from msg.experiments.jobs import fit as module
 from msg.names import MODELS as KNOWN
@@ -109,7 +109,7 @@ def test_only_the_fronts_are_trained_on_all_seeds():
 
 
 def _energy(ops):
-    return sum(COSTS[0].inference_mj(ops).values())
+    return sum(HOROWITZ_45NM_FP32.inference_mj(ops).values())
 
 
 def test_energy_of_a_trial_is_that_of_the_report():

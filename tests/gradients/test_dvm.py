@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from msg.gradients import DvM, SurrogateBPTT
-from msg.neurons import IF, LIF
 from msg.graph import sparse
+from msg.neurons import IF, LIF
 from msg.nn import MSG
 
 NODES, WIDTH = 40, 16

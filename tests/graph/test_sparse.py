@@ -5,8 +5,7 @@ import pickle
 import pytest
 import torch
 
-from msg.graph import Graph, SparseMatrix
-from msg.graph import Memo, WeightedEdges
+from msg.graph import Graph, Memo, SparseMatrix, WeightedEdges
 
 
 def _entries(dtype=torch.float64, requires_grad=False):

@@ -240,7 +240,7 @@ def test_says_what_it_is_and_what_it_needs():
     assert AttentiveRecurrence(nn.GRUCell(2, 3), 3).rule == SparseAttentiveBacktracking()
     with pytest.raises(ValueError, match="hidden_channels and attention_channels must be at least 1, not 0 and 2"):
         AttentiveRecurrence(nn.GRUCell(2, 3), 0, attention_channels=2)
-    with pytest.raises(ValueError, match="DvM trains.*SparseAttentiveBacktracking"):
+    with pytest.raises(ValueError, match=r"DvM trains.*SparseAttentiveBacktracking"):
         AttentiveRecurrence(nn.GRUCell(2, 3), 3, DvM())
     with pytest.raises(ValueError, match=r"shape \[4, 3\].*timesteps, num_nodes, channels"):
         model(torch.randn(NODES, FEATURES))

@@ -183,7 +183,9 @@ def test_what_cannot_be_is_refused(edge_index):
         with pytest.raises(ValueError, match="steps >= 1 and tolerance >= 0"):
             ConvergentGNN(5, 3, **bad)
     for rule in (DvM(), SurrogateBPTT()):
-        with pytest.raises(ValueError, match=rf"{type(rule).__name__} trains layers of spiking neurons.*EquilibriumPropagation"):
+        with pytest.raises(
+            ValueError, match=rf"{type(rule).__name__} trains layers of spiking neurons.*EquilibriumPropagation"
+        ):
             ConvergentGNN(5, 3, gradient=rule)
     model = ConvergentGNN(5, 3)
     for shape in ((7, 6), (7,), (4, 7, 5)):
