@@ -67,7 +67,8 @@ class OTTT(FeedForwardRule):
 
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
-        learnable = [p for layer in dynamics.layers[1:-1] for p in layer.parameters() if p.requires_grad]
+        hidden: Sequence[Any] = dynamics.layers[1:-1]
+        learnable = [p for layer in hidden for p in layer.parameters() if p.requires_grad]
         learnable += [p for p in _neuron(dynamics.layers[0]).parameters() if p.requires_grad]
         rates = list(_Accumulated.apply(self, dynamics, current, *learnable))  # pyright: ignore[reportArgumentType]
         return dynamics.mean_currents(rates), rates

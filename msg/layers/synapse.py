@@ -92,12 +92,12 @@ _LINEAR: dict[type, _Linear] = {
     GCNConv: _Linear(_gcn_terms),
     SAGEConv: _Linear(
         _sage_terms,
-        lambda conv: conv.lin_l,  # pyright: ignore[reportReturnType]
+        lambda conv: conv.lin_l,  # pyright: ignore[reportArgumentType]
         lambda conv: conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize,
     ),
     GINConv: _Linear(
         _gin_terms,
-        lambda conv: conv.nn,  # pyright: ignore[reportReturnType]
+        lambda conv: conv.nn,  # pyright: ignore[reportArgumentType]
         lambda conv: type(conv.nn) is nn.Linear,
     ),
     nn.Linear: _Linear(_linear_terms),

@@ -49,7 +49,11 @@ class Neuron(nn.Module):
         """Nothing to learn here."""
 
     def decay(self, state: Tensor) -> Tensor:
-        r""":math:`\lambda v`: what is left of the potential one step later."""
+        r""":math:`\lambda v`: what is left of the potential one step later.
+
+        A neuron of your own may override it by any factor, learned or not. What is not linear in the potential belongs
+        into a :meth:`forward` of its own: derivatives decay like the potential here.
+        """
         return state
 
     def forward(
