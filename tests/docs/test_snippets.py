@@ -61,8 +61,8 @@ EXTENSIONS = sections("docs/extending.md")
 
 
 def test_there_is_an_example_of_everything_that_can_be_added():
-    kinds = "manifold", "neuron", "surrogate", "gradient rule", "convolution", "model", "graph", "table of costs", "study"
-    assert list(EXTENSIONS) == [f"A {kind}" for kind in kinds]
+    kinds = "manifold, neuron, surrogate, gradient rule, convolution, model, graph, table of costs, study"
+    assert list(EXTENSIONS) == [f"A {kind}" for kind in kinds.split(", ")]
 
 
 @pytest.mark.parametrize("heading", EXTENSIONS)
