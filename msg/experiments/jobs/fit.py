@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import geoopt
 import torch
 from pydantic import TypeAdapter
 from torch import nn
@@ -13,6 +12,7 @@ from msg.experiments.build import build_budget, prepare
 from msg.experiments.job import Job, Result, Slot
 from msg.experiments.progress import Progress
 from msg.gradients import SurrogateBPTT
+from msg.manifolds import chart, curvature
 from msg.report.figures import principal_plane
 from msg.report.figures.embedding import MOST_POINTS
 from msg.training import (
@@ -106,20 +106,10 @@ def _points(model: nn.Module, task: Task, data: Data) -> tuple[str, dict[str, to
     """Chart of the model's manifold, and nodes in two directions of the tangent space there, with their classes."""
     tangent = observe(model, task.x, task.edge_index).tangent.double().cpu()
     manifold = manifold_of(model)
-    kappa = _curvature(manifold)
-    kind = "disk" if kappa < 0 else "sphere" if kappa > 0 else "plane"
+    kind, kappa = ("plane", 0.0) if manifold is None else (chart(manifold), curvature(manifold))
     plane = torch.from_numpy(principal_plane(tangent.numpy())) * (abs(kappa) ** 0.5 if kappa else 1.0)
     step = -(-len(plane) // MOST_POINTS)
     return kind, {"plane": plane[::step].clone(), "labels": data["y"].cpu()[::step].clone()}
-
-
-def _curvature(manifold: geoopt.Manifold | None) -> float:
-    """Sectional curvature of a space of constant curvature; 0 for a product, which has none, and without a manifold."""
-    if isinstance(manifold, geoopt.Lorentz):
-        return -1 / float(manifold.k.detach())
-    if isinstance(manifold, geoopt.Sphere):
-        return 1.0
-    return float(manifold.k.detach()) if isinstance(manifold, geoopt.Stereographic) else 0.0
 
 
 def _random_state() -> list[torch.Tensor]:
