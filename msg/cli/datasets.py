@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from msg.cli.errors import user_errors
+from msg.cli.screen import show
 
 datasets = App(name="datasets", help="Graphs: list them, check or fill a dataset root.")
 
@@ -14,7 +15,7 @@ _Root = Annotated[Path, Parameter(help="Folder that holds Photo, Cora, ...")]
 
 
 @datasets.command(name="list")
-def show() -> None:
+def list_() -> None:
     """List all graphs that --dataset knows."""
     from msg.datasets import available
     from msg.report.tables import render
@@ -28,7 +29,7 @@ def show() -> None:
         row = {"dataset": card.key, **{name: "?" if size is None else f"{size:,}" for name, size in sizes.items()}}
         origin = "built in" if card.format == "generated" else "download" if card.download else "import"
         rows.append({**row, "split": card.split, "metric": card.metric, "from": origin})
-    print(f"{render(rows)}\n\nA .npz of your own needs no name: give --dataset its path.")
+    show(f"{render(rows)}\n\nA .npz of your own needs no name: give --dataset its path.")
 
 
 @datasets.command
@@ -39,9 +40,9 @@ def verify(*, root: _Root) -> None:
     with user_errors():
         found = check(root)
     for graph in found:
-        print(f"{graph.card.key}: {'ok' if graph.ok else graph.problem}")
+        show(f"{graph.card.key}: {'ok' if graph.ok else graph.problem}")
     if not found:
-        print(f"no known graph in {root}")
+        show(f"no known graph in {root}")
     if not all(graph.ok for graph in found):
         sys.exit(1)
 
@@ -58,4 +59,4 @@ def import_(
 
     with user_errors():
         cards = import_folder(source, root)
-    print(f"imported into {root}: {', '.join(card.key for card in cards)}")
+    show(f"imported into {root}: {', '.join(card.key for card in cards)}")

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from msg.cli.screen import printable
 from msg.experiments import Job, Progress
 from msg.report.tables import count, fixed, fixed_all, mean_std, render, significant
 from msg.training import Epoch
@@ -53,12 +54,16 @@ class Display(Progress):
             seen.append(f"radius {row.radius:.2f}")
         self.bars.update(self.shown[job.name], completed=row.epoch, seen=" · ".join(seen))
 
+    def note(self, line: str) -> None:
+        """A line."""
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
     def finished(self, job: Job, record: Mapping[str, Any]) -> None:
         """Replace the bar by a line."""
         if job.name in self.shown:
             self.bars.remove_task(self.shown.pop(job.name))
         if "line" in record:
-            self.console.print(record["line"], markup=False, highlight=False, soft_wrap=True)
+            self.note(str(record["line"]))
 
 
 def report(results: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, flag, of_a_run, resumed, with_file, words
+from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
 OWN = {
@@ -53,7 +54,7 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
 
     from msg.energy import Candidate, compare, cost_tables, disagreement, measure, report
     from msg.experiments import Store, load_trained
-    from msg.experiments.store import json_bytes
+    from msg.experiments.files import json_bytes
     from msg.nn import MSG
     from msg.report.figures import to_png
 
@@ -76,14 +77,14 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
         lines += [f"measured, {one}" for one in found]
         content["measured"] = [one.as_dict() for one in found]
     notes = "\n".join(f"- {line}" for line in lines)
-    print("\n\n".join(part for part in (str(overview), str(detail), notes) if part))
+    show("\n\n".join(part for part in (str(overview), str(detail), notes) if part))
     markdown = "\n\n".join(part for part in (overview.markdown(), detail.markdown(), notes) if part)
     with user_errors():
         store = Store(out)
         store.write("energy.json", json_bytes(content))
         store.write("energy.md", (markdown + "\n").encode())
         store.write("energy.png", to_png(detail.figure()))
-    print(f"\nkept in {out}: energy.json, energy.md, energy.png")
+    show(f"\nkept in {out}: energy.json, energy.md, energy.png")
 
 
 def _of_models(given: dict[str, Any]) -> None:
@@ -95,8 +96,8 @@ def _of_models(given: dict[str, Any]) -> None:
         workers = executor(given)
         ready = _prepare(given)
     # the report alone is what the command prints
-    print(execute(ready, workers, Console(stderr=True)))
-    print(f"\nkept in {ready.store.path}: energy.json, energy.md, energy.png")
+    show(execute(ready, workers, Console(stderr=True)))
+    show(f"\nkept in {ready.store.path}: energy.json, energy.md, energy.png")
 
 
 def _prepare(given: dict[str, Any]) -> Any:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from msg.cli.screen import printable
+
 
 @contextmanager
 def user_errors() -> Iterator[None]:
@@ -19,18 +21,23 @@ def user_errors() -> Iterator[None]:
 def failures(resume: str) -> Iterator[None]:
     """Report what can go wrong in work that has begun, and how to go on where it was interrupted.
 
+    The status is 1 for work that fails, 2 for a folder or file that cannot be used.
+
     Args:
         resume: command that goes on.
     """
     try:
         yield
-    except (FloatingPointError, MemoryError, OSError) as error:
+    except (FloatingPointError, MemoryError) as error:
         _say(f"error: {error}")
         sys.exit(1)
+    except (OSError, ValueError) as error:
+        _say(f"error: {error}")
+        sys.exit(2)
     except KeyboardInterrupt:
         _say(f"\ninterrupted; go on with: {resume}")
         sys.exit(130)
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)

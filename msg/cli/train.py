@@ -5,6 +5,7 @@ from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, of_a_run, resumed, with_file
+from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
 OWN = {
@@ -25,7 +26,7 @@ def train(given: dict[str, Any]) -> None:
     with user_errors():
         workers = executor(given)
         ready = _prepare(given)
-    print(f"\n{report(execute(ready, workers, console))}\n\nkept in {ready.store.path}")
+    show(f"\n{report(execute(ready, workers, console))}\n\nkept in {ready.store.path}")
 
 
 def _prepare(given: dict[str, Any]) -> Any:

@@ -19,6 +19,9 @@ class Progress:
             history: epochs that are restored from a checkpoint.
         """
 
+    def note(self, line: str) -> None:
+        """Something that the user should know."""
+
     def epoch(self, job: Job, row: Epoch) -> None:
         """An epoch is over."""
 

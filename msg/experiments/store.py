@@ -1,19 +1,23 @@
 """The folder an experiment lives in: what is in it is always whole, whenever the experiment is killed."""
 
 import hashlib
-import io
 import json
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+from filelock import FileLock, Timeout
 
+from msg.experiments import files
 from msg.experiments.job import Job, Result
 
 CONFIG = "config.json"
-_JOBS = "jobs"
+_JOBS, _LOCK, _OWNER = "jobs", ".lock", ".owner"
+_TOLD = ("versions",)
+"""Parts of the configuration that may differ when an experiment goes on; they are told, not refused."""
 
 
 class Store:
@@ -39,25 +43,66 @@ class Store:
         """
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file: choose another folder with --out")
-        found = [name for name in (CONFIG, _JOBS, *names) if (self.path / name).exists()]
+        found = [name for name in (CONFIG, *names) if (self.path / name).exists()]
+        if any(self.path.glob(f"{_JOBS}/[!.]*")):  # a lock alone is left by a process that has the folder no more
+            found.append(_JOBS)
         if found:
             raise FileExistsError(
                 f"{self.path} already holds a {what} ({', '.join(found)}): go on with --resume {self.path}, or choose "
                 "another --out"
             )
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Have the folder for this process alone; a process that is killed gives it back.
+
+        Raises:
+            BlockingIOError: if another process has it, naming that.
+            ValueError: if something in it is a link.
+        """
+        self.refuse_links()
+        (self.path / _JOBS).mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / _JOBS / _LOCK, timeout=0):
+                owner = f"process {os.getpid()} on {socket.gethostname()}"
+                files.replace_file(self.path / _JOBS / _OWNER, owner.encode())
+                try:
+                    yield
+                finally:
+                    (self.path / _JOBS / _OWNER).unlink(missing_ok=True)
+        except Timeout:
+            raise BlockingIOError(
+                f"{self.path} is in use by {self._owner()}: wait until it ends, or choose another --out"
+            ) from None
+
+    def _owner(self) -> str:
+        try:
+            return (self.path / _JOBS / _OWNER).read_text(encoding="utf-8")[:100]
+        except (OSError, ValueError):
+            return "another process"
+
+    def refuse_links(self) -> None:
+        """Refuse a folder in which something is a link.
+
+        Raises:
+            ValueError: naming the first.
+        """
+        for folder in (self.path, self.path / _JOBS):
+            if folder.is_dir():
+                files.refuse_links(folder)
+
     def begin(self, content: Mapping[str, Any]) -> None:
-        """Make the folder and keep the configuration; every result is stamped with it."""
+        """Keep the configuration; every result is stamped with it."""
         self._stamp = _stamp(content)
         (self.path / _JOBS).mkdir(parents=True, exist_ok=True)
-        self.write(CONFIG, json_bytes(content))
+        self.write(CONFIG, files.sealed_json(content))
 
     def read_config(self, what: str = "run") -> dict[str, Any]:
         """The configuration.
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if the file is damaged.
+            ValueError: if the file is damaged or was changed.
         """
         content = self.read_json(CONFIG, f"no {what}")
         if not {"study", "content_hash", "options"} <= content.keys():
@@ -88,22 +133,20 @@ class Store:
         return self._result(self._file(job.name, "json"))
 
     def _result(self, path: Path) -> Result:
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            record, stamp = dict(kept["record"]), kept["stamp"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is damaged: delete it to do this job again") from error
-        if stamp != self._stamp:
-            raise ValueError(f"{path} was not made with the {CONFIG} beside it: undo what was changed there")
+        kept = files.read_json(path)
+        if kept.get("stamp") != self._stamp or not isinstance(kept.get("record"), dict):
+            raise ValueError(f"{path} was not made with the {CONFIG} beside it: delete it to do this job again")
         tensors = path.with_suffix(".pt")
-        return Result(record, read_tensors(tensors) if tensors.exists() else None)
+        mend = f"delete it and {path.name} to do this job again"
+        return Result(kept["record"], files.read_tensors(tensors, mend) if kept.get("tensors") else None)
 
     def keep(self, job: Job, result: Result) -> None:
         """Keep a job's result, and forget its state."""
         if result.tensors is not None:
-            replace_file(self._file(job.name, "pt"), torch_bytes(result.tensors))
+            files.replace_file(self._file(job.name, "pt"), files.torch_bytes(result.tensors))
         # this file says that the job is done, so it comes last
-        replace_file(self._file(job.name, "json"), json_bytes({"stamp": self._stamp, "record": result.record}))
+        kept = {"stamp": self._stamp, "tensors": result.tensors is not None, "record": result.record}
+        files.replace_file(self._file(job.name, "json"), files.sealed_json(kept))
         self._file(job.name, "checkpoint.pt").unlink(missing_ok=True)
 
     def slot(self, job: Job) -> "Checkpoint":
@@ -116,36 +159,31 @@ class Store:
     def write(self, name: str, content: bytes) -> None:
         """Replace an artefact, making the folder if need be."""
         self.path.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path / name, content)
+        files.replace_file(self.path / name, content)
 
     def read_json(self, name: str, missing: str = "no finished run") -> dict[str, Any]:
         """An artefact.
 
         Raises:
             FileNotFoundError: if it is missing, saying what the folder then is not.
-            ValueError: if it is damaged.
+            ValueError: if it is damaged or was changed.
         """
-        path = self.path / name
-        if not path.is_file():
-            raise FileNotFoundError(f"{self.path} holds {missing}: it has no {name}")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path} cannot be read: it is no object")
-        return content
+        return files.read_json(self._there(name, missing))
 
     def read_tensors(self, name: str) -> dict[str, Any]:
         """An artefact with tensors.
 
         Raises:
             FileNotFoundError: if it is missing.
-            ValueError: if it is damaged.
+            ValueError: if it is damaged or was changed.
         """
-        if not (self.path / name).is_file():
-            raise FileNotFoundError(f"{self.path} holds no finished run: it has no {name}")
-        return read_tensors(self.path / name)
+        return files.read_tensors(self._there(name, "no finished run"))
+
+    def _there(self, name: str, missing: str) -> Path:
+        path = self.path / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.path} holds {missing}: it has no {name}")
+        return path
 
 
 class Checkpoint:
@@ -167,29 +205,14 @@ class Checkpoint:
         """
         if not self.path.is_file():
             return None
-        state = read_tensors(self.path, "damaged or no checkpoint: delete it to begin this job again")
+        state = files.read_tensors(self.path, "delete it to begin this job again")
         if state.get("stamp") != self.stamp:
             raise ValueError(f"{self.path} was not made with the {CONFIG} beside it: undo what was changed there")
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the state."""
-        replace_file(self.path, torch_bytes({**state, "stamp": self.stamp}))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step: killed at any time, the old content or the new one is there."""
-    # one fixed name: what a killed run leaves behind is overwritten by the next write
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        files.replace_file(self.path, files.torch_bytes({**state, "stamp": self.stamp}))
 
 
 def free_folder(stem: str, parent: str | Path = "runs") -> Path:
@@ -201,30 +224,6 @@ def free_folder(stem: str, parent: str | Path = "runs") -> Path:
     return path
 
 
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """A file's content; what JSON cannot say, such as a number that is not finite, is a ``ValueError``."""
-    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
-
-
-def torch_bytes(state: Mapping[str, Any]) -> bytes:
-    """A file's content."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
-
-
-def read_tensors(path: Path, fault: str = "damaged or no file of tensors") -> dict[str, Any]:
-    """What :func:`torch_bytes` made, on the CPU; nothing that it holds is executed.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    try:
-        return dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except Exception as error:  # unpickling can raise anything
-        # without torch's own message, which advises to load it unsafely
-        raise ValueError(f"{path} is {fault}") from error
-
-
 def _stamp(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    decides = {name: value for name, value in content.items() if name not in _TOLD}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

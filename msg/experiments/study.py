@@ -1,16 +1,20 @@
 """A study plans jobs and summarises their results; an experiment is a study with its folder, ready to go."""
 
+import hashlib
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch_geometric.data import Data
 
 from msg import __version__
+from msg.datasets.splits import MASKS
 from msg.experiments.build import load_data, prepare
 from msg.experiments.config import NODES, RunConfig
 from msg.experiments.executor import Executor, Serial
@@ -90,8 +94,8 @@ class Experiment:
     Make one with :meth:`begin` or :meth:`resume`.
     """
 
-    def __init__(self, study: Study, store: Store, data: Data):
-        self.study, self.store, self.data = study, store, data
+    def __init__(self, study: Study, store: Store, data: Data, begun: Mapping[str, Any] | None = None):
+        self.study, self.store, self.data, self.begun = study, store, data, begun
         study.rehearse(data)
 
     @classmethod
@@ -131,13 +135,15 @@ class Experiment:
             raise ValueError(f"{store.path / 'config.json'} cannot be read: {error}") from error
         if kind not in (None, study.kind):
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
+        store.refuse_links()
         data = load_data(study.base)
-        if data.content_hash != content["content_hash"]:
+        if (data.content_hash, masks_hash(data)) != (content["content_hash"], content.get("masks_hash")):
             raise ValueError(
-                f"{study.base.dataset} is no longer the graph that the {study.what} in {store.path} began with"
+                f"{study.base.dataset} is no longer the graph that the {study.what} in {store.path} began with: bring "
+                "that back, with its masks, or begin anew with another --out"
             )
         store.check()
-        return cls(study, store, data)
+        return cls(study, store, data, content)
 
     def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Any:
         """Do what is not done yet, write what came of it and return it.
@@ -153,19 +159,64 @@ class Experiment:
             FloatingPointError: if a training diverges.
             MemoryError: if a process is killed.
         """
-        study, store = self.study, self.store
-        content = {"study": study.kind, "content_hash": self.data.content_hash, "options": study.as_dict()}
-        store.begin(content)
-        results = store.results()
-        told = study.watched(store, results, progress or Progress())
-        while jobs := study.pending(results):
-            for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
-                results[job.name] = result
-                told.finished(job, result.record)
-        summary = study.summarise(results, self.data)
-        for name, file in summary.files.items():
-            store.write(name, file)
-        return summary.value
+        study, store, progress = self.study, self.store, progress or Progress()
+        with store.locked(), _threads(self._content["threads"]):
+            if self.begun is None:  # another process may have begun in the meantime
+                store.check_free(study.what, study.artefacts)
+            for line in self._changes():
+                progress.note(line)
+            self.begun = self._content
+            store.begin(self.begun)
+            results = store.results()
+            told = study.watched(store, results, progress)
+            while jobs := study.pending(results):
+                for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
+                    results[job.name] = result
+                    told.finished(job, result.record)
+            summary = study.summarise(results, self.data)
+            for name, file in summary.files.items():
+                store.write(name, file)
+            return summary.value
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        """What the folder keeps of the experiment: all that decides its results, and what they are made with."""
+        study, data = self.study, self.data
+        return {
+            "study": study.kind,
+            "content_hash": data.content_hash,
+            "masks_hash": masks_hash(data),
+            "options": study.as_dict(),
+            # sums are added up in another order by another number of threads, so an experiment keeps its own
+            "threads": torch.get_num_threads() if self.begun is None else self.begun["threads"],
+            "versions": versions(),
+        }
+
+    def _changes(self) -> Iterator[str]:
+        """What results are made with now, where it differs from what the first ones were made with."""
+        before = {} if self.begun is None else self.begun.get("versions", {})
+        for name, now in versions().items():
+            if before and before.get(name) != now:
+                yield f"begun with {name} {before.get(name)}, going on with {now}: the results may differ in rounding"
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def masks_hash(data: Data) -> str:
+    """SHA-256 of a graph's masks, which its content hash leaves out."""
+    whole = hashlib.sha256()
+    for name in MASKS:
+        if name in data:
+            whole.update(data[name].cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def rehearse(configs: Iterable[RunConfig], data: Data) -> None:

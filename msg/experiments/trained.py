@@ -9,6 +9,7 @@ from torch import nn
 from msg.energy import Operations
 from msg.experiments.build import build_model, load_data, prepare
 from msg.experiments.config import RunConfig
+from msg.experiments.files import check_finite
 from msg.experiments.store import Store
 from msg.training import Task, count_inference, own_random_state
 
@@ -24,9 +25,9 @@ def load_model(path: str | Path) -> nn.Module:
     """
     path = Path(path)
     state = Store(path.parent).read_tensors(path.name)
+    _check(path, state)
     model = build_model(_on_cpu(state), state["in_channels"], state["num_classes"])
-    model.load_state_dict(state["state_dict"])
-    return model.eval()
+    return _filled(path, model, state).eval()
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,31 @@ def load_trained(path: str | Path) -> Trained:
     """
     store = Store(path)
     store.read_config()
-    best, results = store.read_tensors("best.pt"), store.read_json("results.json")
+    store.refuse_links()
+    best, results, path = store.read_tensors("best.pt"), store.read_json("results.json"), store.path / "best.pt"
+    _check(path, best)
     config = _on_cpu(best)
     with own_random_state(config.device):
         model, task = prepare(config, load_data(config), best["seed"])
-    model.load_state_dict(best["state_dict"])
+    _filled(path, model, best)
     return Trained(model, task, count_inference(model, task), results)
+
+
+def _check(path: Path, state: dict[str, Any]) -> None:
+    """Refuse a file that holds something else."""
+    wanted = {"config": dict, "state_dict": dict, "in_channels": int, "num_classes": int, "seed": int}
+    if any(not isinstance(state.get(name), kind) for name, kind in wanted.items()):
+        raise ValueError(f"{path} is not the best.pt of a run: it needs {', '.join(wanted)}")
+
+
+def _filled(path: Path, model: nn.Module, state: dict[str, Any]) -> nn.Module:
+    """The model with the weights of a file."""
+    try:
+        check_finite(path, state["state_dict"])
+        model.load_state_dict(state["state_dict"])
+    except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not fit the model of its own configuration: take another copy of it") from error
+    return model
 
 
 def _on_cpu(state: dict[str, Any]) -> RunConfig:

@@ -91,18 +91,18 @@ class _FirstOrder(torch.autograd.Function):
     """The identity, through which no second derivative goes."""
 
     @staticmethod
-    def forward(ctx, rule: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx, tensor: Tensor, rule: str) -> Tensor:
         ctx.rule = rule
-        return tuple(tensor.view_as(tensor) for tensor in tensors)
+        return tensor.view_as(tensor)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError(
                 f"{ctx.rule} has no second derivatives: what it leaves out of the first would be missing from them. "
                 "Use SurrogateBPTT, or a backward pass without create_graph"
             )
-        return None, *grads
+        return grads[0], None
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,12 @@ class FeedForwardRule(GradientRule):
         """The same, without second derivatives where the rule has none."""
         if self.twice or not torch.is_grad_enabled():
             return activity
-        count = len(activity.currents)
-        tensors: Any = _FirstOrder.apply(type(self).__name__, *activity.currents, *activity.rates)
-        return Activity(list(tensors[:count]), list(tensors[count:]))
+        name = type(self).__name__
+
+        def attach(tensors: list[Tensor]) -> list[Any]:
+            return [_FirstOrder.apply(tensor, name) if tensor.requires_grad else tensor for tensor in tensors]
+
+        return Activity(attach(activity.currents), attach(activity.rates))
 
     @abstractmethod
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:

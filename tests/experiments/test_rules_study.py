@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from msg.experiments import Comparison, Experiment, Progress, RulesStudy, compare, load_data, prepare, run
+from msg.experiments.files import sealed_json
 
 FILES = ["comparison.json", "comparison.md", "comparison.png", "config.json", "jobs"]
 
@@ -137,10 +138,10 @@ def test_what_cannot_be_resumed(tmp_path, config):
     with pytest.raises(FileNotFoundError, match="holds no comparison"):
         Experiment.resume(tmp_path, "rules")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json cannot be read"):
+    with pytest.raises(ValueError, match=r"config.json cannot be read as JSON"):
         Experiment.resume(tmp_path)
     content = {"study": "rules", "content_hash": "another", "options": config().as_dict()}
-    (tmp_path / "config.json").write_text(json.dumps(content))
+    (tmp_path / "config.json").write_bytes(sealed_json(content))
     with pytest.raises(ValueError, match="no longer the graph that the comparison in"):
         Experiment.resume(tmp_path)
 

@@ -8,6 +8,7 @@ import torch
 
 from msg.datasets import load_graph
 from msg.experiments import Experiment, Progress, TrainStudy, load_model, resume, run
+from msg.experiments.files import read_json
 from msg.nn import MSG, SpikingGNN
 
 KEYS = {
@@ -43,7 +44,7 @@ def test_what_a_run_leaves(tmp_path, small):
     results = run(config, tmp_path / "a" / "b")
     folder = tmp_path / "a" / "b"
     assert sorted(path.name for path in folder.iterdir()) == FILES
-    assert json.loads((folder / "results.json").read_text()) == results
+    assert read_json(folder / "results.json") == results
     assert TrainStudy.from_dict(json.loads((folder / "config.json").read_text())["options"]) == TrainStudy(config)
     assert set(results) == KEYS
     assert set(results["baseline"]) == OF_A_MODEL

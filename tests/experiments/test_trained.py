@@ -1,8 +1,7 @@
-import json
-
 import pytest
 
 from msg.experiments import RunConfig, load_model, load_trained, run
+from msg.experiments.files import read_json
 
 SMALL = {"dataset": "karate", "epochs": 3, "timesteps": 3, "layers": 2, "manifold": "H4", "seeds": (0, 1)}
 
@@ -10,7 +9,7 @@ SMALL = {"dataset": "karate", "epochs": 3, "timesteps": 3, "layers": 2, "manifol
 def test_the_model_of_a_run(tmp_path):
     results = run(RunConfig(**SMALL), tmp_path / "r")
     trained = load_trained(tmp_path / "r")
-    assert trained.results == json.loads((tmp_path / "r" / "results.json").read_text())
+    assert trained.results == read_json(tmp_path / "r" / "results.json")
     best = max(range(2), key=lambda seed: results["val"]["per_seed"][seed])
     kept = results["energy"]["per_seed"][best]["counts"]
     total = trained.ops.total()

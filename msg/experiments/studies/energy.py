@@ -11,10 +11,10 @@ from torch_geometric.data import Data
 
 from msg.experiments.build import prepare
 from msg.experiments.config import NODES, RunConfig, reads
+from msg.experiments.files import json_bytes
 from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import operations_of
 from msg.experiments.options import MODEL, TRAINING, fields_of
-from msg.experiments.store import json_bytes
 from msg.experiments.study import Study, Summary
 from msg.experiments.trials import Search, Trial
 from msg.names import MODELS

@@ -11,9 +11,9 @@ from torch_geometric.data import Data
 
 from msg.experiments.comparison import Comparison, Row
 from msg.experiments.config import RunConfig, parameters
+from msg.experiments.files import json_bytes
 from msg.experiments.job import Job, Result
 from msg.experiments.options import fields_of, listed
-from msg.experiments.store import json_bytes
 from msg.experiments.studies.train import mean_and_std
 from msg.experiments.study import Study, Summary, rehearse, split_of
 from msg.gradients import SurrogateBPTT

@@ -12,10 +12,11 @@ from torch_geometric.data import Data
 
 from msg.energy import report
 from msg.experiments.config import NO_BASELINE, RunConfig
+from msg.experiments.files import sealed_json, torch_bytes
 from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import operations_of
 from msg.experiments.progress import Progress
-from msg.experiments.store import Store, json_bytes, torch_bytes
+from msg.experiments.store import Store
 from msg.experiments.study import Study, Summary, rehearse, split_of, versions
 from msg.report.figures import Curve, to_png, training
 from msg.report.tables import std
@@ -96,7 +97,7 @@ class TrainStudy(Study):
             "history.csv": self.history(histories),
             "best.pt": torch_bytes(self._best(best, results[best.name], data)),
             "curves.png": self._picture([results[job.name].record for job in jobs], results[best.name]),
-            "results.json": json_bytes(value),  # last: it says that the run is finished
+            "results.json": sealed_json(value),  # last: it says that the run is finished
         }
         return Summary(value, files)
 

@@ -1,9 +1,11 @@
+import json
 import os
 
 import pytest
 import torch
 
 from msg.experiments import Experiment, Job, Result, RunConfig, Store, run
+from msg.experiments.files import sealed_json
 from msg.experiments.store import free_folder
 
 JOB = Job("fit", "msg-0", RunConfig(), 0)
@@ -59,26 +61,33 @@ def test_what_json_cannot_say_is_not_kept(tmp_path, store):
 def test_damaged_files_are_named(tmp_path, store):
     (tmp_path / "jobs" / "msg-0.checkpoint.pt").write_bytes(b"not a checkpoint")
     for read in (store.slot(JOB).load, store.check):
-        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged or no checkpoint: delete it"):
+        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged, or not a file of msg: delete it"):
             read()
     (tmp_path / "jobs" / "msg-0.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"msg-0.json is damaged: delete it to do this job again"):
+    with pytest.raises(ValueError, match=r"msg-0.json was changed after it was written: .*delete the file"):
         store.results()
-    for content, fault in (("{", "Expecting property name"), ("[]", "no object"), ("{}", "describes no study")):
-        (tmp_path / "config.json").write_text(content)
-        with pytest.raises(ValueError, match=rf"config.json cannot be read: .*{fault}"):
+    deep = b"[" * 100_000
+    for content, fault in (
+        (b"{", "cannot be read as JSON"),
+        (deep, "cannot be read as JSON"),
+        (b"\xff", "cannot be read as JSON"),
+        (b"[]", "no object"),
+        (sealed_json({}), "describes no study"),
+    ):
+        (tmp_path / "config.json").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"config.json .*{fault}"):
             store.read_config()
 
 
-@pytest.mark.parametrize("options", ["{}", "[]", '{"lr": -1}', '{"rate": 1}'])
+@pytest.mark.parametrize("options", [{}, [], {"lr": -1}, {"rate": 1}], ids=str)
 def test_options_that_cannot_be_are_refused(tmp_path, store, options):
-    (tmp_path / "config.json").write_text(f'{{"study": "rules", "content_hash": "", "options": {options}}}')
+    (tmp_path / "config.json").write_bytes(sealed_json({"study": "rules", "content_hash": "", "options": options}))
     with pytest.raises(ValueError, match=r"config.json cannot be read"):
         Experiment.resume(tmp_path)
 
 
 def test_unknown_studies_are_refused(tmp_path, store):
-    (tmp_path / "config.json").write_text('{"study": "poetry", "content_hash": "", "options": {}}')
+    (tmp_path / "config.json").write_bytes(sealed_json({"study": "poetry", "content_hash": "", "options": {}}))
     with pytest.raises(ValueError, match="unknown study 'poetry'"):
         Experiment.resume(tmp_path)
 
@@ -104,6 +113,11 @@ def test_results_of_another_configuration_are_refused(tmp_path, small, interrupt
         run(small(checkpoint_every=2), tmp_path, interrupt(epochs=15))
     path = tmp_path / "config.json"
     path.write_text(path.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    with pytest.raises(ValueError, match=r"config\.json was changed after it was written"):
+        Experiment.resume(tmp_path)
+    edited = json.loads(path.read_text())
+    del edited["sha256"]
+    path.write_bytes(sealed_json(edited))  # by somebody who knows how
     with pytest.raises(ValueError, match=r"msg-0\.json was not made with the config\.json beside it"):
         Experiment.resume(tmp_path)
     (tmp_path / "jobs" / "msg-0.json").unlink()

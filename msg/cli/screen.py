@@ -1,0 +1,11 @@
+"""What reaches the screen: text that may come from a file somebody else made."""
+
+
+def printable(text: object) -> str:
+    """Text in which nothing can steer a terminal: what is no letter, digit, sign or line break is spelt out."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def show(text: object) -> None:
+    """Print it, made printable."""
+    print(printable(text))
