@@ -144,9 +144,11 @@ def test_sparse_features_equal_dense(x, edge_index, dtype):
 
 
 @pytest.mark.parametrize("rule", [EquilibriumPropagation(0.05, 20, True), SettlingBPTT()], ids=["EP", "BPTT"])
-def test_trains_with_the_users_own_backward(rule, x, edge_index, dtype):
-    model = ConvergentGNN(5, 3, 16, steps=40, gradient=rule).to(dtype)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+def test_trains_with_the_users_own_backward(rule, edge_index, dtype):
+    # larger steps let couplings grow until the energy has several minima; the loss jumps where states fall into another
+    torch.manual_seed(6)
+    model, x = ConvergentGNN(5, 3, 16, steps=40, gradient=rule).to(dtype), torch.randn(7, 5).to(dtype)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     losses = []
     for _ in range(40):
         optimizer.zero_grad()

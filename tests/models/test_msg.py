@@ -165,8 +165,9 @@ def test_edge_weight_gradient_in_the_model(edge_index):
 
 
 def test_attention_learns_under_dvm(edge_index):
-    model = MSG(5, 3, "H4", timesteps=4, neuron=IF(threshold=0.3), conv=lambda i, o: GATv2Conv(i, o, heads=1))
-    x = torch.randn(7, 5) * 2
+    # in float64, or a potential may lie within rounding of the threshold and the loop below fire otherwise
+    model = MSG(5, 3, "H4", timesteps=4, neuron=IF(threshold=0.3), conv=lambda i, o: GATv2Conv(i, o, heads=1)).double()
+    x = torch.randn(7, 5, dtype=torch.float64) * 2
     activity = model.activity(x, edge_index)
     model(x, edge_index).square().sum().backward()
     for name, parameter in model.stack.layers.named_parameters():
@@ -327,7 +328,7 @@ def test_explainer_masks_nodes_and_edges(rule):
 
 def test_edge_masks_act():
     edge_index = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
-    model, x = MSG(5, 3, "H4", 2, 4, IF(threshold=0.3)), torch.randn(4, 5) * 2
+    model, x = MSG(5, 3, "H4", 2, 4, IF(threshold=0.3)).double(), torch.randn(4, 5, dtype=torch.float64) * 2
     from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 
     plain = model(x, edge_index)

@@ -72,14 +72,17 @@ def test_few_spikes_are_multiplied_as_a_sparse_matrix(edge_index, training, monk
 
 def test_same_as_the_simulation(edge_index):
     """A train of the same values goes through the gradient rule instead."""
-    model, x = SpikingGCN(5, 3, timesteps=4, neuron=IF(0.3)), torch.rand(7, 5)
+    # in float64 no random current lies within rounding of a multiple of the threshold
+    model, x = SpikingGCN(5, 3, timesteps=4, neuron=IF(0.3)).double(), torch.rand(7, 5, dtype=torch.float64)
     train = x.expand(4, 7, 5)
-    assert torch.allclose(model(train, edge_index), model(x, edge_index), atol=1e-5)
+    torch.testing.assert_close(model(train, edge_index), model(x, edge_index))
 
 
-def test_learns(edge_index):
-    model, x = SpikingGCN(5, 3, neuron=IF(0.2)), torch.rand(7, 5)
+def test_learns():
+    # edges within classes alone: rates tell the classes apart, and the read-out's loss is convex, from any start
+    edge_index = torch.tensor([[0, 3, 1, 4, 2, 5], [3, 6, 4, 1, 5, 2]])
     y = torch.arange(7) % 3
+    model, x = SpikingGCN(5, 3, neuron=IF(0.2)), torch.eye(5)[y]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     losses = []
     for _ in range(100):
@@ -88,7 +91,7 @@ def test_learns(edge_index):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_gradients_reach_features_and_learned_neurons(edge_index):
@@ -100,7 +103,9 @@ def test_gradients_reach_features_and_learned_neurons(edge_index):
 
 
 def test_sparse_features_and_copies(edge_index):
-    model, x = SpikingGCN(5, 3), (torch.rand(7, 5) > 0.5).float()
+    # random values: sums of equal ones would tie with the threshold, and rounding differ
+    model = SpikingGCN(5, 3).double()
+    x = torch.rand(7, 5, dtype=torch.float64) * (torch.rand(7, 5) > 0.5)
     assert torch.allclose(model(x.to_sparse_coo(), edge_index), model(x, edge_index))
     assert torch.equal(copy.deepcopy(model)(x, edge_index), model(x, edge_index))
     assert set(model.state_dict()) == {"stack.layers.1.synapse.conv.weight", "stack.layers.1.synapse.conv.bias"}

@@ -16,6 +16,7 @@ def test_logits_are_linear_in_the_last_rates(layers, edge_index, dtype):
 
 
 def test_learns_its_time_constants_too(edge_index):
+    torch.manual_seed(0)
     model = SpikingGNN(5, 3, 8, 2, 6, ParametricLIF(threshold=0.5))
     x, labels = torch.randn(7, 5) * 3, torch.arange(7) % 3
     optimizer, losses = torch.optim.Adam(model.parameters(), lr=0.05), []

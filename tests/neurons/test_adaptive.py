@@ -36,19 +36,22 @@ def _scale(settings):
 
 
 def _loop(currents, neuron, beta):
-    """The equations of the paper for one neuron, in Python floats: spikes, potentials, adaptations."""
+    """The equations of the paper for one neuron, in Python floats: spikes, potentials, adaptations; and how near the
+    threshold a potential comes.
+    """
     alpha, rho = math.exp(-neuron.dt / neuron.tau), math.exp(-neuron.dt / neuron.tau_adaptation)
     v = b = z = 0.0
-    last = -math.inf
+    last, nearest = -math.inf, math.inf
     out = []
     for t, i in enumerate(currents):
         b = rho * b + (1 - rho) * z
         threshold = neuron.threshold + beta * b
         v = alpha * v + (1 - alpha) * i - z * threshold
+        nearest = min(nearest, abs(v - threshold))
         z = float((v - threshold) / threshold > 0 and t - last > neuron.refractory)
         last = t if z else last
         out.append((z, v, b))
-    return out
+    return out, nearest
 
 
 def _run(neuron, currents, state=None, **kwargs):
@@ -67,13 +70,19 @@ def test_equals_the_slow_loop(settings, dtype):
     assert 0.01 < spikes.mean() < 0.7
     assert all(part.dtype == dtype for part in states[-1])
     betas = torch.as_tensor(neuron.beta, dtype=torch.float64).expand(5).tolist()
-    tolerance = (1e-13 if dtype == torch.float64 else 3e-6) * 20
+    rounding = 1e-13 if dtype == torch.float64 else 3e-6
+    tolerance, compared = 20 * rounding, 0
     for n in range(3):
         for j in range(5):
-            want = _loop(currents[:, n, j].tolist(), neuron, betas[j])
+            want, nearest = _loop(currents[:, n, j].tolist(), neuron, betas[j])
+            # where the difference to the threshold is within rounding, either side of it is right
+            if nearest < rounding:
+                continue
+            compared += 1
             assert spikes[:, n, j].tolist() == [z for z, _, _ in want]
             assert [float(s.potential[n, j]) for s in states] == pytest.approx([v for _, v, _ in want], abs=tolerance)
             assert [float(s.adaptation[n, j]) for s in states] == pytest.approx([b for _, _, b in want], abs=tolerance)
+    assert compared >= 12
 
 
 def test_without_beta_it_is_a_leaky_neuron():

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 
 import pytest
@@ -34,15 +35,16 @@ def reset(request):
 
 
 def _loop(currents: list[float], decay: float, threshold: float, reset: str):
-    """The three equations of the module, in Python floats."""
-    v, spikes, potentials = 0.0, [], []
+    """The three equations of the module, in Python floats; and how near the threshold a potential comes."""
+    v, spikes, potentials, nearest = 0.0, [], [], math.inf
     for c in currents:
         u = decay * v + c
+        nearest = min(nearest, abs(u - threshold))
         s = 1.0 if u > threshold else 0.0
         v = u - threshold * s if reset == "subtract" else u * (1 - s)
         spikes.append(s)
         potentials.append(v)
-    return spikes, potentials
+    return spikes, potentials, nearest
 
 
 def test_equals_the_slow_loop(named, reset, dtype):
@@ -57,12 +59,17 @@ def test_equals_the_slow_loop(named, reset, dtype):
         potentials.append(state)
     spikes, potentials = torch.stack(spikes).detach(), torch.stack(potentials).detach()
     assert 0.1 < spikes.mean() < 0.9
+    tolerance = 1e-13 if dtype == torch.float64 and not list(neuron.parameters()) else 2e-5
+    compared = 0
     for i in range(5):
         for j in range(3):
-            want = _loop(currents[:, i, j].tolist(), decay, 0.8, reset)
-            assert spikes[:, i, j].tolist() == want[0]
-            tolerance = 1e-13 if dtype == torch.float64 and not list(neuron.parameters()) else 2e-5
-            assert potentials[:, i, j].tolist() == pytest.approx(want[1], abs=tolerance)
+            want, voltage, nearest = _loop(currents[:, i, j].tolist(), decay, 0.8, reset)
+            # where the difference to the threshold is within rounding, either side of it is right
+            if nearest > tolerance:
+                assert spikes[:, i, j].tolist() == want
+                assert potentials[:, i, j].tolist() == pytest.approx(voltage, abs=tolerance)
+                compared += 1
+    assert compared >= 12
 
 
 @pytest.mark.parametrize("detach_reset", [True, False])
