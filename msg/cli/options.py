@@ -58,7 +58,7 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
     kind, said = option
     shown = said.shown_default
     parameter = Parameter(
-        help=said.help,
+        help=said.help.replace("`", ""),
         group=_PANELS.get(said.panel),
         show_default=(lambda _: shown) if shown != "None" else False,
         negative_none="no-" if name == "baseline" else None,
