@@ -208,7 +208,6 @@ class ConvergentGNN(ConvergentNetwork):
             nn.init.orthogonal_(conv.lin.weight, gain=0.5)  # pyright: ignore
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        """See the class."""
         return self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:

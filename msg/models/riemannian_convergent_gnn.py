@@ -145,7 +145,6 @@ class RiemannianConvergentGNN(ConvergentNetwork):
             self.head.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        """See the class."""
         return self.head(self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance))
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> RiemannianSystem:

@@ -74,7 +74,6 @@ class Sigmoid(Surrogate):
         _check_positive("alpha", self.alpha)
 
     def derivative(self, u: Tensor) -> Tensor:
-        """See the class."""
         s = torch.sigmoid(self.alpha * u)
         return self.alpha * s * (1 - s)
 
@@ -99,7 +98,6 @@ class ATan(Surrogate):
         _check_positive("alpha", self.alpha)
 
     def derivative(self, u: Tensor) -> Tensor:
-        """See the class."""
         if torch.is_grad_enabled() and u.requires_grad:  # a second derivative is wanted
             return self.alpha / 2 / (1 + (math.pi / 2 * self.alpha * u).square())
         # in place after the first: fresh buffers cost more than arithmetic
@@ -126,7 +124,6 @@ class Triangle(Surrogate):
         _check_positive("gamma", self.gamma)
 
     def derivative(self, u: Tensor) -> Tensor:
-        """See the class."""
         return self.gamma * (1 - u.abs()).clamp(min=0)
 
 
