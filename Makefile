@@ -13,6 +13,8 @@ endif
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
 
+# threads that wait do not spin: several processes share the cores
+test test-slow test-reliability: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 

@@ -11,7 +11,7 @@ app = App(
     name="msg",
     help="Spiking graph neural networks on Riemannian manifolds.",
     version=__version__,
-    help_format="markdown",
+    help_format="plaintext",
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from msg.cli.errors import user_errors
-from msg.cli.options import command, of_a_run, resumed, with_file, words
+from msg.cli.options import command, of_a_run, resumed, words
 from msg.cli.screen import show
 from msg.experiments.options import MODEL, RUN, TRAINING, Option
 
@@ -36,7 +36,6 @@ def _prepare(given: dict[str, Any]) -> Any:
     folder = resumed(given)
     if folder is not None:
         return Experiment.resume(folder, "rules")
-    given = with_file(given, OWN)
     out = given.pop("out", None)
     own = {name: given.pop(name) for name in ("surrogate", "detach_reset", "memory") if name in given}
     rules, timesteps = words(given.pop("rules", "dvm,bptt")), _numbers(given.pop("timesteps", "5,15,64"))

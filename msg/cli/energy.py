@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from msg.cli.errors import user_errors
-from msg.cli.options import command, flag, of_a_run, resumed, with_file, words
+from msg.cli.options import command, flag, of_a_run, resumed, words
 from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
@@ -29,7 +29,6 @@ def energy(given: dict[str, Any]) -> None:
     with user_errors():
         run = given.get("run")
         if "resume" not in given:
-            given = with_file(given, OWN)
             _check(given)
     if run is None:
         _of_models(given)

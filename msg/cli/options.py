@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from msg.cli.errors import user_errors
 from msg.experiments.config import NO_BASELINE, RunConfig
 from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of, parse_seeds
 
@@ -33,7 +34,9 @@ def command(own: Own, without: Collection[str] = (), positional: Collection[str]
 
     def decorate(function: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
         def call(*arguments: Any, **values: Any) -> None:
-            function(dict(zip(positional, arguments)) | values)
+            with user_errors():
+                given = _with_file(dict(zip(positional, arguments)) | values, own)
+            function(given)
 
         parameters = [_parameter(*item, positional) for item in _options(own, without).items()]
         call.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
@@ -58,7 +61,7 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
     kind, said = option
     shown = said.shown_default
     parameter = Parameter(
-        help=said.help,
+        help=said.help.replace("`", ""),
         group=_PANELS.get(said.panel),
         show_default=(lambda _: shown) if shown != "None" else False,
         negative_none="no-" if name == "baseline" else None,
@@ -84,7 +87,7 @@ def resumed(given: dict[str, Any]) -> Path | None:
     return folder
 
 
-def with_file(given: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
+def _with_file(given: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
     """What is given, with the options of ``--config`` that are not.
 
     Args:

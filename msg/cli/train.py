@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from msg.cli.errors import user_errors
-from msg.cli.options import command, of_a_run, resumed, with_file
+from msg.cli.options import command, of_a_run, resumed
 from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
@@ -35,6 +35,5 @@ def _prepare(given: dict[str, Any]) -> Any:
     folder = resumed(given)
     if folder is not None:
         return Experiment.resume(folder, "train")
-    given = with_file(given, OWN)
     out = given.pop("out", None)
     return Experiment.begin(TrainStudy(of_a_run(given)), out)

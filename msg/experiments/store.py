@@ -105,7 +105,7 @@ class Store:
             ValueError: if the file is damaged or was changed.
         """
         content = self.read_json(CONFIG, f"no {what}")
-        if not {"study", "content_hash", "options"} <= content.keys():
+        if not {"study", "content_hash"} <= content.keys() or not isinstance(content.get("options"), dict):
             raise ValueError(f"{self.path / CONFIG} cannot be read: it describes no study")
         self._stamp = _stamp(content)
         return content

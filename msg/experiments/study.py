@@ -131,7 +131,7 @@ class Experiment:
         content = store.read_config("run" if kind is None else STUDIES[kind].what)
         try:
             study = STUDIES[content["study"]].from_dict(content["options"])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{store.path / 'config.json'} cannot be read: {error}") from error
         if kind not in (None, study.kind):
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")

@@ -364,7 +364,8 @@ def test_a_search_is_resumed(cli, monkeypatch):
 
 def test_options_come_from_a_file(cli, tmp_path):
     (tmp_path / "mine.toml").write_text(
-        'dataset = "karate"\nepochs = 3\nmax-step = 2\nseeds = [4, 5]\nbaseline = false\nlayers = 2\nmanifold = "H4"\n'
+        'dataset = "karate"\nepochs = 3\nmax-step = 2\nseeds = [4, 5]\nbaseline = false\nlayers = 2\n'
+        'manifold = "H4"\nworkers = 1\n'
     )
     assert cli("train", "--config", "mine.toml", "--epochs", "2", "--out", "o").exit_code == 0
     kept = json.loads((tmp_path / "o" / "config.json").read_text())["options"]
