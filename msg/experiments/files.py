@@ -127,7 +127,7 @@ def _digest(value: Any) -> str:
     return whole.hexdigest()
 
 
-def _parts(value: Any) -> Iterator[bytes | memoryview]:
+def _parts(value: Any) -> Iterator[Any]:
     """The content of nested plain values and tensors, unambiguous and in one order."""
     if isinstance(value, Tensor):
         tensor = value.detach().cpu().contiguous()

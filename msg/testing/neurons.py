@@ -1,12 +1,13 @@
 """What every neuron of the explicit-state contract promises."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from msg.neurons import ATan, Neuron, heaviside
+from msg.neurons import ATan, Fire, Neuron, heaviside
 from msg.testing.demand import demand
 
 
@@ -45,7 +46,7 @@ def assert_neuron(neuron: Neuron, current: Tensor) -> None:
     demand(bool(grad.isfinite().all()) and bool(grad.any()), "a finite gradient reaches the current")
 
 
-def _run(neuron: Neuron, current: Tensor, state, fire=ATan()):  # noqa: B008 - a frozen value
+def _run(neuron: Neuron, current: Tensor, state: Any, fire: Fire = ATan()):  # noqa: B008 - a frozen value
     spikes, states = [], []
     for now in current:
         fired, state = neuron(now, state, fire)
