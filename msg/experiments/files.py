@@ -132,7 +132,7 @@ def _parts(value: Any) -> Iterator[Any]:
     if isinstance(value, Tensor):
         tensor = value.detach().cpu().contiguous()
         yield f"tensor {tensor.dtype} {tuple(tensor.shape)}\n".encode()
-        yield memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        yield tensor.reshape(-1).view(torch.uint8).numpy().data
     elif isinstance(value, Mapping):
         yield f"mapping {len(value)}\n".encode()
         for key in sorted(value, key=repr):
