@@ -124,11 +124,21 @@ def markdown_table() -> str:
 
     To write it anew: ``python -c "from msg.datasets.cards import markdown_table; print(markdown_table())"``.
     """
-    rows = ["| key | graph | nodes | edges | features | classes | default split | metric | licence | source |"]
-    rows.append("|---|---|--:|--:|--:|--:|---|---|---|---|")
-    for card in _cards():
-        edges = f"{card.edges:,}" if card.edges is not None else f"{card.raw_edges:,} (as listed)"
-        cells = [f"`{card.key}`", card.title, f"{card.nodes:,}", edges, f"{card.features:,}", f"{card.classes}"]
-        cells += [f"`{card.split}`", card.metric, card.licence, card.source]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    from msg.report.tables import render  # pandas, which reading a card does not need
+
+    rows = [
+        {
+            "key": f"`{card.key}`",
+            "graph": card.title,
+            "nodes": f"{card.nodes:,}",
+            "edges": f"{card.edges:,}" if card.edges is not None else f"{card.raw_edges:,} (as listed)",
+            "features": f"{card.features:,}",
+            "classes": f"{card.classes}",
+            "default split": f"`{card.split}`",
+            "metric": card.metric,
+            "licence": card.licence,
+            "source": card.source,
+        }
+        for card in _cards()
+    ]
+    return render(rows, "markdown")
