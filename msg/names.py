@@ -62,6 +62,7 @@ MANIFOLDS = Registry(
         "S": "msg.manifolds.sphere:SPHERE",
         "P": "msg.manifolds.stereographic:POINCARE_BALL",
         "U": "msg.manifolds.stereographic:STEREOGRAPHIC",
+        "L": "msg.manifolds.hyperboloid:LEARNED_HYPERBOLOID",
     },
 )
 """Every :class:`~msg.manifolds.Family`, by the letter that signatures such as ``"H16xS16"`` use."""

@@ -30,6 +30,7 @@ MANIFOLDS = {
     "S3": lambda: parse_signature("S3"),
     "P3": lambda: parse_signature("P3"),
     "U3": lambda: parse_signature("U3"),
+    "L3": lambda: parse_signature("L3"),
     "H1": lambda: parse_signature("H1"),
     "S1": lambda: parse_signature("S1"),
     "U3(k<0)": _own(lambda: geoopt.Stereographic(k=_wide(-0.7), learnable=True), 3),

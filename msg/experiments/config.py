@@ -63,7 +63,8 @@ class RunConfig:
     ] = None
     model: Annotated[str, Option(MODEL, _either(MODELS), "msg", choices=MODELS)] = "msg"
     manifold: Annotated[
-        str | None, Option(MODEL, "E32, H32, S32, P32, U32, or a product such as H16xS16.", "H32", reads="manifold")
+        str | None,
+        Option(MODEL, "E32, H32, S32, P32, U32, L32, or a product such as H16xS16.", "H32", reads="manifold"),
     ] = None
     hidden: Annotated[
         int | None, Ge(1), Option(MODEL, "Width of a model without a manifold.", 32, reads="hidden_channels")

@@ -28,7 +28,7 @@ class Hyperboloid(Embedded[geoopt.Lorentz]):
         if not 0 < k < math.inf:
             raise ValueError(
                 f"k of {type(manifold).__name__} is the square of its radius of curvature and must be positive, not "
-                f"{k:g}: keep a learned one so (torch.nn.utils.parametrize), or use 'U', whose curvature may cross zero"
+                f"{k:g}: keep a learned one so ('L' does), or use 'U', whose curvature may cross zero"
             )
 
     def curvature(self, manifold: geoopt.Lorentz) -> float:
@@ -124,3 +124,28 @@ def _squared_chord(scale: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 HYPERBOLOID = Hyperboloid("hyperboloid", geoopt.Lorentz, lambda: geoopt.Lorentz(k=wide(1.0)))
 """The family of :class:`geoopt.Lorentz`, letter ``H``; its curvature is -1."""
+
+
+class LearnedLorentz(geoopt.Lorentz):
+    r"""A hyperboloid that learns its curvature: :math:`k = e^a`, so that no step of an optimiser makes it impossible.
+
+    Learned as it is, geoopt's ``k`` crosses zero in many trainings.
+
+    Args:
+        k: squared radius of curvature to begin with; positive.
+    """
+
+    name = "LearnedLorentz"
+
+    def __init__(self, k: float = 1.0):
+        # Lorentz's own would make k a parameter
+        super(geoopt.Lorentz, self).__init__()
+        self.log_k = torch.nn.Parameter(wide(math.log(k)))
+
+    @property
+    def k(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Squared radius of curvature."""
+        return self.log_k.exp()
+
+
+LEARNED_HYPERBOLOID = Hyperboloid("hyperboloid, learnable curvature", LearnedLorentz, LearnedLorentz)

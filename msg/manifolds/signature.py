@@ -18,12 +18,12 @@ def parse_signature(signature: str) -> tuple[geoopt.Manifold, int]:
     """Build the manifold that a signature names.
 
     Args:
-        signature: factors joined by ``x``, each a letter of :data:`msg.names.MANIFOLDS` (``E H S P U`` and any that
+        signature: factors joined by ``x``, each a letter of :data:`msg.names.MANIFOLDS` (``E H S P U L`` and any that
             :func:`~msg.manifolds.register_family` added) and its intrinsic dimension.
 
     Returns:
         The geoopt manifold (a :class:`geoopt.ProductManifold` for more than one factor) and its intrinsic dimension.
-        Curvatures start at -1 (``H``, ``P``), 1 (``S``), and 0 (``U``, which learns it).
+        Curvatures start at -1 (``H``, ``P``, and ``L``, which learns it), 1 (``S``), and 0 (``U``, which learns it).
 
     Raises:
         ValueError: if the signature does not parse.

@@ -1,13 +1,15 @@
-"""Points rounded to float32, against 50 digits."""
+"""Points rounded to float32, against 50 digits; a curvature that is learned."""
 
+import copy
 import math
+import pickle
 
 import geoopt
 import mpmath as mp
 import pytest
 import torch
 
-from msg.manifolds import distance, exp0, log0, move, parse_signature, transport0
+from msg.manifolds import curvature, distance, exp0, log0, move, parse_signature, transport0
 
 mp.mp.dps = 50
 EPS = torch.finfo(torch.float32).eps
@@ -74,3 +76,31 @@ def test_many_float32_steps_stay_together():
         narrow, wide = move(manifold, narrow, v), move(manifold, wide, v)
     assert narrow.dtype == torch.float32
     assert float(distance(manifold, narrow.double(), wide).max()) < 40 * EPS * float(wide[:, 1:].norm(dim=-1).max())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_learned_curvature_stays_negative(seed):
+    # a rate at which geoopt's own k crosses zero in half of all trainings
+    torch.manual_seed(seed)
+    manifold, dim = parse_signature("L3")
+    target = torch.randn(20, dim, dtype=torch.float64)
+    optimizer = torch.optim.Adam(manifold.parameters(), lr=0.5)
+    for _ in range(60):
+        optimizer.zero_grad()
+        points = exp0(manifold, target)
+        loss = distance(manifold, points[:10], points[10:]).square().sum() * (-1) ** seed
+        loss.backward()
+        optimizer.step()
+        assert bool(manifold.k > 0)
+        assert bool(points.isfinite().all())
+    assert curvature(manifold) != -1.0
+
+
+def test_a_learned_curvature_is_a_parameter_of_its_own():
+    manifold, _ = parse_signature("L3")
+    assert [name for name, _ in manifold.named_parameters()] == ["log_k"]
+    assert curvature(manifold) == -1.0
+    twin = copy.deepcopy(manifold)
+    twin.load_state_dict(manifold.state_dict())
+    assert twin.k.item() == manifold.k.item() == 1.0
+    assert pickle.loads(pickle.dumps(manifold)).k.item() == 1.0
