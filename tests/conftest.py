@@ -78,6 +78,18 @@ def dyadic():
     return rounded
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(request):
+    """Graphs that are trained on here are small: they gain nothing from threads, and lose much on a busy machine."""
+    if not {"cli", "experiments", "training"} & set(request.path.parts):
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
 def dtype(request):
     return request.param

@@ -1,16 +1,6 @@
 import pytest
-import torch
 
 from msg.datasets import load_graph
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Graphs this small gain nothing from threads, and lose much where the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
