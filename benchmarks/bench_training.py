@@ -1,39 +1,40 @@
-"""Time of one training epoch and peak memory, against PyG's GCN in the same run.
+"""Time of one training epoch and peak memory, against the fastest GCN that can be had with the same parts.
 
-    python benchmarks/bench_training.py --root DIR
+    python benchmarks/bench_training.py --root DIR [--threads 1] [--layers 2] [--features sparse]
 
 Time: models take turns, one epoch each, in one process on the same graph, so that all see the same machine and the same
-allocator; the median of each and its ratio to the GCN's are printed. Memory: one fresh process a row, peak resident set
-during ten epochs minus the resident set before the first (Linux only).
+allocator. Printed are the median of each with its quartiles, and the median and quartiles of the ratio of its epoch to
+that of :class:`msg.nn.CachedGCN` in the same turn; PyG's GCN stands beside it. Memory: one fresh process a row, peak
+resident set during ten epochs minus the resident set before the first (Linux only).
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
 from msg.datasets import load_graph
-from msg.gradients import DvM, GradientRule, SurrogateBPTT
-from msg.nn import MSG
+from msg.gradients import DvM, GradientRule, RateBackprop, SurrogateBPTT
+from msg.nn import MSG, CachedGCN
 from msg.training import peak_memory
 
-RULES: dict[str, GradientRule] = {"dvm": DvM(), "bptt": SurrogateBPTT()}
-LAYERS = 3
+RULES: dict[str, GradientRule] = {"dvm": DvM(), "rate": RateBackprop(), "bptt": SurrogateBPTT()}
+STEPS = (4, 15, 64)
+FAST = "cached CSR GCN"
 
 
 def spiking(data: Data, args: argparse.Namespace, rule: str, timesteps: int) -> MSG:
     sizes = data.num_features, data.num_classes
-    return MSG(*sizes, args.manifold, LAYERS, timesteps, gradient=RULES[rule], dropout=args.dropout)
+    return MSG(*sizes, args.manifold, args.layers, timesteps, gradient=RULES[rule], dropout=args.dropout)
 
 
-def gcn(data: Data, args: argparse.Namespace, cached: bool = False) -> GCN:
-    sizes = data.num_features, args.width, LAYERS, data.num_classes
-    return GCN(*sizes, dropout=args.dropout, cached=cached)
+def gcn(data: Data, args: argparse.Namespace, kind: type[torch.nn.Module] = CachedGCN, **options) -> torch.nn.Module:
+    return kind(data.num_features, args.width, args.layers, data.num_classes, dropout=args.dropout, **options)
 
 
 def epoch(model: torch.nn.Module, data: Data) -> Callable[[], None]:
@@ -50,8 +51,8 @@ def epoch(model: torch.nn.Module, data: Data) -> Callable[[], None]:
     return step
 
 
-def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: int = 3) -> dict[str, float]:
-    """Median seconds of each step, taken in turns."""
+def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: int = 3) -> dict[str, np.ndarray]:
+    """Seconds of each step in each round, taken in turns."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(warm_up + rounds):
         for name, step in steps.items():
@@ -59,12 +60,12 @@ def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: in
             step()
             if turn >= warm_up:
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: np.array(values) for name, values in times.items()}
 
 
 def begin(args: argparse.Namespace, rule: str, timesteps: int) -> Callable[[], None]:
     """What a process of its own measures the memory of."""
-    data = load_graph(args.dataset, root=args.root, features="dense")
+    data = load_graph(args.dataset, root=args.root, features=args.features)
     return epoch(gcn(data, args) if rule == "gcn" else spiking(data, args, rule, timesteps), data)
 
 
@@ -82,27 +83,40 @@ def main() -> None:
     parser.add_argument("--dataset", default="photo")
     parser.add_argument("--manifold", default="H32")
     parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--features", default="dense")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--no-memory", action="store_true")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
 
-    data = load_graph(args.dataset, root=args.root, features="dense")
-    steps = {"gcn": epoch(gcn(data, args), data), "gcn, cached": epoch(gcn(data, args, cached=True), data)}
+    data = load_graph(args.dataset, root=args.root, features=args.features)
+    steps = {FAST: epoch(gcn(data, args), data)}
+    for name, cached in (("PyG GCN", False), ("PyG GCN, cached", True)):
+        steps[name] = epoch(gcn(data, args, GCN, cached=cached), data)
     for rule in RULES:
-        for timesteps in (5, 15, 64):
+        for timesteps in STEPS:
             steps[f"{rule} T={timesteps}"] = epoch(spiking(data, args, rule, timesteps), data)
-    setting = f"{args.dataset}, {args.manifold}, {LAYERS} convolutions, dropout {args.dropout}"
-    print(f"{setting}, {torch.get_num_threads()} threads")
-    medians = time_in_turns(steps, args.rounds)
-    for name, seconds in medians.items():
-        print(f"{name:12} {1e3 * seconds:8.1f} ms/epoch   {seconds / medians['gcn']:6.2f} x GCN")
-    print(f"{'gcn':12} {memory(args, 'gcn', 0):8.0f} MB")
+    setting = f"{args.dataset}, {args.features} features, {args.manifold}, {args.layers} convolutions"
+    print(f"{setting}, dropout {args.dropout}, {torch.get_num_threads()} threads")
+    times = time_in_turns(steps, args.rounds)
+    for name, seconds in times.items():
+        low, middle, high = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75))
+        first, ratio, third = np.quantile(seconds / times[FAST], (0.25, 0.5, 0.75))
+        print(
+            f"{name:16} {middle:8.1f} ({low:.1f}-{high:.1f}) ms/epoch   {ratio:6.2f} ({first:.2f}-{third:.2f}) x {FAST}"
+        )
+    if args.no_memory:
+        return
+    print(f"{FAST:16} {memory(args, 'gcn', 0):8.0f} MB")
     for rule in RULES:
         base = memory(args, rule, 1)
-        print(f"{rule + ' T=1':12} {base:8.0f} MB")
-        for timesteps in (5, 15, 64):
+        print(f"{rule + ' T=1':16} {base:8.0f} MB")
+        for timesteps in STEPS:
             peak = memory(args, rule, timesteps)
-            print(f"{rule} T={timesteps:<6} {peak:8.0f} MB   {peak / base:6.2f} x T=1")
+            print(f"{rule + f' T={timesteps}':16} {peak:8.0f} MB   {peak / base:6.2f} x T=1")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ MODELS = Registry(
         "spiking-gnn": "msg.models.spiking_gnn:SPEC",
         "spikinggcn": "msg.models.spiking_gcn:SPEC",
         "gcn": "msg.models.baselines:GCN_SPEC",
+        "cached-gcn": "msg.models.baselines:CACHED_GCN_SPEC",
         "sage": "msg.models.baselines:SAGE_SPEC",
         "gat": "msg.models.baselines:GAT_SPEC",
         "sgc": "msg.models.baselines:SGC_SPEC",

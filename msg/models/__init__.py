@@ -1,7 +1,7 @@
 """Models, one a file, and what is known of those that have a name (:data:`msg.names.MODELS`)."""
 
 from msg.models.attentive_recurrence import AttentiveRecurrence
-from msg.models.baselines import SAGE, SGC
+from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
@@ -18,6 +18,7 @@ __all__ = [
     "SAGE",
     "SGC",
     "AttentiveRecurrence",
+    "CachedGCN",
     "ConvergentGNN",
     "ConvergentNetwork",
     "Embedding",

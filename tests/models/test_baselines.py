@@ -1,9 +1,9 @@
 import pytest
 import torch
-from torch_geometric.nn import GraphSAGE, SGConv
+from torch_geometric.nn import GCN, GraphSAGE, SGConv
 
 from msg.energy import OPERATIONS, count
-from msg.models import SAGE, SGC
+from msg.models import SAGE, SGC, CachedGCN
 
 
 @pytest.fixture
@@ -19,8 +19,9 @@ def test_sgc_is_pygs(x, edge_index):
     assert torch.allclose(ours(x.to_sparse_coo(), edge_index), theirs(x, edge_index), atol=1e-6)
 
 
-def test_sage_is_pygs(x, edge_index):
-    ours, theirs = SAGE(5, 4, 2, 3).eval(), GraphSAGE(5, 4, 2, 3).eval()
+@pytest.mark.parametrize(("kind", "pygs"), [(SAGE, GraphSAGE), (CachedGCN, GCN)])
+def test_layered_ones_are_pygs(kind, pygs, x, edge_index):
+    ours, theirs = kind(5, 4, 2, 3).eval(), pygs(5, 4, 2, 3).eval()
     for layer, conv in zip(ours.layers, theirs.convs):
         layer.conv.load_state_dict(conv.state_dict())
     assert torch.allclose(ours(x, edge_index), theirs(x, edge_index), atol=1e-6)
