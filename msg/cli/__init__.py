@@ -7,10 +7,17 @@ from cyclopts import App, CycloptsError
 
 from msg import __version__
 
+
+def _version() -> str:
+    from msg.kernels import status
+
+    return f"{__version__}\nkernels: {status()}"
+
+
 app = App(
     name="msg",
     help="Spiking graph neural networks on Riemannian manifolds.",
-    version=__version__,
+    version=_version,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     result_action="return_value",

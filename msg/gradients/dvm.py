@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from msg.gradients import packed
 from msg.gradients.rule import FeedForwardRule
 from msg.gradients.simulation import SILENT, Dynamics
 
@@ -46,5 +47,9 @@ class DvM(FeedForwardRule):
 
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
+        found = packed.simulate(dynamics, current)
+        if found is not None:
+            above = zip(dynamics.targets, found.rates, found.received)
+            return [layer.current(rate, dynamics.graph, received) for layer, rate, received in above], found.rates
         rates, seen, _ = dynamics.totals(current, SILENT)
         return dynamics.mean_currents(rates, seen), rates

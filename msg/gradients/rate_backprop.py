@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
+from msg.gradients import packed
 from msg.gradients.simulation import SILENT, Dynamics, Stage, mean
 from msg.gradients.surrogate_bptt import SurrogateRule
 from msg.neurons import Neuron, Surrogate
@@ -52,6 +53,10 @@ class RateBackprop(SurrogateRule):
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
         watching = torch.is_grad_enabled()
+        if not (watching and any(p.requires_grad for layer in dynamics.sources for p in layer.neuron.parameters())):  # pyright: ignore
+            found = packed.simulate(dynamics, current, self.surrogate if watching else None, self.detach_reset)
+            if found is not None:
+                return self._at_the_mean(dynamics, current, found)
         stages = [
             Stage.of(layer, neuron=_Watched(layer.neuron, self.surrogate, self.detach_reset))  # pyright: ignore[reportArgumentType]
             if watching and layer.neuron is not None
@@ -66,6 +71,17 @@ class RateBackprop(SurrogateRule):
             at_mean = layer.current(rates[-1], dynamics.graph)
             # a synapse that is not linear has the value of the simulation and the derivative at the mean spikes
             below = at_mean if exact is None else at_mean + (exact - at_mean).detach()
+            currents.append(below)
+        return currents, rates
+
+    def _at_the_mean(
+        self, dynamics: Dynamics, current: Tensor, found: packed.Packed
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The same from the packed simulation, whose synapses are linear."""
+        below, currents, rates = mean(current), [], []
+        for layer, rate, received, slope in zip(dynamics.targets, *found):
+            rates.append(rate + (below - below.detach()) * slope if slope.numel() else rate)
+            below = layer.current(rates[-1], dynamics.graph, received)
             currents.append(below)
         return currents, rates
 

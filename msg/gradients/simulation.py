@@ -55,7 +55,7 @@ class Stage:
     neuron: Callable[..., tuple[Tensor, Any]] | None
     linear: bool
     out_channels: int
-    current: Callable[[Tensor, Graph], Tensor]
+    current: Callable[..., Tensor]
 
     @classmethod
     def of(cls, layer: SpikingLayer, **changes: Any) -> "Stage":

@@ -11,13 +11,13 @@ from torch.autograd.function import once_differentiable
 
 class _MatMul(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, dense: Tensor, matrix: "SparseMatrix") -> Tensor:
+    def forward(ctx, dense: Tensor, matrix: "SparseMatrix", product: Tensor | None) -> Tensor:
         ctx.matrix = matrix
-        return torch.mm(matrix.csr, dense)
+        return torch.mm(matrix.csr, dense) if product is None else product.view_as(product)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        return torch.mm(ctx.matrix.transposed, grads[0].contiguous()), None
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return torch.mm(ctx.matrix.transposed, grads[0].contiguous()), None, None
 
 
 class SparseMatrix:
@@ -91,6 +91,21 @@ class SparseMatrix:
         return other
 
     @property
+    def pointers(self) -> Tensor:
+        """Where each row begins and the last one ends, ``[N + 1]``."""
+        return self.csr.crow_indices()
+
+    @property
+    def columns(self) -> Tensor:
+        """Column of each entry, row by row, ``[E]``."""
+        return self.csr.col_indices()
+
+    @property
+    def values(self) -> Tensor:
+        """The entries, row by row, ``[E]``."""
+        return self.csr.values()
+
+    @property
     def nnz(self) -> int:
         """Number of stored entries."""
         return self.csr.values().numel()
@@ -104,13 +119,19 @@ class SparseMatrix:
         """Size of one dimension, like a tensor's."""
         return self.shape[dim]
 
-    def matmul(self, dense: Tensor) -> Tensor:
+    def matmul(self, dense: Tensor, product: Tensor | None = None) -> Tensor:
         r""":math:`A x`, differentiable in ``x``.
+
+        Args:
+            dense: ``x``.
+            product: the result, where it is known: only its derivative is then left to do.
 
         Shapes:
             ``dense``: ``[M, ..., K]``; returns ``[N, ..., K]`` for a matrix of shape ``(N, M)``.
         """
-        flat = _MatMul.apply(dense.flatten(1), self)
+        if product is not None and not dense.requires_grad:
+            return product
+        flat = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
         return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
 
 
@@ -168,8 +189,8 @@ class WeightedEdges:
         """See :attr:`SparseMatrix.T`."""
         return WeightedEdges(self.col, self.row, self.value, (self.shape[1], self.shape[0]))
 
-    def matmul(self, dense: Tensor) -> Tensor:
-        """See :meth:`SparseMatrix.matmul`."""
+    def matmul(self, dense: Tensor, product: Tensor | None = None) -> Tensor:
+        """See :meth:`SparseMatrix.matmul`; a known ``product`` has no derivative in the entries, so it is not used."""
         flat: Tensor = _WeightedMatMul.apply(self.value, dense.flatten(1), *self._pattern)  # pyright: ignore
         return flat.view(self.shape[0], *dense.shape[1:])
 

@@ -1,13 +1,11 @@
 """From mean currents to a point: the geometry of a spiking network, apart from its dynamics."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import geoopt
-import torch
 from torch import Tensor, nn
 
-from msg.manifolds import bound_length, checks, move, origin
+from msg.manifolds import bound_length, path
 
 
 class ManifoldPath(nn.Module):
@@ -50,7 +48,8 @@ class ManifoldPath(nn.Module):
         if max_step is not None and not max_step > 0:
             raise ValueError(f"max_step must be positive, or None for no bound, not {max_step}")
         self.manifold, self.hidden_channels = manifold, hidden_channels
-        self.step_size, self.max_step = step_size, max_step
+        self.step_size: float = step_size
+        self.max_step: float | None = max_step
         self.dropout = nn.Dropout(dropout)
 
     def step(self, current: Tensor) -> Tensor:
@@ -59,13 +58,8 @@ class ManifoldPath(nn.Module):
         return v if self.max_step is None else bound_length(v, self.max_step)
 
     def forward(self, currents: Sequence[Tensor]) -> Tensor:
-        first = currents[0]
-        z = origin(self.manifold, first.size(0), self.hidden_channels, torch.float64, first.device)
-        # points that come from a move are on the manifold, and a check would make a GPU wait; compiled code has none
-        with nullcontext() if torch.compiler.is_compiling() else checks(False):
-            for current in currents:
-                z = move(self.manifold, z, self.step(self.dropout(current)))
-        return z
+        vectors = [self.dropout(current) for current in currents]
+        return path(self.manifold, vectors, self.step_size, self.max_step)
 
     def extra_repr(self) -> str:
         return f"{self.hidden_channels}, step_size={self.step_size:g}, max_step={self.max_step}"

@@ -39,8 +39,13 @@ class SpikingLayer(nn.Module):
         if self.neuron is not None:
             self.neuron.reset_parameters()
 
-    def current(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+    def current(self, x: Tensor | SparseMatrix, graph: Graph, received: Tensor | None = None) -> Tensor:
         """Input current ``[N, d]`` or ``[N, T, d]`` for input of the same layout.
+
+        Args:
+            x: input.
+            graph: the graph.
+            received: what comes along the edges of a linear synapse, where that is known already.
 
         Raises:
             ValueError: if the convolution returns another width than the layer has.
@@ -49,7 +54,7 @@ class SpikingLayer(nn.Module):
             x = self.dropout(x)
         elif self.training and isinstance(self.dropout, nn.Dropout):
             x = x.with_values(self.dropout(x.csr.values()))
-        current = self.synapse(x, graph)
+        current = self.synapse(x, graph) if received is None else self.synapse(x, graph, received)
         if current.size(-1) != self.out_channels:
             raise ValueError(
                 f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "

@@ -26,15 +26,24 @@ Conv = str | Callable[[int, int], nn.Module]
 
 
 class Term(NamedTuple):
-    """One term of a linear convolution.
+    """One term of a linear convolution: what a node receives, times weights.
 
     Attributes:
-        aggregate: along edges; ``None``: none.
-        weight: ``[out, in]``, applied to what was aggregated.
+        matrix: what is received along edges; ``None``: nothing is.
+        own: factor of the node's own input, added to what is received.
+        weight: ``[out, in]``.
     """
 
-    aggregate: Callable[[Tensor], Tensor] | None
+    matrix: SparseMatrix | WeightedEdges | None
+    own: Tensor | float
     weight: Tensor
+
+    def receive(self, x: Tensor, received: Tensor | None = None) -> Tensor:
+        """What is multiplied by the weights; ``received`` is what came along edges, where that is known."""
+        if self.matrix is None:
+            return x if isinstance(self.own, float) and self.own == 1.0 else self.own * x
+        along = self.matrix.matmul(x) if received is None else self.matrix.matmul(x, received)
+        return along if isinstance(self.own, float) and self.own == 0.0 else along + self.own * x
 
 
 def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
@@ -49,7 +58,7 @@ def _sum_matrix(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdge
 
 
 def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    return [Term(gcn_matrix(conv, graph, dtype).matmul, conv.lin.weight)]
+    return [Term(gcn_matrix(conv, graph, dtype), 0.0, conv.lin.weight)]
 
 
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
@@ -60,18 +69,18 @@ def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
         return graph.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
 
     matrix = graph.matrix(("mean", dtype), mean) if conv.aggr == "mean" else _sum_matrix(graph, dtype)
-    terms = [Term(matrix.matmul, conv.lin_l.weight)]
-    return terms + ([Term(None, conv.lin_r.weight)] if conv.root_weight else [])
+    terms = [Term(matrix, 0.0, conv.lin_l.weight)]
+    return terms + ([Term(None, 1.0, conv.lin_r.weight)] if conv.root_weight else [])
 
 
 def _gin_terms(conv: GINConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
     matrix = _sum_matrix(graph, dtype)
     weight: Tensor = conv.nn.weight  # pyright: ignore[reportFunctionMemberAccess]
-    return [Term(lambda x: matrix.matmul(x) + (1 + conv.eps) * x, weight)]
+    return [Term(matrix, 1 + conv.eps, weight)]
 
 
 def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    return [Term(None, layer.weight)]
+    return [Term(None, 1.0, layer.weight)]
 
 
 class _Linear(NamedTuple):
@@ -138,35 +147,44 @@ class Synapse(nn.Module):
         """Reset the convolution's parameters."""
         self.conv.reset_parameters()  # pyright: ignore[reportCallIssue]
 
-    def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+    def taken_apart(self, graph: Graph, dtype: torch.dtype) -> tuple[list[Term], Tensor | None] | None:
+        """Terms and bias of a linear convolution; ``None`` where it runs by itself, as under an explanation."""
+        form = _linear_form(self.conv)
+        if form is None or (isinstance(self.conv, MessagePassing) and bool(self.conv.explain)):
+            return None
+        bias: Tensor | None = form.bias_of(self.conv).bias  # pyright: ignore[reportAssignmentType]
+        return form.terms(self.conv, graph, dtype), bias
+
+    def forward(self, x: Tensor | SparseMatrix, graph: Graph, received: Tensor | None = None) -> Tensor:
         """Input current.
 
         Args:
             x: ``[N, F]``, ``[N, T, F]`` or a sparse feature matrix.
             graph: the graph.
+            received: what comes along the edges of a linear convolution, where that is known already.
 
         Shapes:
             Returns ``[N, out]`` or ``[N, T, out]``.
         """
-        explained = isinstance(self.conv, MessagePassing) and bool(self.conv.explain)
-        form = _linear_form(self.conv)
-        if form is None or explained:
+        parts = self.taken_apart(graph, x.dtype)
+        if parts is None:
             return self._propagate(x, graph)
-        bias: Tensor | None = form.bias_of(self.conv).bias  # pyright: ignore[reportAssignmentType]
-        first, *others = form.terms(self.conv, graph, x.dtype)
-        out = self._term(x, *first, bias=bias)
+        (first, *others), bias = parts
+        out = self._term(x, first, received, bias)
         for term in others:
-            out = out + self._term(x, *term)
+            out = out + self._term(x, term, received)
         return out
 
     def _term(
-        self, x: Tensor | SparseMatrix, aggregate: Callable | None, weight: Tensor, bias: Tensor | None = None
+        self, x: Tensor | SparseMatrix, term: Term, received: Tensor | None, bias: Tensor | None = None
     ) -> Tensor:
         """Multiply in the order that aggregates the fewer columns."""
-        if not isinstance(x, SparseMatrix) and (aggregate is None or weight.size(1) <= weight.size(0)):
-            return F.linear(x if aggregate is None else aggregate(x), weight, bias)
+        weight = term.weight
+        known = received is not None or term.matrix is None
+        if not isinstance(x, SparseMatrix) and (known or weight.size(1) <= weight.size(0)):
+            return F.linear(term.receive(x, received), weight, bias)
         x = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
-        x = x if aggregate is None else aggregate(x)
+        x = term.receive(x)
         return x if bias is None else x + bias
 
     def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:

@@ -18,6 +18,7 @@ from msg.manifolds.steps import (
     max_radius,
     move,
     origin,
+    path,
     squared_distance,
     transport0,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "move",
     "origin",
     "parse_signature",
+    "path",
     "register_family",
     "resolve",
     "squared_distance",

@@ -9,12 +9,10 @@ import geoopt
 import torch
 from torch import Tensor
 
+from msg.kernels.constants import HYPERBOLIC_RADIUS as RADIUS
 from msg.manifolds.embedded import Embedded, join
 from msg.manifolds.family import wide
 from msg.manifolds.trigonometry import arcsinhc, cosine, dot, root, sinc, squared_norm
-
-# In float64 a hyperbolic distance at this radius is good to 1e-7 relative (the error grows as e^{2r}).
-RADIUS = 10.0
 
 
 class Hyperboloid(Embedded[geoopt.Lorentz]):

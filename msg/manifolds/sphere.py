@@ -7,14 +7,10 @@ import geoopt
 import torch
 from torch import Tensor
 
+from msg.kernels.constants import NEAREST, TINY
+from msg.kernels.constants import SPHERICAL_RADIUS as RADIUS
 from msg.manifolds.embedded import Embedded, join
 from msg.manifolds.trigonometry import angle_over_sine, arctanc, cosine, norm, one_plus_cosine, sinc, squared_norm
-
-# log0 and transport are singular at the antipode; at 0.9 pi their derivative is 9, at 0.99 pi it would be 99.
-RADIUS = 0.9 * math.pi
-# A point nearer to the antipode is read as one that far from it: derivatives, up to pi over it, stay finite in float32.
-_NEAREST = 1e-30
-_TINY = 1e-30  # stands in for |x + y|^2 = 0, where the angle is pi
 
 
 class Sphere(Embedded[geoopt.Sphere]):
@@ -48,9 +44,9 @@ class Sphere(Embedded[geoopt.Sphere]):
     def coordinates(self, manifold: geoopt.Sphere, z: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`(z_0, \bar z)`, with a direction at the antipode, where :math:`\bar z` has none."""
         z0, rest = z[..., :1], z[..., 1:]
-        antipode = (z0 < 0) & (squared_norm(rest.detach()) < _NEAREST**2)
+        antipode = (z0 < 0) & (squared_norm(rest.detach()) < NEAREST**2)
         axis = rest.new_zeros(rest.size(-1))
-        axis[:1] = _NEAREST
+        axis[:1] = NEAREST
         return z0, torch.where(antipode, axis, rest)
 
     def above_antipode(self, scale: Tensor | float, z0: Tensor, rest: Tensor) -> Tensor:
@@ -80,7 +76,7 @@ class Sphere(Embedded[geoopt.Sphere]):
         return 2 * torch.atan2(norm(x - y), norm(x + y))
 
     def squared_distance(self, manifold: geoopt.Sphere, x: Tensor, y: Tensor) -> Tensor:
-        t = squared_norm(x - y) / squared_norm(x + y).clamp(min=_TINY)
+        t = squared_norm(x - y) / squared_norm(x + y).clamp(min=TINY)
         return 4 * t * arctanc(t, sign=1).square()
 
     def defect(self, manifold: geoopt.Sphere, rows: Tensor) -> Tensor:

@@ -10,13 +10,18 @@ for sizes that do not fit, an impossible curvature and points far off the manifo
 coordinates; :class:`~msg.manifolds.checks` switches off what looks at coordinates.
 """
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+
 import geoopt
 import torch
 from torch import Tensor
 
+from msg.kernels.constants import LARGEST
+from msg.manifolds import one_pass
 from msg.manifolds.lookup import family
 from msg.manifolds.trigonometry import squared_norm, tanc
-from msg.manifolds.validation import LARGEST, check_finite, check_floating, check_on_manifold, check_size
+from msg.manifolds.validation import check_finite, check_floating, check_on_manifold, check_size, checks
 
 
 def ambient_dim(manifold: geoopt.Manifold, dim: int) -> int:
@@ -101,7 +106,11 @@ def log0(manifold: geoopt.Manifold, z: Tensor) -> Tensor:
     Shapes:
         ``z``: ``[..., ambient_dim]``; returns ``[..., d]`` in the dtype of ``z``.
     """
-    return family(manifold).log0(manifold, _point(manifold, z)).to(z.dtype)
+    own, point = family(manifold), _point(manifold, z)
+    if one_pass.applies(manifold, z):
+        dim = own.intrinsic_dim(manifold, z.size(-1))
+        return one_pass.log0(manifold, point, dim, lambda point: own.log0(manifold, point)).to(z.dtype)
+    return own.log0(manifold, point).to(z.dtype)
 
 
 def transport0(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:
@@ -128,7 +137,49 @@ def move(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:
         ValueError: if the sizes of ``z`` and ``v`` do not fit the manifold.
     """
     vector = _vector(manifold, v)
-    return family(manifold).move(manifold, _point(manifold, z, v.size(-1)), vector).to(z.dtype)
+    own, point = family(manifold), _point(manifold, z, v.size(-1))
+    if one_pass.applies(manifold, z, v):
+        rows = torch.broadcast_shapes(z.shape[:-1], v.shape[:-1])
+        start, vectors = point.expand(*rows, -1), [vector.expand(*rows, -1)]
+        eager = lambda start, vectors: own.move(manifold, start, vectors[0])  # noqa: E731
+        return one_pass.walk(manifold, start, vectors, 1.0, None, eager).to(z.dtype)
+    return own.move(manifold, point, vector).to(z.dtype)
+
+
+def path(
+    manifold: geoopt.Manifold, vectors: Sequence[Tensor], step_size: float = 1.0, max_step: float | None = None
+) -> Tensor:
+    r"""Steps from the origin, one after another: :func:`move` along :math:`b(\varepsilon v^l)` for each vector.
+
+    Args:
+        manifold: a supported geoopt manifold.
+        vectors: tangent vectors at the origin, one tensor a step.
+        step_size: :math:`\varepsilon`.
+        max_step: bound on a step's length (:func:`bound_length`); ``None`` for none.
+
+    Shapes:
+        ``vectors``: ``[N, d]`` each; returns ``[N, ambient_dim]`` in float64.
+    """
+    first = vectors[0]
+    for vector in vectors:
+        check_floating("a tangent vector", vector.dtype)
+    start = origin(manifold, 1, first.size(-1), torch.float64, first.device)
+
+    def steps(start: Tensor, vectors: Sequence[Tensor]) -> Tensor:
+        z = start.expand(first.size(0), -1)
+        # points that come from a move are on the manifold, and a check would make a GPU wait; compiled code has none
+        with nullcontext() if torch.compiler.is_compiling() else checks(False):
+            for vector in vectors:
+                v = step_size * vector
+                v = v.double() if max_step is None else _bound_length(v, max_step)
+                z = family(manifold).move(manifold, z, v)
+        return z
+
+    same = {(v.dtype, v.shape) for v in vectors} == {(first.dtype, first.shape)}
+    if same and one_pass.applies(manifold, *vectors):
+        # no factor that the kernels know has an origin that its steps would differ by
+        return one_pass.walk(manifold, start.detach(), vectors, step_size, max_step, steps)
+    return steps(start, vectors)
 
 
 def distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
@@ -169,6 +220,14 @@ def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
     check_floating("a tangent vector", v.dtype)
     if not max_length > 0:
         raise ValueError(f"max_length must be positive, not {max_length}: leave bound_length out for no bound")
+    flat = geoopt.Euclidean(1)
+    if one_pass.applies(flat, v):
+        start, eager = v.new_zeros(1, v.size(-1)), lambda _, vectors: _bound_length(vectors[0], max_length)
+        return one_pass.walk(flat, start, [v], 1.0, max_length, eager)
+    return _bound_length(v, max_length)
+
+
+def _bound_length(v: Tensor, max_length: float) -> Tensor:
     wide = v.double()
     squared = squared_norm(wide)
     if torch.compiler.is_compiling() or bool(squared.isinf().any()):

@@ -15,12 +15,9 @@ import geoopt
 import torch
 from torch import Tensor
 
+from msg.kernels.constants import HYPERBOLIC_RADIUS, SPHERICAL_RADIUS, TINY
 from msg.manifolds.family import Family, wide
 from msg.manifolds.trigonometry import arctanc, dot, root, squared_norm, tanc
-
-_HYPERBOLIC_RADIUS = 10.0
-_SPHERICAL_RADIUS = 0.9 * math.pi
-_TINY = 1e-30
 
 
 class Stereographic(Family[geoopt.Stereographic]):
@@ -46,7 +43,7 @@ class Stereographic(Family[geoopt.Stereographic]):
     def max_radius(self, manifold: geoopt.Stereographic) -> Tensor:
         r""":math:`10/\sqrt{-\kappa}` or :math:`0.9\pi/\sqrt\kappa`; infinite for :math:`\kappa = 0`."""
         k = _kappa(manifold).detach()
-        return _by_sign(k, _HYPERBOLIC_RADIUS, _SPHERICAL_RADIUS) / k.abs().sqrt()
+        return _by_sign(k, HYPERBOLIC_RADIUS, SPHERICAL_RADIUS) / k.abs().sqrt()
 
     def origin(self, manifold: geoopt.Stereographic, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The zero vector, shape ``[dim]``."""
@@ -72,7 +69,7 @@ class Stereographic(Family[geoopt.Stereographic]):
         x2, y2, xy = squared_norm(z), squared_norm(y), dot(z, y)
         denominator = 1 - 2 * k * xy + k**2 * x2 * y2
         # zero only where x (+) y is the antipode of the origin, the chart's point at infinity
-        denominator = denominator.clamp(min=_TINY)
+        denominator = denominator.clamp(min=TINY)
         moved = z * ((1 - 2 * k * xy - k * y2) / denominator) + y * ((1 + k * x2) / denominator)
         return _inside(k, moved)
 
@@ -119,7 +116,7 @@ def _exp0(k: Tensor, v: Tensor) -> Tensor:
 
 def _inside(k: Tensor, x: Tensor) -> Tensor:
     """Pull ``x`` back inside the radius bound along its geodesic to the origin."""
-    limit = _by_sign(k, math.tanh(_HYPERBOLIC_RADIUS / 2) ** 2, math.tan(_SPHERICAL_RADIUS / 2) ** 2)
+    limit = _by_sign(k, math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2)
     stretched = k.abs() * squared_norm(x)
     outside = stretched > limit
     return x * torch.where(outside, limit / torch.where(outside, stretched, 1.0), 1.0).sqrt()
@@ -127,7 +124,7 @@ def _inside(k: Tensor, x: Tensor) -> Tensor:
 
 def _squared_difference(k: Tensor, x: Tensor, y: Tensor) -> Tensor:
     denominator = 1 + 2 * k * dot(x, y) + k**2 * squared_norm(x) * squared_norm(y)
-    return squared_norm(x - y) / denominator.clamp(min=_TINY)
+    return squared_norm(x - y) / denominator.clamp(min=TINY)
 
 
 POINCARE_BALL = Stereographic("Poincaré ball", geoopt.PoincareBall, lambda: geoopt.PoincareBall(c=wide(1.0)))

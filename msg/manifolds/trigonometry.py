@@ -9,22 +9,14 @@ Where the caller knows the sign of ``u`` (``sign=1``: nowhere negative, ``sign=-
 is not evaluated.
 """
 
-from collections.abc import Callable
-from math import factorial
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-_TINY = 1e-150  # stands in for a root of zero: sin(r) / r and its kin are exact at any r > 0
-_NEAR_ZERO = 1e-3  # inside this radius the series of the derivatives are exact to float64
-_TERMS = 6
-_BACK = -0.97  # cosine of 0.92 pi, beyond every point that moves on a sphere: near pi, 1 + cos holds no digits
+from msg.kernels.constants import ARCSINHC, ARCTANC, BACK, NEAR_ZERO, SINC, TANC, TERMS
 
-# series of the quotients; only their derivatives are evaluated, where the closed forms are 0/0
-_SINC = [(-1) ** k / factorial(2 * k + 1) for k in range(_TERMS)]
-_TANC = [1.0, 1 / 3, 2 / 15, 17 / 315, 62 / 2835, 1382 / 155925]
-_ARCTANC = [(-1) ** k / (2 * k + 1) for k in range(_TERMS)]
-_ARCSINHC = [(-1) ** k * factorial(2 * k) / (4**k * factorial(k) ** 2 * (2 * k + 1)) for k in range(_TERMS)]
+_TINY = 1e-150  # stands in for a root of zero: sin(r) / r and its kin are exact at any r > 0
 
 Elementwise = Callable[[Tensor], Tensor]
 Signed = Callable[[Tensor, int], Tensor]
@@ -61,13 +53,13 @@ def _by_sign(u: Tensor, sign: int, positive: Elementwise, negative: Elementwise)
 
 
 def _slope(
-    u: Tensor, sign: int, series: list[float], value: Signed, companion: Callable[[Tensor, Tensor], Tensor]
+    u: Tensor, sign: int, series: Sequence[float], value: Signed, companion: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """``(companion(u, f) - f) / 2u`` for ``f = value(u)``: the derivative of every quotient, by series near zero."""
-    near = u.abs() < _NEAR_ZERO
+    near = u.abs() < NEAR_ZERO
     small = torch.where(near, u, 0.0)
-    slope = small * ((_TERMS - 1) * series[-1]) + (_TERMS - 2) * series[-2]
-    for k in range(_TERMS - 3, 0, -1):
+    slope = small * ((TERMS - 1) * series[-1]) + (TERMS - 2) * series[-2]
+    for k in range(TERMS - 3, 0, -1):
         slope = slope * small + k * series[k]
     # a harmless argument where the series is taken: 0/0 would turn the gradient of the gradient into NaN
     away = torch.where(near, -0.5 if sign < 0 else 0.5, u)
@@ -89,7 +81,7 @@ def _sinc(u: Tensor, sign: int) -> Tensor:
 
 
 def _sinc_slope(u: Tensor, sign: int) -> Tensor:
-    return _slope(u, sign, _SINC, sinc, lambda x, _: cosine(x, sign))
+    return _slope(u, sign, SINC, sinc, lambda x, _: cosine(x, sign))
 
 
 def sinc(u: Tensor, sign: int = 0) -> Tensor:
@@ -103,7 +95,7 @@ def _tanc(u: Tensor, sign: int) -> Tensor:
 
 def tanc(u: Tensor, sign: int = 0) -> Tensor:
     r""":math:`\tan\sqrt u / \sqrt u`, continued as :math:`\tanh\sqrt{-u} / \sqrt{-u}`."""
-    return _apply(u, sign, _tanc, lambda x, sign: _slope(x, sign, _TANC, tanc, lambda x, f: 1 + x * f**2))
+    return _apply(u, sign, _tanc, lambda x, sign: _slope(x, sign, TANC, tanc, lambda x, f: 1 + x * f**2))
 
 
 def _arctanc(u: Tensor, sign: int) -> Tensor:
@@ -111,7 +103,7 @@ def _arctanc(u: Tensor, sign: int) -> Tensor:
 
 
 def _arctanc_slope(u: Tensor, sign: int) -> Tensor:
-    return _slope(u, sign, _ARCTANC, arctanc, lambda x, _: 1 / (1 + x))
+    return _slope(u, sign, ARCTANC, arctanc, lambda x, _: 1 / (1 + x))
 
 
 def arctanc(u: Tensor, sign: int = 0) -> Tensor:
@@ -127,7 +119,7 @@ def _arcsinhc(w: Tensor, sign: int) -> Tensor:
 
 
 def _arcsinhc_slope(w: Tensor, sign: int) -> Tensor:
-    return _slope(w, sign, _ARCSINHC, lambda x, _: arcsinhc(x), lambda x, _: (1 + x).rsqrt())
+    return _slope(w, sign, ARCSINHC, lambda x, _: arcsinhc(x), lambda x, _: (1 + x).rsqrt())
 
 
 def arcsinhc(w: Tensor) -> Tensor:
@@ -150,7 +142,7 @@ def angle_over_sine(sine: Tensor, cosine_of_angle: Tensor) -> Tensor:
 
 def one_plus_cosine(squared_sine: Tensor, cosine_of_angle: Tensor) -> Tensor:
     r""":math:`1 + \cos\varphi`, from :math:`\sin^2\varphi / (1 - \cos\varphi)` where the sum would cancel."""
-    back = cosine_of_angle < _BACK
+    back = cosine_of_angle < BACK
     difference = torch.where(back, 1 - cosine_of_angle, 2.0)  # it divides nothing by zero where it is not used
     return torch.where(back, squared_sine / difference, 1 + cosine_of_angle)
 

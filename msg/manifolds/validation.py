@@ -7,10 +7,10 @@ import geoopt
 import torch
 from torch import Tensor
 
+from msg.kernels.constants import LARGEST
 from msg.manifolds.lookup import find
 
 _LOOSE = 1e-3  # gross mistakes only: points of another manifold or curvature; rounding and gradcheck stay far below it
-LARGEST = 1e150  # the square of anything longer overflows float64
 _enabled: ContextVar[bool] = ContextVar("checks of values", default=True)
 
 

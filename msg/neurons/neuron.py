@@ -137,6 +137,18 @@ class Neuron(nn.Module):
                 count += spikes
             return count / timesteps
 
+    def constants(self) -> tuple[float, float, bool] | None:
+        """Decay, threshold, and whether the reset subtracts: all that a compiled loop has to know of a neuron.
+
+        ``None`` for a class that may do something else: a subclass of yours runs its own :meth:`forward`.
+        """
+        known = type(self) in (IF, LIF, ParametricLIF)
+        if not known:
+            return None
+        with torch.no_grad():
+            decay = float(self.decay(torch.ones((), dtype=torch.float64)))
+        return decay, self.threshold, self.reset == "subtract"
+
     def extra_repr(self) -> str:
         """Threshold and reset."""
         return f"threshold={self.threshold:g}, reset={self.reset!r}"

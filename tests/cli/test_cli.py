@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from msg import __version__
+from msg.kernels import status
 from msg.cli import main
 from msg.cli.compare import compare
 from msg.cli.train import train
@@ -441,7 +442,9 @@ def test_datasets_import_and_verify(cli, tmp_path):
 
 
 def test_version(cli):
-    assert cli("--version").stdout.strip() == __version__
+    first, second = cli("--version").stdout.strip().splitlines()
+    assert first == __version__
+    assert second == f"kernels: {status()}"
 
 
 @pytest.mark.parametrize(
@@ -463,4 +466,4 @@ def test_completion_can_be_installed(cli, tmp_path, monkeypatch):
 
 def test_it_is_a_module_too():
     done = subprocess.run([sys.executable, "-m", "msg", "--version"], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == __version__
+    assert done.stdout.startswith(__version__)

@@ -1,0 +1,106 @@
+"""What every kernel computes, in plain torch: its oracle, and what runs where there is no kernel."""
+
+import torch
+from torch import Tensor
+
+BITS = 32
+Neuron = tuple[float, float, bool]
+"""Decay, threshold, and whether the reset subtracts the threshold."""
+Slope = tuple[int, float, float, bool]
+"""Kind of surrogate, its scale and height, and whether the reset is not differentiated."""
+
+
+def words_of(channels: int) -> int:
+    """Words that hold ``channels`` bits."""
+    return -(-channels // BITS)
+
+
+def pack(spikes: Tensor) -> Tensor:
+    """``[N, T, d]`` to words."""
+    nodes, steps, channels = spikes.shape
+    bits = torch.zeros(nodes, steps, words_of(channels) * BITS, dtype=torch.int32, device=spikes.device)
+    bits[..., :channels] = spikes > 0
+    place = torch.arange(BITS, dtype=torch.int32, device=spikes.device)
+    return (bits.unflatten(-1, (-1, BITS)) << place).sum(-1, dtype=torch.int32)
+
+
+def unpack(words: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """Words to ``[N, T, d]`` of zeros and ones."""
+    place = torch.arange(BITS, dtype=torch.int32, device=words.device)
+    bits = (words.unsqueeze(-1) >> place) & 1
+    return bits.flatten(-2)[..., :channels].to(dtype)
+
+
+def count(words: Tensor, channels: int) -> Tensor:
+    """Spikes of each neuron, ``[N, d]``."""
+    return unpack(words, channels, torch.int32).sum(1, dtype=torch.int32)
+
+
+def aggregate(
+    words: Tensor, channels: int, pointers: Tensor, col: Tensor, weight: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """Sums along edges, ``[M, T, d]``."""
+    spikes = unpack(words, channels, dtype)
+    row = torch.repeat_interleave(torch.arange(pointers.numel() - 1, device=col.device), pointers.diff().long())
+    sent = spikes[col.long()] if weight is None else spikes[col.long()] * weight[:, None, None]
+    out = torch.zeros(pointers.numel() - 1, *spikes.shape[1:], dtype=dtype, device=col.device)
+    return out.index_add_(0, row, sent)
+
+
+def slope(u: Tensor, surrogate: Slope) -> Tensor:
+    """Derivative that stands in for the step's."""
+    kind, scale, height, _ = surrogate
+    if kind == 0:
+        return height / (1 + (scale * u).square())
+    if kind == 1:
+        s = torch.sigmoid(scale * u)
+        return height * s * (1 - s)
+    return height * (1 - u.abs()).clamp(min=0)
+
+
+def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, and mean derivatives (empty if not asked)."""
+    decay, threshold, subtract = neuron
+    first = current if current.dim() == 2 else current[:, 0]
+    potential, total, tangent = torch.zeros_like(first), torch.zeros_like(first), torch.zeros_like(first)
+    train = []
+    for t in range(steps):
+        now = current if current.dim() == 2 else current[:, t]
+        u = decay * potential + now
+        spikes = (u > threshold).to(u.dtype)
+        potential = u - threshold * spikes if subtract else u - u * spikes
+        train.append(spikes)
+        if surrogate is not None:
+            rho = decay * tangent + 1
+            change = slope(u - threshold, surrogate) * rho
+            total = total + change
+            left = rho if subtract else rho - rho * spikes
+            tangent = left if surrogate[3] else left - (threshold if subtract else u) * change
+    spikes = torch.stack(train, dim=1)
+    slopes = total / steps if surrogate is not None else current.new_empty(0, 0)
+    return pack(spikes), spikes.sum(1) / steps, slopes
+
+
+def layer(
+    words: Tensor,
+    channels: int,
+    matrix: tuple[Tensor, Tensor, Tensor | None] | None,
+    own: float,
+    weight: Tensor,
+    root: Tensor | None,
+    bias: Tensor | None,
+    neuron: Neuron,
+    surrogate: Slope | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Aggregate, multiply, fire: packed spikes, rates, mean derivatives, mean of what was received along edges."""
+    spikes = unpack(words, channels, weight.dtype)
+    received = spikes.new_zeros(spikes.shape)
+    if matrix is not None:
+        pointers, col, value = matrix
+        received = aggregate(words, channels, pointers, col, value, weight.dtype)
+    current = torch.nn.functional.linear(received + own * spikes, weight, bias)
+    if root is not None:
+        current = current + torch.nn.functional.linear(spikes, root)
+    fired, rates, slopes = fire(current, words.size(1), neuron, surrogate)
+    mean = received.sum(1) / words.size(1) if matrix is not None else received.new_empty(0, 0)
+    return fired, rates, slopes, mean

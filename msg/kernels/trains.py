@@ -1,0 +1,388 @@
+"""Loops over packed spike trains, compiled by numba for the machine they run on.
+
+A node's train is ``K = T * words`` 32-bit words, one after another; the kernels take ``K`` words as they come and pay
+no heed to which step a word belongs to. LLVM does not vectorise a loop over bits, so the three things that touch bits
+are written for it as one vector operation each: a word is a vector of 32 booleans, which selects what is added.
+
+Each kernel does rows ``first`` to ``last`` alone and holds no lock of the interpreter, so that threads share rows.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+
+from msg.kernels.jit import compiled, inlined, operation, unrolled
+
+LANES = 32
+"""Bits of a word, and numbers in a vector."""
+
+# Sums that are held in registers at once: AVX-512 has 32 registers of 16 floats, others 16 of 8 or 32 of 4.
+BLOCK = 5 if binding.get_host_cpu_features().get("avx512f", False) else 3
+_AHEAD = 8  # how many edges before it is read a row is asked for from memory
+
+_BITS = ir.VectorType(ir.IntType(1), LANES)
+_LONG = ir.IntType(64)
+
+
+def _vector(array: Any) -> tuple[ir.VectorType, int]:
+    """LLVM's vector of the elements of an array, and the alignment that an element has."""
+    wide = array.dtype == types.float64
+    return ir.VectorType(ir.DoubleType() if wide else ir.FloatType(), LANES), 8 if wide else 4
+
+
+class _Pointer:
+    """The elements of an array, as vectors of 32."""
+
+    def __init__(self, context, builder, array: Any, value: Any):
+        self.builder, self.start = builder, context.make_array(array)(context, builder, value).data
+        self.array = array
+
+    def scalar(self, index):
+        return self.builder.load(self.builder.gep(self.start, [index]))
+
+    def at(self, index):
+        vector, _ = _vector(self.array)
+        return self.builder.bitcast(self.builder.gep(self.start, [index]), vector.as_pointer())
+
+    def load(self, index):
+        loaded = self.builder.load(self.at(index))
+        loaded.align = _vector(self.array)[1]
+        return loaded
+
+    def store(self, vector, index):
+        self.builder.store(vector, self.at(index)).align = _vector(self.array)[1]
+
+
+def _splat(builder, value, vector: ir.VectorType):
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def _plus(builder, index, constant: int):
+    return builder.add(index, ir.Constant(_LONG, constant))
+
+
+def _zeros(builder, vector: ir.VectorType, count: int) -> list[Any]:
+    """Sums that LLVM keeps in registers."""
+    sums = [cgutils.alloca_once(builder, vector) for _ in range(count)]
+    for one in sums:
+        builder.store(ir.Constant(vector, [0.0] * LANES), one)
+    return sums
+
+
+@unrolled
+def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, count):
+    """``out[at + 32 b:][:32] = sum_e weight[e] * bits(words[col[e] * each + skip + b])`` for ``b < count``.
+
+    ``weight`` may be a number, the same for all edges.
+    """
+    number = count.literal_value
+    signature = types.void(words, types.intp, types.intp, col, weight, types.intp, types.intp, out, types.intp, count)
+
+    def generate(context, builder, signature, args):
+        words, each, skip, col, weight, start, stop, out, at, _ = args
+        trains, sources, result = (
+            _Pointer(context, builder, kind, value)
+            for kind, value in zip((signature.args[0], signature.args[3], signature.args[7]), (words, col, out))
+        )
+        vector, _ = _vector(signature.args[7])
+        weighted = isinstance(signature.args[4], types.Array)
+        weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
+        sums, silent = _zeros(builder, vector, number), ir.Constant(vector, [0.0] * LANES)
+        byte = ir.IntType(8).as_pointer()
+        hint = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+        prefetch = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0i8")
+        last = _plus(builder, stop, -1)
+
+        def row(edge):
+            source = sources.scalar(edge)
+            source = builder.sext(source, _LONG) if source.type.width < _LONG.width else source
+            return builder.add(builder.mul(source, each), skip)
+
+        with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
+            edge = builder.add(start, loop.index)
+            ahead = _plus(builder, edge, _AHEAD)
+            ahead = builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
+            soon = builder.bitcast(builder.gep(trains.start, [row(ahead)]), byte)
+            builder.call(prefetch, [soon, *(ir.Constant(ir.IntType(32), n) for n in (0, 3, 1))])
+            factor = _splat(builder, weights.scalar(edge) if weights else weight, vector)
+            base = row(edge)
+            for b, total in enumerate(sums):
+                fired = builder.bitcast(trains.scalar(_plus(builder, base, b)), _BITS)
+                builder.store(builder.fadd(builder.load(total), builder.select(fired, factor, silent)), total)
+        for b, total in enumerate(sums):
+            result.store(builder.load(total), _plus(builder, at, b * LANES))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@unrolled
+def _add_products(typing, x, at, each, inner, weight, column, outer, out, to, count):
+    """``out[to + b outer:][:32] += sum_k x[at + b each + k] * weight[k outer + column:][:32]``, ``k < inner``."""
+    number = count.literal_value
+    size = types.intp
+    signature = types.void(x, size, size, size, weight, size, size, out, size, count)
+
+    def generate(context, builder, signature, args):
+        x, at, each, inner, weight, column, outer, out, to, _ = args
+        left, right, result = (
+            _Pointer(context, builder, kind, value)
+            for kind, value in zip((signature.args[0], signature.args[4], signature.args[7]), (x, weight, out))
+        )
+        vector, align = _vector(signature.args[7])
+        kind = ir.FunctionType(vector, [vector] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f{8 * align}")
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(number)]
+        places = [builder.add(to, builder.mul(outer, ir.Constant(_LONG, b))) for b in range(number)]
+        starts = [builder.add(at, builder.mul(each, ir.Constant(_LONG, b))) for b in range(number)]
+        for total, place in zip(sums, places):
+            builder.store(result.load(place), total)
+        with cgutils.for_range(builder, inner) as loop:
+            row = right.load(builder.add(builder.mul(loop.index, outer), column))
+            for total, start in zip(sums, starts):
+                factor = _splat(builder, left.scalar(builder.add(start, loop.index)), vector)
+                builder.store(builder.call(fma, [factor, row, builder.load(total)]), total)
+        for total, place in zip(sums, places):
+            result.store(builder.load(total), place)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@operation
+def _above(typing, x, at, threshold):
+    """The word whose bits say which of ``x[at:][:32]`` are above a threshold; NaN is not."""
+    signature = types.int32(x, types.intp, x.dtype)
+
+    def generate(context, builder, signature, args):
+        x, at, threshold = args
+        vector, _ = _vector(signature.args[0])
+        potential = _Pointer(context, builder, signature.args[0], x).load(at)
+        return builder.bitcast(builder.fcmp_ordered(">", potential, _splat(builder, threshold, vector)), ir.IntType(32))
+
+    return signature, generate
+
+
+@operation
+def _add_bits(typing, word, factor, out, at):
+    """``out[at:][:32] += factor * bits(word)``."""
+    signature = types.void(types.int32, out.dtype, out, types.intp)
+
+    def generate(context, builder, signature, args):
+        word, factor, out, at = args
+        vector, _ = _vector(signature.args[2])
+        result, silent = _Pointer(context, builder, signature.args[2], out), ir.Constant(vector, [0.0] * LANES)
+        added = builder.select(builder.bitcast(word, _BITS), _splat(builder, factor, vector), silent)
+        result.store(builder.fadd(result.load(at), added), at)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@inlined
+def _receive(words, each, col, weight, start, stop, out, at):
+    """What a node receives along its edges: ``out[at:][:32 each]``."""
+    k = 0
+    while each - k >= BLOCK:
+        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, BLOCK)
+        k += BLOCK
+    if each - k == 4:
+        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 4)
+    elif each - k == 3:
+        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 3)
+    elif each - k == 2:
+        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 2)
+    elif each - k == 1:
+        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 1)
+
+
+@inlined
+def _multiply(x, rows, inner, weight, outer, out):
+    """``out += x @ weight`` for ``x [rows, inner]`` and ``weight [inner, outer]``, all flat."""
+    for column in range(0, outer, LANES):
+        r = 0
+        while rows - r >= BLOCK:
+            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, BLOCK)
+            r += BLOCK
+        if rows - r == 4:
+            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 4)
+        elif rows - r == 3:
+            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 3)
+        elif rows - r == 2:
+            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 2)
+        elif rows - r == 1:
+            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 1)
+
+
+# Numbers in the loops below are all of the arrays' type: a constant of another would turn a float32 loop into float64.
+
+
+@inlined
+def _slope(u, surrogate, one):
+    """Derivative that stands in for the step's; kinds are numbered by :data:`msg.kernels.operators.KINDS`."""
+    kind, scale, height, _ = surrogate
+    if kind == 0:
+        x = scale * u
+        return height / (one + x * x)
+    if kind == 1:
+        s = one / (one + np.exp(-scale * u))
+        return height * s * (one - s)
+    return height * max(one - abs(u), one - one)
+
+
+@inlined
+def _fire(current, steps, width, neuron, potential, words, node, rate):
+    """Run a node's neurons: ``current [steps, width]`` becomes the potential before each reset, all flat."""
+    decay, threshold, subtract = neuron
+    one = current.dtype.type(1)
+    zero = one - one
+    potential[:] = zero
+    rate[:] = zero
+    for t in range(steps):
+        now = current[t * width : (t + 1) * width]
+        if subtract:
+            for j in range(width):
+                u = decay * potential[j] + now[j]
+                spike = one if u > threshold else zero
+                now[j] = u
+                rate[j] += spike
+                potential[j] = u - threshold * spike
+        else:
+            for j in range(width):
+                u = decay * potential[j] + now[j]
+                spike = one if u > threshold else zero
+                now[j] = u
+                rate[j] += spike
+                potential[j] = u - u * spike
+        for w in range(width // LANES):
+            words[node, t, w] = _above(now, w * LANES, threshold)
+
+
+@inlined
+def _differentiate(before, steps, width, neuron, surrogate, tangent, total):
+    """Sum of the derivatives of a node's spikes in a constant increment of its current, from its potentials."""
+    decay, threshold, subtract = neuron
+    detached = surrogate[3]
+    one = before.dtype.type(1)
+    zero = one - one
+    tangent[:] = zero
+    total[:] = zero
+    for t in range(steps):
+        for j in range(width):
+            u = before[t * width + j]
+            rho = decay * tangent[j] + one
+            change = _slope(u - threshold, surrogate, one) * rho
+            total[j] += change
+            if subtract:
+                tangent[j] = rho if detached else rho - threshold * change
+            else:
+                left = rho - (rho if u > threshold else zero)
+                tangent[j] = left if detached else left - u * change
+
+
+@compiled
+def encode(current, constant, steps, neuron, surrogate, first, last, words, rates, slopes):
+    """Neurons alone: ``current [N, d]`` (constant) or ``[N, T, d]`` to packed spikes, rates and sums of derivatives."""
+    channels, padded = rates.shape[1], words.shape[2] * LANES
+    now = np.zeros(steps * padded, rates.dtype)
+    potential, rate = np.empty(padded, rates.dtype), np.empty(padded, rates.dtype)
+    tangent, total = np.empty(padded, rates.dtype), np.empty(padded, rates.dtype)
+    duration = rates.dtype.type(steps)
+    for i in range(first, last):
+        for t in range(steps):
+            for j in range(channels):
+                now[t * padded + j] = current[i, 0 if constant else t, j]
+            for j in range(channels, padded):
+                now[t * padded + j] = 0
+        _fire(now, steps, padded, neuron, potential, words, i, rate)
+        for j in range(channels):
+            rates[i, j] = rate[j] / duration
+        if surrogate[0] >= 0:
+            _differentiate(now, steps, padded, neuron, surrogate, tangent, total)
+            for j in range(channels):
+                slopes[i, j] = total[j] / duration
+
+
+@compiled
+def layer(
+    words, pointers, col, weight, own, weights, bias, neuron, surrogate, first, last, fired, rates, slopes, received
+):
+    """Aggregate, multiply, fire: node by node from packed spikes to packed spikes; nothing in between is kept.
+
+    ``weights`` is ``[32 words, 32 fired]`` or, where a node's own spikes have weights of their own, twice as high.
+    """
+    steps, each = words.shape[1], words.shape[1] * words.shape[2]
+    flat = words.reshape(-1)
+    inner, outer, channels = words.shape[2] * LANES, weights.shape[1], rates.shape[1]
+    rooted = weights.shape[0] > inner
+    above, root = weights[:inner].reshape(-1), weights[inner:].reshape(-1)
+    x, mine = np.zeros(steps * inner, rates.dtype), np.empty(steps * inner if rooted else 0, rates.dtype)
+    current = np.empty(steps * outer, rates.dtype)
+    potential, rate = np.empty(outer, rates.dtype), np.empty(outer, rates.dtype)
+    tangent, total = np.empty(outer, rates.dtype), np.empty(outer, rates.dtype)
+    unit, duration = rates.dtype.type(1), rates.dtype.type(steps)
+    for i in range(first, last):
+        if pointers.size:
+            _receive(flat, each, col, weight, pointers[i], pointers[i + 1], x, 0)
+            for j in range(received.shape[1]):
+                received[i, j] = 0
+            for t in range(steps):
+                for j in range(received.shape[1]):
+                    received[i, j] += x[t * inner + j]
+            for j in range(received.shape[1]):
+                received[i, j] /= duration
+        else:
+            x[:] = 0
+        if own != 0:
+            for k in range(each):
+                _add_bits(flat[i * each + k], own, x, k * LANES)
+        for t in range(steps):
+            for j in range(outer):
+                current[t * outer + j] = bias[j]
+        _multiply(x, steps, inner, above, outer, current)
+        if rooted:
+            mine[:] = 0
+            for k in range(each):
+                _add_bits(flat[i * each + k], unit, mine, k * LANES)
+            _multiply(mine, steps, inner, root, outer, current)
+        _fire(current, steps, outer, neuron, potential, fired, i, rate)
+        for j in range(channels):
+            rates[i, j] = rate[j] / duration
+        if surrogate[0] >= 0:
+            _differentiate(current, steps, outer, neuron, surrogate, tangent, total)
+            for j in range(channels):
+                slopes[i, j] = total[j] / duration
+
+
+@compiled
+def aggregate(words, pointers, col, weight, first, last, out):
+    """Sums along edges, ``out [N, T, 32 words]``."""
+    each = words.shape[1] * words.shape[2]
+    flat, result = words.reshape(-1), out.reshape(-1)
+    for i in range(first, last):
+        _receive(flat, each, col, weight, pointers[i], pointers[i + 1], result, i * each * LANES)
+
+
+@compiled
+def unpack(words, first, last, out):
+    """Bits as numbers, ``out [N, T, 32 words]``, which is zero."""
+    each = words.shape[1] * words.shape[2]
+    flat, result = words.reshape(-1), out.reshape(-1)
+    unit = out.dtype.type(1)
+    for k in range(first * each, last * each):
+        _add_bits(flat[k], unit, result, k * LANES)
+
+
+@compiled
+def pack(spikes, first, last, words):
+    """Numbers ``spikes [N, T, 32 words]`` as bits: those above zero."""
+    each = words.shape[1] * words.shape[2]
+    flat, result = spikes.reshape(-1), words.reshape(-1)
+    zero = spikes.dtype.type(0)
+    for k in range(first * each, last * each):
+        result[k] = _above(flat, k * LANES, zero)

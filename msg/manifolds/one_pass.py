@@ -1,0 +1,212 @@
+"""Steps and logarithms in one pass over the rows each, where the compiled kernels know the manifold.
+
+The derivative is the closed form; where a second one is wanted (``create_graph=True``) the backward pass goes through
+the functions of the :class:`~msg.manifolds.Family` instead, whose derivatives are differentiable.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import geoopt
+import numpy as np
+import torch
+from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
+from torch.autograd import forward_ad
+
+from msg.kernels import choice
+from msg.kernels.threads import over_rows
+from msg.manifolds.euclidean import Euclidean
+from msg.manifolds.hyperboloid import Hyperboloid
+from msg.manifolds.lookup import find
+from msg.manifolds.product import Product
+from msg.manifolds.sphere import Sphere
+from msg.manifolds.stereographic import Stereographic
+
+Eager = Callable[..., Tensor]
+
+
+class _Factor(NamedTuple):
+    kind: int
+    point: int
+    vector: int
+    dim: int
+    number: Tensor
+
+
+def _factors(manifold: geoopt.Manifold, dim: int, point: int = 0, vector: int = 0) -> Iterator[_Factor | None]:
+    """The rows of the kernels' table; ``None`` for a factor they do not know, such as a family of a user's own."""
+    family = find(manifold)
+    # of a subclass nothing is known: it may do something else
+    if type(family) is Product:
+        for factor in family.factors(cast(geoopt.ProductManifold, manifold)):
+            start = point + factor.points.start, vector + factor.vectors.start
+            yield from _factors(factor.manifold, factor.dim, *start)
+    elif type(family) is Euclidean:
+        yield _Factor(0, point, vector, dim, torch.zeros((), dtype=torch.float64))
+    elif type(family) is Hyperboloid:
+        yield _Factor(1, point, vector, dim, family.scale(cast(geoopt.Lorentz, manifold)))
+    elif type(family) is Sphere:
+        yield _Factor(2, point, vector, dim, torch.ones((), dtype=torch.float64))
+    elif type(family) is Stereographic:
+        yield _Factor(3, point, vector, dim, cast(Tensor, manifold.k).double())
+    else:
+        yield None
+
+
+def _numbers(manifold: geoopt.Manifold, dim: int) -> Tensor:
+    return torch.stack([factor.number for factor in _factors(manifold, dim) if factor is not None])
+
+
+def _learned(manifold: geoopt.Manifold) -> list[Tensor]:
+    return [p for p in manifold.parameters() if p.requires_grad]
+
+
+def applies(manifold: geoopt.Manifold, *tensors: Tensor) -> bool:
+    """Whether the kernels take these tensors: not while compiling, since torch.compile makes one pass of its own."""
+    if torch.compiler.is_compiling() or choice.status().backend != "numba":
+        return False
+    plain = all(
+        type(t) in (Tensor, torch.nn.Parameter)
+        and t.device.type == "cpu"
+        and t.dtype in (torch.float32, torch.float64)
+        and not is_functorch_wrapped_tensor(t)
+        and forward_ad.unpack_dual(t).tangent is None
+        for t in (*tensors, *manifold.parameters())
+    )
+    return plain and None not in list(_factors(manifold, 1))
+
+
+class _Table:
+    """A manifold as the kernels see it."""
+
+    def __init__(self, manifold: geoopt.Manifold, dim: int):
+        self.manifold, self.dim = manifold, dim
+        rows = [factor[:4] for factor in _factors(manifold, dim) if factor is not None]
+        self.factors = np.array(rows, dtype=np.int64).reshape(len(rows), 4)
+        with torch.no_grad():
+            self.numbers = _numbers(manifold, dim).numpy()
+        self.kernels: Any = choice.compiled("geometry")
+
+    def learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives in the learned parameters, from those in the table's numbers of each row."""
+        learned = _learned(self.manifold)
+        if not learned:
+            return ()
+        with torch.enable_grad():
+            numbers = _numbers(self.manifold, self.dim)
+        return torch.autograd.grad(numbers, learned, to_numbers.sum(0), allow_unused=True)
+
+
+def _rows(tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    return tensor.detach().to(dtype).reshape(-1, tensor.size(-1)).contiguous()
+
+
+def _again(eager: Eager, inputs: Sequence[Tensor], grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The derivatives by the differentiable functions."""
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(eager(), wanted, grad, create_graph=True, allow_unused=True))
+    return tuple(next(found) if t.requires_grad else None for t in inputs)
+
+
+class _Walk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, table: _Table, step: float, bound: float, eager: Eager, start: Tensor, *rest: Tensor) -> Tensor:
+        vectors = rest[: len(rest) - len(_learned(table.manifold))]
+        ctx.table, ctx.options, ctx.eager = table, (step, bound), eager
+        ctx.save_for_backward(start, *rest)
+        given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
+        out = torch.empty(given[0].size(0), points.size(1), dtype=torch.float64)
+        arguments = _arguments(table, points, given, step, bound)
+        over_rows(len(out), lambda first, last: table.kernels.walk(*arguments, first, last, out.numpy()))
+        return out.view(*vectors[0].shape[:-1], points.size(1))
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        start, *rest = ctx.saved_tensors
+        table: _Table = ctx.table
+        if torch.is_grad_enabled():
+            return None, None, None, None, *_again(lambda: ctx.eager(start, *rest), [start, *rest], grads[0])
+        vectors = rest[: len(rest) - len(_learned(table.manifold))]
+        given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
+        grad, results = _rows(grads[0]), [torch.empty_like(v) for v in given]
+        to_start = torch.empty(len(grad) if ctx.needs_input_grad[4] else 0, points.size(1), dtype=torch.float64)
+        to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)
+        arguments = _arguments(table, points, given, *ctx.options)
+        outputs = (to_start.numpy(), _addresses(results), to_numbers.numpy())
+
+        def rows(first: int, last: int) -> None:
+            table.kernels.walk_back(*arguments, grad.numpy(), first, last, *outputs)
+
+        over_rows(len(grad), rows)
+        found = to_start.view(start.shape).to(start.dtype) if ctx.needs_input_grad[4] else None
+        learned = table.learned(to_numbers)
+        return None, None, None, None, found, *(r.view(v.shape) for r, v in zip(results, vectors)), *learned
+
+
+def _addresses(tensors: Sequence[Tensor]) -> np.ndarray:
+    return np.array([t.data_ptr() for t in tensors], dtype=np.intp)
+
+
+def _arguments(table: _Table, start: Tensor, vectors: Sequence[Tensor], step: float, bound: float) -> tuple[Any, ...]:
+    like = vectors[0].numpy()
+    step_size = like.dtype.type(step)
+    return table.factors, table.numbers, start.numpy(), _addresses(vectors), like[:0], table.dim, step_size, bound
+
+
+def walk(
+    manifold: geoopt.Manifold,
+    start: Tensor,
+    vectors: Sequence[Tensor],
+    step: float,
+    bound: float | None,
+    eager: Callable[[Tensor, Sequence[Tensor]], Tensor],
+) -> Tensor:
+    """Steps one after another.
+
+    Args:
+        manifold: known to the kernels.
+        start: ``[..., D]``, or one point ``[1, D]`` for all.
+        vectors: of each step, ``[..., d]``, all of one shape and type.
+        step: factor of the vectors.
+        bound: on the length of a step, if any.
+        eager: ``(start, vectors) -> points``, the same by differentiable functions.
+
+    Shapes:
+        Returns ``[..., D]`` in float64.
+    """
+    learned = _learned(manifold)
+    again: Eager = lambda start, *rest: eager(start, rest[: len(rest) - len(learned)])  # noqa: E731
+    table = _Table(manifold, vectors[0].size(-1))
+    return _Walk.apply(table, float(step), float(bound or 0), again, start, *vectors, *learned)  # pyright: ignore
+
+
+class _Log0(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, table: _Table, eager: Eager, z: Tensor, *learned: Tensor) -> Tensor:
+        ctx.table, ctx.eager = table, eager
+        ctx.save_for_backward(z, *learned)
+        points = _rows(z)
+        out = torch.empty(len(points), table.dim, dtype=torch.float64)
+        arguments = table.factors, table.numbers, points.numpy()
+        over_rows(len(out), lambda first, last: table.kernels.log0(*arguments, first, last, out.numpy()))
+        return out.view(*z.shape[:-1], table.dim)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        z, *learned = ctx.saved_tensors
+        table: _Table = ctx.table
+        if torch.is_grad_enabled():
+            return None, None, *_again(lambda: ctx.eager(z), [z, *learned], grads[0])
+        points, grad = _rows(z), _rows(grads[0])
+        to_z = torch.empty_like(points)
+        to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)
+        arguments = table.factors, table.numbers, points.numpy(), grad.numpy()
+        outputs = (to_z.numpy(), to_numbers.numpy())
+        over_rows(len(grad), lambda first, last: table.kernels.log0_back(*arguments, first, last, *outputs))
+        return None, None, to_z.view(z.shape).to(z.dtype), *table.learned(to_numbers)
+
+
+def log0(manifold: geoopt.Manifold, z: Tensor, dim: int, eager: Callable[[Tensor], Tensor]) -> Tensor:
+    """Logarithm at the origin, ``[..., D]`` to ``[..., d]`` in float64."""
+    return _Log0.apply(_Table(manifold, dim), eager, z, *_learned(manifold))  # pyright: ignore

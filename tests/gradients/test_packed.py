@@ -1,0 +1,125 @@
+"""The packed simulation against the one in plain torch: the same spikes, and what rules make of them."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GCNConv, GINConv
+
+from msg.gradients import DvM, RateBackprop, packed
+from msg.gradients.simulation import SILENT, Dynamics
+from msg.graph import Graph
+from msg.kernels import status
+from msg.layers import current_layer, spiking_layers
+from msg.neurons import IF, LIF, ALIF, ATan, ParametricLIF, Sigmoid, Triangle
+from msg.nn import MSG
+
+CONVS = {
+    "gcn": "gcn",
+    "sage": "sage",
+    "gin": "gin",
+    "eps": lambda i, o: GINConv(nn.Linear(i, o), eps=0.3, train_eps=True),
+    "plain": lambda i, o: GCNConv(i, o, normalize=False, bias=False),
+    "none": nn.Linear,
+}
+NEURONS = {
+    "if": IF(0.5),
+    "zero": IF(0.5, reset="zero"),
+    "lif": LIF(3.0, 0.4),
+    "learned": ParametricLIF(2.0, 0.4),
+}
+
+
+@pytest.fixture(autouse=True)
+def _compiled():
+    if status().backend != "numba":
+        pytest.skip(f"no compiled kernels: {status().reason}")
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def dtype(request):
+    return request.param
+
+
+def graph(weighted):
+    """Twelve nodes, the last of which has no edge."""
+    edges = torch.randint(0, 11, (2, 30))
+    return Graph(edges, torch.rand(30) if weighted else None, 12)
+
+
+def dynamics(conv, neuron, weighted=False, timesteps=9, widths=(6, 5, 40, 7), dtype=torch.float64):
+    layers = [*spiking_layers(CONVS[conv], widths, neuron), current_layer(CONVS[conv], widths[-1], 4)]
+    return Dynamics([layer.to(dtype) for layer in layers], graph(weighted), timesteps)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("conv", CONVS)
+def test_the_same_spikes(conv, neuron, weighted, dtype):
+    one = dynamics(conv, NEURONS[neuron], weighted, dtype=dtype)
+    for current in (torch.randn(12, 5, dtype=dtype), torch.randn(12, 9, 5, dtype=dtype)):
+        found = packed.simulate(one, current)
+        with torch.no_grad():
+            want = one.totals(current, SILENT)
+        assert found is not None
+        for a, b in zip(found.rates, want.rates):
+            assert float((a != b).double().mean()) <= (0.0 if dtype == torch.float64 else 0.01)
+
+
+@pytest.mark.parametrize("surrogate", [ATan(1.5), Sigmoid(3.0), Triangle(0.7)], ids=repr)
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize("neuron", ["if", "zero", "lif"])
+@pytest.mark.parametrize("conv", ["gcn", "sage", "eps"])
+def test_gradients_are_those_of_torch(conv, neuron, detach, surrogate, monkeypatch):
+    edges, x = torch.randint(0, 11, (2, 30)), torch.randn(12, 5, dtype=torch.float64)
+    for rule in (DvM(), RateBackprop(surrogate, detach)):
+        model = MSG(5, 3, "H7", 4, 6, NEURONS[neuron], rule, conv=CONVS[conv]).double()
+
+        def run(model=model):
+            out = model(x, edges)
+            return [out, *torch.autograd.grad(out.square().sum(), [p for p in model.parameters() if p.requires_grad])]
+
+        monkeypatch.delenv("MSG_KERNELS", raising=False)
+        found = run()
+        monkeypatch.setenv("MSG_KERNELS", "torch")
+        for a, b in zip(found, run()):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_what_a_layer_received_is_not_computed_again():
+    one = dynamics("gcn", IF(0.5))
+    current = torch.randn(12, 5, dtype=torch.float64)
+    found = packed.simulate(one, current)
+    matrix = one.graph.normalized(torch.float64)
+    for rate, received in zip(found.rates[:-1], found.received[:-1]):
+        torch.testing.assert_close(received, matrix.matmul(rate))
+    assert found.received[-1] is None
+
+
+def test_what_it_does_not_know_it_leaves_alone():
+    current = torch.randn(12, 5, dtype=torch.float64)
+    assert packed.simulate(dynamics("gcn", ALIF()), current) is None
+    assert packed.simulate(dynamics("gcn", IF()), current.half()) is None
+
+    class Mine(IF):
+        def decay(self, state):
+            return state * 0.5
+
+    assert packed.simulate(dynamics("gcn", Mine()), current) is None
+    watched = dynamics("gcn", IF())
+    watched.layers[1].synapse.register_forward_hook(lambda *_: None)
+    assert packed.simulate(watched, current) is None
+    heard = dynamics("gcn", IF())
+    heard.layers[1].neuron.register_forward_pre_hook(lambda *_: None)
+    assert packed.simulate(heard, current) is None
+    weights = dynamics("gcn", IF())
+    weights.graph.edge_weight = torch.rand(30, dtype=torch.float64, requires_grad=True)
+    assert packed.simulate(weights, current) is None
+
+
+def test_hooks_are_still_called():
+    model, x, edges = MSG(5, 3, "H4", 3, 4), torch.randn(12, 5), torch.randint(0, 12, (2, 30))
+    calls = []
+    model.stack.layers[1].synapse.register_forward_hook(lambda *_: calls.append(1))
+    model(x, edges)
+    assert calls

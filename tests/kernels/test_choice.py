@@ -1,0 +1,54 @@
+"""Which kernels run, and what is said of it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from msg.kernels import choice, status
+
+
+def test_torch_is_forced(monkeypatch):
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    assert status() == ("torch", "MSG_KERNELS=torch")
+    assert choice.compiled("trains") is None
+    assert str(status()) == "torch (MSG_KERNELS=torch)"
+
+
+def test_unknown_value_is_refused(monkeypatch):
+    monkeypatch.setenv("MSG_KERNELS", "cuda")
+    with pytest.raises(ValueError, match="none of auto, numba, torch"):
+        status()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ModuleNotFoundError("numba"), "pip install"), (ImportError("built for NumPy 1"), "NumPy 1")]
+)
+def test_without_numba(monkeypatch, error, reason):
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(choice, "import_module", fail)
+    choice._numba.cache_clear()
+    try:
+        monkeypatch.delenv("MSG_KERNELS", raising=False)
+        assert status().backend == "torch"
+        assert reason in status().reason
+        monkeypatch.setenv("MSG_KERNELS", "numba")
+        with pytest.raises(ImportError, match="MSG_KERNELS=numba"):
+            status()
+    finally:
+        monkeypatch.undo()
+        choice._numba.cache_clear()
+
+
+def test_nothing_is_compiled_for_an_import():
+    # PyG imports numba by itself where it is there
+    code = "import sys, msg.nn, msg.kernels; print([m for m in sys.modules if m in {'msg.kernels.trains', 'msg.kernels.geometry'}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version_says_which(monkeypatch):
+    done = subprocess.run([sys.executable, "-m", "msg", "--version"], capture_output=True, text=True, check=True)
+    assert f"kernels: {status()}" in done.stdout

@@ -1,0 +1,143 @@
+"""The kernels on packed spikes against their twins in plain torch, and these against slow loops."""
+
+import math
+
+import pytest
+import torch
+
+from msg.graph import SparseMatrix
+from msg.kernels import operators, pack, reference
+
+# widths and step counts that fill words and blocks, and that do not; T above 32 and 64
+SIZES = [(6, 1, 1, 1), (9, 5, 32, 32), (40, 7, 33, 40), (30, 65, 8, 64), (130, 4, 70, 3)]
+NEURONS = [(1.0, 1.0, True), (0.5, 0.7, True), (0.5, 0.7, False)]
+NO_SLOPE = (-1, 0.0, 0.0, True)
+SLOPES = [(0, math.pi, 1.0, True), (0, math.pi, 1.0, False), (1, 4.0, 4.0, False), (2, 1.0, 0.5, True)]
+
+pytestmark = pytest.mark.usefixtures("compiled", "seeded")
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def dtype(request):
+    return request.param
+
+
+def matrix(nodes, dtype, weighted=True, index=torch.int32):
+    """Five edges a node but for the first and the last, which have none."""
+    if nodes < 3:
+        row = col = torch.zeros(0, dtype=torch.int64)
+    else:
+        row, col = torch.randint(1, nodes - 1, (5 * nodes,)), torch.randint(0, nodes, (5 * nodes,))
+    # multiples of 1/16: sums are exact in any order
+    value = torch.randint(-16, 17, (len(row),)).to(dtype) / 16
+    sparse = SparseMatrix(row, col, value, (nodes, nodes))
+    return sparse.pointers.to(index), sparse.columns.to(index), sparse.values if weighted else None
+
+
+@pytest.mark.parametrize("index", [torch.int32, torch.int64], ids=str)
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_aggregate(size, weighted, index, dtype):
+    nodes, steps, channels, _ = size
+    spikes = (torch.rand(nodes, steps, channels) < 0.4).to(dtype)
+    pointers, col, value = matrix(nodes, dtype, weighted, index)
+    words = pack(spikes).words
+    found = operators.aggregate(words, channels, pointers, col, value, dtype)
+    want = torch.zeros_like(spikes)
+    for i in range(nodes):
+        for e in range(int(pointers[i]), int(pointers[i + 1])):
+            want[i] += spikes[col[e]] * (1 if value is None else value[e])
+    assert torch.equal(found, want)
+    assert torch.equal(reference.aggregate(words, channels, pointers, col, value, dtype), want)
+
+
+def loop(current, steps, neuron):
+    """A neuron at a time, in Python's own numbers."""
+    decay, threshold, subtract = neuron
+    out = torch.zeros(len(current), steps, current.size(-1), dtype=current.dtype)
+    for i, j in torch.cartesian_prod(torch.arange(len(current)), torch.arange(current.size(-1))).tolist():
+        v = 0.0
+        for t in range(steps):
+            u = decay * v + float(current[i, j] if current.dim() == 2 else current[i, t, j])
+            out[i, t, j] = u > threshold
+            v = u - threshold * (u > threshold) if subtract else u * (u <= threshold)
+    return out
+
+
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+def test_encode_against_a_loop(neuron):
+    constant, varying = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 9, 3, dtype=torch.float64)
+    for current in (constant, varying):
+        words, rates, _ = operators.encode(current, 9, *neuron, *NO_SLOPE)
+        want = loop(current, 9, neuron)
+        assert torch.equal(reference.unpack(words, 3, torch.float64), want)
+        torch.testing.assert_close(rates, want.mean(1))
+
+
+@pytest.mark.parametrize("slope", [NO_SLOPE, *SLOPES], ids=str)
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_encode(size, neuron, slope, dtype):
+    nodes, steps, channels, _ = size
+    for current in (torch.randn(nodes, channels, dtype=dtype), torch.randn(nodes, steps, channels, dtype=dtype)):
+        same(operators.encode(current, steps, *neuron, *slope), reference.fire(current, steps, neuron, given(slope)))
+
+
+@pytest.mark.parametrize("slope", [NO_SLOPE, *SLOPES], ids=str)
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_layer(size, neuron, slope, dtype):
+    nodes, steps, channels, outer = size
+    words = pack(torch.rand(nodes, steps, channels) < 0.4).words
+    weight, root = (torch.randint(-8, 9, (outer, channels)).to(dtype) / 16 for _ in range(2))
+    bias = torch.randint(-8, 9, (outer,)).to(dtype) / 16
+    every = [
+        (matrix(nodes, dtype), 0.0, None, bias),
+        (matrix(nodes, dtype, weighted=False), 0.0, root, bias),
+        (matrix(nodes, dtype, weighted=False), 1.5, None, None),
+        ((None, None, None), 1.0, None, bias),
+    ]
+    for edges, own, other, constant in every:
+        found = operators.layer(words, channels, *edges, own, weight, other, constant, *neuron, *slope)
+        twin = (words, channels, None if edges[0] is None else edges, own, weight, other, constant, neuron)
+        same(found, reference.layer(*twin, given(slope)))
+
+
+def given(slope):
+    return slope if slope[0] >= 0 else None
+
+
+def same(found, want):
+    """The same spikes and rates; what is rounded, to rounding."""
+    for a, b in zip(found[:2], want[:2]):
+        assert torch.equal(a, b)
+    exact = found[1].dtype == torch.float64
+    for a, b in zip(found[2:], want[2:]):
+        torch.testing.assert_close(a, b, rtol=1e-10 if exact else 1e-3, atol=1e-12 if exact else 1e-4)
+
+
+def test_currents_that_are_no_numbers_fire_as_in_torch(dtype):
+    current = torch.tensor([[torch.nan, torch.inf, -torch.inf, 3.0]], dtype=dtype)
+    for neuron in NEURONS:
+        found, want = operators.encode(current, 4, *neuron, *NO_SLOPE), reference.fire(current, 4, neuron, None)
+        assert torch.equal(found[0], want[0])
+        assert torch.equal(found[1], want[1])
+
+
+def test_what_is_not_contiguous(dtype):
+    current = torch.randn(8, 6, dtype=dtype).t()
+    assert torch.equal(
+        operators.encode(current, 3, *NEURONS[0], *NO_SLOPE)[0],
+        operators.encode(current.contiguous(), 3, *NEURONS[0], *NO_SLOPE)[0],
+    )
+    weight = torch.randn(8, 6, dtype=dtype)
+    words = pack(torch.rand(3, 4, 8) < 0.5).words.transpose(0, 1)
+    args = (8, None, None, None, 1.0, weight.t(), None, None, *NEURONS[0], *NO_SLOPE)
+    assert torch.equal(operators.layer(words, *args)[0], operators.layer(words.contiguous(), *args)[0])
+
+
+def test_half_precision_takes_the_twin():
+    current = torch.randn(4, 5, dtype=torch.bfloat16)
+    words, rates, _ = operators.encode(current, 4, *NEURONS[0], *NO_SLOPE)
+    assert rates.dtype == torch.bfloat16
+    assert torch.equal(words, reference.fire(current, 4, NEURONS[0], None)[0])
