@@ -5,15 +5,17 @@ others :func:`simulate` returns ``None``. Nothing of it is differentiated: rules
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 
-from msg.gradients.simulation import Dynamics
+from msg.gradients.simulation import Dynamics, Firing, Stage
 from msg.graph import SparseMatrix
-from msg.kernels import operators, status
+from msg.kernels import operators, status, twice
 from msg.layers import SpikingLayer
 from msg.neurons import ATan, Neuron, Sigmoid, Surrogate, Triangle
 
@@ -43,6 +45,7 @@ class _Form(NamedTuple):
     weight: Tensor
     root: Tensor | None
     bias: Tensor | None
+    learned: bool  # whether the factor of the node's own spikes is
 
 
 def simulate(
@@ -75,11 +78,121 @@ def simulate(
     return done
 
 
+def differentiate(
+    dynamics: Dynamics, current: Tensor, firing: Firing
+) -> tuple[list[Tensor], list[Tensor | None]] | None:
+    """Rates and what was received, the rates attached to autograd through all steps; ``None`` as :func:`simulate`.
+
+    Between forward and backward the spikes are kept packed, and nothing else of the simulation is: the backward pass
+    computes each layer's currents again from the spikes of the layer below.
+
+    Args:
+        dynamics: layers, graph and steps.
+        current: into the encoder's neurons, attached to autograd.
+        firing: surrogate, and whether the reset is differentiated.
+    """
+    slope = _slope(firing.fire, firing.detach_reset) if isinstance(firing.fire, Surrogate) else None
+    neurons = [_constants(layer) for layer in dynamics.sources]
+    if slope is None or not _compiled(current) or torch.compiler.is_compiling() or None in neurons:
+        return None
+    if any(p.requires_grad for layer in dynamics.sources for p in layer.neuron.parameters()):  # pyright: ignore
+        return None
+    forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
+    if any(form is None or form.learned for form in forms):
+        return None
+    whole = _Whole(forms, neurons, slope, dynamics, firing)  # pyright: ignore[reportArgumentType]
+    weights = [t for form in whole.forms for t in (form.weight, form.root, form.bias)]
+    rates, received = [], []
+    for number, tensor in enumerate(_Through.apply(whole, current, *weights)):  # pyright: ignore[reportArgumentType]
+        (rates if number < len(neurons) else received).append(tensor)
+    known = [r if form.matrix is not None else None for r, form in zip(received, whole.forms)]
+    return rates, [*known, None]
+
+
+class _Whole(NamedTuple):
+    """All that a simulation needs but tensors with gradients."""
+
+    forms: list[_Form]
+    neurons: list[tuple[float, float, bool]]
+    slope: Slope
+    dynamics: Dynamics
+    firing: Firing
+
+
+class _Through(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, whole: _Whole, current: Tensor, *weights: Tensor | None) -> tuple[Tensor, ...]:
+        words, rate, _ = operators.encode(current, whole.dynamics.timesteps, *whole.neurons[0], *_NO_SLOPE)
+        trains, rates, received = [words], [rate], []
+        for form, neuron in zip(whole.forms, whole.neurons[1:]):
+            words, rate, _, mean = _run(form, words, rate.size(1), neuron, _NO_SLOPE)
+            trains.append(words)
+            rates.append(rate)
+            received.append(mean)
+        ctx.whole = whole
+        ctx.save_for_backward(current, *weights, *trains[:-1])
+        ctx.mark_non_differentiable(*received)
+        ctx.set_materialize_grads(False)
+        return *rates, *received
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor | None):
+        whole: _Whole = ctx.whole
+        count, steps = 3 * len(whole.forms), whole.dynamics.timesteps
+        current, *rest = ctx.saved_tensors
+        weights, trains = rest[:count], rest[count:]
+        if torch.is_grad_enabled():
+            eager = partial(_eager, whole.dynamics, whole.firing, whole)
+            return None, *twice.derivatives(eager, [current, *weights], grads[: len(whole.neurons)])
+        shape = current.size(0), whole.forms[-1].weight.size(0) if whole.forms else current.size(-1)
+        spikes, found = current.new_zeros(steps, *shape), []
+        for index in range(len(whole.forms), 0, -1):
+            form, neuron = whole.forms[index - 1], whole.neurons[index]
+            arriving = grads[index]
+            rate = spikes.new_zeros(spikes.shape[1:]) if arriving is None else arriving / steps
+            parts = (*_edges(form.matrix), form.own, *weights[3 * index - 3 : 3 * index])
+            width = form.weight.size(1)
+            back = operators.layer_back(trains[index - 1], width, *parts, spikes, rate, *neuron, *whole.slope)
+            spikes, mine, to_weight, to_root, to_bias = back
+            found[:0] = [
+                to_weight,
+                to_root if form.root is not None else None,
+                to_bias if form.bias is not None else None,
+            ]
+            if form.matrix is None:
+                spikes = mine
+            else:
+                for step in spikes:  # in place: one step's copy at a time
+                    step.copy_(torch.mm(form.matrix.transposed, step))
+                if mine.numel():
+                    spikes += mine
+        rate = spikes.new_zeros(spikes.shape[1:]) if grads[0] is None else grads[0] / steps
+        to_current = operators.encode_back(current, spikes, rate, *whole.neurons[0], *whole.slope)
+        return None, to_current, *found
+
+
+def _eager(dynamics: Dynamics, firing: Firing, whole: "_Whole", current: Tensor, *weights: Tensor) -> list[Tensor]:
+    """The same rates by differentiable operations on the tensors that are given."""
+    stages: list[SpikingLayer | Stage] = [dynamics.layers[0]]
+    for index, form in enumerate(whole.forms):
+        weight, root, bias = weights[3 * index : 3 * index + 3]
+
+        def synapse(spikes: Tensor, _, form=form, weight=weight, root=root, bias=bias) -> Tensor:
+            received = form.own * spikes if form.matrix is None else form.matrix.matmul(spikes) + form.own * spikes
+            out = F.linear(received, weight, bias)
+            return out if root is None else out + F.linear(spikes, root)
+
+        stages.append(Stage.of(dynamics.layers[index + 1], current=synapse))  # pyright: ignore[reportArgumentType]
+    return Dynamics([*stages, dynamics.layers[-1]], dynamics.graph, dynamics.timesteps).totals(current, firing).rates
+
+
+def _edges(matrix: SparseMatrix | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    return (None, None, None) if matrix is None else (matrix.pointers, matrix.columns, matrix.values)
+
+
 def _run(form: _Form, words: Tensor, channels: int, neuron: tuple[float, float, bool], slope: Slope):
-    matrix = form.matrix
-    edges = (None, None, None) if matrix is None else (matrix.pointers, matrix.columns, matrix.values)
     parts = (form.weight.detach(), *(None if t is None else t.detach() for t in (form.root, form.bias)))
-    return operators.layer(words, channels, *edges, form.own, *parts, *neuron, *slope)
+    return operators.layer(words, channels, *_edges(form.matrix), form.own, *parts, *neuron, *slope)
 
 
 def _compiled(current: Tensor) -> bool:
@@ -127,5 +240,6 @@ def _form(layer: object, dynamics: Dynamics, dtype: torch.dtype) -> _Form | None
     plain = len(others) <= 1 and all(term.matrix is None and term.own == 1.0 for term in others)
     if not constant or not plain or first.weight.dtype != dtype:
         return None
+    learned = isinstance(first.own, Tensor) and first.own.requires_grad
     own = float(first.own.detach()) if isinstance(first.own, Tensor) else first.own
-    return _Form(first.matrix, own, first.weight, others[0].weight if others else None, bias)  # pyright: ignore
+    return _Form(first.matrix, own, first.weight, others[0].weight if others else None, bias, learned)  # pyright: ignore

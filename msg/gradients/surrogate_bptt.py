@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from msg.gradients import packed
 from msg.gradients.rule import FeedForwardRule
 from msg.gradients.simulation import Dynamics, Firing
 from msg.neurons import ATan, Surrogate
@@ -41,5 +43,15 @@ class SurrogateBPTT(SurrogateRule):
 
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
-        rates, seen, _ = dynamics.totals(current, Firing(self.surrogate, self.detach_reset, through_spikes=True))
+        firing = Firing(self.surrogate, self.detach_reset, through_spikes=True)
+        # without gradient the spikes are those of any rule
+        if torch.is_grad_enabled():
+            found = packed.differentiate(dynamics, current, firing)
+        else:
+            done = packed.simulate(dynamics, current)
+            found = None if done is None else (done.rates, done.received)
+        if found is not None:
+            above = zip(dynamics.targets, *found)
+            return [layer.current(rate, dynamics.graph, received) for layer, rate, received in above], found[0]
+        rates, seen, _ = dynamics.totals(current, firing)
         return dynamics.mean_currents(rates, seen), rates

@@ -178,22 +178,12 @@ def layer(
         neuron = decay, threshold, subtract
         return reference.layer(words, channels, matrix, own, weight, root, bias, neuron, derivative)
     nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
-    inside, outside = words.size(2) * reference.BITS, words_of(outer) * reference.BITS
-    # transposed and filled up to whole words with zeros, so that no loop has a rest
-    parts = [weight] if root is None else [weight, root]
-    both = weight.new_zeros(inside * len(parts), outside)
-    for number, part in enumerate(parts):
-        both[number * inside : number * inside + channels, :outer] = part.detach().t()
-    constant = weight.new_zeros(outside)
-    if bias is not None:
-        constant[:outer] = bias.detach()
+    both, constant = _whole_words(words, channels, weight, root, bias)
     fired = torch.empty(nodes, steps, words_of(outer), dtype=torch.int32)
     rates, slopes = _means(nodes, outer, dtype, kind)
     received = torch.empty(nodes, channels, dtype=dtype) if matrix else torch.empty(0, 0, dtype=dtype)
-    nowhere = torch.empty(0, dtype=torch.int32)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
-    edges = (_array(nowhere if pointers is None else pointers), _array(nowhere if col is None else col))
-    given = (_array(words), *edges, _edges(value, dtype), constant.numpy().dtype.type(own), both.numpy())
+    given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
     outputs = (fired.numpy(), rates.numpy(), slopes.numpy(), received.numpy())
 
     def rows(first: int, last: int) -> None:
@@ -213,6 +203,136 @@ def _(words, channels, pointers, col, value, own, weight, root, bias, decay, thr
     return fired, rates, slopes, received
 
 
+@custom_op("msg::encode_back", mutates_args=())
+def encode_back(
+    current: Tensor,
+    grad: Tensor,
+    rate_grad: Tensor,
+    decay: float,
+    threshold: float,
+    subtract: bool,
+    kind: int,
+    scale: float,
+    height: float,
+    detached: bool,
+) -> Tensor:
+    """Gradient of the current of :func:`encode`, from those of spikes ``[T, N, d]`` and of their sums ``[N, d]``."""
+    slope, dtype = (kind, scale, height, detached), current.dtype
+    kernels = _kernels(dtype, current, grad)
+    if kernels is None:
+        return reference.fire_back(current, grad, rate_grad, (decay, threshold, subtract), slope)
+    constant, nodes = current.dim() == 2, current.size(0)
+    given = _array(current[:, None] if constant else current)
+    out = torch.empty(given.shape, dtype=dtype)
+    neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
+    arriving = (_array(_fill(grad)), _array(_fill(rate_grad)))
+
+    def rows(first: int, last: int) -> None:
+        kernels.encode_back(given, constant, neuron, surrogate, *arriving, first, last, out.numpy())
+
+    over_rows(nodes, rows)
+    return out.view(current.shape)
+
+
+@_fake(encode_back)
+def _(current, grad, rate_grad, *_):
+    return current.new_empty(current.shape)
+
+
+@custom_op("msg::spiking_layer_back", mutates_args=())
+def layer_back(
+    words: Tensor,
+    channels: int,
+    pointers: Tensor | None,
+    col: Tensor | None,
+    value: Tensor | None,
+    own: float,
+    weight: Tensor,
+    root: Tensor | None,
+    bias: Tensor | None,
+    grad: Tensor,
+    rate_grad: Tensor,
+    decay: float,
+    threshold: float,
+    subtract: bool,
+    kind: int,
+    scale: float,
+    height: float,
+    detached: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`layer`, from those of its spikes ``[T, N, out]`` and of their sums ``[N, out]``.
+
+    Returns those of what nodes received along edges ``[T, N, d]`` (yet to be sent back along them), of their own spikes
+    apart from that (empty if there is nothing), of weights, of the own spikes' weights (empty if none) and of the bias.
+    """
+    slope, dtype = (kind, scale, height, detached), weight.dtype
+    matrix = None if pointers is None or col is None else (pointers, col, value)
+    kernels = _kernels(dtype, words, value, weight, grad)
+    neuron: Any = decay, threshold, subtract
+    if kernels is None:
+        parts = (words, channels, matrix, own, weight, root, bias, neuron, slope)
+        return reference.layer_back(*parts, grad, rate_grad)
+    nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
+    inside = words.size(2) * reference.BITS
+    both, constant = _whole_words(words, channels, weight, root, bias)
+    to_input = torch.empty(steps, nodes, inside, dtype=dtype)
+    to_mine = torch.empty_like(to_input) if root is not None or own != 0 else to_input.new_empty(0, 0, 0)
+    neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
+    given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
+    arriving = (_array(_fill(grad)), _array(_fill(rate_grad)))
+    turned, sums = both.t().contiguous().numpy(), {}
+
+    def rows(first: int, last: int) -> None:
+        sums[first] = torch.zeros_like(both), torch.zeros_like(constant)
+        outputs = (to_input.numpy(), to_mine.numpy(), *(t.numpy() for t in sums[first]))
+        kernels.layer_back(*given, turned, constant.numpy(), neuron, surrogate, *arriving, first, last, *outputs)
+
+    over_rows(nodes, rows)
+    # in the order of rows, so that the same threads give the same sums
+    in_order = [sums[first] for first in sorted(sums)]
+    to_both, to_bias = (torch.stack(parts).sum(0) for parts in zip(*in_order))
+    to_weight, to_root = to_both[:channels, :outer].t(), to_both[inside : inside + channels, :outer].t()
+    mine = _cut(to_mine, channels) if to_mine.numel() or not nodes else to_mine
+    # copies, since an operator's results share no memory
+    to_weight, to_root, to_bias = (_copy(t) for t in (to_weight, to_root, to_bias[:outer]))
+    return _cut(to_input, channels), mine, to_weight, to_root, to_bias
+
+
+@_fake(layer_back)
+def _(words, channels, pointers, col, value, own, weight, root, bias, grad, *_):
+    to_input = weight.new_empty(words.shape[1], words.shape[0], channels)
+    mine = torch.empty_like(to_input) if root is not None or own != 0 else weight.new_empty(0, 0, 0)
+    to_root = torch.empty_like(weight) if root is not None else weight.new_empty(weight.shape[0], 0)
+    return to_input, mine, torch.empty_like(weight), to_root, weight.new_empty(weight.shape[0])
+
+
+def _whole_words(
+    words: Tensor, channels: int, weight: Tensor, root: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Weights, transposed, and bias, filled up with zeros to whole words, so that no loop has a rest."""
+    inside, outer = words.size(2) * reference.BITS, weight.size(0)
+    parts = [weight] if root is None else [weight, root]
+    both = weight.new_zeros(inside * len(parts), words_of(outer) * reference.BITS)
+    for number, part in enumerate(parts):
+        both[number * inside : number * inside + channels, :outer] = part.detach().t()
+    constant = weight.new_zeros(both.size(1))
+    if bias is not None:
+        constant[:outer] = bias.detach()
+    return both, constant
+
+
+def _csr(pointers: Tensor | None, col: Tensor | None, value: Tensor | None, dtype: torch.dtype) -> tuple[Any, Any, Any]:
+    nothing = torch.empty(0, dtype=torch.int32)
+    edges = (_array(nothing if part is None else part) for part in (pointers, col))
+    return *edges, _edges(value, dtype)
+
+
+def _fill(tensor: Tensor) -> Tensor:
+    """The last dimension filled up with zeros to whole words."""
+    rest = -tensor.size(-1) % reference.BITS
+    return torch.nn.functional.pad(tensor, (0, rest)) if rest else tensor
+
+
 def _means(nodes: int, channels: int, dtype: torch.dtype, kind: int) -> tuple[Tensor, Tensor]:
     rates = torch.empty(nodes, channels, dtype=dtype)
     return rates, torch.empty_like(rates) if kind >= 0 else rates.new_empty(0, 0)
@@ -220,3 +340,7 @@ def _means(nodes: int, channels: int, dtype: torch.dtype, kind: int) -> tuple[Te
 
 def _cut(padded: Tensor, channels: int) -> Tensor:
     return padded if padded.size(-1) == channels else padded[..., :channels].contiguous()
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)

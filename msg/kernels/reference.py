@@ -104,3 +104,64 @@ def layer(
     fired, rates, slopes = fire(current, words.size(1), neuron, surrogate)
     mean = received.sum(1) / words.size(1) if matrix is not None else received.new_empty(0, 0)
     return fired, rates, slopes, mean
+
+
+def _potentials(current: Tensor, steps: int, neuron: Neuron) -> list[Tensor]:
+    """Potential before each reset, step by step."""
+    decay, threshold, subtract = neuron
+    potential, before = torch.zeros_like(current if current.dim() == 2 else current[:, 0]), []
+    for t in range(steps):
+        u = decay * potential + (current if current.dim() == 2 else current[:, t])
+        spikes = (u > threshold).to(u.dtype)
+        potential = u - threshold * spikes if subtract else u - u * spikes
+        before.append(u)
+    return before
+
+
+def fire_back(current: Tensor, grad: Tensor, rate_grad: Tensor, neuron: Neuron, surrogate: Slope) -> Tensor:
+    """Gradient of the current, from those of spikes ``[T, N, d]`` and of their sums ``[N, d]``."""
+    decay, threshold, subtract = neuron
+    later, found = torch.zeros_like(rate_grad), []
+    for u, now in zip(reversed(_potentials(current, grad.size(0), neuron)), reversed(grad.unbind(0))):
+        spike = now + rate_grad
+        if not surrogate[3]:
+            spike = spike - (threshold if subtract else u) * later
+        left = later if subtract else later * (u <= threshold)
+        back = left + slope(u - threshold, surrogate) * spike
+        found.append(back)
+        later = decay * back
+    every = torch.stack(found[::-1], dim=1)
+    return every.sum(1) if current.dim() == 2 else every
+
+
+def layer_back(
+    words: Tensor,
+    channels: int,
+    matrix: tuple[Tensor, Tensor, Tensor | None] | None,
+    own: float,
+    weight: Tensor,
+    root: Tensor | None,
+    bias: Tensor | None,
+    neuron: Neuron,
+    surrogate: Slope,
+    grad: Tensor,
+    rate_grad: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of what nodes received ``[T, N, d]``, of their own spikes, of weights, own weights and bias."""
+    spikes = unpack(words, channels, weight.dtype)
+    x = own * spikes
+    if matrix is not None:
+        x = x + aggregate(words, channels, *matrix, weight.dtype)
+    current = torch.nn.functional.linear(x, weight, bias)
+    if root is not None:
+        current = current + torch.nn.functional.linear(spikes, root)
+    back = fire_back(current, grad, rate_grad, neuron, surrogate)
+    to_x = back @ weight
+    mine = weight.new_empty(0, 0, 0)
+    if root is not None or own != 0:
+        mine = (own * to_x + (0 if root is None else back @ root)).transpose(0, 1).contiguous()
+    to_root = weight.new_empty(weight.size(0), 0)
+    if root is not None:
+        to_root = torch.einsum("nto,ntd->od", back, spikes)
+    to_weight = torch.einsum("nto,ntd->od", back, x)
+    return to_x.transpose(0, 1).contiguous(), mine, to_weight, to_root, back.sum((0, 1))

@@ -122,19 +122,19 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
 
 
 @unrolled
-def _add_products(typing, x, at, each, inner, weight, column, outer, out, to, count):
-    """``out[to + b outer:][:32] += sum_k x[at + b each + k] * weight[k outer + column:][:32]``, ``k < inner``."""
+def _add_products(typing, x, at, each, step, inner, weight, column, outer, out, to, count):
+    """``out[to + b outer:][:32] += sum_k x[at + b each + k step] * weight[k outer + column:][:32]``, ``k < inner``."""
     number = count.literal_value
     size = types.intp
-    signature = types.void(x, size, size, size, weight, size, size, out, size, count)
+    signature = types.void(x, size, size, size, size, weight, size, size, out, size, count)
 
     def generate(context, builder, signature, args):
-        x, at, each, inner, weight, column, outer, out, to, _ = args
+        x, at, each, step, inner, weight, column, outer, out, to, _ = args
         left, right, result = (
             _Pointer(context, builder, kind, value)
-            for kind, value in zip((signature.args[0], signature.args[4], signature.args[7]), (x, weight, out))
+            for kind, value in zip((signature.args[0], signature.args[5], signature.args[8]), (x, weight, out))
         )
-        vector, align = _vector(signature.args[7])
+        vector, align = _vector(signature.args[8])
         kind = ir.FunctionType(vector, [vector] * 3)
         fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f{8 * align}")
         sums = [cgutils.alloca_once(builder, vector) for _ in range(number)]
@@ -145,7 +145,7 @@ def _add_products(typing, x, at, each, inner, weight, column, outer, out, to, co
         with cgutils.for_range(builder, inner) as loop:
             row = right.load(builder.add(builder.mul(loop.index, outer), column))
             for total, start in zip(sums, starts):
-                factor = _splat(builder, left.scalar(builder.add(start, loop.index)), vector)
+                factor = _splat(builder, left.scalar(builder.add(start, builder.mul(loop.index, step))), vector)
                 builder.store(builder.call(fma, [factor, row, builder.load(total)]), total)
         for total, place in zip(sums, places):
             result.store(builder.load(total), place)
@@ -202,21 +202,21 @@ def _receive(words, each, col, weight, start, stop, out, at):
 
 
 @inlined
-def _multiply(x, rows, inner, weight, outer, out):
-    """``out += x @ weight`` for ``x [rows, inner]`` and ``weight [inner, outer]``, all flat."""
+def _multiply(x, each, step, rows, inner, weight, outer, out):
+    """``out[r] += sum_k x[r each + k step] weight[k]`` for ``inner`` rows of ``weight``, ``outer`` wide; all flat."""
     for column in range(0, outer, LANES):
         r = 0
         while rows - r >= BLOCK:
-            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, BLOCK)
+            _add_products(x, r * each, each, step, inner, weight, column, outer, out, r * outer + column, BLOCK)
             r += BLOCK
         if rows - r == 4:
-            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 4)
+            _add_products(x, r * each, each, step, inner, weight, column, outer, out, r * outer + column, 4)
         elif rows - r == 3:
-            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 3)
+            _add_products(x, r * each, each, step, inner, weight, column, outer, out, r * outer + column, 3)
         elif rows - r == 2:
-            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 2)
+            _add_products(x, r * each, each, step, inner, weight, column, outer, out, r * outer + column, 2)
         elif rows - r == 1:
-            _add_products(x, r * inner, inner, inner, weight, column, outer, out, r * outer + column, 1)
+            _add_products(x, r * each, each, step, inner, weight, column, outer, out, r * outer + column, 1)
 
 
 # Numbers in the loops below are all of the arrays' type: a constant of another would turn a float32 loop into float64.
@@ -308,6 +308,41 @@ def encode(current, constant, steps, neuron, surrogate, first, last, words, rate
                 slopes[i, j] = total[j] / duration
 
 
+@inlined
+def _currents(words, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, received):
+    """What node ``i`` gets in every step: its input ``x``, its own spikes where they have weights, its current.
+
+    The mean of what comes along edges is kept in ``received``, where that has room.
+    """
+    each = steps * inner // LANES
+    if pointers.size:
+        _receive(words, each, col, weight, pointers[i], pointers[i + 1], x, 0)
+    else:
+        x[:] = 0
+    if received.size:
+        duration = x.dtype.type(steps)
+        for j in range(received.shape[1]):
+            received[i, j] = 0
+        for t in range(steps):
+            for j in range(received.shape[1]):
+                received[i, j] += x[t * inner + j]
+        for j in range(received.shape[1]):
+            received[i, j] /= duration
+    if own != 0:
+        for k in range(each):
+            _add_bits(words[i * each + k], own, x, k * LANES)
+    for t in range(steps):
+        for j in range(outer):
+            current[t * outer + j] = bias[j]
+    _multiply(x, inner, 1, steps, inner, above, outer, current)
+    if root.size:
+        mine[:] = 0
+        unit = x.dtype.type(1)
+        for k in range(each):
+            _add_bits(words[i * each + k], unit, mine, k * LANES)
+        _multiply(mine, inner, 1, steps, inner, root, outer, current)
+
+
 @compiled
 def layer(
     words, pointers, col, weight, own, weights, bias, neuron, surrogate, first, last, fired, rates, slopes, received
@@ -316,40 +351,18 @@ def layer(
 
     ``weights`` is ``[32 words, 32 fired]`` or, where a node's own spikes have weights of their own, twice as high.
     """
-    steps, each = words.shape[1], words.shape[1] * words.shape[2]
-    flat = words.reshape(-1)
-    inner, outer, channels = words.shape[2] * LANES, weights.shape[1], rates.shape[1]
-    rooted = weights.shape[0] > inner
+    steps, inner, outer = words.shape[1], words.shape[2] * LANES, weights.shape[1]
+    flat, channels = words.reshape(-1), rates.shape[1]
     above, root = weights[:inner].reshape(-1), weights[inner:].reshape(-1)
-    x, mine = np.zeros(steps * inner, rates.dtype), np.empty(steps * inner if rooted else 0, rates.dtype)
+    x, mine = np.zeros(steps * inner, rates.dtype), np.empty(steps * inner if root.size else 0, rates.dtype)
     current = np.empty(steps * outer, rates.dtype)
     potential, rate = np.empty(outer, rates.dtype), np.empty(outer, rates.dtype)
     tangent, total = np.empty(outer, rates.dtype), np.empty(outer, rates.dtype)
-    unit, duration = rates.dtype.type(1), rates.dtype.type(steps)
+    duration = rates.dtype.type(steps)
     for i in range(first, last):
-        if pointers.size:
-            _receive(flat, each, col, weight, pointers[i], pointers[i + 1], x, 0)
-            for j in range(received.shape[1]):
-                received[i, j] = 0
-            for t in range(steps):
-                for j in range(received.shape[1]):
-                    received[i, j] += x[t * inner + j]
-            for j in range(received.shape[1]):
-                received[i, j] /= duration
-        else:
-            x[:] = 0
-        if own != 0:
-            for k in range(each):
-                _add_bits(flat[i * each + k], own, x, k * LANES)
-        for t in range(steps):
-            for j in range(outer):
-                current[t * outer + j] = bias[j]
-        _multiply(x, steps, inner, above, outer, current)
-        if rooted:
-            mine[:] = 0
-            for k in range(each):
-                _add_bits(flat[i * each + k], unit, mine, k * LANES)
-            _multiply(mine, steps, inner, root, outer, current)
+        _currents(
+            flat, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, received
+        )
         _fire(current, steps, outer, neuron, potential, fired, i, rate)
         for j in range(channels):
             rates[i, j] = rate[j] / duration
@@ -357,6 +370,115 @@ def layer(
             _differentiate(current, steps, outer, neuron, surrogate, tangent, total)
             for j in range(channels):
                 slopes[i, j] = total[j] / duration
+
+
+@inlined
+def _potentials(current, steps, width, neuron, potential):
+    """``current [steps, width]`` becomes the potential before each reset."""
+    decay, threshold, subtract = neuron
+    zero = current.dtype.type(0)
+    potential[:] = zero
+    for t in range(steps):
+        for j in range(width):
+            u = decay * potential[j] + current[t * width + j]
+            current[t * width + j] = u
+            fired = u > threshold
+            if subtract:
+                potential[j] = u - (threshold if fired else zero)
+            else:
+                potential[j] = u - (u if fired else zero)
+
+
+@inlined
+def _backward(before, i, grad, rate_grad, steps, width, neuron, surrogate, later):
+    """Potentials ``before [steps, width]`` become the gradients of the currents, from those of spikes and rates."""
+    decay, threshold, subtract = neuron
+    detached = surrogate[3]
+    one = before.dtype.type(1)
+    zero = one - one
+    later[:] = zero
+    for t in range(steps - 1, -1, -1):
+        for j in range(width):
+            u, state = before[t * width + j], later[j]
+            spike = grad[t, i, j] + rate_grad[i, j]
+            slope = _slope(u - threshold, surrogate, one)
+            if subtract:
+                now = state + slope * (spike if detached else spike - threshold * state)
+            else:
+                left = zero if u > threshold else state
+                now = left + slope * (spike if detached else spike - u * state)
+            before[t * width + j] = now
+            later[j] = decay * now
+
+
+@compiled
+def encode_back(current, constant, neuron, surrogate, grad, rate_grad, first, last, to_current):
+    """Derivatives of :func:`encode` in the current, from those of spikes ``[T, N, 32 words]`` and of rates."""
+    steps, padded, channels = grad.shape[0], grad.shape[2], current.shape[2]
+    now, potential = np.zeros(steps * padded, grad.dtype), np.empty(padded, grad.dtype)
+    for i in range(first, last):
+        for t in range(steps):
+            for j in range(channels):
+                now[t * padded + j] = current[i, 0 if constant else t, j]
+            for j in range(channels, padded):
+                now[t * padded + j] = 0
+        _potentials(now, steps, padded, neuron, potential)
+        _backward(now, i, grad, rate_grad, steps, padded, neuron, surrogate, potential)
+        if constant:
+            for j in range(channels):
+                to_current[i, 0, j] = 0
+            for t in range(steps):
+                for j in range(channels):
+                    to_current[i, 0, j] += now[t * padded + j]
+        else:
+            for t in range(steps):
+                for j in range(channels):
+                    to_current[i, t, j] = now[t * padded + j]
+
+
+@compiled
+def layer_back(
+    words, pointers, col, weight, own, weights, turned, bias, neuron, surrogate, grad, rate_grad, first, last,
+    to_input, to_mine, to_weights, to_bias,
+):  # fmt: skip
+    """Derivatives of :func:`layer`, whose currents are computed again: of the ``[T, N, 32 words]`` numbers that a node
+    multiplied, of its own spikes apart from those, and sums over rows of those of weights and bias.
+
+    ``turned`` is the transpose of ``weights``. What crosses edges is left to a product with the transposed matrix.
+    """
+    steps, inner, outer = words.shape[1], words.shape[2] * LANES, weights.shape[1]
+    flat = words.reshape(-1)
+    above, root = weights[:inner].reshape(-1), weights[inner:].reshape(-1)
+    down, down_root = turned[:, :inner].copy().reshape(-1), turned[:, inner:].copy().reshape(-1)
+    to_above, to_root = to_weights[:inner].reshape(-1), to_weights[inner:].reshape(-1)
+    x, mine = np.zeros(steps * inner, grad.dtype), np.empty(steps * inner if root.size else 0, grad.dtype)
+    current, potential = np.empty(steps * outer, grad.dtype), np.empty(outer, grad.dtype)
+    back, nothing = np.empty(steps * inner, grad.dtype), np.empty((0, 0), grad.dtype)
+    for i in range(first, last):
+        _currents(
+            flat, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, nothing
+        )
+        _potentials(current, steps, outer, neuron, potential)
+        _backward(current, i, grad, rate_grad, steps, outer, neuron, surrogate, potential)
+        for t in range(steps):
+            for j in range(outer):
+                to_bias[j] += current[t * outer + j]
+        _multiply(x, 1, inner, inner, steps, current, outer, to_above)
+        back[:] = 0
+        _multiply(current, outer, 1, steps, outer, down, inner, back)
+        for t in range(steps):
+            for j in range(inner):
+                to_input[t, i, j] = back[t * inner + j]
+        if to_mine.size:
+            for t in range(steps):
+                for j in range(inner):
+                    back[t * inner + j] *= own
+            if root.size:
+                _multiply(mine, 1, inner, inner, steps, current, outer, to_root)
+                _multiply(current, outer, 1, steps, outer, down_root, inner, back)
+            for t in range(steps):
+                for j in range(inner):
+                    to_mine[t, i, j] = back[t * inner + j]
 
 
 @compiled

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 
-from msg.kernels import choice
+from msg.kernels import choice, twice
 from msg.kernels.threads import over_rows
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.hyperboloid import Hyperboloid
@@ -102,13 +102,6 @@ def _rows(tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     return tensor.detach().to(dtype).reshape(-1, tensor.size(-1)).contiguous()
 
 
-def _again(eager: Eager, inputs: Sequence[Tensor], grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The derivatives by the differentiable functions."""
-    wanted = [t for t in inputs if t.requires_grad]
-    found = iter(torch.autograd.grad(eager(), wanted, grad, create_graph=True, allow_unused=True))
-    return tuple(next(found) if t.requires_grad else None for t in inputs)
-
-
 class _Walk(torch.autograd.Function):
     @staticmethod
     def forward(ctx, table: _Table, step: float, bound: float, eager: Eager, start: Tensor, *rest: Tensor) -> Tensor:
@@ -125,9 +118,11 @@ class _Walk(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):
         start, *rest = ctx.saved_tensors
         table: _Table = ctx.table
+        count = len(rest) - len(_learned(table.manifold))
+        vectors, learned = rest[:count], rest[count:]
         if torch.is_grad_enabled():
-            return None, None, None, None, *_again(lambda: ctx.eager(start, *rest), [start, *rest], grads[0])
-        vectors = rest[: len(rest) - len(_learned(table.manifold))]
+            again = twice.derivatives(lambda *points: [ctx.eager(*points)], [start, *vectors], grads, learned)
+            return None, None, None, None, *again
         given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
         grad, results = _rows(grads[0]), [torch.empty_like(v) for v in given]
         to_start = torch.empty(len(grad) if ctx.needs_input_grad[4] else 0, points.size(1), dtype=torch.float64)
@@ -140,8 +135,8 @@ class _Walk(torch.autograd.Function):
 
         over_rows(len(grad), rows)
         found = to_start.view(start.shape).to(start.dtype) if ctx.needs_input_grad[4] else None
-        learned = table.learned(to_numbers)
-        return None, None, None, None, found, *(r.view(v.shape) for r, v in zip(results, vectors)), *learned
+        to_vectors = (r.view(v.shape) for r, v in zip(results, vectors))
+        return None, None, None, None, found, *to_vectors, *table.learned(to_numbers)
 
 
 def _addresses(tensors: Sequence[Tensor]) -> np.ndarray:
@@ -175,10 +170,9 @@ def walk(
     Shapes:
         Returns ``[..., D]`` in float64.
     """
-    learned = _learned(manifold)
-    again: Eager = lambda start, *rest: eager(start, rest[: len(rest) - len(learned)])  # noqa: E731
+    again: Eager = lambda start, *vectors: eager(start, vectors)  # noqa: E731
     table = _Table(manifold, vectors[0].size(-1))
-    return _Walk.apply(table, float(step), float(bound or 0), again, start, *vectors, *learned)  # pyright: ignore
+    return _Walk.apply(table, float(step), float(bound or 0), again, start, *vectors, *_learned(manifold))  # pyright: ignore
 
 
 class _Log0(torch.autograd.Function):
@@ -197,7 +191,7 @@ class _Log0(torch.autograd.Function):
         z, *learned = ctx.saved_tensors
         table: _Table = ctx.table
         if torch.is_grad_enabled():
-            return None, None, *_again(lambda: ctx.eager(z), [z, *learned], grads[0])
+            return None, None, *twice.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
         points, grad = _rows(z), _rows(grads[0])
         to_z = torch.empty_like(points)
         to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)

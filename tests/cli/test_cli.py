@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from msg import __version__
-from msg.kernels import status
 from msg.cli import main
 from msg.cli.compare import compare
 from msg.cli.train import train
 from msg.experiments import Experiment, RunConfig
 from msg.experiments.options import fields_of
+from msg.kernels import status
 from msg.names import NEURONS
 
 FAST = ["train", "--dataset", "karate", "--epochs", "4", "--timesteps", "3", "--layers", "2", "--manifold", "H4"]

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torch_geometric.nn import GCNConv, GINConv
 
-from msg.gradients import DvM, RateBackprop, packed
+from msg.gradients import DvM, RateBackprop, SurrogateBPTT, packed
 from msg.gradients.simulation import SILENT, Dynamics
 from msg.graph import Graph
 from msg.kernels import status
 from msg.layers import current_layer, spiking_layers
-from msg.neurons import IF, LIF, ALIF, ATan, ParametricLIF, Sigmoid, Triangle
+from msg.neurons import ALIF, IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
 from msg.nn import MSG
 
 CONVS = {
@@ -72,7 +72,7 @@ def test_the_same_spikes(conv, neuron, weighted, dtype):
 @pytest.mark.parametrize("conv", ["gcn", "sage", "eps"])
 def test_gradients_are_those_of_torch(conv, neuron, detach, surrogate, monkeypatch):
     edges, x = torch.randint(0, 11, (2, 30)), torch.randn(12, 5, dtype=torch.float64)
-    for rule in (DvM(), RateBackprop(surrogate, detach)):
+    for rule in (DvM(), RateBackprop(surrogate, detach), SurrogateBPTT(surrogate, detach)):
         model = MSG(5, 3, "H7", 4, 6, NEURONS[neuron], rule, conv=CONVS[conv]).double()
 
         def run(model=model):
@@ -123,3 +123,50 @@ def test_hooks_are_still_called():
     model.stack.layers[1].synapse.register_forward_hook(lambda *_: calls.append(1))
     model(x, edges)
     assert calls
+
+
+def test_nothing_but_bits_is_kept_for_the_backward_pass():
+    model, x, edges = (
+        MSG(5, 3, "H32", 4, 64, gradient=SurrogateBPTT()),
+        torch.randn(50, 5),
+        torch.randint(0, 50, (2, 99)),
+    )
+    kept = {}
+
+    def keep(tensor):
+        if tensor.layout == torch.strided:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        model(x, edges)
+    one_train = 64 * 50 * 32 * 4
+    assert sum(kept.values()) < one_train
+
+
+def test_derivatives_of_gradients_are_those_of_torch(monkeypatch):
+    x, edges = torch.randn(12, 5, dtype=torch.float64), torch.randint(0, 11, (2, 30))
+    model = MSG(5, 3, "H7", 4, 6, IF(0.5), SurrogateBPTT()).double()
+    weights = [p for p in model.parameters() if p.requires_grad]
+
+    def run():
+        first = torch.autograd.grad(model(x, edges).square().sum(), weights, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), weights)
+
+    found = run()
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    for a, b in zip(found, run()):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_a_backward_pass_may_be_repeated_but_not_after_a_change():
+    x, edges = torch.randn(12, 5), torch.randint(0, 11, (2, 30))
+    model = MSG(5, 3, "H7", 4, 6, IF(0.5), SurrogateBPTT())
+    weight = model.stack.layers[1].synapse.conv.lin.weight
+    loss = model(x, edges).square().sum()
+    first = torch.autograd.grad(loss, weight, retain_graph=True)[0]
+    torch.testing.assert_close(torch.autograd.grad(loss, weight, retain_graph=True)[0], first)
+    with torch.no_grad():
+        weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, weight)

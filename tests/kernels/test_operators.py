@@ -37,6 +37,15 @@ def test_each_operator_keeps_the_rules(words, edges, backend, monkeypatch):
         (operators.encode, (torch.randn(4, 3, 5), 3, *NEURON, -1, 0.0, 0.0, True)),
         (operators.layer, (words, 33, *edges, 0.0, weight, None, torch.randn(7), *NEURON, *SLOPE)),
         (operators.layer, (words, 33, None, None, None, 1.0, weight, weight, None, *NEURON, -1, 0.0, 0.0, True)),
+        (operators.encode_back, (torch.randn(4, 5), torch.randn(3, 4, 5), torch.randn(4, 5), *NEURON, *SLOPE)),
+        (
+            operators.layer_back,
+            (words, 33, *edges, 0.5, weight, weight, None, torch.randn(5, 6, 7), torch.randn(6, 7), *NEURON, *SLOPE),
+        ),
+        (
+            operators.layer_back,
+            (words, 33, *edges, 0.0, weight, None, None, torch.randn(5, 6, 7), torch.randn(6, 7), *NEURON, *SLOPE),
+        ),
     ]
     for operator, arguments in cases:
         opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))

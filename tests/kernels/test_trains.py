@@ -141,3 +141,65 @@ def test_half_precision_takes_the_twin():
     words, rates, _ = operators.encode(current, 4, *NEURONS[0], *NO_SLOPE)
     assert rates.dtype == torch.bfloat16
     assert torch.equal(words, reference.fire(current, 4, NEURONS[0], None)[0])
+
+
+@pytest.mark.parametrize("slope", SLOPES, ids=str)
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_way_back(size, neuron, slope, dtype):
+    nodes, steps, channels, outer = size
+    grad, rate = torch.randn(steps, nodes, outer, dtype=dtype), torch.randn(nodes, outer, dtype=dtype)
+    for current in (torch.randn(nodes, outer, dtype=dtype), torch.randn(nodes, steps, outer, dtype=dtype)):
+        found = operators.encode_back(current, grad, rate, *neuron, *slope)
+        close(found, reference.fire_back(current, grad, rate, neuron, slope))
+    words = pack(torch.rand(nodes, steps, channels) < 0.4).words
+    weight, root = (torch.randint(-8, 9, (outer, channels)).to(dtype) / 16 for _ in range(2))
+    bias = torch.randint(-8, 9, (outer,)).to(dtype) / 16
+    every = [
+        (matrix(nodes, dtype), 0.0, None, bias),
+        (matrix(nodes, dtype, weighted=False), 0.0, root, bias),
+        (matrix(nodes, dtype, weighted=False), 1.5, None, None),
+        ((None, None, None), 1.0, None, bias),
+    ]
+    for edges, own, other, constant in every:
+        found = operators.layer_back(words, channels, *edges, own, weight, other, constant, grad, rate, *neuron, *slope)
+        edges = None if edges[0] is None else edges
+        twin = (words, channels, edges, own, weight, other, constant, neuron, slope, grad, rate)
+        for a, b in zip(found, reference.layer_back(*twin)):
+            close(a, b)
+
+
+def close(found, want):
+    exact = found.dtype == torch.float64
+    scale = 1 + float(want.abs().max()) if want.numel() else 1.0
+    torch.testing.assert_close(found, want, rtol=0, atol=scale * (1e-11 if exact else 1e-4))
+
+
+@pytest.mark.parametrize("slope", SLOPES, ids=str)
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+def test_the_way_back_of_the_twin_by_autograd(neuron, slope):
+    """A step whose derivative is the surrogate's, differentiated by autograd."""
+    decay, threshold, subtract = neuron
+
+    class Step(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, u):
+            ctx.save_for_backward(u)
+            return (u > threshold).to(u.dtype)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * reference.slope(ctx.saved_tensors[0] - threshold, slope)
+
+    current = torch.randn(5, 7, 4, dtype=torch.float64, requires_grad=True)
+    v, train = torch.zeros(5, 4, dtype=torch.float64), []
+    for now in current.unbind(1):
+        u = decay * v + now
+        spikes = Step.apply(u)
+        reset = spikes.detach() if slope[3] else spikes
+        v = u - threshold * reset if subtract else u - u * reset
+        train.append(spikes)
+    grad, rate = torch.randn(7, 5, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
+    loss = (torch.stack(train) * grad).sum() + (torch.stack(train).sum(0) * rate).sum()
+    want = torch.autograd.grad(loss, current)[0]
+    torch.testing.assert_close(reference.fire_back(current.detach(), grad, rate, neuron, slope), want)

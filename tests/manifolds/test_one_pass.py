@@ -67,6 +67,19 @@ def test_by_finite_differences(signature):
     assert gradgradcheck(run, (v, w, *learned), atol=1e-4)
 
 
+def test_second_derivatives_where_a_vector_depends_on_another(monkeypatch):
+    manifold, dim = space("H4")
+    v = torch.randn(3, dim, dtype=torch.float64, requires_grad=True)
+
+    def run():
+        first = torch.autograd.grad(path(manifold, [v, v * v.roll(1)], 0.4, 1.0).sum(), v, create_graph=True)[0]
+        return torch.autograd.grad(first.square().sum(), v)[0]
+
+    found = run()
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    torch.testing.assert_close(found, run())
+
+
 @pytest.mark.parametrize("signature", ["H4", "S4", "P4", "H2xS2"])
 def test_shapes(signature, monkeypatch):
     """Leading dimensions, none, and a point for all."""
