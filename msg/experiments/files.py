@@ -118,7 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: delete it, or take back what was changed") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} cannot be read: it is no object")
+        raise ValueError(f"{path} cannot be read, it is no object: delete it, or take back what was changed")
     if not whole:
         raise ValueError(f"{path} was changed after it was written: take that back, or delete the file")
     return found

@@ -140,9 +140,9 @@ class Experiment:
         _check_made_with(store.path / "config.json", content)
         if kind not in (None, study.kind):
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
+        store.check()  # before the graph that the configuration names is looked for
         data = load_data(study.base)
         check_graph(study.base, data, content, f"the {study.what} in {store.path}")
-        store.check()
         experiment = cls(study, store, data, content)
         store.check_stamp(experiment._content)
         experiment._kept()

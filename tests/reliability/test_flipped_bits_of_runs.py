@@ -31,7 +31,7 @@ def folders(tmp_path_factory):
 
 
 def flipped(sound: bytes, count: int) -> list[bytes]:
-    """The content with one bit flipped each; half of them in its first and last 512 bytes, the records of an archive."""
+    """The content with one bit flipped each, half of them in the first and last 512 bytes, an archive's records."""
     draw, size, found = random.Random(0), len(sound), []
     edges = [*range(min(512, size)), *range(max(0, size - 512), size)]
     for number in range(count):
