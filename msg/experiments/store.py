@@ -63,8 +63,11 @@ class Store:
         """
         self.refuse_links()
         (self.path / _JOBS).mkdir(parents=True, exist_ok=True)
+        lock = self.path / _JOBS / _LOCK
+        if lock.is_file() and lock.stat().st_nlink > 1:  # locking may empty it
+            raise ValueError(f"{lock} is a second name of another file: remove it")
         try:
-            with FileLock(self.path / _JOBS / _LOCK, timeout=0):
+            with FileLock(lock, timeout=0):
                 owner = f"process {os.getpid()} on {socket.gethostname()}"
                 files.replace_file(self.path / _JOBS / _OWNER, owner.encode())
                 try:

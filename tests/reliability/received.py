@@ -195,7 +195,11 @@ def check(found: collections.Counter, total: int, at_least: int = 1) -> None:
 
 
 def one_line(done: Done, *words: str) -> bool:
-    """Whether a command refused with one printable line that says these words, and without torch's advice."""
-    line = done.stderr.rstrip("\n")
+    """Whether a command refused with one printable line that says these words, and without torch's advice.
+
+    A search or comparison says before on stderr where it is kept.
+    """
+    *before, line = done.stderr.removesuffix("\n").split("\n")
     good = done.status == 2 and line.startswith("error: ") and line.isprintable() and "Traceback" not in done.output
+    good = good and all(other.startswith(("search in ", "comparison in ")) for other in before)
     return good and "weights_only" not in done.output and all(word in line for word in words)
