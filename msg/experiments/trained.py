@@ -12,7 +12,7 @@ from msg.experiments.config import RunConfig
 from msg.experiments.files import check_finite
 from msg.experiments.store import Store
 from msg.experiments.study import check_graph
-from msg.training import Task, count_inference, own_random_state
+from msg.training import Task, count_inference, load_weights, own_random_state
 
 
 def load_model(path: str | Path) -> nn.Module:
@@ -86,17 +86,18 @@ def _check(path: Path, state: dict[str, Any]) -> None:
 def _check_results(path: Path, results: dict[str, Any]) -> None:
     """Refuse results in which what is shown of a run is missing."""
     per_seed = results["test"].get("per_seed") if isinstance(results.get("test"), dict) else None
-    numbers = isinstance(per_seed, list) and per_seed and all(type(value) in (int, float) for value in per_seed)
+    values = per_seed if isinstance(per_seed, list) else []
+    numbers = values and all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
     if not numbers or not isinstance(results.get("model"), str) or not isinstance(results.get("metric"), str):
         raise ValueError(f"{path} is not the results.json of a run: take another copy of it")
 
 
 def _filled(path: Path, model: nn.Module, state: dict[str, Any]) -> nn.Module:
     """The model with the weights of a file."""
+    check_finite(path, state["state_dict"])
     try:
-        check_finite(path, state["state_dict"])
-        model.load_state_dict(state["state_dict"])
-    except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+        load_weights(model, state["state_dict"])
+    except (RuntimeError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not fit the model of its own configuration: take another copy of it") from error
     return model
 

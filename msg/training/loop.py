@@ -165,7 +165,7 @@ class Training:
         for weights in (state["best_weights"], state["model"]):
             if not _finite(weights):
                 raise ValueError("its weights are not finite numbers")
-            self.model.load_state_dict(weights)
+            load_weights(self.model, weights)
         history = [Epoch(*row) for row in state["history"]]
         numbers = [number for row in history for number in (*row[:4], *row.rates, row.seconds)]
         if [row.epoch for row in history] != list(range(1, len(history) + 1)) or not all(map(_is_number, numbers)):
@@ -184,11 +184,26 @@ class Training:
         """Refuse moments of other parameters, which Adam takes and fails with later."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for number, kept in moments.items():
-            shape = parameters[number].shape
+            wanted = parameters[number].shape, parameters[number].dtype
             if kept.keys() != {"step", "exp_avg", "exp_avg_sq"} or kept["step"].shape != ():
                 raise ValueError("its optimizer is another")
-            if kept["exp_avg"].shape != shape or kept["exp_avg_sq"].shape != shape:
+            if kept["step"].dtype != torch.float32 or any(
+                (kept[name].shape, kept[name].dtype) != wanted for name in ("exp_avg", "exp_avg_sq")
+            ):
                 raise ValueError("its optimizer is of another model")
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Give a model weights from a file. What torch would convert, such as truth values, is refused as well.
+
+    Raises:
+        ValueError: for weights of another type; for those of another shape or name ``RuntimeError``, as torch does.
+    """
+    own = model.state_dict()
+    for name in own.keys() & weights.keys():
+        if getattr(weights[name], "dtype", None) != getattr(own[name], "dtype", None):
+            raise ValueError(f"{name} is of another type")
+    model.load_state_dict(weights)
 
 
 def _finite(weights: Mapping[str, Any]) -> bool:

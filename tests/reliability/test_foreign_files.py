@@ -198,7 +198,7 @@ WRONG: list[Any] = [
     *([], {}, [[]], [None], {"x": 1}, [0, 1, 2], ["msg"]),
 ]
 GONE = object()
-SAMPLE = 200
+SAMPLE = 150
 """Of all changes that there are of a file, so many are tried, the same ones each time."""
 
 

@@ -77,10 +77,16 @@ def _check(job: Job, result: Result) -> None:
         raise ValueError("it says nothing of gradients")
     if not job.extras.get("keep"):
         return
-    plane, labels = tensors.get("plane"), tensors.get("labels")
-    points = isinstance(plane, torch.Tensor) and isinstance(labels, torch.Tensor) and plane.shape == (len(labels), 2)
-    if record.get("chart") not in get_args(Chart) or not points or not isinstance(tensors.get("weights"), dict):
+    picture = record.get("chart") in get_args(Chart) and _are_points(tensors.get("plane"), tensors.get("labels"))
+    if not picture or not isinstance(tensors.get("weights"), dict):
         raise ValueError("it has no weights, or no points of a picture")
+
+
+def _are_points(plane: Any, labels: Any) -> bool:
+    if not isinstance(plane, torch.Tensor) or not isinstance(labels, torch.Tensor):
+        return False
+    fit = labels.dim() == 1 and plane.shape == (*labels.shape, 2)
+    return fit and plane.is_floating_point() and labels.dtype == torch.int64
 
 
 @checked_by(_check)
