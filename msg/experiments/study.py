@@ -4,7 +4,7 @@ import hashlib
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -145,7 +145,8 @@ class Experiment:
         check_graph(study.base, data, content, f"the {study.what} in {store.path}")
         experiment = cls(study, store, data, content)
         store.check_stamp(experiment._content)
-        experiment._kept()
+        with suppress(FloatingPointError):  # that every training diverged is said when it goes on
+            experiment._kept()
         return experiment
 
     def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Any:

@@ -162,6 +162,9 @@ class Training:
         Raises:
             ValueError: for a state of another model or none at all, whose keys may be missing too (``KeyError``).
         """
+        parts = [state, *(state.get(name) for name in ("model", "best_weights", "optimizer"))] if _is_map(state) else []
+        if not parts or not all(map(_is_map, parts)):
+            raise ValueError("it holds no weights and moments")
         for weights in (state["best_weights"], state["model"]):
             if not _finite(weights):
                 raise ValueError("its weights are not finite numbers")
@@ -191,6 +194,8 @@ class Training:
                 (kept[name].shape, kept[name].dtype) != wanted for name in ("exp_avg", "exp_avg_sq")
             ):
                 raise ValueError("its optimizer is of another model")
+            if any(bool(kept[name].isnan().any()) for name in kept):
+                raise ValueError("its optimizer's moments are no numbers")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
@@ -209,6 +214,10 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
 def _finite(weights: Mapping[str, Any]) -> bool:
     tensors = [value for value in weights.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _is_number(value: Any) -> bool:

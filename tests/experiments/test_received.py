@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from msg.cli import main
-from msg.experiments import Experiment, Job, Result, RunConfig, Store, load_model, load_trained, run
+from msg.experiments import Experiment, Job, Result, RunConfig, Store, load_model, load_trained, run, search
 from msg.experiments.files import (
     SEAL,
     digest,
@@ -97,6 +97,19 @@ def test_a_sealed_state_of_other_tensors(begun, change):
         refused(begun, "is no state of its job")
 
 
+@pytest.mark.parametrize("wrong", [torch.ones(3), [], {"step": torch.tensor(1.0)}, "nan", "bool"])
+def test_sealed_moments_that_are_none(begun, wrong):
+    path = begun / "jobs/msg-1.checkpoint.pt"
+    state = read_tensors(path)
+    moments = state["training"]["optimizer"]["state"]
+    if isinstance(wrong, str):
+        change = torch.Tensor.bool if wrong == "bool" else lambda one: one * torch.nan
+        wrong = {name: change(tensor) for name, tensor in moments[0].items()}
+    moments[0] = wrong
+    path.write_bytes(torch_bytes(state))
+    refused(begun, r"msg-1\.checkpoint\.pt is no state of its job")
+
+
 def test_the_learning_rate_is_the_configurations(begun):
     path = begun / "jobs/msg-1.checkpoint.pt"
     state = read_tensors(path)
@@ -173,6 +186,15 @@ def test_a_lock_with_two_names(tmp_path):
     with pytest.raises(ValueError, match=r"\.lock is a second name of another file"), store.locked():
         pass
     assert precious.read_bytes() == b"precious"
+
+
+def test_a_search_that_has_diverged_says_so_when_it_goes_on(tmp_path, small):
+    search(["gcn"], small(epochs=1), {"lr": [0.1]}, out=tmp_path)
+    path = tmp_path / "jobs/gcn-0-0.json"
+    path.write_bytes(sealed_json({**read_json(path), "record": {"diverged": "lost", "line": "lost"}}))
+    ready = Experiment.resume(tmp_path)
+    with pytest.raises(FloatingPointError, match="the loss of gcn diverged in every setting"):
+        ready.execute()
 
 
 def test_a_result_without_tensors(tmp_path):
