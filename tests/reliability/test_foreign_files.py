@@ -198,7 +198,7 @@ WRONG: list[Any] = [
     *([], {}, [[]], [None], {"x": 1}, [0, 1, 2], ["msg"]),
 ]
 GONE = object()
-SAMPLE = 150
+SAMPLE = 100
 """Of all changes that there are of a file, so many are tried, the same ones each time."""
 
 
