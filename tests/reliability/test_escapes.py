@@ -2,6 +2,7 @@
 
 import collections
 import os
+import random
 import subprocess
 import sys
 from typing import Any
@@ -147,7 +148,8 @@ def test_in_a_states_names(folders, tmp_path):
     found, total = collections.Counter(), 0
     for kind, name in (("run", "msg-1"), ("search", "msg-0-1"), ("comparison", "dvm-2-1")):
         state = read_tensors(folders[kind] / "jobs" / f"{name}.checkpoint.pt")
-        for new in with_escapes(state):
+        changes = with_escapes(state)
+        for new in random.Random(0).sample(changes, min(40, len(changes))):
             folder = received.copy(folders[kind], tmp_path / "run")
             (folder / "jobs" / f"{name}.checkpoint.pt").write_bytes(torch_bytes({**new, "stamp": state["stamp"]}))
             found[judged(resume(kind, folder))] += 1
