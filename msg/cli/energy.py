@@ -60,6 +60,7 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     with user_errors():
         if seconds is not None and not seconds > 0:
             raise ValueError(f"--measure needs a positive number of seconds, not {seconds:g}")
+        Store(out).refuse_links()
         trained = load_trained(path)
     model, task, results = trained.model, trained.task, trained.results
     detail, metric = report(trained.ops), results["metric"]

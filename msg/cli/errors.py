@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from msg.cli.screen import printable
+from msg.cli.screen import one_line
 
 
 @contextmanager
@@ -35,9 +35,10 @@ def failures(resume: str) -> Iterator[None]:
         _say(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        _say(f"\ninterrupted; go on with: {resume}")
+        print(file=sys.stderr)
+        _say(f"interrupted; go on with: {resume}")
         sys.exit(130)
 
 
 def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr)
+    print(one_line(line), file=sys.stderr)

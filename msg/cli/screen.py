@@ -6,6 +6,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def one_line(text: object) -> str:
+    """The same on one line: line breaks are spelt out too, so that a file cannot say lines of its own."""
+    return printable(text).replace("\n", "\\n")
+
+
 def show(text: object) -> None:
     """Print it, made printable."""
     print(printable(text))

@@ -20,8 +20,9 @@ def executor(given: dict[str, Any]) -> Any:
 def execute(experiment: Any, executor: Any, console: Any) -> Any:
     """Do an experiment, showing on a rich console how it goes on; what came of it."""
     from msg.cli.display import Display
+    from msg.cli.screen import one_line
 
     study, folder = experiment.study, experiment.store.path
-    console.print(f"{study.what} in {folder}", markup=False, highlight=False, soft_wrap=True)
+    console.print(one_line(f"{study.what} in {folder}"), markup=False, highlight=False, soft_wrap=True)
     with failures(f"msg {study.command} --resume {folder}"), Display(console) as display:
         return experiment.execute(display, executor)

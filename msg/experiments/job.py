@@ -1,6 +1,6 @@
 """A job: everything that decides a piece of work, as a value, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,6 +58,57 @@ class Slot(Protocol):
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the state."""
         ...
+
+    def misfit(self, error: Exception) -> ValueError:
+        """What to raise where the state is not one of this job's, naming where it is kept and the mend."""
+        ...
+
+
+_CHECKS: dict[Any, Callable[[Job, Result], None]] = {}
+
+
+def checked_by(check: Callable[[Job, Result], None]) -> Callable[[Any], Any]:
+    """A decorator for a kind of job: what a folder holds as its result is checked before anything is made of it.
+
+    Args:
+        check: raises ``ValueError`` where a result is not what such a job finds.
+    """
+
+    def decorate(function: Any) -> Any:
+        _CHECKS[function] = check
+        return function
+
+    return decorate
+
+
+def check_result(job: Job, result: Result) -> None:
+    """Refuse a result that is not what a job finds; kinds of job that say nothing about theirs take any.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
+    check = _CHECKS.get(JOBS[job.kind])
+    if check is not None:
+        check(job, result)
+
+
+def check_record(adapter: Any, record: Mapping[str, Any]) -> None:
+    """Compare a record with its type.
+
+    Args:
+        adapter: a :class:`pydantic.TypeAdapter`.
+        record: from a file.
+
+    Raises:
+        ValueError: naming the first field that is wrong, on one line.
+    """
+    from pydantic import ValidationError
+
+    try:
+        adapter.validate_python(record)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
 
 
 def do(job: Job, data: Data, slot: Slot, progress: Any) -> Result:

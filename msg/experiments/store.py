@@ -16,6 +16,7 @@ from msg.experiments.job import Job, Result
 
 CONFIG = "config.json"
 _JOBS, _LOCK, _OWNER = "jobs", ".lock", ".owner"
+_STATE = "checkpoint.pt"
 _TOLD = ("versions",)
 """Parts of the configuration that may differ when an experiment goes on; they are told, not refused."""
 
@@ -58,12 +59,15 @@ class Store:
 
         Raises:
             BlockingIOError: if another process has it, naming that.
-            ValueError: if something in it is a link.
+            ValueError: if something in it is a link, pipe or device.
         """
         self.refuse_links()
         (self.path / _JOBS).mkdir(parents=True, exist_ok=True)
+        lock = self.path / _JOBS / _LOCK
+        if lock.is_file() and lock.stat().st_nlink > 1:  # locking may empty it
+            raise ValueError(f"{lock} is a second name of another file: remove it")
         try:
-            with FileLock(self.path / _JOBS / _LOCK, timeout=0):
+            with FileLock(lock, timeout=0):
                 owner = f"process {os.getpid()} on {socket.gethostname()}"
                 files.replace_file(self.path / _JOBS / _OWNER, owner.encode())
                 try:
@@ -82,7 +86,7 @@ class Store:
             return "another process"
 
     def refuse_links(self) -> None:
-        """Refuse a folder in which something is a link.
+        """Refuse a folder in which something is a link, pipe or device.
 
         Raises:
             ValueError: naming the first.
@@ -110,6 +114,21 @@ class Store:
         self._stamp = _stamp(content)
         return content
 
+    def check_stamp(self, content: Mapping[str, Any]) -> None:
+        """Refuse a folder whose configuration would be written otherwise: its results would then be another's.
+
+        Args:
+            content: as this version of msg would keep it.
+
+        Raises:
+            ValueError: naming the file.
+        """
+        if _stamp(content) != self._stamp:
+            raise ValueError(
+                f"{self.path / CONFIG} is not as this version of msg writes it: undo what was changed there, go on "
+                "with the version that wrote it, or begin anew with another --out"
+            )
+
     def check(self) -> None:
         """Read every result and checkpoint, so that a damaged one is refused before any work is done.
 
@@ -117,8 +136,8 @@ class Store:
             ValueError: naming the first.
         """
         self.results()
-        for path in sorted((self.path / _JOBS).glob("*.checkpoint.pt")):
-            Checkpoint(path, self._stamp).load()
+        for path in sorted((self.path / _JOBS).glob(f"*.{_STATE}")):
+            self._slot(path.name.removesuffix(f".{_STATE}")).load()
 
     def results(self) -> dict[str, Result]:
         """The results of all jobs that are done, by name.
@@ -126,32 +145,50 @@ class Store:
         Raises:
             ValueError: if a file is damaged, or was made under another configuration.
         """
-        return {path.stem: self._result(path) for path in sorted((self.path / _JOBS).glob("*.json"))}
+        return {path.stem: self._result(path.stem) for path in sorted((self.path / _JOBS).glob("*.json"))}
 
     def result(self, job: Job) -> Result:
         """The result of a job that is done."""
-        return self._result(self._file(job.name, "json"))
+        return self._result(job.name)
 
-    def _result(self, path: Path) -> Result:
+    def _result(self, name: str) -> Result:
+        path, tensors = self._file(name, "json"), self._file(name, "pt")
         kept = files.read_json(path)
-        if kept.get("stamp") != self._stamp or not isinstance(kept.get("record"), dict):
+        if kept.get("stamp") != self._stamp_of(name) or not isinstance(kept.get("record"), dict):
             raise ValueError(f"{path} was not made with the {CONFIG} beside it: delete it to do this job again")
-        tensors = path.with_suffix(".pt")
+        if kept.get("tensors") is None:
+            return Result(kept["record"])
         mend = f"delete it and {path.name} to do this job again"
-        return Result(kept["record"], files.read_tensors(tensors, mend) if kept.get("tensors") else None)
+        found = files.read_tensors(tensors, mend)
+        if files.digest(found) != kept["tensors"]:
+            raise ValueError(f"{tensors} was not made with the {path.name} beside it: {mend}")
+        files.check_finite(tensors, found)
+        return Result(kept["record"], found)
 
     def keep(self, job: Job, result: Result) -> None:
         """Keep a job's result, and forget its state."""
         if result.tensors is not None:
             files.replace_file(self._file(job.name, "pt"), files.torch_bytes(result.tensors))
-        # this file says that the job is done, so it comes last
-        kept = {"stamp": self._stamp, "tensors": result.tensors is not None, "record": result.record}
+        # this file says that the job is done, so it comes last; it says of which job, and with which tensors
+        seal = None if result.tensors is None else files.digest(result.tensors)
+        kept = {"stamp": self._stamp_of(job.name), "tensors": seal, "record": result.record}
         files.replace_file(self._file(job.name, "json"), files.sealed_json(kept))
-        self._file(job.name, "checkpoint.pt").unlink(missing_ok=True)
+        self._file(job.name, _STATE).unlink(missing_ok=True)
 
     def slot(self, job: Job) -> "Checkpoint":
         """Where a job keeps its state."""
-        return Checkpoint(self._file(job.name, "checkpoint.pt"), self._stamp)
+        return self._slot(job.name)
+
+    def _slot(self, name: str) -> "Checkpoint":
+        return Checkpoint(self._file(name, _STATE), self._stamp_of(name))
+
+    def _stamp_of(self, name: str) -> str:
+        """Of the configuration and a job's name, so that no file is taken for that of another job."""
+        return _stamp({"stamp": self._stamp, "job": name})
+
+    def place(self, job: Job) -> Path:
+        """The file that says that a job is done."""
+        return self._file(job.name, "json")
 
     def _file(self, name: str, suffix: str) -> Path:
         return self.path / _JOBS / f"{name}.{suffix}"
@@ -181,7 +218,7 @@ class Store:
 
     def _there(self, name: str, missing: str) -> Path:
         path = self.path / name
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"{self.path} holds {missing}: it has no {name}")
         return path
 
@@ -191,7 +228,7 @@ class Checkpoint:
 
     Args:
         path: of the file.
-        stamp: of the configuration it belongs to.
+        stamp: of the configuration and the job it belongs to.
     """
 
     def __init__(self, path: Path, stamp: str):
@@ -203,12 +240,20 @@ class Checkpoint:
         Raises:
             ValueError: if the file is damaged, or was made under another configuration.
         """
-        if not self.path.is_file():
+        if not self.path.exists():
             return None
         state = files.read_tensors(self.path, "delete it to begin this job again")
         if state.get("stamp") != self.stamp:
-            raise ValueError(f"{self.path} was not made with the {CONFIG} beside it: undo what was changed there")
+            raise ValueError(
+                f"{self.path} was not made with the {CONFIG} beside it: undo what was changed there, or delete it to "
+                "begin this job again"
+            )
         return state
+
+    def misfit(self, error: Exception) -> ValueError:
+        """What to raise where the state is not one of this job's."""
+        said = str(error).partition("\n")[0][:200] or type(error).__name__
+        return ValueError(f"{self.path} is no state of its job ({said}): delete it to begin this job again")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the state."""

@@ -4,7 +4,7 @@ import hashlib
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +18,14 @@ from msg.datasets.splits import MASKS
 from msg.experiments.build import load_data, prepare
 from msg.experiments.config import NODES, RunConfig
 from msg.experiments.executor import Executor, Serial
-from msg.experiments.job import Job, Result
+from msg.experiments.job import Job, Result, check_result
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store, free_folder
 from msg.names import STUDIES
 from msg.training import own_random_state
+
+_MOST_THREADS = 1024
+"""A folder from a stranger may ask for any number."""
 
 
 @dataclass(frozen=True)
@@ -128,22 +131,23 @@ class Experiment:
             ValueError: if a file in it is damaged, or the graph has changed.
         """
         store = Store(out)
+        store.refuse_links()
         content = store.read_config("run" if kind is None else STUDIES[kind].what)
         try:
             study = STUDIES[content["study"]].from_dict(content["options"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{store.path / 'config.json'} cannot be read: {error}") from error
+        _check_made_with(store.path / "config.json", content)
         if kind not in (None, study.kind):
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
-        store.refuse_links()
+        store.check()  # before the graph that the configuration names is looked for
         data = load_data(study.base)
-        if (data.content_hash, masks_hash(data)) != (content["content_hash"], content.get("masks_hash")):
-            raise ValueError(
-                f"{study.base.dataset} is no longer the graph that the {study.what} in {store.path} began with: bring "
-                "that back, with its masks, or begin anew with another --out"
-            )
-        store.check()
-        return cls(study, store, data, content)
+        check_graph(study.base, data, content, f"the {study.what} in {store.path}")
+        experiment = cls(study, store, data, content)
+        store.check_stamp(experiment._content)
+        with suppress(FloatingPointError):  # that every training diverged is said when it goes on
+            experiment._kept()
+        return experiment
 
     def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Any:
         """Do what is not done yet, write what came of it and return it.
@@ -167,7 +171,7 @@ class Experiment:
                 progress.note(line)
             self.begun = self._content
             store.begin(self.begun)
-            results = store.results()
+            results = self._kept()
             told = study.watched(store, results, progress)
             while jobs := study.pending(results):
                 for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
@@ -177,6 +181,24 @@ class Experiment:
             for name, file in summary.files.items():
                 store.write(name, file)
             return summary.value
+
+    def _kept(self) -> dict[str, Result]:
+        """The results in the folder that the study asks for, each one that its job could have found.
+
+        Raises:
+            ValueError: naming the first file that is damaged, or of something else.
+        """
+        found, kept = self.store.results(), {}
+        while jobs := [job for job in self.study.pending(kept) if job.name in found]:
+            for job in jobs:
+                try:
+                    check_result(job, found[job.name])
+                except ValueError as error:
+                    raise ValueError(
+                        f"{self.store.place(job)} is no result of its job ({error}): delete it to do this job again"
+                    ) from error
+                kept[job.name] = found[job.name]
+        return kept
 
     @property
     def _content(self) -> dict[str, Any]:
@@ -208,6 +230,34 @@ def _threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _check_made_with(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse a configuration whose number of threads or versions are none."""
+    threads, made_with = content.get("threads"), content.get("versions", {})
+    if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"{path} cannot be read: threads must be a whole number from 1 to {_MOST_THREADS}")
+    if not isinstance(made_with, dict):
+        raise ValueError(f"{path} cannot be read: it says no versions")
+
+
+def check_graph(config: RunConfig, data: Data, content: Mapping[str, Any], of: str) -> None:
+    """Refuse a graph that is not the one an experiment began with.
+
+    Args:
+        config: that names the graph.
+        data: the graph.
+        content: of the experiment's ``config.json``.
+        of: how the message calls the experiment.
+
+    Raises:
+        ValueError: saying what can be done.
+    """
+    if (data.content_hash, masks_hash(data)) != (content["content_hash"], content.get("masks_hash")):
+        raise ValueError(
+            f"{config.dataset} is no longer the graph that {of} began with: bring that back, with its masks, or begin "
+            "anew with another --out"
+        )
 
 
 def masks_hash(data: Data) -> str:

@@ -11,7 +11,8 @@ from msg.experiments.build import build_model, load_data, prepare
 from msg.experiments.config import RunConfig
 from msg.experiments.files import check_finite
 from msg.experiments.store import Store
-from msg.training import Task, count_inference, own_random_state
+from msg.experiments.study import check_graph
+from msg.training import Task, count_inference, load_weights, own_random_state
 
 
 def load_model(path: str | Path) -> nn.Module:
@@ -26,7 +27,7 @@ def load_model(path: str | Path) -> nn.Module:
     path = Path(path)
     state = Store(path.parent).read_tensors(path.name)
     _check(path, state)
-    model = build_model(_on_cpu(state), state["in_channels"], state["num_classes"])
+    model = build_model(_on_cpu(path, state), state["in_channels"], state["num_classes"])
     return _filled(path, model, state).eval()
 
 
@@ -56,13 +57,21 @@ def load_trained(path: str | Path) -> Trained:
         DatasetError: for missing or damaged files of the graph.
     """
     store = Store(path)
-    store.read_config()
     store.refuse_links()
+    begun = store.read_config()
     best, results, path = store.read_tensors("best.pt"), store.read_json("results.json"), store.path / "best.pt"
     _check(path, best)
-    config = _on_cpu(best)
+    config = _on_cpu(path, best)
+    for name, options in (("best.pt", best["config"]), ("results.json", results.get("config"))):
+        if options != begun["options"]:
+            raise ValueError(
+                f"{store.path / name} was not made with the config.json beside it: take another copy of it"
+            )
+    _check_results(store.path / "results.json", results)
     with own_random_state(config.device):
-        model, task = prepare(config, load_data(config), best["seed"])
+        data = load_data(config)
+        check_graph(config, data, begun, f"the run in {store.path}")
+        model, task = prepare(config, data, best["seed"])
     _filled(path, model, best)
     return Trained(model, task, count_inference(model, task), results)
 
@@ -74,15 +83,27 @@ def _check(path: Path, state: dict[str, Any]) -> None:
         raise ValueError(f"{path} is not the best.pt of a run: it needs {', '.join(wanted)}")
 
 
+def _check_results(path: Path, results: dict[str, Any]) -> None:
+    """Refuse results in which what is shown of a run is missing."""
+    per_seed = results["test"].get("per_seed") if isinstance(results.get("test"), dict) else None
+    values = per_seed if isinstance(per_seed, list) else []
+    numbers = values and all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
+    if not numbers or not isinstance(results.get("model"), str) or not isinstance(results.get("metric"), str):
+        raise ValueError(f"{path} is not the results.json of a run: take another copy of it")
+
+
 def _filled(path: Path, model: nn.Module, state: dict[str, Any]) -> nn.Module:
     """The model with the weights of a file."""
+    check_finite(path, state["state_dict"])
     try:
-        check_finite(path, state["state_dict"])
-        model.load_state_dict(state["state_dict"])
-    except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+        load_weights(model, state["state_dict"])
+    except (RuntimeError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not fit the model of its own configuration: take another copy of it") from error
     return model
 
 
-def _on_cpu(state: dict[str, Any]) -> RunConfig:
-    return RunConfig.from_dict({**state["config"], "device": "cpu"})
+def _on_cpu(path: Path, state: dict[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.from_dict({**state["config"], "device": "cpu"})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} holds no configuration of a run ({error}): take another copy of it") from error

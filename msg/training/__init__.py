@@ -3,7 +3,7 @@
 from msg.training.alignment import gradient_alignment
 from msg.training.build import draw_split, link_prediction, own_random_state
 from msg.training.energy import count_inference
-from msg.training.loop import Budget, Epoch, Fit, Training, fit
+from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
 from msg.training.observation import Observation, Seen, manifold_of, observe, watching
 from msg.training.process import end_with_parent
@@ -37,6 +37,7 @@ __all__ = [
     "gradient_alignment",
     "inner_product",
     "link_prediction",
+    "load_weights",
     "manifold_of",
     "observe",
     "own_random_state",

@@ -4,7 +4,7 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -152,13 +152,76 @@ class Training:
         }
         return copy.deepcopy(state)
 
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return _finite(self.model.state_dict())
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of :meth:`state_dict`."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go on from a state of :meth:`state_dict`. The budget stays this training's own.
+
+        Raises:
+            ValueError: for a state of another model or none at all, whose keys may be missing too (``KeyError``).
+        """
+        parts = [state, *(state.get(name) for name in ("model", "best_weights", "optimizer"))] if _is_map(state) else []
+        if not parts or not all(map(_is_map, parts)):
+            raise ValueError("it holds no weights and moments")
+        for weights in (state["best_weights"], state["model"]):
+            if not _finite(weights):
+                raise ValueError("its weights are not finite numbers")
+            load_weights(self.model, weights)
+        history = [Epoch(*row) for row in state["history"]]
+        numbers = [number for row in history for number in (*row[:4], *row.rates, row.seconds)]
+        if [row.epoch for row in history] != list(range(1, len(history) + 1)) or not all(map(_is_number, numbers)):
+            raise ValueError("its history is none")
+        if state["best_epoch"] not in range(1, len(history) + 1):
+            raise ValueError("its best epoch is not in its history")
+        self._check_moments(state["optimizer"]["state"])
+        # learning rate and the like are the budget's
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         self.best_epoch = state["best_epoch"]
         self._best_weights = state["best_weights"]
-        self.history = [Epoch(*row) for row in state["history"]]
+        self.history = history
+
+    def _check_moments(self, moments: Mapping[int, Mapping[str, Any]]) -> None:
+        """Refuse moments of other parameters, which Adam takes and fails with later."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for number, kept in moments.items():
+            wanted = parameters[number].shape, parameters[number].dtype
+            if kept.keys() != {"step", "exp_avg", "exp_avg_sq"} or kept["step"].shape != ():
+                raise ValueError("its optimizer is another")
+            if kept["step"].dtype != torch.float32 or any(
+                (kept[name].shape, kept[name].dtype) != wanted for name in ("exp_avg", "exp_avg_sq")
+            ):
+                raise ValueError("its optimizer is of another model")
+            if any(bool(kept[name].isnan().any()) for name in kept):
+                raise ValueError("its optimizer's moments are no numbers")
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Give a model weights from a file. What torch would convert, such as truth values, is refused as well.
+
+    Raises:
+        ValueError: for weights of another type; for those of another shape or name ``RuntimeError``, as torch does.
+    """
+    own = model.state_dict()
+    for name in own.keys() & weights.keys():
+        if getattr(weights[name], "dtype", None) != getattr(own[name], "dtype", None):
+            raise ValueError(f"{name} is of another type")
+    model.load_state_dict(weights)
+
+
+def _finite(weights: Mapping[str, Any]) -> bool:
+    tensors = [value for value in weights.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def fit(

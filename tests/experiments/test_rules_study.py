@@ -140,7 +140,7 @@ def test_what_cannot_be_resumed(tmp_path, config):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json cannot be read as JSON"):
         Experiment.resume(tmp_path)
-    content = {"study": "rules", "content_hash": "another", "options": config().as_dict()}
+    content = {"study": "rules", "content_hash": "another", "options": config().as_dict(), "threads": 1}
     (tmp_path / "config.json").write_bytes(sealed_json(content))
     with pytest.raises(ValueError, match="no longer the graph that the comparison in"):
         Experiment.resume(tmp_path)

@@ -1,20 +1,22 @@
 """Train one model with one seed and measure what came of it."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
 
 import torch
-from pydantic import TypeAdapter
+from annotated_types import Ge, Le, Len
+from pydantic import FiniteFloat, Strict, StringConstraints, TypeAdapter
 from torch import nn
 from torch_geometric.data import Data
 
 from msg.energy import Operations
 from msg.experiments.build import build_budget, prepare
-from msg.experiments.job import Job, Result, Slot
+from msg.experiments.job import Job, Result, Slot, check_record, checked_by
 from msg.experiments.progress import Progress
 from msg.gradients import SurrogateBPTT
 from msg.manifolds import chart, curvature
 from msg.report.figures import principal_plane
-from msg.report.figures.embedding import MOST_POINTS
+from msg.report.figures.embedding import MOST_POINTS, Chart
 from msg.training import (
     Task,
     Training,
@@ -27,7 +29,67 @@ from msg.training import (
 
 _OPERATIONS = TypeAdapter(Operations)
 
+_Text = Annotated[str, Strict()]
+_Name = Annotated[str, Strict(), StringConstraints(pattern=r"^[\w -]+$")]
+"""What a figure shows, where other signs may be commands."""
+_Number = Annotated[FiniteFloat, Strict()]
+_Metric = Annotated[_Number, Ge(0), Le(1)]
+_Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
+_Cosines = list[_Number | None] | None
 
+
+@dataclass(frozen=True)
+class _Record:
+    """What :func:`fit` says of a training; files from strangers may say anything."""
+
+    model: _Name
+    val: _Metric
+    test: _Metric
+    best_epoch: _Count
+    rates: list[_Number]
+    radius: _Number | None
+    parameters: _Count
+    in_channels: _Count
+    metric: _Name
+    operations: Operations
+    history: Annotated[list[tuple[_Count, _Number, _Number, _Number, list[_Number], _Number | None, _Number]], Len(1)]
+    cosine_before: _Cosines
+    cosine_after: _Cosines
+    line: _Text
+
+
+@dataclass(frozen=True)
+class _Diverged:
+    diverged: _Text
+    line: _Text
+
+
+_RECORD, _DIVERGED = TypeAdapter(_Record), TypeAdapter(_Diverged)
+
+
+def _check(job: Job, result: Result) -> None:
+    record, tensors = result.record, result.tensors or {}
+    if job.extras.get("forgiving") and "diverged" in record:
+        check_record(_DIVERGED, record)
+        return
+    check_record(_RECORD, record)
+    if "exact" in job.extras and None in (record["cosine_before"], record["cosine_after"]):
+        raise ValueError("it says nothing of gradients")
+    if not job.extras.get("keep"):
+        return
+    picture = record.get("chart") in get_args(Chart) and _are_points(tensors.get("plane"), tensors.get("labels"))
+    if not picture or not isinstance(tensors.get("weights"), dict):
+        raise ValueError("it has no weights, or no points of a picture")
+
+
+def _are_points(plane: Any, labels: Any) -> bool:
+    if not isinstance(plane, torch.Tensor) or not isinstance(labels, torch.Tensor):
+        return False
+    fit = labels.dim() == 1 and plane.shape == (*labels.shape, 2)
+    return fit and plane.is_floating_point() and labels.dtype == torch.int64
+
+
+@checked_by(_check)
 def fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     """Train, resumable at every checkpoint.
 
@@ -55,13 +117,17 @@ def _fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     training = Training(model, task, build_budget(job.config))
     state = slot.load()
     if state is not None:
-        training.load_state_dict(state["training"])
-        _set_random_state(state["random"])
+        try:
+            training.load_state_dict(state["training"])
+            _set_random_state(state["random"])
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise slot.misfit(error) from error
     name = type(model).__name__
     progress.started(job, name, training.history)
     while not training.finished:
         progress.epoch(job, training.step())
-        if len(training.history) % job.config.checkpoint_every == 0:
+        # what diverges will say so in its next epoch, and a state that is no numbers is refused
+        if len(training.history) % job.config.checkpoint_every == 0 and training.is_finite():
             slot.save({"training": training.state_dict(), "random": _random_state()})
     found = training.conclude()
     best = f"{len(found.history)} epochs, best {found.best_epoch}"

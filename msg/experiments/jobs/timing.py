@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 
 from msg.experiments.build import build_budget, prepare
 from msg.experiments.config import make_part
-from msg.experiments.job import Job, Result, Slot
+from msg.experiments.job import Job, Result, Slot, checked_by
 from msg.experiments.progress import Progress
 from msg.models.stack import SpikingStack
 from msg.training import Training
@@ -14,6 +14,17 @@ from msg.training import Training
 _WARM_UP, _TURNS = 2, 10
 
 
+def _check(job: Job, result: Result) -> None:
+    found = result.record.get("seconds")
+    if (
+        not isinstance(found, list)
+        or len(found) != len(job.extras["runs"])
+        or any(type(one) is not float for one in found)
+    ):
+        raise ValueError("seconds are not one number a configuration")
+
+
+@checked_by(_check)
 def timing(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     """Median seconds of an update, all configurations of the extra ``runs`` in turns on one model.
 

@@ -58,6 +58,8 @@ class RulesStudy(Study):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{name} must be different values, at least one, not {list(values)}")
+        if not isinstance(self.memory, bool):
+            raise ValueError(f"memory must be true or false, not {self.memory!r}")
         if self.surrogate not in SURROGATES:
             raise ValueError(f"unknown surrogate {self.surrogate!r}: use {listed(SURROGATES)}")
         # what does not matter is the same in equal comparisons
