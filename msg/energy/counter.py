@@ -108,7 +108,7 @@ def count(model: nn.Module) -> Iterator[Operations]:
     ops = Operations()
     recorder = _Recorder(ops)
     handles: list[Any] = []
-    for name, module in model.named_modules():
+    for name, module in _spoken_for("", model, set()):
         handles += _watch(recorder, name, module)
     handles.append(model.register_forward_pre_hook(lambda *_: setattr(ops, "forwards", ops.forwards + 1)))
     try:
@@ -117,6 +117,17 @@ def count(model: nn.Module) -> Iterator[Operations]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _spoken_for(name: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """A module and those inside, but for what a rule speaks for: nobody need watch it, so it runs as it always does."""
+    if module in seen:
+        return
+    seen.add(module)
+    yield name, module
+    if known(module) is None or leaves_children(module):
+        for child_name, child in module.named_children():
+            yield from _spoken_for(f"{name}.{child_name}" if name else child_name, child, seen)
 
 
 def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:

@@ -49,7 +49,6 @@ class DvM(FeedForwardRule):
         """See :meth:`FeedForwardRule.simulate`."""
         found = packed.simulate(dynamics, current)
         if found is not None:
-            above = zip(dynamics.targets, found.rates, found.received)
-            return [layer.current(rate, dynamics.graph, received) for layer, rate, received in above], found.rates
+            return found.activity(dynamics)
         rates, seen, _ = dynamics.totals(current, SILENT)
         return dynamics.mean_currents(rates, seen), rates

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_map_only
 
-from msg.gradients import simulation
+from msg.gradients import packed, simulation
 from msg.gradients.rule import Activity, FeedForwardRule
 from msg.graph import Graph
 from msg.layers import SpikingLayer
@@ -167,7 +167,8 @@ class _Accumulated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rule: OTTT, dynamics: simulation.Dynamics, current: Tensor, *learnable: Tensor):
-        rates = dynamics.totals(current, simulation.SILENT).rates
+        found = packed.simulate(dynamics, current)
+        rates = dynamics.totals(current, simulation.SILENT).rates if found is None else found.rates
         ctx.save_for_backward(current, *learnable)
         ctx.rule, ctx.dynamics = rule, dynamics
         return tuple(rates)

@@ -36,6 +36,11 @@ class Packed(NamedTuple):
     received: list[Tensor | None]
     slopes: list[Tensor]
 
+    def activity(self, dynamics: Dynamics) -> tuple[list[Tensor], list[Tensor]]:
+        """Mean currents of all layers but the encoder, and the rates."""
+        above = zip(dynamics.targets, self.rates, self.received)
+        return [layer.current(rate, dynamics.graph, received) for layer, rate, received in above], self.rates
+
 
 class _Form(NamedTuple):
     """A hidden layer as the kernel takes it."""
@@ -63,6 +68,8 @@ def simulate(
     neurons = [_constants(layer) for layer in dynamics.sources]
     if slope is None or not _compiled(current) or any(neuron is None for neuron in neurons):
         return None
+    if surrogate is not None and _learns(dynamics):  # the kernels sum derivatives in the current alone
+        return None
     with torch.no_grad():
         forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
         if any(form is None for form in forms):
@@ -78,10 +85,8 @@ def simulate(
     return done
 
 
-def differentiate(
-    dynamics: Dynamics, current: Tensor, firing: Firing
-) -> tuple[list[Tensor], list[Tensor | None]] | None:
-    """Rates and what was received, the rates attached to autograd through all steps; ``None`` as :func:`simulate`.
+def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed | None:
+    """The same as :func:`simulate`, the rates attached to autograd through all steps.
 
     Between forward and backward the spikes are kept packed, and nothing else of the simulation is: the backward pass
     computes each layer's currents again from the spikes of the layer below.
@@ -95,7 +100,7 @@ def differentiate(
     neurons = [_constants(layer) for layer in dynamics.sources]
     if slope is None or not _compiled(current) or torch.compiler.is_compiling() or None in neurons:
         return None
-    if any(p.requires_grad for layer in dynamics.sources for p in layer.neuron.parameters()):  # pyright: ignore
+    if _learns(dynamics):
         return None
     forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
     if any(form is None or form.learned for form in forms):
@@ -106,7 +111,7 @@ def differentiate(
     for number, tensor in enumerate(_Through.apply(whole, current, *weights)):  # pyright: ignore[reportArgumentType]
         (rates if number < len(neurons) else received).append(tensor)
     known = [r if form.matrix is not None else None for r, form in zip(received, whole.forms)]
-    return rates, [*known, None]
+    return Packed(rates, [*known, None], [])
 
 
 class _Whole(NamedTuple):
@@ -220,6 +225,12 @@ def _constants(layer: object) -> tuple[float, float, bool] | None:
     neuron = layer.neuron if isinstance(layer, SpikingLayer) else None
     watched = neuron is not None and _watched(neuron)
     return neuron.constants() if isinstance(neuron, Neuron) and not watched else None
+
+
+def _learns(dynamics: Dynamics) -> bool:
+    """Whether a neuron has parameters that learn."""
+    neurons = [layer.neuron for layer in dynamics.sources]
+    return any(p.requires_grad for neuron in neurons if isinstance(neuron, Neuron) for p in neuron.parameters())
 
 
 def _watched(module: nn.Module) -> bool:

@@ -53,10 +53,9 @@ class RateBackprop(SurrogateRule):
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
         watching = torch.is_grad_enabled()
-        if not (watching and any(p.requires_grad for layer in dynamics.sources for p in layer.neuron.parameters())):  # pyright: ignore
-            found = packed.simulate(dynamics, current, self.surrogate if watching else None, self.detach_reset)
-            if found is not None:
-                return self._at_the_mean(dynamics, current, found)
+        found = packed.simulate(dynamics, current, self.surrogate, self.detach_reset) if watching else None
+        if found is not None:
+            return self._at_the_mean(dynamics, current, found)
         stages = [
             Stage.of(layer, neuron=_Watched(layer.neuron, self.surrogate, self.detach_reset))  # pyright: ignore[reportArgumentType]
             if watching and layer.neuron is not None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 import torch
 from torch import Tensor
 
-from msg.gradients import simulation
+from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
 from msg.layers import AttentiveCell, SpikingLayer
 from msg.names import GRADIENTS
@@ -137,7 +137,10 @@ class FeedForwardRule(GradientRule):
         current = simulation.encoder_current(layers, x, graph, timesteps)
         if len(layers) == 1:
             return Activity([simulation.mean(current)], [])
-        currents, rates = self.simulate(simulation.Dynamics(layers, graph, timesteps), current)
+        dynamics = simulation.Dynamics(layers, graph, timesteps)
+        # without gradient the spikes are those of any rule
+        found = None if torch.is_grad_enabled() else packed.simulate(dynamics, current)
+        currents, rates = self.simulate(dynamics, current) if found is None else found.activity(dynamics)
         return self._attached(Activity([simulation.mean(current), *currents], rates))
 
     def _attached(self, activity: Activity) -> Activity:

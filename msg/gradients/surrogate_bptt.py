@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from msg.gradients import packed
@@ -44,14 +43,8 @@ class SurrogateBPTT(SurrogateRule):
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
         firing = Firing(self.surrogate, self.detach_reset, through_spikes=True)
-        # without gradient the spikes are those of any rule
-        if torch.is_grad_enabled():
-            found = packed.differentiate(dynamics, current, firing)
-        else:
-            done = packed.simulate(dynamics, current)
-            found = None if done is None else (done.rates, done.received)
+        found = packed.differentiate(dynamics, current, firing)
         if found is not None:
-            above = zip(dynamics.targets, *found)
-            return [layer.current(rate, dynamics.graph, received) for layer, rate, received in above], found[0]
+            return found.activity(dynamics)
         rates, seen, _ = dynamics.totals(current, firing)
         return dynamics.mean_currents(rates, seen), rates
