@@ -21,6 +21,7 @@ from msg.experiments.executor import Executor, Serial
 from msg.experiments.job import Job, Result, check_result
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store, free_folder
+from msg.kernels import status
 from msg.names import STUDIES
 from msg.training import own_random_state
 
@@ -290,4 +291,8 @@ def split_of(config: RunConfig, data: Data) -> str:
 def versions() -> dict[str, str]:
     """Versions of Python, of this library and of those its results depend on."""
     packages = ("torch", "torch_geometric", "geoopt", "numpy")
-    return {"msg": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+    found = {name: version(name) for name in packages}
+    kernels = status()
+    # compiled kernels add up in another order than torch
+    found["kernels"] = kernels.reason if kernels.backend == "numba" else kernels.backend
+    return {"msg": __version__, "python": platform.python_version(), **found}

@@ -62,7 +62,7 @@ def test_what_a_run_leaves(tmp_path, small):
     assert results["max_radius"] > 0
     assert results["baseline"]["firing_rate"] == []
     assert results["baseline"]["max_radius"] is None
-    assert set(results["versions"]) == {"msg", "python", "torch", "torch_geometric", "geoopt", "numpy"}
+    assert set(results["versions"]) == {"msg", "python", "torch", "torch_geometric", "geoopt", "numpy", "kernels"}
 
 
 def test_baseline_has_the_same_width_and_depth(tmp_path, small):
