@@ -28,7 +28,7 @@ class Packed(NamedTuple):
 
     Attributes:
         rates: mean spikes, ``[N, d]``.
-        received: mean of what the layer above received along its edges; ``None`` where it has none, or is the last.
+        received: mean of what the layer above received along its edges, where that is known.
         slopes: mean derivative of the spikes in a constant increment of the current; empty if not asked for.
     """
 
@@ -74,15 +74,29 @@ def simulate(
         forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
         if any(form is None for form in forms):
             return None
-        words, rate, derivative = operators.encode(current.detach(), dynamics.timesteps, *neurons[0], *slope)  # pyright: ignore[reportOptionalIterable]
+        words, rate, counts, derivative = operators.encode(current.detach(), dynamics.timesteps, *neurons[0], *slope)  # pyright: ignore[reportOptionalIterable]
         done = Packed([rate], [], [derivative])
         for form, neuron in zip(forms, neurons[1:]):
-            words, rate, derivative, received = _run(form, words, done.rates[-1].size(1), neuron, slope)  # pyright: ignore
+            words, rate, counts, derivative, received = _run(form, words, done.rates[-1].size(1), neuron, slope)  # pyright: ignore
             done.rates.append(rate)
             done.received.append(received if form.matrix is not None else None)  # pyright: ignore
             done.slopes.append(derivative)
-    done.received.append(None)
+        done.received.append(_last(dynamics, counts, rate))
     return done
+
+
+def _last(dynamics: Dynamics, counts: Tensor, rate: Tensor) -> Tensor | None:
+    """What the last layer received: bytes cross edges in place of floats."""
+    form = _form(dynamics.layers[-1], dynamics, rate.dtype)
+    if form is None or form.matrix is None or not counts.numel():
+        return None
+    return operators.aggregate_counts(
+        counts,
+        rate.size(1),
+        dynamics.timesteps,
+        *_edges(form.matrix),
+        rate.dtype,  # pyright: ignore[reportArgumentType]
+    )
 
 
 def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed | None:
@@ -110,8 +124,9 @@ def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed
     rates, received = [], []
     for number, tensor in enumerate(_Through.apply(whole, current, *weights)):  # pyright: ignore[reportArgumentType]
         (rates if number < len(neurons) else received).append(tensor)
+    *received, counts = received
     known = [r if form.matrix is not None else None for r, form in zip(received, whole.forms)]
-    return Packed(rates, [*known, None], [])
+    return Packed(rates, [*known, _last(dynamics, counts, rates[-1])], [])
 
 
 class _Whole(NamedTuple):
@@ -127,18 +142,18 @@ class _Whole(NamedTuple):
 class _Through(torch.autograd.Function):
     @staticmethod
     def forward(ctx, whole: _Whole, current: Tensor, *weights: Tensor | None) -> tuple[Tensor, ...]:
-        words, rate, _ = operators.encode(current, whole.dynamics.timesteps, *whole.neurons[0], *_NO_SLOPE)
+        words, rate, counts, _ = operators.encode(current, whole.dynamics.timesteps, *whole.neurons[0], *_NO_SLOPE)
         trains, rates, received = [words], [rate], []
         for form, neuron in zip(whole.forms, whole.neurons[1:]):
-            words, rate, _, mean = _run(form, words, rate.size(1), neuron, _NO_SLOPE)
+            words, rate, counts, _, mean = _run(form, words, rate.size(1), neuron, _NO_SLOPE)
             trains.append(words)
             rates.append(rate)
             received.append(mean)
         ctx.whole = whole
         ctx.save_for_backward(current, *weights, *trains[:-1])
-        ctx.mark_non_differentiable(*received)
+        ctx.mark_non_differentiable(*received, counts)
         ctx.set_materialize_grads(False)
-        return *rates, *received
+        return *rates, *received, counts
 
     @staticmethod
     def backward(ctx, *grads: Tensor | None):

@@ -19,7 +19,7 @@ KINDS = ("arctangent", "sigmoid", "triangle")
 """Derivatives of the step that kernels know, by their number; -1 is none."""
 
 _FLOATS = (torch.float32, torch.float64)
-Fired = tuple[Tensor, Tensor, Tensor]
+Fired = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def _kernels(dtype: torch.dtype, *tensors: Tensor | None) -> ModuleType | None:
@@ -112,6 +112,32 @@ def _(words, channels, pointers, col, weight, dtype):
     return words.new_empty(pointers.shape[0] - 1, words.shape[1], channels, dtype=dtype)
 
 
+@custom_op("msg::aggregate_counts", mutates_args=())
+def aggregate_counts(
+    counts: Tensor,
+    channels: int,
+    steps: int,
+    pointers: Tensor,
+    col: Tensor,
+    weight: Tensor | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Mean over ``steps`` of what is received along edges, ``[M, d]``, from counts of spikes in bytes."""
+    kernels = _kernels(dtype, counts, weight)
+    if kernels is None:
+        return reference.aggregate_counts(counts, channels, steps, pointers, col, weight, dtype)
+    rows = pointers.numel() - 1
+    out = torch.empty(rows, counts.size(1), dtype=dtype)
+    arguments = (_array(counts), steps, _array(pointers), _array(col), _edges(weight, dtype))
+    over_rows(rows, lambda first, last: kernels.aggregate_counts(*arguments, first, last, out.numpy()))
+    return _cut(out, channels)
+
+
+@_fake(aggregate_counts)
+def _(counts, channels, steps, pointers, col, weight, dtype):
+    return counts.new_empty(pointers.shape[0] - 1, channels, dtype=dtype)
+
+
 @custom_op("msg::encode", mutates_args=())
 def encode(
     current: Tensor,
@@ -124,7 +150,10 @@ def encode(
     height: float,
     detached: bool,
 ) -> Fired:
-    """Neurons on a current ``[N, d]`` or ``[N, T, d]``: packed spikes, rates ``[N, d]``, and mean derivatives."""
+    """Neurons on a current ``[N, d]`` or ``[N, T, d]``: packed spikes, rates ``[N, d]``, mean derivatives.
+
+    The third result counts the spikes in bytes, ``[N, 32 ceil(d / 32)]``; it is empty for more than 255 steps.
+    """
     slope, dtype = (kind, scale, height, detached), current.dtype
     kernels = _kernels(dtype, current)
     if kernels is None:
@@ -132,22 +161,22 @@ def encode(
     constant, nodes, channels = current.dim() == 2, current.size(0), current.size(-1)
     given = _array(current[:, None] if constant else current)
     words = torch.empty(nodes, steps, words_of(channels), dtype=torch.int32)
-    rates, slopes = _means(nodes, channels, dtype, kind)
+    rates, counts, slopes = _means(nodes, channels, steps, dtype, kind)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
-    outputs = (words.numpy(), rates.numpy(), slopes.numpy())
+    outputs = (words.numpy(), rates.numpy(), counts.numpy(), slopes.numpy())
 
     def rows(first: int, last: int) -> None:
         kernels.encode(given, constant, steps, neuron, surrogate, first, last, *outputs)
 
     over_rows(nodes, rows)
-    return words, rates, slopes
+    return words, rates, counts, slopes
 
 
 @_fake(encode)
 def _(current, steps, decay, threshold, subtract, kind, scale, height, detached):
     words = current.new_empty(current.shape[0], steps, words_of(current.shape[-1]), dtype=torch.int32)
-    rates = current.new_empty(current.shape[0], current.shape[-1])
-    return words, rates, torch.empty_like(rates) if kind >= 0 else current.new_empty(0, 0)
+    rates, slopes = _fake_means(current, current.shape[0], current.shape[-1], kind)
+    return words, rates, _fake_counts(words, steps), slopes
 
 
 @custom_op("msg::spiking_layer", mutates_args=())
@@ -168,8 +197,8 @@ def layer(
     scale: float,
     height: float,
     detached: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Aggregate, multiply, fire: packed spikes, rates, mean derivatives, mean of what was received along edges."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Aggregate, multiply, fire: as :func:`encode`, and the mean of what was received along edges."""
     slope, dtype = (kind, scale, height, detached), weight.dtype
     matrix = None if pointers is None or col is None else (pointers, col, value)
     kernels = _kernels(dtype, words, value, weight)
@@ -180,27 +209,26 @@ def layer(
     nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
     both, constant = _whole_words(words, channels, weight, root, bias)
     fired = torch.empty(nodes, steps, words_of(outer), dtype=torch.int32)
-    rates, slopes = _means(nodes, outer, dtype, kind)
+    rates, counts, slopes = _means(nodes, outer, steps, dtype, kind)
     received = torch.empty(nodes, channels, dtype=dtype) if matrix else torch.empty(0, 0, dtype=dtype)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
     given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
-    outputs = (fired.numpy(), rates.numpy(), slopes.numpy(), received.numpy())
+    outputs = (fired.numpy(), rates.numpy(), counts.numpy(), slopes.numpy(), received.numpy())
 
     def rows(first: int, last: int) -> None:
         kernels.layer(*given, constant.numpy(), neuron, surrogate, first, last, *outputs)
 
     over_rows(nodes, rows)
-    return fired, rates, slopes, received
+    return fired, rates, counts, slopes, received
 
 
 @_fake(layer)
 def _(words, channels, pointers, col, value, own, weight, root, bias, decay, threshold, subtract, kind, *_):
     nodes, outer = words.shape[0], weight.shape[0]
     fired = words.new_empty(nodes, words.shape[1], words_of(outer))
-    rates = weight.new_empty(nodes, outer)
-    slopes = torch.empty_like(rates) if kind >= 0 else weight.new_empty(0, 0)
+    rates, slopes = _fake_means(weight, nodes, outer, kind)
     received = weight.new_empty(0, 0) if pointers is None else weight.new_empty(nodes, channels)
-    return fired, rates, slopes, received
+    return fired, rates, _fake_counts(fired, words.shape[1]), slopes, received
 
 
 @custom_op("msg::encode_back", mutates_args=())
@@ -333,9 +361,22 @@ def _fill(tensor: Tensor) -> Tensor:
     return torch.nn.functional.pad(tensor, (0, rest)) if rest else tensor
 
 
-def _means(nodes: int, channels: int, dtype: torch.dtype, kind: int) -> tuple[Tensor, Tensor]:
+def _means(nodes: int, channels: int, steps: int, dtype: torch.dtype, kind: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Room for rates, for counts where they fit a byte, and for mean derivatives."""
     rates = torch.empty(nodes, channels, dtype=dtype)
-    return rates, torch.empty_like(rates) if kind >= 0 else rates.new_empty(0, 0)
+    counted = (nodes, words_of(channels) * reference.BITS) if steps <= reference.COUNTED else (0, 0)
+    slopes = torch.empty_like(rates) if kind >= 0 else rates.new_empty(0, 0)
+    return rates, torch.empty(counted, dtype=torch.uint8), slopes
+
+
+def _fake_means(like: Tensor, nodes: int, channels: int, kind: int) -> tuple[Tensor, Tensor]:
+    rates = like.new_empty(nodes, channels)
+    return rates, torch.empty_like(rates) if kind >= 0 else like.new_empty(0, 0)
+
+
+def _fake_counts(words: Tensor, steps: int) -> Tensor:
+    counted = (words.shape[0], words.shape[2] * reference.BITS) if steps <= reference.COUNTED else (0, 0)
+    return words.new_empty(counted, dtype=torch.uint8)
 
 
 def _cut(padded: Tensor, channels: int) -> Tensor:

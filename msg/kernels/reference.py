@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 BITS = 32
+COUNTED = 255
+"""The most spikes that a byte counts."""
 Neuron = tuple[float, float, bool]
 """Decay, threshold, and whether the reset subtracts the threshold."""
 Slope = tuple[int, float, float, bool]
@@ -58,8 +60,24 @@ def slope(u: Tensor, surrogate: Slope) -> Tensor:
     return height * (1 - u.abs()).clamp(min=0)
 
 
-def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, and mean derivatives (empty if not asked)."""
+def aggregate_counts(
+    counts: Tensor,
+    channels: int,
+    steps: int,
+    pointers: Tensor,
+    col: Tensor,
+    weight: Tensor | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Mean over steps of what is received along edges, ``[M, d]``."""
+    sent = counts[:, :channels].to(dtype)[col.long()]
+    row = torch.repeat_interleave(torch.arange(pointers.numel() - 1, device=col.device), pointers.diff().long())
+    out = torch.zeros(pointers.numel() - 1, channels, dtype=dtype, device=col.device)
+    return out.index_add_(0, row, sent if weight is None else sent * weight[:, None]) / steps
+
+
+def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, counts, mean derivatives (empty if not asked)."""
     decay, threshold, subtract = neuron
     first = current if current.dim() == 2 else current[:, 0]
     potential, total, tangent = torch.zeros_like(first), torch.zeros_like(first), torch.zeros_like(first)
@@ -78,7 +96,12 @@ def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -
             tangent = left if surrogate[3] else left - (threshold if subtract else u) * change
     spikes = torch.stack(train, dim=1)
     slopes = total / steps if surrogate is not None else current.new_empty(0, 0)
-    return pack(spikes), spikes.sum(1) / steps, slopes
+    words, total = pack(spikes), spikes.sum(1)
+    counts = torch.zeros(0, 0, dtype=torch.uint8, device=current.device)
+    if steps <= COUNTED:
+        counts = counts.new_zeros(len(total), words.size(2) * BITS)
+        counts[:, : total.size(1)] = total.to(torch.uint8)
+    return words, total / steps, counts, slopes
 
 
 def layer(
@@ -91,8 +114,8 @@ def layer(
     bias: Tensor | None,
     neuron: Neuron,
     surrogate: Slope | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Aggregate, multiply, fire: packed spikes, rates, mean derivatives, mean of what was received along edges."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Aggregate, multiply, fire: as :func:`fire`, and the mean of what was received along edges."""
     spikes = unpack(words, channels, weight.dtype)
     received = spikes.new_zeros(spikes.shape)
     if matrix is not None:
@@ -101,9 +124,9 @@ def layer(
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
-    fired, rates, slopes = fire(current, words.size(1), neuron, surrogate)
+    fired, rates, counts, slopes = fire(current, words.size(1), neuron, surrogate)
     mean = received.sum(1) / words.size(1) if matrix is not None else received.new_empty(0, 0)
-    return fired, rates, slopes, mean
+    return fired, rates, counts, slopes, mean
 
 
 def _potentials(current: Tensor, steps: int, neuron: Neuron) -> list[Tensor]:

@@ -74,6 +74,21 @@ def _zeros(builder, vector: ir.VectorType, count: int) -> list[Any]:
     return sums
 
 
+def _prefetch(builder) -> Any:
+    """A function that asks for the memory at a pointer."""
+    byte = ir.IntType(8).as_pointer()
+    hint = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+    function = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0i8")
+    for_reading = [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)]
+    return lambda pointer: builder.call(function, [builder.bitcast(pointer, byte), *for_reading])
+
+
+def _soon(builder, edge, last):
+    """An edge some steps ahead, or the row's last."""
+    ahead = _plus(builder, edge, _AHEAD)
+    return builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
+
+
 @unrolled
 def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, count):
     """``out[at + 32 b:][:32] = sum_e weight[e] * bits(words[col[e] * each + skip + b])`` for ``b < count``.
@@ -93,9 +108,7 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
         weighted = isinstance(signature.args[4], types.Array)
         weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
         sums, silent = _zeros(builder, vector, number), ir.Constant(vector, [0.0] * LANES)
-        byte = ir.IntType(8).as_pointer()
-        hint = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
-        prefetch = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0i8")
+        prefetch = _prefetch(builder)
         last = _plus(builder, stop, -1)
 
         def row(edge):
@@ -105,10 +118,7 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
 
         with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
             edge = builder.add(start, loop.index)
-            ahead = _plus(builder, edge, _AHEAD)
-            ahead = builder.select(builder.icmp_signed("<", ahead, last), ahead, last)
-            soon = builder.bitcast(builder.gep(trains.start, [row(ahead)]), byte)
-            builder.call(prefetch, [soon, *(ir.Constant(ir.IntType(32), n) for n in (0, 3, 1))])
+            prefetch(builder.gep(trains.start, [row(_soon(builder, edge, last))]))
             factor = _splat(builder, weights.scalar(edge) if weights else weight, vector)
             base = row(edge)
             for b, total in enumerate(sums):
@@ -116,6 +126,47 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
                 builder.store(builder.fadd(builder.load(total), builder.select(fired, factor, silent)), total)
         for b, total in enumerate(sums):
             result.store(builder.load(total), _plus(builder, at, b * LANES))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@operation
+def _add_counts(typing, counts, each, skip, col, weight, start, stop, out, at):
+    """``out[at:][:32] = sum_e weight[e] * counts[col[e] * each + skip:][:32]`` for counts of one byte."""
+    size = types.intp
+    signature = types.void(counts, size, size, col, weight, size, size, out, size)
+
+    def generate(context, builder, signature, args):
+        counts, each, skip, col, weight, start, stop, out, at = args
+        sent, sources, result = (
+            _Pointer(context, builder, kind, value)
+            for kind, value in zip((signature.args[0], signature.args[3], signature.args[7]), (counts, col, out))
+        )
+        vector, align = _vector(signature.args[7])
+        bytes_, wide = (ir.VectorType(ir.IntType(bits), LANES) for bits in (8, 32))
+        weighted = isinstance(signature.args[4], types.Array)
+        weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
+        total = _zeros(builder, vector, 1)[0]
+        kind = ir.FunctionType(vector, [vector] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f{8 * align}")
+        prefetch = _prefetch(builder)
+        last = _plus(builder, stop, -1)
+
+        def row(edge):
+            source = sources.scalar(edge)
+            source = builder.sext(source, _LONG) if source.type.width < _LONG.width else source
+            return builder.gep(sent.start, [builder.add(builder.mul(source, each), skip)])
+
+        with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
+            edge = builder.add(start, loop.index)
+            prefetch(row(_soon(builder, edge, last)))
+            factor = _splat(builder, weights.scalar(edge) if weights else weight, vector)
+            loaded = builder.load(builder.bitcast(row(edge), bytes_.as_pointer()))
+            loaded.align = 1
+            numbers = builder.uitofp(builder.zext(loaded, wide), vector)
+            builder.store(builder.call(fma, [factor, numbers, builder.load(total)]), total)
+        result.store(builder.load(total), at)
         return context.get_dummy_value()
 
     return signature, generate
@@ -286,7 +337,7 @@ def _differentiate(before, steps, width, neuron, surrogate, tangent, total):
 
 
 @compiled
-def encode(current, constant, steps, neuron, surrogate, first, last, words, rates, slopes):
+def encode(current, constant, steps, neuron, surrogate, first, last, words, rates, counts, slopes):
     """Neurons alone: ``current [N, d]`` (constant) or ``[N, T, d]`` to packed spikes, rates and sums of derivatives."""
     channels, padded = rates.shape[1], words.shape[2] * LANES
     now = np.zeros(steps * padded, rates.dtype)
@@ -302,6 +353,8 @@ def encode(current, constant, steps, neuron, surrogate, first, last, words, rate
         _fire(now, steps, padded, neuron, potential, words, i, rate)
         for j in range(channels):
             rates[i, j] = rate[j] / duration
+        for j in range(counts.shape[1]):
+            counts[i, j] = np.uint8(rate[j])
         if surrogate[0] >= 0:
             _differentiate(now, steps, padded, neuron, surrogate, tangent, total)
             for j in range(channels):
@@ -345,8 +398,9 @@ def _currents(words, i, pointers, col, weight, own, above, root, bias, steps, in
 
 @compiled
 def layer(
-    words, pointers, col, weight, own, weights, bias, neuron, surrogate, first, last, fired, rates, slopes, received
-):
+    words, pointers, col, weight, own, weights, bias, neuron, surrogate, first, last,
+    fired, rates, counts, slopes, received,
+):  # fmt: skip
     """Aggregate, multiply, fire: node by node from packed spikes to packed spikes; nothing in between is kept.
 
     ``weights`` is ``[32 words, 32 fired]`` or, where a node's own spikes have weights of their own, twice as high.
@@ -366,6 +420,8 @@ def layer(
         _fire(current, steps, outer, neuron, potential, fired, i, rate)
         for j in range(channels):
             rates[i, j] = rate[j] / duration
+        for j in range(counts.shape[1]):
+            counts[i, j] = np.uint8(rate[j])
         if surrogate[0] >= 0:
             _differentiate(current, steps, outer, neuron, surrogate, tangent, total)
             for j in range(channels):
@@ -488,6 +544,18 @@ def aggregate(words, pointers, col, weight, first, last, out):
     flat, result = words.reshape(-1), out.reshape(-1)
     for i in range(first, last):
         _receive(flat, each, col, weight, pointers[i], pointers[i + 1], result, i * each * LANES)
+
+
+@compiled
+def aggregate_counts(counts, steps, pointers, col, weight, first, last, out):
+    """Means along edges of spikes that were counted, ``out [N, 32 words]``."""
+    width, flat, result = counts.shape[1], counts.reshape(-1), out.reshape(-1)
+    duration = out.dtype.type(steps)
+    for i in range(first, last):
+        for column in range(0, width, LANES):
+            _add_counts(flat, width, column, col, weight, pointers[i], pointers[i + 1], result, i * width + column)
+        for j in range(width):
+            out[i, j] /= duration
 
 
 @compiled

@@ -33,6 +33,7 @@ def test_each_operator_keeps_the_rules(words, edges, backend, monkeypatch):
         (operators.count, (words, 33)),
         (operators.aggregate, (words, 33, *edges, torch.float32)),
         (operators.aggregate, (words, 33, *edges[:2], None, torch.float64)),
+        (operators.aggregate_counts, (torch.ones(6, 64, dtype=torch.uint8), 33, 5, *edges, torch.float32)),
         (operators.encode, (torch.randn(4, 5), 3, *NEURON, *SLOPE)),
         (operators.encode, (torch.randn(4, 3, 5), 3, *NEURON, -1, 0.0, 0.0, True)),
         (operators.layer, (words, 33, *edges, 0.0, weight, None, torch.randn(7), *NEURON, *SLOPE)),
@@ -55,7 +56,7 @@ def test_a_graph_is_compiled_around_them(words, edges):
     weight = torch.randn(7, 33)
 
     def run(x):
-        fired, rates, _, received = operators.layer(
+        fired, rates, _, _, received = operators.layer(
             words, 33, *edges, 0.0, weight, None, x, *NEURON, -1, 0.0, 0.0, True
         )
         return rates.sum() + received.sum() + operators.unpack(fired, 7, torch.float32).sum()

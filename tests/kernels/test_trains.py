@@ -51,6 +51,25 @@ def test_aggregate(size, weighted, index, dtype):
     assert torch.equal(reference.aggregate(words, channels, pointers, col, value, dtype), want)
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_aggregate_counts(size, weighted, dtype):
+    nodes, steps, channels, _ = size
+    edges = matrix(nodes, dtype, weighted)
+    words, _, counts, _ = operators.encode(torch.randn(nodes, channels, dtype=dtype), steps, *NEURONS[0], *NO_SLOPE)
+    found = operators.aggregate_counts(counts, channels, steps, *edges, dtype)
+    want = operators.aggregate(words, channels, *edges, dtype).sum(1) / steps
+    torch.testing.assert_close(found, want)
+    torch.testing.assert_close(reference.aggregate_counts(counts, channels, steps, *edges, dtype), want)
+
+
+def test_more_steps_than_a_byte_counts():
+    for steps, counted in ((255, True), (256, False)):
+        arguments = torch.full((3, 5), 2.0), steps, *NEURONS[0], *NO_SLOPE
+        assert (operators.encode(*arguments)[2].numel() > 0) is counted
+        same(operators.encode(*arguments), reference.fire(*arguments[:2], NEURONS[0], None))
+
+
 def loop(current, steps, neuron):
     """A neuron at a time, in Python's own numbers."""
     decay, threshold, subtract = neuron
@@ -68,7 +87,7 @@ def loop(current, steps, neuron):
 def test_encode_against_a_loop(neuron):
     constant, varying = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 9, 3, dtype=torch.float64)
     for current in (constant, varying):
-        words, rates, _ = operators.encode(current, 9, *neuron, *NO_SLOPE)
+        words, rates, *_ = operators.encode(current, 9, *neuron, *NO_SLOPE)
         want = loop(current, 9, neuron)
         assert torch.equal(reference.unpack(words, 3, torch.float64), want)
         torch.testing.assert_close(rates, want.mean(1))
@@ -108,11 +127,11 @@ def given(slope):
 
 
 def same(found, want):
-    """The same spikes and rates; what is rounded, to rounding."""
-    for a, b in zip(found[:2], want[:2]):
+    """The same spikes, rates and counts; what is rounded, to rounding."""
+    for a, b in zip(found[:3], want[:3]):
         assert torch.equal(a, b)
     exact = found[1].dtype == torch.float64
-    for a, b in zip(found[2:], want[2:]):
+    for a, b in zip(found[3:], want[3:]):
         torch.testing.assert_close(a, b, rtol=1e-10 if exact else 1e-3, atol=1e-12 if exact else 1e-4)
 
 
@@ -138,7 +157,7 @@ def test_what_is_not_contiguous(dtype):
 
 def test_half_precision_takes_the_twin():
     current = torch.randn(4, 5, dtype=torch.bfloat16)
-    words, rates, _ = operators.encode(current, 4, *NEURONS[0], *NO_SLOPE)
+    words, rates, *_ = operators.encode(current, 4, *NEURONS[0], *NO_SLOPE)
     assert rates.dtype == torch.bfloat16
     assert torch.equal(words, reference.fire(current, 4, NEURONS[0], None)[0])
 
