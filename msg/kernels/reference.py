@@ -77,7 +77,7 @@ def aggregate_counts(
 
 
 def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, counts, mean derivatives (empty if not asked)."""
+    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, counts, mean derivatives (or nothing)."""
     decay, threshold, subtract = neuron
     first = current if current.dim() == 2 else current[:, 0]
     potential, total, tangent = torch.zeros_like(first), torch.zeros_like(first), torch.zeros_like(first)
