@@ -1,14 +1,11 @@
 """Disks that are full, read-only or gone at each write: one line says so, what was there stays, and the run goes on."""
 
 import collections
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
-from folders import COMMANDS, LONGER, SHORTER, content
-from forks import Forks, snapshot
+from folders import COMMANDS, SHORTER, content
+from forks import snapshot
 from test_kills import carry_on
 
 pytestmark = pytest.mark.reliability
@@ -45,8 +42,10 @@ def calls_of(forks, arguments, out):
     return ended.calls, content(out)
 
 
-@pytest.mark.parametrize(("what", "stays"), [("ENOSPC", True), ("ENOSPC", False), ("EROFS", True)])
-@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize(
+    ("command", "what", "stays"),
+    [*((command, "ENOSPC", True) for command in COMMANDS), ("train", "ENOSPC", False), ("train", "EROFS", True)],
+)
 def test_a_disk_that_fails_at_each_call(forks, tmp_path, command, what, stays):
     arguments = (*COMMANDS[command], *SHORTER)
     calls, expected = calls_of(forks, arguments, tmp_path / "whole")
@@ -67,7 +66,7 @@ def test_a_disk_that_fails_at_each_call(forks, tmp_path, command, what, stays):
     check(found, len(numbers))
 
 
-@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize("command", ["train", "energy"])
 def test_a_folder_that_vanishes_at_each_call(forks, tmp_path, command):
     arguments = (*COMMANDS[command], *SHORTER)
     calls, expected = calls_of(forks, arguments, tmp_path / "whole")
