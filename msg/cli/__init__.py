@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # of the screen alone: files are told of where they are used
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
