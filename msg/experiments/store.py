@@ -133,9 +133,8 @@ class Store:
                 files.refuse_links(folder)
 
     def begin(self, content: Mapping[str, Any]) -> None:
-        """Keep the configuration; every result is stamped with it."""
+        """Keep the configuration of an experiment in a folder that :meth:`locked` made; it is each result's stamp."""
         self._stamp = _stamp(content)
-        self.make(_JOBS)
         self.write(CONFIG, files.sealed_json(content))
         # a process that is killed between the two keeps a job's result and its state
         for path in (self.path / _JOBS).glob("*.json"):

@@ -18,6 +18,7 @@ CONFIG = {"study": "train", "content_hash": "", "options": {}}
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path)
+    store.make("jobs")
     store.begin(CONFIG)
     return store
 
@@ -138,10 +139,14 @@ def test_the_kind_of_study_is_checked(tmp_path, small):
 
 def test_a_folder_that_was_moved_away_is_not_begun_anew(tmp_path):
     store = Store(tmp_path / "run")
-    store.begin(CONFIG)
-    (tmp_path / "run").rename(tmp_path / "away")
-    with pytest.raises(OSError, match=r"history\.csv cannot be written \(No such file .*\): bring its folder back or"):
-        store.write("history.csv", b"")
+    with store.locked():
+        store.begin(CONFIG)
+        (tmp_path / "run").rename(tmp_path / "away")
+        for write in (lambda: store.begin(CONFIG), lambda: store.write("history.csv", b"")):
+            with pytest.raises(
+                OSError, match=r"cannot be written \(No such file .*\): bring its folder back or choose"
+            ):
+                write()
     assert not (tmp_path / "run").exists()
 
 

@@ -226,6 +226,8 @@ def _serve():
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "start":
+            # an interrupt waits until there is a command that answers it
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             pid = os.fork()
             if pid == 0:
                 _become(order)
@@ -268,14 +270,23 @@ def _end(arguments):
     """Do the command and end as an interpreter does, but for freeing every object that was ever imported."""
     from msg.cli import main
 
-    code = 0
+    code, begun = 0, False
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        begun = True
         main(arguments)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     except SystemExit as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = error.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
+    except BaseException as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if begun or not isinstance(error, KeyboardInterrupt):
+            traceback.print_exc()
+            code = 1
+        else:  # it came before the command began
+            print("interrupted", file=sys.stderr)
+            code = 130
     threading._shutdown()
     atexit._run_exitfuncs()
     try:
