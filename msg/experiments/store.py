@@ -17,7 +17,7 @@ from msg.experiments.job import Job, Result
 
 CONFIG = "config.json"
 _JOBS, _LOCK, _OWNER = "jobs", ".lock", ".owner"
-_PATIENCE = 1.0
+_PATIENCE = 0.2
 """Seconds to wait for the folder: whoever only asks whether it is in use has it for a moment."""
 _TOLD = ("versions",)
 """Parts of the configuration that may differ when an experiment goes on; they are told, not refused."""

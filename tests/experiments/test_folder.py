@@ -196,6 +196,6 @@ def test_neither_a_killed_process_is_named_nor_who_asks_in_the_way(tmp_path, sto
     (tmp_path / "jobs" / ".owner").write_text("process 1 on another machine")  # killed
     asked = FileLock(tmp_path / "jobs" / ".lock", thread_local=False)
     asked.acquire()
-    threading.Timer(0.2, asked.release).start()
+    threading.Timer(0.05, asked.release).start()
     with store.locked():
         assert str(os.getpid()) in (tmp_path / "jobs" / ".owner").read_text()

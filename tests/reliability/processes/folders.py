@@ -9,7 +9,7 @@ import torch
 GRAPH = ("--dataset", "karate", "--manifold", "H4", "--dropout", "0.3", "--checkpoint-every", "2")
 COMMANDS = {
     "train": ("train", *GRAPH, "--timesteps", "3"),
-    "compare": ("compare", *GRAPH, "--timesteps", "2,3", "--no-memory"),
+    "compare": ("compare", *GRAPH, "--timesteps", "2", "--no-memory"),
     "energy": ("energy", *GRAPH, "--timesteps", "3", "--models", "gcn,msg", "--vary", "threshold=0.3,1.0"),
 }
 """A small experiment of each command: all of what it does."""
