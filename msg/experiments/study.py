@@ -110,11 +110,13 @@ class Experiment:
             out: its folder; ``None`` for the first free one of ``runs/NAME``, ``runs/NAME-2``, ...
 
         Raises:
+            BlockingIOError: if another process has the folder.
             FileExistsError: if the folder holds an experiment already.
             ValueError: if graph, split and options do not fit together.
             DatasetError: for missing or damaged files.
         """
         store = Store(out if out is not None else free_folder(study.folder))
+        store.check_unused()
         store.check_free(study.what, study.artefacts)
         return cls(study, store, load_data(study.base))
 
@@ -127,6 +129,7 @@ class Experiment:
             kind: of study that it must be, ``None`` for any.
 
         Raises:
+            BlockingIOError: if another process has the folder.
             FileNotFoundError: if the folder holds no such experiment.
             ValueError: if a file in it is damaged, or the graph has changed.
         """
@@ -140,6 +143,7 @@ class Experiment:
         _check_made_with(store.path / "config.json", content)
         if kind not in (None, study.kind):
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
+        store.check_unused()
         store.check()  # before the graph that the configuration names is looked for
         data = load_data(study.base)
         check_graph(study.base, data, content, f"the {study.what} in {store.path}")
