@@ -134,7 +134,7 @@ class Experiment:
             ValueError: if a file in it is damaged, or the graph has changed.
         """
         store = Store(out)
-        store.refuse_links()
+        store.check_unused()
         content = store.read_config("run" if kind is None else STUDIES[kind].what)
         try:
             study = STUDIES[content["study"]].from_dict(content["options"])
@@ -143,7 +143,6 @@ class Experiment:
         _check_made_with(store.path / "config.json", content)
         if kind not in (None, study.kind):
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
-        store.check_unused()
         store.check()  # before the graph that the configuration names is looked for
         data = load_data(study.base)
         check_graph(study.base, data, content, f"the {study.what} in {store.path}")

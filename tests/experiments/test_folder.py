@@ -180,7 +180,7 @@ def test_a_state_that_a_kill_left_beside_its_result_is_forgotten(tmp_path, store
 
 def test_what_cannot_be_read_is_not_taken_for_damage(store, tmp_path):
     (tmp_path / "jobs" / "msg-0.checkpoint.pt").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(ValueError, match="is no plain file"):
         store.slot(JOB).load()
 
 
