@@ -12,7 +12,7 @@ import msg
 PACKAGE = Path(msg.__file__).parent
 # a room may import those that stand before it, never those after it
 ROWS = [
-    {"registry", "report", "kernels"},
+    {"registry", "report", "process", "kernels"},
     {"names"},
     {"datasets", "neurons", "manifolds", "graph"},
     {"layers"},
@@ -63,7 +63,7 @@ def test_every_room_has_its_row():
     assert {_room(path) for path in FILES} == set(ROW)
 
 
-@pytest.mark.parametrize("module", ["msg", "msg.names", "msg.registry"])
+@pytest.mark.parametrize("module", ["msg", "msg.names", "msg.registry", "msg.process"])
 def test_names_need_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         print(one_line(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # of the screen alone: files are told of where they are used
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)

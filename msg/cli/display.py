@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from msg.cli.screen import one_line
+from msg.cli.screen import one_line, shown
 from msg.experiments import Job, Progress
 from msg.report.tables import count, fixed, fixed_all, mean_std, render, significant
 from msg.training import Epoch
@@ -56,7 +56,8 @@ class Display(Progress):
 
     def note(self, line: str) -> None:
         """A line."""
-        self.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+        with shown():
+            self.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, job: Job, record: Mapping[str, Any]) -> None:
         """Replace the bar by a line."""

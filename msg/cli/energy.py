@@ -81,6 +81,7 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     markdown = "\n\n".join(part for part in (overview.markdown(), detail.markdown(), notes) if part)
     with user_errors():
         store = Store(out)
+        store.make()
         store.write("energy.json", json_bytes(content))
         store.write("energy.md", (markdown + "\n").encode())
         store.write("energy.png", to_png(detail.figure()))

@@ -1,5 +1,10 @@
 """What reaches the screen: text that may come from a file somebody else made."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def printable(text: object) -> str:
     """Text in which nothing can steer a terminal: what is no letter, digit, sign or line break is spelt out."""
@@ -12,5 +17,26 @@ def one_line(text: object) -> str:
 
 
 def show(text: object) -> None:
-    """Print it, made printable."""
-    print(printable(text))
+    """Print it, made printable.
+
+    Raises:
+        OSError: as :func:`shown`.
+    """
+    with shown():
+        print(printable(text), flush=True)
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Say of what cannot be printed, to a file on a full disk or a reader that has gone, that it is this.
+
+    Raises:
+        OSError: with the mend.
+    """
+    try:
+        yield
+    except OSError as error:
+        # what is left would fail once more, with a traceback, when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = error.strerror or str(error)
+        raise OSError(f"what is printed cannot be written ({reason}): make room there or print elsewhere") from error

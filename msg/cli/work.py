@@ -20,9 +20,10 @@ def executor(given: dict[str, Any]) -> Any:
 def execute(experiment: Any, executor: Any, console: Any) -> Any:
     """Do an experiment, showing on a rich console how it goes on; what came of it."""
     from msg.cli.display import Display
-    from msg.cli.screen import one_line
+    from msg.cli.screen import one_line, shown
 
     study, folder = experiment.study, experiment.store.path
-    console.print(one_line(f"{study.what} in {folder}"), markup=False, highlight=False, soft_wrap=True)
+    with shown():
+        console.print(one_line(f"{study.what} in {folder}"), markup=False, highlight=False, soft_wrap=True)
     with failures(f"msg {study.command} --resume {folder}"), Display(console) as display:
         return experiment.execute(display, executor)

@@ -1,7 +1,6 @@
 """Who does the jobs: this process, or several. Results do not depend on which."""
 
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -14,7 +13,8 @@ from msg.experiments.build import load_data
 from msg.experiments.job import Job, Result, do
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
-from msg.training import Epoch, end_with_parent, own_random_state
+from msg.process import begin, packed
+from msg.training import Epoch, own_random_state
 
 
 class Executor(Protocol):
@@ -91,8 +91,8 @@ class _Worker:
     def __init__(self, first: Job, data: Data, store: Store):
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        arguments = (other, store, first.config, data.content_hash, torch.get_num_threads())
-        self.process = context.Process(target=_serve, args=arguments)
+        work = packed(_serve, store, first.config, data.content_hash, torch.get_num_threads())
+        self.process = context.Process(target=begin, args=(work, other))
         self.process.start()
         other.close()
         self.job: Job | None = None
@@ -138,9 +138,7 @@ class _Told(Progress):
 
 
 def _serve(connection: Connection, store: Store, config: Any, content_hash: str, threads: int) -> None:
-    """Do jobs until there are none; an interrupt is for the process that gives them."""
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Do jobs until there are none."""
     torch.set_num_threads(threads)
     try:
         data = load_data(config)

@@ -12,6 +12,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +35,36 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     # one fixed name, so that what a killed program leaves behind is replaced by the next write
     temporary = path.with_name(f".{path.name}.partial")
-    try:
-        # removed, not opened: a link that stands there would lead the write elsewhere
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        _forget(temporary)
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise OSError(
-                f"{path} cannot be written ({reason}): make room or choose another folder; what was there stays"
-            ) from error
-        raise
+    with written(path):
+        try:
+            # removed, not opened: a link that stands there would lead the write elsewhere
+            temporary.unlink(missing_ok=True)
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
-def _forget(temporary: Path) -> None:
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Say of what the system refuses which file it is, why, and what can be done.
+
+    Raises:
+        OSError: with one line.
+    """
     try:
-        temporary.unlink(missing_ok=True)
-    except OSError:
-        return
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        mend = "bring its folder back" if isinstance(error, FileNotFoundError) else "make room"
+        raise OSError(
+            f"{path} cannot be written ({reason}): {mend} or choose another folder; what was there stays"
+        ) from error
 
 
 def refuse_links(folder: Path, names: Iterator[Path] | None = None) -> None:
@@ -89,7 +97,7 @@ def read_bytes(path: Path, mend: str = "take another copy of it") -> bytes:
     except OSError as error:
         # a folder cannot be opened as a file
         if not path.is_dir():
-            raise OSError(f"{path} cannot be read ({error.strerror or error}): {mend}") from error
+            raise type(error)(f"{path} cannot be read ({error.strerror or error}): {mend}") from error
     raise ValueError(f"{path} is no plain file: remove it, or {mend}")
 
 
@@ -139,8 +147,8 @@ def read_tensors(path: Path, mend: str = "take another copy of it") -> dict[str,
     """What :func:`torch_bytes` made, on the CPU; nothing that it holds is executed.
 
     Raises:
+        OSError: if the system refuses to read it, which does not make it damaged.
         ValueError: if it is something else, or was changed.
-        OSError: if it cannot be read.
     """
     content = read_bytes(path, mend)
     try:

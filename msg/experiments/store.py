@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from msg.experiments.job import Job, Result
 CONFIG = "config.json"
 _JOBS, _LOCK, _OWNER = "jobs", ".lock", ".owner"
 _STATE = "checkpoint.pt"
+_PATIENCE = 0.2
+"""Seconds to wait for the folder: whoever only asks whether it is in use has it for a moment."""
 _TOLD = ("versions",)
 """Parts of the configuration that may differ when an experiment goes on; they are told, not refused."""
 
@@ -59,31 +62,69 @@ class Store:
 
         Raises:
             BlockingIOError: if another process has it, naming that.
+            OSError: if the folder cannot be written.
             ValueError: if something in it is a link, pipe or device.
         """
         self.refuse_links()
-        (self.path / _JOBS).mkdir(parents=True, exist_ok=True)
-        lock = self.path / _JOBS / _LOCK
-        if lock.is_file() and lock.stat().st_nlink > 1:  # locking may empty it
-            raise ValueError(f"{lock} is a second name of another file: remove it")
-        try:
-            with FileLock(lock, timeout=0):
-                owner = f"process {os.getpid()} on {socket.gethostname()}"
-                files.replace_file(self.path / _JOBS / _OWNER, owner.encode())
-                try:
-                    yield
-                finally:
-                    (self.path / _JOBS / _OWNER).unlink(missing_ok=True)
-        except Timeout:
+        self.make(_JOBS)
+        owner = self.path / _JOBS / _OWNER
+        with self._lock():
+            try:
+                with suppress(OSError):
+                    owner.unlink(missing_ok=True)  # it names a process that was killed
+                files.replace_file(owner, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                yield
+            finally:
+                with suppress(OSError):  # of a folder that is gone or read-only, there is another error to tell
+                    owner.unlink(missing_ok=True)
+
+    def check_unused(self) -> None:
+        """Refuse a folder that another process has, before anything in it is read.
+
+        Raises:
+            BlockingIOError: naming that process.
+            ValueError: if something in it is a link.
+        """
+        self.refuse_links()
+        if (self.path / _JOBS / _LOCK).is_file():
+            with self._lock():
+                return
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        path = self.path / _JOBS / _LOCK
+        if path.is_file() and path.stat().st_nlink > 1:  # locking may empty it
+            raise ValueError(f"{path} is a second name of another file: remove it")
+        lock = FileLock(path, timeout=_PATIENCE)
+        with files.written(path):
+            try:
+                lock.acquire(poll_interval=0.02)
+            except Timeout:
+                lock = None
+        if lock is None:
             raise BlockingIOError(
                 f"{self.path} is in use by {self._owner()}: wait until it ends, or choose another --out"
-            ) from None
+            )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _owner(self) -> str:
-        try:
-            return (self.path / _JOBS / _OWNER).read_text(encoding="utf-8")[:100]
-        except (OSError, ValueError):
-            return "another process"
+        for _ in range(20):
+            time.sleep(0.05)  # whoever has just got the folder has yet to say who it is
+            with suppress(OSError, ValueError):
+                return (self.path / _JOBS / _OWNER).read_text(encoding="utf-8")[:100]
+        return "another process"
+
+    def make(self, name: str = "") -> None:
+        """Make the folder, or one in it, if need be.
+
+        Raises:
+            OSError: naming it, the fault and the mend.
+        """
+        with files.written(self.path / name):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def refuse_links(self) -> None:
         """Refuse a folder in which something is a link, pipe or device.
@@ -96,10 +137,12 @@ class Store:
                 files.refuse_links(folder)
 
     def begin(self, content: Mapping[str, Any]) -> None:
-        """Keep the configuration; every result is stamped with it."""
+        """Keep the configuration of an experiment in a folder that :meth:`locked` made; it is each result's stamp."""
         self._stamp = _stamp(content)
-        (self.path / _JOBS).mkdir(parents=True, exist_ok=True)
         self.write(CONFIG, files.sealed_json(content))
+        # a process that is killed between the two keeps a job's result and its state
+        for path in (self.path / _JOBS).glob("*.json"):
+            self._forget(path.stem)
 
     def read_config(self, what: str = "run") -> dict[str, Any]:
         """The configuration.
@@ -173,7 +216,12 @@ class Store:
         seal = None if result.tensors is None else files.digest(result.tensors)
         kept = {"stamp": self._stamp_of(job.name), "tensors": seal, "record": result.record}
         files.replace_file(self._file(job.name, "json"), files.sealed_json(kept))
-        self._file(job.name, _STATE).unlink(missing_ok=True)
+        self._forget(job.name)
+
+    def _forget(self, name: str) -> None:
+        path = self._file(name, _STATE)
+        with files.written(path):
+            path.unlink(missing_ok=True)
 
     def slot(self, job: Job) -> "Checkpoint":
         """Where a job keeps its state."""
@@ -194,8 +242,7 @@ class Store:
         return self.path / _JOBS / f"{name}.{suffix}"
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace an artefact, making the folder if need be."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Replace an artefact of a folder that is there: where one was moved away, no other is begun in its place."""
         files.replace_file(self.path / name, content)
 
     def read_json(self, name: str, missing: str = "no finished run") -> dict[str, Any]:
@@ -240,9 +287,10 @@ class Checkpoint:
         Raises:
             ValueError: if the file is damaged, or was made under another configuration.
         """
-        if not self.path.exists():
+        try:
+            state = files.read_tensors(self.path, "delete it to begin this job again")
+        except FileNotFoundError:
             return None
-        state = files.read_tensors(self.path, "delete it to begin this job again")
         if state.get("stamp") != self.stamp:
             raise ValueError(
                 f"{self.path} was not made with the {CONFIG} beside it: undo what was changed there, or delete it to "

@@ -111,11 +111,13 @@ class Experiment:
             out: its folder; ``None`` for the first free one of ``runs/NAME``, ``runs/NAME-2``, ...
 
         Raises:
+            BlockingIOError: if another process has the folder.
             FileExistsError: if the folder holds an experiment already.
             ValueError: if graph, split and options do not fit together.
             DatasetError: for missing or damaged files.
         """
         store = Store(out if out is not None else free_folder(study.folder))
+        store.check_unused()
         store.check_free(study.what, study.artefacts)
         return cls(study, store, load_data(study.base))
 
@@ -128,11 +130,12 @@ class Experiment:
             kind: of study that it must be, ``None`` for any.
 
         Raises:
+            BlockingIOError: if another process has the folder.
             FileNotFoundError: if the folder holds no such experiment.
             ValueError: if a file in it is damaged, or the graph has changed.
         """
         store = Store(out)
-        store.refuse_links()
+        store.check_unused()
         content = store.read_config("run" if kind is None else STUDIES[kind].what)
         try:
             study = STUDIES[content["study"]].from_dict(content["options"])

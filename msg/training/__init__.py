@@ -6,7 +6,6 @@ from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
 from msg.training.observation import Observation, Seen, manifold_of, observe, watching
-from msg.training.process import end_with_parent
 from msg.training.tasks import (
     Batch,
     Evaluation,
@@ -31,7 +30,6 @@ __all__ = [
     "Training",
     "count_inference",
     "draw_split",
-    "end_with_parent",
     "firing",
     "fit",
     "gradient_alignment",

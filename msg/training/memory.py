@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from msg.training.process import end_with_parent
+from msg.process import end_with_parent
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MB = 2**20

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -467,3 +468,13 @@ def test_completion_can_be_installed(cli, tmp_path, monkeypatch):
 def test_it_is_a_module_too():
     done = subprocess.run([sys.executable, "-m", "msg", "--version"], capture_output=True, text=True, check=False)
     assert done.stdout.startswith(__version__)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is full")
+def test_a_full_disk_under_the_output_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "msg", "train", "--dataset", "karate", "--epochs", "1", "--seeds", "0"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: what is printed cannot be written (No space left on device)")
+    assert done.stderr.count("\n") == 1

@@ -1,8 +1,11 @@
+import errno
 import json
 import os
+import threading
 
 import pytest
 import torch
+from filelock import FileLock
 
 from msg.experiments import Experiment, Job, Result, RunConfig, Store, run
 from msg.experiments.files import sealed_json
@@ -15,6 +18,7 @@ CONFIG = {"study": "train", "content_hash": "", "options": {}}
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path)
+    store.make("jobs")
     store.begin(CONFIG)
     return store
 
@@ -131,3 +135,67 @@ def test_the_kind_of_study_is_checked(tmp_path, small):
         Experiment.resume(tmp_path, "energy")
     with pytest.raises(FileNotFoundError, match=r"holds no search: it has no config\.json"):
         Experiment.resume(tmp_path / "nowhere", "energy")
+
+
+def test_a_folder_that_was_moved_away_is_not_begun_anew(tmp_path):
+    store = Store(tmp_path / "run")
+    with store.locked():
+        store.begin(CONFIG)
+        (tmp_path / "run").rename(tmp_path / "away")
+        for write in (lambda: store.begin(CONFIG), lambda: store.write("history.csv", b"")):
+            with pytest.raises(
+                OSError, match=r"cannot be written \(No such file .*\): bring its folder back or choose"
+            ):
+                write()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    def full(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with (
+        pytest.raises(OSError, match=r"run.jobs cannot be written \(No space left on device\): make room or choose"),
+        Store(tmp_path / "run").locked(),
+    ):
+        pass
+
+
+def test_an_error_is_told_though_the_folder_is_read_only_by_then(tmp_path, monkeypatch, store):
+    def read_only(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    with pytest.raises(OSError, match=r"history\.csv cannot be written \(Read-only"), store.locked():  # noqa: PT012
+        monkeypatch.setattr(os, "unlink", read_only)
+        store.write("history.csv", b"")
+
+
+def test_a_state_that_a_kill_left_beside_its_result_is_forgotten(tmp_path, store):
+    store.keep(JOB, Result({"val": 0.5}))
+    store.slot(JOB).save({"number": 1})
+    Store(tmp_path).begin(CONFIG)
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["msg-0.json"]
+
+
+def test_what_cannot_be_read_is_not_taken_for_damage(store, tmp_path):
+    (tmp_path / "jobs" / "msg-0.checkpoint.pt").mkdir()
+    with pytest.raises(ValueError, match="is no plain file"):
+        store.slot(JOB).load()
+
+
+def test_who_has_a_folder_is_named(tmp_path, store, small):
+    with store.locked():
+        for attempt in (Store(tmp_path).check_unused, lambda: Experiment.resume(tmp_path)):
+            with pytest.raises(BlockingIOError, match=f"is in use by process {os.getpid()} on .*: wait until it ends"):
+                attempt()
+    store.check_unused()
+
+
+def test_neither_a_killed_process_is_named_nor_who_asks_in_the_way(tmp_path, store):
+    (tmp_path / "jobs" / ".owner").write_text("process 1 on another machine")  # killed
+    asked = FileLock(tmp_path / "jobs" / ".lock", thread_local=False)
+    asked.acquire()
+    threading.Timer(0.05, asked.release).start()
+    with store.locked():
+        assert str(os.getpid()) in (tmp_path / "jobs" / ".owner").read_text()

@@ -122,6 +122,7 @@ def test_the_learning_rate_is_the_configurations(begun):
 def test_a_sealed_configuration_that_is_none(begun, change):
     before = read_json(begun / "config.json")
     store = Store(begun / "alone")  # without jobs, which would contradict it first
+    store.make("jobs")
     store.begin({**before, **change})
     kept = (store.path / "config.json").read_bytes()
     refused(store.path, r"config\.json (cannot be read|is not as this version of msg writes it)")
@@ -199,6 +200,7 @@ def test_a_search_that_has_diverged_says_so_when_it_goes_on(tmp_path, small):
 
 def test_a_result_without_tensors(tmp_path):
     store = Store(tmp_path)
+    store.make("jobs")
     store.begin({"study": "train", "content_hash": "", "options": {}})
     store.keep(Job("memory", "a", RunConfig(), 0), Result({"memory_mb": None}))
     assert store.results()["a"].tensors is None
