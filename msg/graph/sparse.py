@@ -31,13 +31,25 @@ class SparseMatrix:
         col: column indices, ``[E]``.
         value: entries, ``[E]``.
         shape: of the matrix.
+
+    Attributes:
+        csr: the matrix as torch's own.
+        pointers: where each row begins and the last one ends, ``[N + 1]``.
+        columns: column of each entry, row by row, ``[E]``.
+        values: the entries, row by row, ``[E]``.
     """
 
     def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
         self.shape = shape
-        self.csr = _csr(row, col, value, shape)
+        self._keep(_csr(row, col, value, shape))
         self._transposed: Tensor | None = None
         self._pattern: SparseMatrix | None = None
+
+    def _keep(self, csr: Tensor) -> None:
+        self.csr = csr
+        # beside it, since torch.compile does not see into a sparse tensor
+        self.pointers, self.columns = csr.crow_indices().detach(), csr.col_indices().detach()
+        self.values = csr.values().detach()
 
     @classmethod
     def from_tensor(cls, x: Tensor) -> "SparseMatrix":
@@ -72,7 +84,8 @@ class SparseMatrix:
             values: in the order of :meth:`entries`.
         """
         other = SparseMatrix.__new__(SparseMatrix)
-        other.shape, other.csr, other._transposed = self.shape, _like(self.csr, values), None
+        other.shape, other._transposed = self.shape, None
+        other._keep(_like(self.csr, values))
         other._pattern = self
         return other
 
@@ -86,24 +99,10 @@ class SparseMatrix:
     def T(self) -> "SparseMatrix":
         """The transpose as a matrix of its own; the two share their entries."""
         other = SparseMatrix.__new__(SparseMatrix)
-        other.shape, other.csr, other._transposed = (self.shape[1], self.shape[0]), self.transposed, self.csr
+        other.shape, other._transposed = (self.shape[1], self.shape[0]), self.csr
+        other._keep(self.transposed)
         other._pattern = None
         return other
-
-    @property
-    def pointers(self) -> Tensor:
-        """Where each row begins and the last one ends, ``[N + 1]``."""
-        return self.csr.crow_indices()
-
-    @property
-    def columns(self) -> Tensor:
-        """Column of each entry, row by row, ``[E]``."""
-        return self.csr.col_indices()
-
-    @property
-    def values(self) -> Tensor:
-        """The entries, row by row, ``[E]``."""
-        return self.csr.values()
 
     @property
     def nnz(self) -> int:
