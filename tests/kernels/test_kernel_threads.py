@@ -57,6 +57,7 @@ def _child(queue):
     queue.put((threads._POOL.executor is None, encoded(3).tolist()))
 
 
+@pytest.mark.usefixtures("compiled")  # torch's own threads do not survive a fork
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_after_a_fork(several):
