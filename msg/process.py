@@ -5,7 +5,11 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 
@@ -22,22 +26,40 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def packed(function: Callable[..., object], *arguments: Any) -> bytes:
-    """What :func:`begin` needs, with nothing in it that is imported before it is opened."""
-    return pickle.dumps((function, arguments))
-
-
-def begin(work: bytes, *first: Any) -> None:
-    """Do some work in a process of its own: the target of that process.
-
-    Importing what the work needs takes seconds. If the parent goes in the meantime, this process goes too; an interrupt
-    is for the parent.
+def start(function: Callable[..., object], *arguments: Any, connection: Connection) -> SpawnProcess:
+    """Start a process that does some work, ends with this one, and leaves interrupts to it.
 
     Args:
-        work: from :func:`packed`.
-        first: arguments before those of the work, such as connections, which only a process that starts can be given.
+        function: to call as ``function(connection, *arguments)``, at the top level of a module.
+        arguments: picklable.
+        connection: its end of a pipe, closed here.
     """
+    # packed, so that nothing is imported before the process watches this one: torch takes seconds
+    work = pickle.dumps((function, arguments))
+    process = multiprocessing.get_context("spawn").Process(target=_begin, args=(work, connection))
+    with _no_interrupt():
+        process.start()
+    connection.close()
+    return process
+
+
+def _begin(work: bytes, connection: Connection) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     function, arguments = pickle.loads(work)
-    function(*first, *arguments)
+    function(connection, *arguments)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold interrupts back, here for a moment, and in a process that starts now until it says what they mean to it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # made with the first process, and changes the mask itself
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

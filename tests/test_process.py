@@ -1,5 +1,6 @@
 """Processes that do not outlive the one that started them."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -8,17 +9,17 @@ import pytest
 
 SCRIPT = """
 import multiprocessing, os, sys, time
-from msg.process import begin, packed
+from msg.process import start
 
 class Slow:
     # what takes long to open, as work does whose module imports torch
     def __reduce__(self):
-        return time.sleep, (60,)
+        return time.sleep, (SECONDS,)
 
 if __name__ == "__main__":
-    child = multiprocessing.get_context("spawn").Process(target=begin, args=(packed(print, Slow()),))
-    child.start()
+    child = start(print, Slow(), connection=multiprocessing.Pipe()[1])
     print(child.pid, flush=True)
+    INTERRUPT
     time.sleep(0.2)
     os._exit(9)
 """
@@ -26,13 +27,30 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the list of processes")
 def test_a_process_ends_with_its_parent_before_its_work_is_opened(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "script.py").write_text(SCRIPT.replace("SECONDS", "60").replace("INTERRUPT", ""))
     done = subprocess.run([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 9
     deadline = time.monotonic() + 30
     while alive(int(done.stdout)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals that can wait")
+def test_an_interrupt_of_all_is_for_the_parent_however_early_it_comes(tmp_path):
+    interrupt = """
+    try:
+        os.killpg(0, 2)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        child.join()
+        os._exit(child.exitcode + 8)
+"""
+    (tmp_path / "script.py").write_text(SCRIPT.replace("SECONDS", "0").replace("INTERRUPT", interrupt))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert (done.returncode, done.stderr) == (8, "")
 
 
 def alive(pid):

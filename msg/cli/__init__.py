@@ -44,9 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         print(one_line(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # of the screen alone: files are told of where they are used
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+    except Exception as error:
+        _end(error)
+    except KeyboardInterrupt as error:
+        _end(error)
+
+
+def _end(error: BaseException) -> None:
+    """What a command did not end by itself."""
+    from msg.cli.errors import interrupted
+
+    if interrupted(error):
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+    if not isinstance(error, OSError):
+        raise error
+    # of the screen alone: files are told of where they are used
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -13,6 +13,8 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError, ImportError) as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from error
         _say(f"error: {error}")
         sys.exit(2)
 
@@ -28,16 +30,26 @@ def failures(resume: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FloatingPointError, MemoryError) as error:
+    except BaseException as error:
+        if interrupted(error):
+            print(file=sys.stderr)
+            _say(f"interrupted; go on with: {resume}")
+            sys.exit(130)
+        if not isinstance(error, FloatingPointError | MemoryError | OSError | ValueError):
+            raise
         _say(f"error: {error}")
-        sys.exit(1)
-    except (OSError, ValueError) as error:
-        _say(f"error: {error}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        _say(f"interrupted; go on with: {resume}")
-        sys.exit(130)
+        sys.exit(1 if isinstance(error, FloatingPointError | MemoryError) else 2)
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Whether an error is an interrupt, or came of one: not all that is interrupted is able to clean up."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,7 @@ from msg.experiments.build import load_data
 from msg.experiments.job import Job, Result, do
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
-from msg.process import begin, packed
+from msg.process import start
 from msg.training import Epoch, own_random_state
 
 
@@ -89,12 +89,9 @@ class _Worker:
     """A process as this one sees it."""
 
     def __init__(self, first: Job, data: Data, store: Store):
-        context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
-        work = packed(_serve, store, first.config, data.content_hash, torch.get_num_threads())
-        self.process = context.Process(target=begin, args=(work, other))
-        self.process.start()
-        other.close()
+        self.connection, other = multiprocessing.Pipe()
+        arguments = store, first.config, data.content_hash, torch.get_num_threads()
+        self.process = start(_serve, *arguments, connection=other)
         self.job: Job | None = None
 
     def give(self, job: Job | None) -> None:

@@ -2,14 +2,13 @@
 
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from msg.process import end_with_parent
+from msg.process import start
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MB = 2**20
@@ -37,11 +36,27 @@ def peak_memory(
     """
     if torch.device(device).type == "cpu" and not _reported():
         return None
+    connection, other = multiprocessing.Pipe()
+    process = start(_tell, begin, arguments, times, device, connection=other)
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-            return pool.submit(_measure, begin, arguments, times, device).result()
-    except BrokenProcessPool as error:
-        raise MemoryError("the process that measured memory was killed: there may be too little of it") from error
+        peak, error = connection.recv()
+    except (EOFError, ConnectionError) as gone:
+        raise MemoryError("the process that measured memory was killed: there may be too little of it") from gone
+    finally:
+        process.terminate()  # by an interrupt it is in the middle of its work
+        process.join()
+        connection.close()
+    if error is not None:
+        raise error
+    return peak
+
+
+def _tell(connection: Connection, *arguments: Any) -> None:
+    """Measure, and send the peak or an error."""
+    try:
+        connection.send((_measure(*arguments), None))
+    except Exception as error:
+        connection.send((None, error))
 
 
 def _measure(begin: Callable[..., Callable[[], Any]], arguments: tuple, times: int, device: str) -> float:

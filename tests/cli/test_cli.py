@@ -292,10 +292,18 @@ def test_mistakes_in_a_comparison_are_one_line(cli, tmp_path, arguments, message
     assert not list(tmp_path.iterdir())
 
 
+def _in_the_wake_of(first):
+    # as torch does when what it interrupts has not yet entered what it leaves
+    error = RuntimeError("trying to pop from empty mode stack")
+    error.__context__ = first
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted; go on with: msg compare --resume o"),
+        (_in_the_wake_of(KeyboardInterrupt()), 130, "interrupted; go on with: msg compare --resume o"),
         (FloatingPointError("dvm: the loss is nan"), 1, "error: dvm: the loss is nan"),
         (MemoryError("was killed"), 1, "error: was killed"),
     ],

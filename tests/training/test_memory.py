@@ -1,7 +1,7 @@
+import os
 import subprocess
 import sys
 import time
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -27,15 +27,20 @@ def test_peak_in_a_fresh_process():
         assert peak is None or 190 < peak < 260  # the ones, and the sum with them
 
 
-def test_a_killed_process_is_reported(monkeypatch):
-    class Killed:
-        def __init__(self, *_):
-            raise BrokenProcessPool
+def killed():
+    os._exit(1)
 
+
+def broken():
+    raise FloatingPointError("the loss is nan")
+
+
+def test_a_killed_process_is_reported_and_an_error_is_that_of_the_work(monkeypatch):
     monkeypatch.setattr(memory, "_reported", lambda: True)
-    monkeypatch.setattr(memory, "ProcessPoolExecutor", Killed)
     with pytest.raises(MemoryError, match="was killed"):
-        peak_memory(allocate, 1)
+        peak_memory(killed)
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        peak_memory(broken)
 
 
 def test_what_is_not_reported_is_none(monkeypatch, tmp_path):

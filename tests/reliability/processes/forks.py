@@ -271,6 +271,8 @@ def _end(arguments):
     from msg.cli import main
 
     code, begun = 0, False
+    # a shell without jobs lets what runs in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         begun = True

@@ -31,7 +31,7 @@ def outcome(ended, number):
     if ended.code == 0:
         return "over"
     if ended.code == -number or (ended.code == 130 and any(line.startswith(HARMLESS) for line in lines)):
-        return "untidy" if "Traceback" in ended.err or "Exception" in ended.err else "killed"
+        return f"untidy: {ended.err[-3000:]}" if "Traceback" in ended.err or "Exception" in ended.err else "killed"
     return f"status {ended.code}: {ended.err[-2000:]}"
 
 
