@@ -5,6 +5,7 @@ others :func:`simulate` returns ``None``. Nothing of it is differentiated: rules
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -74,10 +75,11 @@ def simulate(
         forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
         if any(form is None for form in forms):
             return None
-        words, rate, counts, derivative = operators.encode(current.detach(), dynamics.timesteps, *neurons[0], *slope)  # pyright: ignore[reportOptionalIterable]
+        first = operators.encode(current.detach(), dynamics.timesteps, *neurons[0], *slope)  # pyright: ignore
+        words, rate, counts, derivative, _ = first
         done = Packed([rate], [], [derivative])
         for form, neuron in zip(forms, neurons[1:]):
-            words, rate, counts, derivative, received = _run(form, words, done.rates[-1].size(1), neuron, slope)  # pyright: ignore
+            words, rate, counts, derivative, received, _ = _run(form, words, done.rates[-1].size(1), neuron, slope)  # pyright: ignore
             done.rates.append(rate)
             done.received.append(received if form.matrix is not None else None)  # pyright: ignore
             done.slopes.append(derivative)
@@ -100,36 +102,59 @@ def _last(dynamics: Dynamics, counts: Tensor, rate: Tensor) -> Tensor | None:
 
 
 def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed | None:
-    """The same as :func:`simulate`, the rates attached to autograd through all steps.
+    r"""The same as :func:`simulate`, the rates attached to autograd through all steps.
 
-    Between forward and backward the spikes are kept packed, and nothing else of the simulation is: the backward pass
-    computes each layer's currents again from the spikes of the layer below.
+    Between forward and backward the spikes are kept packed, and the potentials of every :math:`\sqrt T`-th step. The
+    backward pass takes these blocks of steps from the last to the first, and computes each layer's currents again
+    from the spikes of the layer below.
 
     Args:
         dynamics: layers, graph and steps.
         current: into the encoder's neurons, attached to autograd.
         firing: surrogate, and whether the reset is differentiated.
     """
-    slope = _slope(firing.fire, firing.detach_reset) if isinstance(firing.fire, Surrogate) else None
-    neurons = [_constants(layer) for layer in dynamics.sources]
-    if slope is None or not _compiled(current) or torch.compiler.is_compiling() or None in neurons:
+    whole = through(dynamics, current, firing)
+    if whole is None or torch.compiler.is_compiling():
         return None
-    if _learns(dynamics):
-        return None
-    forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
-    if any(form is None or form.learned for form in forms):
-        return None
-    whole = _Whole(forms, neurons, slope, dynamics, firing)  # pyright: ignore[reportArgumentType]
-    weights = [t for form in whole.forms for t in (form.weight, form.root, form.bias)]
     rates, received = [], []
-    for number, tensor in enumerate(_Through.apply(whole, current, *weights)):  # pyright: ignore[reportArgumentType]
-        (rates if number < len(neurons) else received).append(tensor)
+    for number, tensor in enumerate(_Through.apply(whole, current, *whole.weights)):  # pyright: ignore
+        (rates if number < len(whole.neurons) else received).append(tensor)
     *received, counts = received
     known = [r if form.matrix is not None else None for r, form in zip(received, whole.forms)]
     return Packed(rates, [*known, _last(dynamics, counts, rates[-1])], [])
 
 
-class _Whole(NamedTuple):
+def through(dynamics: Dynamics, current: Tensor, firing: Firing) -> "Through | None":
+    """Layers as the kernels take them, to run and to differentiate some steps at a time; ``None`` if they do not."""
+    slope = _slope(firing.fire, firing.detach_reset) if isinstance(firing.fire, Surrogate) else None
+    neurons = [_constants(layer) for layer in dynamics.sources]
+    if slope is None or not _compiled(current) or None in neurons or _learns(dynamics):
+        return None
+    forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
+    if any(form is None or form.learned for form in forms):
+        return None
+    return Through(forms, neurons, slope, dynamics, firing)  # pyright: ignore[reportArgumentType]
+
+
+class Steps(NamedTuple):
+    """What some steps leave, layer by layer.
+
+    Attributes:
+        trains: packed spikes.
+        rates: mean spikes.
+        states: potentials, ``[ceil(steps / every), N, d]``.
+        received: mean of what hidden layers received along edges.
+        counts: spikes of the last of them, in bytes.
+    """
+
+    trains: list[Tensor]
+    rates: list[Tensor]
+    states: list[Tensor]
+    received: list[Tensor]
+    counts: Tensor
+
+
+class Through(NamedTuple):
     """All that a simulation needs but tensors with gradients."""
 
     forms: list[_Form]
@@ -138,47 +163,65 @@ class _Whole(NamedTuple):
     dynamics: Dynamics
     firing: Firing
 
+    @property
+    def weights(self) -> list[Tensor | None]:
+        """Of the hidden layers: weights, those of a node's own spikes, bias."""
+        return [t for form in self.forms for t in (form.weight, form.root, form.bias)]
 
-class _Through(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, whole: _Whole, current: Tensor, *weights: Tensor | None) -> tuple[Tensor, ...]:
-        words, rate, counts, _ = operators.encode(current, whole.dynamics.timesteps, *whole.neurons[0], *_NO_SLOPE)
-        trains, rates, received = [words], [rate], []
-        for form, neuron in zip(whole.forms, whole.neurons[1:]):
-            words, rate, counts, _, mean = _run(form, words, rate.size(1), neuron, _NO_SLOPE)
-            trains.append(words)
-            rates.append(rate)
-            received.append(mean)
-        ctx.whole = whole
-        ctx.save_for_backward(current, *weights, *trains[:-1])
-        ctx.mark_non_differentiable(*received, counts)
-        ctx.set_materialize_grads(False)
-        return *rates, *received, counts
+    def run(self, current: Tensor, steps: int, every: int = 0, begin: Sequence[Tensor] | None = None) -> Steps:
+        """Run some steps.
 
-    @staticmethod
-    def backward(ctx, *grads: Tensor | None):
-        whole: _Whole = ctx.whole
-        count, steps = 3 * len(whole.forms), whole.dynamics.timesteps
-        current, *rest = ctx.saved_tensors
-        weights, trains = rest[:count], rest[count:]
-        if torch.is_grad_enabled():
-            eager = partial(_eager, whole.dynamics, whole.firing, whole)
-            return None, *twice.derivatives(eager, [current, *weights], grads[: len(whole.neurons)])
-        shape = current.size(0), whole.forms[-1].weight.size(0) if whole.forms else current.size(-1)
-        spikes, found = current.new_zeros(steps, *shape), []
-        for index in range(len(whole.forms), 0, -1):
-            form, neuron = whole.forms[index - 1], whole.neurons[index]
-            arriving = grads[index]
-            rate = spikes.new_zeros(spikes.shape[1:]) if arriving is None else arriving / steps
-            parts = (*_edges(form.matrix), form.own, *weights[3 * index - 3 : 3 * index])
-            width = form.weight.size(1)
-            back = operators.layer_back(trains[index - 1], width, *parts, spikes, rate, *neuron, *whole.slope)
-            spikes, mine, to_weight, to_root, to_bias = back
-            found[:0] = [
-                to_weight,
-                to_root if form.root is not None else None,
-                to_bias if form.bias is not None else None,
-            ]
+        Args:
+            current: into the encoder's neurons, ``[N, d]`` or ``[N, steps, d]``.
+            steps: how many.
+            every: after how many steps potentials are kept; 0 is never.
+            begin: potentials before; zero if not given.
+        """
+        started = [None] * len(self.neurons) if begin is None else begin
+        words, rate, counts, _, state = operators.encode(
+            current.detach(), steps, *self.neurons[0], *_NO_SLOPE, started[0], every
+        )
+        done = Steps([words], [rate], [state], [], counts)
+        for form, neuron, before in zip(self.forms, self.neurons[1:], started[1:]):
+            words, rate, counts, _, mean, state = _run(form, words, rate.size(1), neuron, _NO_SLOPE, before, every)
+            for kept, new in zip(done, (words, rate, state, mean)):
+                kept.append(new)
+        return done._replace(counts=counts)
+
+    def back(
+        self,
+        current: Tensor,
+        trains: Sequence[Tensor],
+        begin: Sequence[Tensor | None],
+        later: Sequence[Tensor | None],
+        arriving: Sequence[Tensor | None],
+        steps: int,
+    ) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
+        """Go back through some steps.
+
+        Args:
+            current: as in :meth:`run`.
+            trains: packed spikes of all neurons but the last layer's, in these steps.
+            begin: potentials before; ``None`` is zero.
+            later: gradients of the potentials after; ``None`` is zero.
+            arriving: gradients of each step's spikes, the same for all steps, ``[N, d]``; ``None`` is zero.
+            steps: how many.
+
+        Returns:
+            Gradients of the current, of the :attr:`weights` and of the potentials before.
+        """
+        shape = current.size(0), self.forms[-1].weight.size(0) if self.forms else current.size(-1)
+        spikes, found, before = current.new_zeros(steps, *shape), [], []
+        for index in range(len(self.forms), 0, -1):
+            form, rate = self.forms[index - 1], arriving[index]
+            rate = spikes.new_zeros(spikes.shape[1:]) if rate is None else rate
+            weights = [None if t is None else t.detach() for t in (form.weight, form.root, form.bias)]
+            given = (trains[index - 1], form.weight.size(1), *_edges(form.matrix), form.own, *weights, spikes, rate)
+            spikes, mine, *gradients, state = operators.layer_back(
+                *given, *self.neurons[index], *self.slope, begin[index], later[index]
+            )
+            found[:0] = [g if t is not None else None for g, t in zip(gradients, weights)]
+            before.insert(0, state)
             if form.matrix is None:
                 spikes = mine
             else:
@@ -186,12 +229,49 @@ class _Through(torch.autograd.Function):
                     step.copy_(torch.mm(form.matrix.transposed, step))
                 if mine.numel():
                     spikes += mine
-        rate = spikes.new_zeros(spikes.shape[1:]) if grads[0] is None else grads[0] / steps
-        to_current = operators.encode_back(current, spikes, rate, *whole.neurons[0], *whole.slope)
-        return None, to_current, *found
+        rate = spikes.new_zeros(spikes.shape[1:]) if arriving[0] is None else arriving[0]
+        to_current, state = operators.encode_back(
+            current, spikes, rate, *self.neurons[0], *self.slope, begin[0], later[0]
+        )
+        return to_current, found, [state, *before]
 
 
-def _eager(dynamics: Dynamics, firing: Firing, whole: "_Whole", current: Tensor, *weights: Tensor) -> list[Tensor]:
+class _Through(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, whole: Through, current: Tensor, *weights: Tensor | None) -> tuple[Tensor, ...]:
+        steps = whole.dynamics.timesteps
+        ctx.whole, ctx.every = whole, math.ceil(math.sqrt(steps))
+        done = whole.run(current, steps, ctx.every)
+        ctx.save_for_backward(current, *weights, *done.trains[:-1], *done.states)
+        ctx.mark_non_differentiable(*done.received, done.counts)
+        ctx.set_materialize_grads(False)
+        return *done.rates, *done.received, done.counts
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor | None):
+        whole: Through = ctx.whole
+        layers, steps, every = len(whole.neurons), whole.dynamics.timesteps, ctx.every
+        current, *rest = ctx.saved_tensors
+        weights, rest = rest[: 3 * layers - 3], rest[3 * layers - 3 :]
+        trains, states = rest[: layers - 1], rest[layers - 1 :]
+        if torch.is_grad_enabled():
+            eager = partial(_eager, whole.dynamics, whole.firing, whole)
+            return None, *twice.derivatives(eager, [current, *weights], grads[:layers])
+        arriving = [None if grad is None else grad / steps for grad in grads[:layers]]
+        total, found, later = torch.zeros_like(current), [], [None] * layers
+        for block in range(math.ceil(steps / every) - 1, -1, -1):
+            now = slice(block * every, min((block + 1) * every, steps))
+            begin = [state[block - 1] if block else None for state in states]
+            part, place = (current, total) if current.dim() == 2 else (current[:, now], total[:, now])
+            to_current, to_weights, later = whole.back(
+                part, [words[:, now] for words in trains], begin, later, arriving, now.stop - now.start
+            )
+            place.add_(to_current)
+            found = to_weights if not found else [a if a is None else a.add_(b) for a, b in zip(found, to_weights)]
+        return None, total, *found
+
+
+def _eager(dynamics: Dynamics, firing: Firing, whole: Through, current: Tensor, *weights: Tensor) -> list[Tensor]:
     """The same rates by differentiable operations on the tensors that are given."""
     stages: list[SpikingLayer | Stage] = [dynamics.layers[0]]
     for index, form in enumerate(whole.forms):
@@ -210,9 +290,17 @@ def _edges(matrix: SparseMatrix | None) -> tuple[Tensor | None, Tensor | None, T
     return (None, None, None) if matrix is None else (matrix.pointers, matrix.columns, matrix.values)
 
 
-def _run(form: _Form, words: Tensor, channels: int, neuron: tuple[float, float, bool], slope: Slope):
+def _run(
+    form: _Form,
+    words: Tensor,
+    channels: int,
+    neuron: tuple[float, float, bool],
+    slope: Slope,
+    begin: Tensor | None = None,
+    every: int = 0,
+):
     parts = (form.weight.detach(), *(None if t is None else t.detach() for t in (form.root, form.bias)))
-    return operators.layer(words, channels, *_edges(form.matrix), form.own, *parts, *neuron, *slope)
+    return operators.layer(words, channels, *_edges(form.matrix), form.own, *parts, *neuron, *slope, begin, every)
 
 
 def _compiled(current: Tensor) -> bool:

@@ -4,9 +4,10 @@ On every space of constant curvature a step leads from the coordinates :math:`r`
 all but :math:`z_0`) to :math:`m = \alpha v + \beta r`, pulled back inside the radius bound, where :math:`\alpha` and
 :math:`\beta` are functions of :math:`s = |v|^2`, :math:`p = \langle r, v\rangle`, :math:`q = |r|^2` and
 :math:`z_0`. All derivatives lie in the span of the arriving gradient :math:`g`, of :math:`v` and of :math:`r`. So what
-differs between manifolds is arithmetic on a few numbers a row (``_forward_*``, ``_backward_*``), and rows are read for
-their inner products, then written. Formulas are those of :mod:`msg.manifolds`, which says where they come from and is
-their oracle.
+differs between manifolds is arithmetic on a few numbers a row (``_forward_*``, ``_end_*``, ``_backward_*``). Rows go
+in blocks: they are read for their inner products, then the few numbers of all rows of the block are computed side by
+side, in vectors where no function of the C library is called, then the rows are written. Formulas are those of
+:mod:`msg.manifolds`, which says where they come from and is their oracle.
 
 A manifold is a table of factors, ``[kind, point, vector, dim]`` a row, with a number for each: the radius of curvature
 of a hyperboloid, the curvature of a stereographic model.
@@ -15,56 +16,36 @@ of a hyperboloid, the curvature of a stereographic model.
 import math
 
 import numpy as np
-from numba import types
-from numba.np.arrayobj import populate_array
 
 from msg.kernels.constants import (
-    ARCSINHC,
-    ARCTANC,
     BACK,
     HYPERBOLIC_RADIUS,
     LARGEST,
-    NEAR_ZERO,
     NEAREST,
-    SINC,
     SPHERICAL_RADIUS,
-    TANC,
-    TERMS,
     TINY,
 )
-from msg.kernels.jit import compiled, inlined, operation, reordering
+from msg.kernels.jit import compiled, inlined, reordering
+from msg.kernels.parts import part, part_at
+from msg.kernels.quotients import arctanc, arsinhc, artanhc, cosc, coshc, tanc, tanhc
 
 EUCLIDEAN, HYPERBOLOID, SPHERE, STEREOGRAPHIC = range(4)
 
 SINH, COS, SIN = math.sinh(HYPERBOLIC_RADIUS), math.cos(SPHERICAL_RADIUS), math.sin(SPHERICAL_RADIUS)
 TANH, TAN = math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2
 
-
-@operation
-def _part(typing, array, start, size):
-    """``array.ravel()[start:][:size]`` of a contiguous array, without owner or check: a slice costs ten times this.
-
-    Whoever owns the array keeps it alive, by using it afterwards.
-    """
-    part = types.Array(array.dtype, 1, "C")
-
-    def generate(context, builder, signature, args):
-        whole = context.make_array(signature.args[0])(context, builder, args[0])
-        found = context.make_array(signature.return_type)(context, builder)
-        item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype)))
-        data = builder.gep(whole.data, [args[1]])
-        populate_array(found, data=data, shape=[args[2]], strides=[item], itemsize=item, meminfo=None)
-        return found._getvalue()
-
-    return part(array, types.intp, types.intp), generate
-
-
-@reordering
-def _dot(a, b):
-    total = 0.0
-    for j in range(a.size):
-        total += a[j] * b[j]
-    return total
+ROWS = 16
+"""Rows of a block. Loops over its numbers run to an argument of this value: LLVM unrolls what it knows the length of
+before it looks for vectors, and then finds none."""
+# where the numbers of a block begin: all of a factor in one array, so that LLVM sees that they do not overlap
+_S, _PU, _Q, _Z0, _ANTIPODE, _ALPHA, _BETA, _FIRST, _END, _SHRINK, _GU, _GR, _G0, _TO_NUMBER, _C = range(
+    0, 15 * ROWS, ROWS
+)
+_OF_FACTOR = (14 + 7) * ROWS
+_TOTAL, _FACTOR, _SLOPE, _SMALLER, _ALONG, _OF_ROW = range(0, 6 * ROWS, ROWS)
+KEPT = 4
+"""Numbers that a step keeps of each row and factor: next coordinates are ``kept[0] u + kept[1] r``, their squared
+length before they are pulled back, and the next :math:`z_0`."""
 
 
 @reordering
@@ -75,6 +56,18 @@ def _two_dots(g, a, b):
         first += g[j] * a[j]
         second += g[j] * b[j]
     return first, second
+
+
+@reordering
+def _four_dots(g, u, r):
+    """``<g, u>``, ``<g, r>``, ``<u, r>`` and ``<r, r>``."""
+    gu = gr = ur = rr = 0.0
+    for j in range(g.size):
+        gu += g[j] * u[j]
+        gr += g[j] * r[j]
+        ur += u[j] * r[j]
+        rr += r[j] * r[j]
+    return gu, gr, ur, rr
 
 
 @reordering
@@ -107,61 +100,6 @@ def _spread(out, factor, first, g, second, u, third, r):
 
 
 @inlined
-def _series(u, series):
-    """Derivative of a power series."""
-    slope = 0.0
-    for k in range(TERMS - 1, 0, -1):
-        slope = slope * u + k * series[k]
-    return slope
-
-
-@inlined
-def _tanc(u):
-    r""":math:`\tan\sqrt u / \sqrt u`, for negative ``u`` tanh, and its derivative."""
-    if u < 0:
-        r = math.sqrt(-u)
-        if r > 20.0:
-            f = 1.0 / r
-        else:
-            e = math.expm1(2 * r)
-            f = e / (e + 2) / r
-    elif u > 0:
-        r = math.sqrt(u)
-        f = math.tan(r) / r
-    else:
-        f = 1.0 + 0.0 * u
-    if abs(u) < NEAR_ZERO:
-        return f, _series(u, TANC)
-    return f, (1 + u * f * f - f) / (2 * u)
-
-
-@inlined
-def _arctanc(u):
-    r""":math:`\arctan\sqrt u / \sqrt u`, for negative ``u`` artanh, and its derivative."""
-    if u < 0:
-        r = math.sqrt(-u)
-        f = math.atanh(r) / r
-    elif u > 0:
-        r = math.sqrt(u)
-        f = math.atan(r) / r
-    else:
-        f = 1.0 + 0.0 * u
-    if abs(u) < NEAR_ZERO:
-        return f, _series(u, ARCTANC)
-    return f, (1 / (1 + u) - f) / (2 * u)
-
-
-@inlined
-def _arcsinhc(w):
-    r""":math:`\operatorname{arsinh}\sqrt w / \sqrt w` and its derivative."""
-    r = math.sqrt(w)
-    f = math.asinh(r) / r if r > 0 else 1.0 + 0.0 * w
-    if w < NEAR_ZERO:
-        return f, _series(w, ARCSINHC)
-    return f, (1 / math.sqrt(1 + w) - f) / (2 * w)
-
-
-@inlined
 def _above(z0, q):
     r""":math:`1 + \cos\varphi` on the unit sphere, without cancellation, and its derivatives in ``z0`` and ``q``."""
     if z0 < BACK:
@@ -169,66 +107,49 @@ def _above(z0, q):
     return 1 + z0, 1.0, 0.0
 
 
-@inlined
-def _circular(s, kappa):
-    r""":math:`\cos\sqrt u, \sin\sqrt u/\sqrt u` for :math:`u = \kappa s` and their derivatives in ``s``."""
-    u = kappa * s
-    r = math.sqrt(abs(u))
-    if u < 0:
-        e = math.expm1(r)
-        c = 1 + e * e / (2 * (e + 1))
-        f = (e + e / (e + 1)) / (2 * r)
-    elif u > 0:
-        c, f = math.cos(r), math.sin(r) / r
-    else:
-        c, f = 1.0 + u, 1.0 + u
-    slope = _series(u, SINC) if abs(u) < NEAR_ZERO else (c - f) / (2 * u)
-    return c, f, -kappa * f / 2, kappa * slope
+# Each ``_forward_*`` returns alpha, beta and, on a sphere, the first coordinate before it is pulled back; each
+# ``_end_*``, from the squared length of m, by what m is multiplied, and z0; each ``_backward_*`` the coefficients of
+# g, v, r in the derivatives in v, then in r, then the derivatives in z0 and in the factor's number.
 
 
 @inlined
 def _hyperbolic_step(s, radius):
     """First step: cosh, factor of the vector, and their derivatives in ``s``; longer than the bound twice is enough."""
     longest = (2 * HYPERBOLIC_RADIUS * radius) ** 2
-    if s > longest:
-        c, f, _, _ = _circular(longest, -1 / radius**2)
-        f *= math.sqrt(longest / s)
-        return c, f, 0.0, -f / (2 * s)
-    return _circular(s, -1 / radius**2)
+    far = s > longest
+    c, f, slope = coshc((longest if far else s) / radius**2)
+    shorter = math.sqrt(longest / s) if far else 1.0
+    to_c = 0.0 if far else f / (2 * radius**2)
+    to_f = -f * shorter / (2 * s) if far else slope / radius**2
+    return c, f * shorter, to_c, to_f
 
 
 @inlined
-def _bound(s, bound):
-    """Factor that bounds the length of a vector of squared length ``s``, and its derivative in ``s``."""
-    f, slope = _tanc(-s / bound**2)
-    return f, -slope / bound**2
-
-
-@inlined
-def _forward_hyperboloid(radius, s, p, q):
+def _forward_hyperboloid(radius, z0, s, p, q):
     c, f, _, _ = _hyperbolic_step(s, radius)
-    return f, c + f * p / (radius * (radius + math.sqrt(radius**2 + q)))
+    return f, c + f * p / (radius * (radius + math.sqrt(radius**2 + q))), 0.0
 
 
 @inlined
-def _backward_hyperboloid(radius, s, p, q, end, g0, gv, gr):
-    """Coefficients of ``g, v, r`` in the derivatives in ``v`` and in ``r``; then those in ``z0`` and in the radius.
+def _end_hyperboloid(radius, first, end):
+    limit = (radius * SINH) ** 2
+    outside = end > limit
+    return math.sqrt(limit / end) if outside else 1.0, math.sqrt(radius**2 + (limit if outside else end))
 
-    The result is homogeneous of degree one in ``r``, ``v`` and the radius, so the last follows from the others (Euler).
-    """
+
+@inlined
+def _backward_hyperboloid(radius, old_z0, antipodal, s, p, q, end, g0, gv, gr):
+    # the result is homogeneous of degree one in r, v and the radius, so the last derivative follows from the others
     z0 = math.sqrt(radius**2 + q)
     c, f, dc, df = _hyperbolic_step(s, radius)
     over = 1 / (radius * (radius + z0))
     beta = c + f * p * over
     limit, along = radius * SINH, f * gv + beta * gr
-    if end > limit**2:
-        shrink = limit / math.sqrt(end)
-        back = -shrink * along / end
-        total = g0 * math.sqrt(radius**2 + limit**2) + shrink * along
-    else:
-        shrink, last = 1.0, math.sqrt(radius**2 + end)
-        back = g0 / last
-        total = g0 * last + along
+    outside = end > limit**2
+    shrink = limit / math.sqrt(end) if outside else 1.0
+    last = math.sqrt(radius**2 + (limit**2 if outside else end))
+    back = -shrink * along / end if outside else g0 / last
+    total = g0 * last + shrink * along
     a, b = shrink * gv + back * (f * s + beta * p), shrink * gr + back * (f * p + beta * q)
     to_f = a + b * p * over
     to_s, to_p = b * dc + to_f * df, b * f * over
@@ -240,9 +161,8 @@ def _backward_hyperboloid(radius, s, p, q, end, g0, gv, gr):
 
 
 @inlined
-def _forward_sphere(z0, s, p, q):
-    """``alpha``, ``beta`` and the first coordinate, before it is pulled back."""
-    c, f, _, _ = _circular(s, 1.0)
+def _forward_sphere(number, z0, s, p, q):
+    c, f, _ = cosc(s)
     above, _, _ = _above(z0, q)
     return f, c - f * p / above, z0 * c - f * p
 
@@ -259,9 +179,15 @@ def _sphere_end(first, end):
 
 
 @inlined
-def _backward_sphere(z0, s, p, q, end, g0, gv, gr, antipodal):
-    """As :func:`_backward_hyperboloid`."""
-    c, f, dc, df = _circular(s, 1.0)
+def _end_sphere(number, first, end):
+    first, shrink, size = _sphere_end(first, end)
+    return shrink / size, first / size
+
+
+@inlined
+def _backward_sphere(number, z0, antipodal, s, p, q, end, g0, gv, gr):
+    c, f, df = cosc(s)
+    dc = -f / 2
     above, in_z0, in_q = _above(z0, q)
     inner = -f * p
     beta = c + inner / above
@@ -280,37 +206,52 @@ def _backward_sphere(z0, s, p, q, end, g0, gv, gr, antipodal):
     to_s = (b + to_first * z0) * dc + to_f * df
     v1, v2, v3 = f * shrink, f * back * f + 2 * to_s, f * back * beta + to_p
     r1, r2, r3 = beta * shrink, beta * back * f + to_p, beta * back * beta + 2 * to_q
-    if antipodal:
+    if antipodal > 0:
         r1 = r2 = r3 = 0.0
     return v1, v2, v3, r1, r2, r3, to_first * c + to_above * in_z0, 0.0
 
 
 @inlined
-def _limit(kappa):
-    return TANH if kappa < 0 else TAN
+def _gyration(h, kappa, s, p, q):
+    """Denominator of the sum of ``r`` and ``h v`` before it is bounded, then the factor of ``r`` and of ``h v``."""
+    return 1 - 2 * kappa * h * p + kappa**2 * q * h * h * s, 1 - 2 * kappa * h * p - kappa * h * h * s, 1 + kappa * q
 
 
 @inlined
-def _forward_stereographic(kappa, s, p, q):
-    h = _tanc(kappa * s / 4)[0] / 2
-    bottom = max(1 - 2 * kappa * h * p + kappa**2 * q * h * h * s, TINY)
-    return h * (1 + kappa * q) / bottom, (1 - 2 * kappa * h * p - kappa * h * h * s) / bottom
+def _forward_by(h, kappa, s, p, q):
+    full, up, right = _gyration(h, kappa, s, p, q)
+    bottom = full if full > TINY else TINY
+    return h * right / bottom, up / bottom, 0.0
 
 
 @inlined
-def _backward_stereographic(kappa, s, p, q, end, gv, gr):
-    """As :func:`_backward_hyperboloid`, the last in the curvature."""
-    h, slope = _tanc(kappa * s / 4)
-    h, slope = h / 2, slope / 2
-    full = 1 - 2 * kappa * h * p + kappa**2 * q * h * h * s
-    bottom = max(full, TINY)
-    up, right = 1 - 2 * kappa * h * p - kappa * h * h * s, 1 + kappa * q
+def _forward_poincare(kappa, z0, s, p, q):
+    return _forward_by(tanhc(-kappa * s / 4)[0] / 2, kappa, s, p, q)
+
+
+@inlined
+def _forward_projected(kappa, z0, s, p, q):
+    return _forward_by(tanc(kappa * s / 4)[0] / 2, kappa, s, p, q)
+
+
+@inlined
+def _end_stereographic(kappa, first, end):
+    limit = TANH if kappa < 0 else TAN
+    size = abs(kappa) * end
+    return math.sqrt(limit / size) if size > limit else 1.0, 0.0
+
+
+@inlined
+def _backward_by(h, slope, kappa, s, p, q, end, gv, gr):
+    """``slope`` is the derivative of ``h`` in ``kappa s / 4``."""
+    full, up, right = _gyration(h, kappa, s, p, q)
+    bottom = full if full > TINY else TINY
     alpha, beta = h * right / bottom, up / bottom
-    shrink, back, to_kappa = 1.0, 0.0, 0.0
-    if abs(kappa) * end > _limit(kappa):
-        along = alpha * gv + beta * gr
-        shrink = math.sqrt(_limit(kappa) / (abs(kappa) * end))
-        back, to_kappa = -shrink * along / end, -shrink * along / (2 * kappa)
+    limit = TANH if kappa < 0 else TAN
+    size, along = abs(kappa) * end, alpha * gv + beta * gr
+    outside = size > limit
+    shrink = math.sqrt(limit / size) if outside else 1.0
+    back, to_kappa = (-shrink * along / end, -shrink * along / (2 * kappa)) if outside else (0.0, 0.0)
     a, b = shrink * gv + back * (alpha * s + beta * p), shrink * gr + back * (alpha * p + beta * q)
     to_up, to_right = b / bottom, a * h / bottom
     to_bottom = -(a * alpha + b * beta) / bottom if full > TINY else 0.0
@@ -327,279 +268,385 @@ def _backward_stereographic(kappa, s, p, q, end, gv, gr):
 
 
 @inlined
-def _antipodal(z0, r):
-    return z0 < 0 and _dot(r, r) < NEAREST * NEAREST
+def _backward_poincare(kappa, z0, antipodal, s, p, q, end, g0, gv, gr):
+    h, slope = tanhc(-kappa * s / 4)
+    return _backward_by(h / 2, -slope / 2, kappa, s, p, q, end, gv, gr)
+
+
+@inlined
+def _backward_projected(kappa, z0, antipodal, s, p, q, end, g0, gv, gr):
+    h, slope = tanc(kappa * s / 4)
+    return _backward_by(h / 2, slope / 2, kappa, s, p, q, end, gv, gr)
 
 
 @inlined
 def _direction(z0, r):
     """The other coordinates of a point of the sphere point along the first axis at the antipode; whether it is one."""
-    found = _antipodal(z0, r)
+    found = z0 < 0 and _two_dots(r, r, r)[0] < NEAREST * NEAREST
     if found:
         r[:] = 0.0
         r[0] = NEAREST
     return found
 
 
-# what is kept of a factor's step, for the way back
-_S, _P, _Q, _END, _ANTIPODE, _KEPT = 0, 1, 2, 3, 4, 5
-
-
 @inlined
-def _step(kind, number, z, u, factor, out, kept):
-    """One step of one factor along ``factor u``, from ``z`` (whose coordinates it may tidy up) to ``out``."""
-    if kind == EUCLIDEAN:
-        _combine(out, factor, u, 1.0, z)
-        return
-    dim, first = u.size, z.size - u.size
-    r, m = _part(z, first, dim), _part(out, first, dim)
-    if kind == SPHERE:
-        kept[_ANTIPODE] = _direction(z[0], r)
-    s, p, q = factor**2 * kept[_S], factor * _dot(u, r), _dot(r, r)
-    kept[_P], kept[_Q] = p, q
-    if kind == HYPERBOLOID:
-        alpha, beta = _forward_hyperboloid(number, s, p, q)
-        end, limit = _combine(m, alpha * factor, u, beta, r), number * SINH
-        kept[_END] = end
-        if end > limit**2:
-            end = _combine(m, limit / math.sqrt(end), m, 0.0, m)
-        out[0] = math.sqrt(number**2 + end)
-    elif kind == SPHERE:
-        alpha, beta, z0 = _forward_sphere(z[0], s, p, q)
-        kept[_END] = _combine(m, alpha * factor, u, beta, r)
-        z0, shrink, size = _sphere_end(z0, kept[_END])
-        _combine(m, shrink / size, m, 0.0, m)
-        out[0] = z0 / size
-    else:
-        alpha, beta = _forward_stereographic(number, s, p, q)
-        end = _combine(m, alpha * factor, u, beta, r)
-        kept[_END] = end
-        if abs(number) * end > _limit(number):
-            _combine(m, math.sqrt(_limit(number) / (abs(number) * end)), m, 0.0, m)
+def _vectors(factors, address, like, block, count, step, dim, u, c, w):
+    """The vectors of ``count`` rows, ``u = step row``, made smaller where their square overflows.
 
-
-@inlined
-def _step_back(kind, number, z, u, factor, g, kept, found):
-    """Coefficients of one factor's derivatives; then the inner product of that in ``factor u`` with ``u``."""
-    dim, first = u.size, z.size - u.size
-    r, gm = _part(z, first, dim), _part(g, first, dim)
-    gu, gr = _two_dots(gm, u, r)
-    s, p, q, end, gv = factor**2 * kept[_S], kept[_P], kept[_Q], kept[_END], factor * gu
-    if kind == EUCLIDEAN:
-        v1, v2, v3, r1, r2, r3, to_z0, to_number = 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0
-    elif kind == HYPERBOLOID:
-        v1, v2, v3, r1, r2, r3, to_z0, to_number = _backward_hyperboloid(number, s, p, q, end, g[0], gv, gr)
-    elif kind == SPHERE:
-        antipodal = kept[_ANTIPODE] > 0
-        v1, v2, v3, r1, r2, r3, to_z0, to_number = _backward_sphere(z[0], s, p, q, end, g[0], gv, gr, antipodal)
-    else:
-        v1, v2, v3, r1, r2, r3, to_z0, to_number = _backward_stereographic(number, s, p, q, end, gv, gr)
-    found[0], found[1], found[2], found[3] = v1, v2 * factor, v3, r1
-    found[4], found[5], found[6] = r2 * factor, r3, to_z0
-    pu = p / factor if factor != 0 else 0.0
-    return to_number, v1 * gu + v2 * factor * kept[_S] + v3 * pu
-
-
-@operation
-def _rows(typing, address, like, start, size):
-    """``size`` numbers from number ``start`` on of an array of the type of ``like`` at an address."""
-    part = types.Array(like.dtype, 1, "C")
-
-    def generate(context, builder, signature, args):
-        found = context.make_array(signature.return_type)(context, builder)
-        item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(like.dtype)))
-        data = builder.gep(builder.inttoptr(args[0], found.data.type), [args[2]])
-        populate_array(found, data=data, shape=[args[3]], strides=[item], itemsize=item, meminfo=None)
-        return found._getvalue()
-
-    return part(types.intp, like, types.intp, types.intp), generate
-
-
-@inlined
-def _vector(row, step, factors, kept, u):
-    """``u = step row``, made smaller where its square overflows; its squared length, and by what it was made smaller.
-
-    ``kept`` of each factor gets its own part of the squared length.
+    Their squared lengths are kept, factor by factor and in total.
     """
-    total = 0.0
-    for f in range(factors.shape[0]):
-        vector, dim = factors[f, 2], factors[f, 3]
-        squared = _scale(_part(u, vector, dim), step, _part(row, vector, dim))
-        kept[f * _KEPT + _S] = squared
-        total += squared
-    if total <= LARGEST * LARGEST or np.isnan(total):
-        return total, 1.0
-    largest = 0.0
-    for j in range(u.size):
-        largest = max(largest, abs(u[j]))
-    smaller, total = min(1.0, LARGEST / largest), 0.0
-    for f in range(factors.shape[0]):
-        part = _part(u, factors[f, 2], factors[f, 3])
-        kept[f * _KEPT + _S] = _combine(part, smaller, part, 0.0, part)
-        total += kept[f * _KEPT + _S]
-    return total, smaller
+    for b in range(count):
+        row = part_at(address, like, (block + b) * dim, dim)
+        total = 0.0
+        for f in range(factors.shape[0]):
+            vector, width = factors[f, 2], factors[f, 3]
+            squared = _scale(part(u, b * dim + vector, width), step, part(row, vector, width))
+            w[f * _OF_FACTOR + _S + b] = squared
+            total += squared
+        smaller = 1.0
+        if total > LARGEST * LARGEST:
+            largest = 0.0
+            for j in range(dim):
+                largest = max(largest, abs(u[b * dim + j]))
+            smaller, total = min(1.0, LARGEST / largest), 0.0
+            for f in range(factors.shape[0]):
+                mine = part(u, b * dim + factors[f, 2], factors[f, 3])
+                squared = _combine(mine, smaller, mine, 0.0, mine)
+                w[f * _OF_FACTOR + _S + b] = squared
+                total += squared
+        c[_TOTAL + b], c[_SMALLER + b] = total, smaller
 
 
 @inlined
-def _walk_row(factors, numbers, row, step, bound, z, u, out, kept):
-    """One step of one row: factor of ``u``, its derivative in the squared length, by what ``u`` was made smaller."""
-    squared, smaller = _vector(row, step, factors, kept, u)
-    factor, slope = _bound(squared, bound) if bound > 0 else (1.0, 0.0)
-    for f in range(factors.shape[0]):
-        kind, point, vector, dim = factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3]
-        size = dim + (kind in (HYPERBOLOID, SPHERE))
-        part, by = _part(kept, f * _KEPT, _KEPT), _part(u, vector, dim)
-        _step(kind, numbers[f], _part(z, point, size), by, factor, _part(out, point, size), part)
-    return factor, slope, smaller
+def _bounds(bound, rows, c):
+    """Factors that bound the lengths of vectors, and their derivatives in the squared lengths; a bound of 0 is none."""
+    for b in range(rows):
+        f, slope = tanhc(c[_TOTAL + b] / bound**2) if bound > 0 else (1.0, 0.0)
+        c[_FACTOR + b], c[_SLOPE + b] = f, slope / bound**2 if bound > 0 else 0.0
+
+
+@inlined
+def _forward(rule, number, rows, c, w):
+    """Factors of ``u`` and of ``r``, for all rows of a block."""
+    for b in range(rows):
+        factor = c[_FACTOR + b]
+        s, p = factor * factor * w[_S + b], factor * w[_PU + b]
+        alpha, beta, first = rule(number, w[_Z0 + b], s, p, w[_Q + b])
+        w[_ALPHA + b], w[_BETA + b], w[_FIRST + b] = factor * alpha, beta, first
+
+
+@inlined
+def _end(rule, number, rows, w):
+    """Pull the points of a block back inside the radius bound."""
+    for b in range(rows):
+        shrink, z0 = rule(number, w[_FIRST + b], w[_END + b])
+        w[_SHRINK + b], w[_Z0 + b] = shrink, z0
+        w[_ALPHA + b] *= shrink
+        w[_BETA + b] *= shrink
+
+
+@inlined
+def _backward(rule, number, rows, c, w):
+    """Coefficients of a block's derivatives; their inner products with ``u`` are added up over factors."""
+    for b in range(rows):
+        factor, big, pu, gu = c[_FACTOR + b], w[_S + b], w[_PU + b], w[_GU + b]
+        s, p = factor * factor * big, factor * pu
+        arriving = w[_G0 + b], factor * gu, w[_GR + b]
+        v1, v2, v3, r1, r2, r3, to_z0, to_number = rule(
+            number, w[_Z0 + b], w[_ANTIPODE + b], s, p, w[_Q + b], w[_END + b], *arriving
+        )
+        w[_C + b], w[_C + ROWS + b], w[_C + 2 * ROWS + b] = v1, v2 * factor, v3
+        w[_C + 3 * ROWS + b], w[_C + 4 * ROWS + b], w[_C + 5 * ROWS + b] = r1, r2 * factor, r3
+        w[_C + 6 * ROWS + b], w[_TO_NUMBER + b] = to_z0, to_number
+        c[_ALONG + b] += v1 * gu + v2 * factor * big + v3 * pu
+
+
+@inlined
+def _step(factor, number, z, size, u, dim, count, rows, c, w):
+    """One step of one factor, for all rows of a block: ``z`` becomes the next point."""
+    kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
+    lift = int(kind in (HYPERBOLOID, SPHERE))
+    if kind == EUCLIDEAN:
+        for b in range(count):
+            by, r = part(u, b * dim + vector, width), part(z, b * size + point, width)
+            w[_ALPHA + b], w[_BETA + b], w[_END + b] = c[_FACTOR + b], 1.0, 0.0
+            _combine(r, c[_FACTOR + b], by, 1.0, r)
+        return
+    for b in range(count):
+        by, r = part(u, b * dim + vector, width), part(z, b * size + point + lift, width)
+        w[_Z0 + b] = z[b * size + point]
+        if kind == SPHERE:
+            _direction(w[_Z0 + b], r)
+        w[_PU + b], w[_Q + b] = _two_dots(r, by, r)
+    if kind == HYPERBOLOID:
+        _forward(_forward_hyperboloid, number, rows, c, w)
+    elif kind == SPHERE:
+        _forward(_forward_sphere, number, rows, c, w)
+    elif number < 0:
+        _forward(_forward_poincare, number, rows, c, w)
+    else:
+        _forward(_forward_projected, number, rows, c, w)
+    for b in range(count):
+        by, r = part(u, b * dim + vector, width), part(z, b * size + point + lift, width)
+        w[_END + b] = _combine(r, w[_ALPHA + b], by, w[_BETA + b], r)
+    if kind == HYPERBOLOID:
+        _end(_end_hyperboloid, number, rows, w)
+    elif kind == SPHERE:
+        _end(_end_sphere, number, rows, w)
+    else:
+        _end(_end_stereographic, number, rows, w)
+    for b in range(count):
+        if w[_SHRINK + b] != 1.0:
+            r = part(z, b * size + point + lift, width)
+            _combine(r, w[_SHRINK + b], r, 0.0, r)
+        if lift:
+            z[b * size + point] = w[_Z0 + b]
 
 
 @compiled
-def walk(factors, numbers, start, addresses, like, dim, step, bound, first, last, out):
+def walk(factors, numbers, start, addresses, like, dim, step, bound, rows, first, last, out, kept):
     """Steps one after another, from ``start [N or 1, D]`` to ``out [N, D]``.
 
     The vectors of each step are an array ``[N, d]`` of the type of ``like`` at an address, since copying them side by
-    side would cost as much as a step. A ``bound`` of zero is none.
+    side would cost as much as a step. A ``bound`` of zero is none; ``rows`` is :data:`ROWS`. For the way back each step
+    leaves :data:`KEPT` numbers of a row and factor in ``kept [N, steps, factors, KEPT]``, where that has room.
     """
-    size, levels, kept_of_row = out.shape[1], addresses.size, factors.shape[0] * _KEPT
-    memory = np.zeros(2 * size + dim + kept_of_row)
-    u, kept = _part(memory, 2 * size, dim), _part(memory, 2 * size + dim, kept_of_row)
-    for i in range(first, last):
-        here = _part(memory, 0, size)
-        here[:] = _part(start, min(i, start.shape[0] - 1) * size, size)
+    size, levels, several = out.shape[1], addresses.size, factors.shape[0]
+    memory = np.zeros(ROWS * (size + dim) + _OF_ROW + several * _OF_FACTOR)
+    z, u = part(memory, 0, ROWS * size), part(memory, ROWS * size, ROWS * dim)
+    c = part(memory, ROWS * (size + dim), _OF_ROW)
+    w = part(memory, ROWS * (size + dim) + _OF_ROW, several * _OF_FACTOR)
+    for block in range(first, last, ROWS):
+        count = min(ROWS, last - block)
+        for b in range(count):
+            part(z, b * size, size)[:] = part(start, min(block + b, start.shape[0] - 1) * size, size)
         for level in range(levels):
-            there = _part(memory, (level + 1) % 2 * size, size)
-            if level + 1 == levels:
-                there = _part(out, i * size, size)
-            _walk_row(factors, numbers, _rows(addresses[level], like, i * dim, dim), step, bound, here, u, there, kept)
-            here = there
+            _vectors(factors, addresses[level], like, block, count, step, dim, u, c, w)
+            _bounds(bound, rows, c)
+            for f in range(several):
+                mine = part(w, f * _OF_FACTOR, _OF_FACTOR)
+                _step(factors[f], numbers[f], z, size, u, dim, count, rows, c, mine)
+                if kept.size:
+                    for b in range(count):
+                        kept[block + b, level, f, 0] = mine[_ALPHA + b]
+                        kept[block + b, level, f, 1] = mine[_BETA + b]
+                        kept[block + b, level, f, 2] = mine[_END + b]
+                        kept[block + b, level, f, 3] = mine[_Z0 + b]
+        part(out, block * size, count * size)[:] = part(z, 0, count * size)
     memory[0] = 0.0  # it lives until here
+
+
+@inlined
+def _again(factor, kept, f, z, u, dim, size, count, block, level, to):
+    """The next point of one factor, from what the way there kept."""
+    kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
+    lift = int(kind in (HYPERBOLOID, SPHERE))
+    for b in range(count):
+        alpha, beta = kept[block + b, level, f, 0], kept[block + b, level, f, 1]
+        by, r = part(u, b * dim + vector, width), part(z, b * size + point + lift, width)
+        if kind == SPHERE:
+            _direction(z[b * size + point], r)
+        _combine(part(to, b * size + point + lift, width), alpha, by, beta, r)
+        if lift:
+            to[b * size + point] = kept[block + b, level, f, 3]
+
+
+@inlined
+def _step_back(factor, number, z, size, u, dim, g, kept, f, block, level, count, rows, c, w):
+    """Coefficients of one factor's derivatives, for all rows of a block."""
+    kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
+    lift = int(kind in (HYPERBOLOID, SPHERE))
+    for b in range(count):
+        at = b * size + point + lift
+        by, r = part(u, b * dim + vector, width), part(z, at, width)
+        w[_Z0 + b], w[_G0 + b], w[_ANTIPODE + b] = z[b * size + point], g[b * size + point], 0.0
+        if kind == SPHERE and _direction(w[_Z0 + b], r):
+            w[_ANTIPODE + b] = 1.0
+        w[_GU + b], w[_GR + b], w[_PU + b], w[_Q + b] = _four_dots(part(g, at, width), by, r)
+        w[_END + b] = kept[block + b, level, f, 2]
+    if kind == HYPERBOLOID:
+        _backward(_backward_hyperboloid, number, rows, c, w)
+    elif kind == SPHERE:
+        _backward(_backward_sphere, number, rows, c, w)
+    elif kind == EUCLIDEAN:
+        for b in range(count):
+            for k in range(7):
+                w[_C + k * ROWS + b] = 1.0 if k in (0, 3) else 0.0
+            w[_TO_NUMBER + b] = 0.0
+            c[_ALONG + b] += w[_GU + b]
+    elif number < 0:
+        _backward(_backward_poincare, number, rows, c, w)
+    else:
+        _backward(_backward_projected, number, rows, c, w)
+
+
+@inlined
+def _spread_block(factor, z, size, u, dim, g, address, like, block, count, step, c, w):
+    """Derivatives in the vectors of a block, and ``g`` becomes that in the points."""
+    kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
+    lift = int(kind in (HYPERBOLOID, SPHERE))
+    for b in range(count):
+        at, result = b * size + point + lift, part_at(address, like, (block + b) * dim + vector, width)
+        by, r, gm = part(u, b * dim + vector, width), part(z, at, width), part(g, at, width)
+        along_u = c[_FACTOR + b] * w[_C + ROWS + b] + 2 * c[_SLOPE + b] * c[_ALONG + b]
+        scale = np.float64(step) * c[_SMALLER + b]
+        along_g, along_r = c[_FACTOR + b] * w[_C + b], c[_FACTOR + b] * w[_C + 2 * ROWS + b]
+        _spread(result, scale, along_g, gm, along_u, by, along_r, r)
+        _spread(gm, 1.0, w[_C + 3 * ROWS + b], gm, w[_C + 4 * ROWS + b], by, w[_C + 5 * ROWS + b], r)
+        if lift:
+            g[b * size + point] = w[_C + 6 * ROWS + b]
 
 
 @compiled
 def walk_back(
-    factors, numbers, start, addresses, like, dim, step, bound, grad, first, last, to_start, results, to_numbers
-):
+    factors, numbers, start, addresses, like, dim, step, bound, rows, kept, grad, first, last,
+    to_start, results, to_numbers,
+):  # fmt: skip
     """Derivatives of :func:`walk`: ``to_start [N, D]``, the vectors' at addresses, ``to_numbers [N, factors]``."""
-    levels, size, count = addresses.size, grad.shape[1], factors.shape[0]
-    kept_of_row = count * _KEPT
-    each = size + dim + kept_of_row + 3
-    memory = np.zeros((levels + 2) * each + 7 * count)
-    g, found = _part(memory, (levels + 1) * each, size), _part(memory, (levels + 2) * each, 7 * count)
-    for i in range(first, last):
-        _part(memory, 0, size)[:] = _part(start, min(i, start.shape[0] - 1) * size, size)
+    levels, size, several = addresses.size, grad.shape[1], factors.shape[0]
+    each = ROWS * (size + dim) + _OF_ROW + several * _OF_FACTOR
+    memory = np.zeros((levels + 1) * each)
+    g = part(memory, levels * each, ROWS * size)
+    for block in range(first, last, ROWS):
+        count = min(ROWS, last - block)
+        for b in range(count):
+            part(memory, b * size, size)[:] = part(start, min(block + b, start.shape[0] - 1) * size, size)
+            for f in range(several):
+                to_numbers[block + b, f] = 0.0
         for level in range(levels):
-            at = level * each
-            z, u, there = _part(memory, at, size), _part(memory, at + size, dim), _part(memory, at + each, size)
-            row, kept = _rows(addresses[level], like, i * dim, dim), _part(memory, at + size + dim, kept_of_row)
-            factor, slope, smaller = _walk_row(factors, numbers, row, step, bound, z, u, there, kept)
-            scalars = _part(memory, at + each - 3, 3)
-            scalars[0], scalars[1], scalars[2] = factor, slope, smaller
-        g[:] = _part(grad, i * size, size)
-        for f in range(count):
-            to_numbers[i, f] = 0.0
+            at = level * each + ROWS * size
+            z, u = part(memory, level * each, ROWS * size), part(memory, at, ROWS * dim)
+            c = part(memory, at + ROWS * dim, _OF_ROW)
+            w = part(memory, at + ROWS * dim + _OF_ROW, several * _OF_FACTOR)
+            _vectors(factors, addresses[level], like, block, count, step, dim, u, c, w)
+            _bounds(bound, rows, c)
+            if level + 1 < levels:
+                there = part(memory, (level + 1) * each, ROWS * size)
+                for f in range(several):
+                    _again(factors[f], kept, f, z, u, dim, size, count, block, level, there)
+        part(g, 0, count * size)[:] = part(grad, block * size, count * size)
         for level in range(levels - 1, -1, -1):
-            at = level * each
-            z, u, kept = (
-                _part(memory, at, size),
-                _part(memory, at + size, dim),
-                _part(memory, at + size + dim, kept_of_row),
-            )
-            scalars, result = _part(memory, at + each - 3, 3), _rows(results[level], like, i * dim, dim)
-            factor, slope, smaller = scalars[0], scalars[1], scalars[2]
-            total = 0.0
-            for f in range(count):
-                kind, point, vector, width = factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3]
-                tall = width + (kind in (HYPERBOLOID, SPHERE))
-                coefficients, part = _part(found, 7 * f, 7), _part(kept, f * _KEPT, _KEPT)
-                here, by, arriving = _part(z, point, tall), _part(u, vector, width), _part(g, point, tall)
-                learned, along = _step_back(kind, numbers[f], here, by, factor, arriving, part, coefficients)
-                to_numbers[i, f] += learned
-                total += along
-            for f in range(count):
-                kind, point, vector, width = factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3]
-                lift = int(kind in (HYPERBOLOID, SPHERE))
-                r, by, gm = _part(z, point + lift, width), _part(u, vector, width), _part(g, point + lift, width)
-                c = _part(found, 7 * f, 7)
-                along_u = factor * c[1] + 2 * slope * total
-                scale = np.float64(step) * smaller
-                _spread(_part(result, vector, width), scale, factor * c[0], gm, along_u, by, factor * c[2], r)
-                _spread(gm, 1.0, c[3], gm, c[4], by, c[5], r)
-                if lift:
-                    g[point] = c[6]
+            at = level * each + ROWS * size
+            z, u = part(memory, level * each, ROWS * size), part(memory, at, ROWS * dim)
+            c = part(memory, at + ROWS * dim, _OF_ROW)
+            part(c, _ALONG, ROWS)[:] = 0.0
+            for f in range(several):
+                w = part(memory, at + ROWS * dim + _OF_ROW + f * _OF_FACTOR, _OF_FACTOR)
+                _step_back(factors[f], numbers[f], z, size, u, dim, g, kept, f, block, level, count, rows, c, w)
+                for b in range(count):
+                    to_numbers[block + b, f] += w[_TO_NUMBER + b]
+            for f in range(several):
+                w = part(memory, at + ROWS * dim + _OF_ROW + f * _OF_FACTOR, _OF_FACTOR)
+                _spread_block(factors[f], z, size, u, dim, g, results[level], like, block, count, step, c, w)
         if to_start.shape[0]:
-            _part(to_start, i * size, size)[:] = g
+            part(to_start, block * size, count * size)[:] = part(g, 0, count * size)
+    memory[0] = 0.0  # it lives until here
+
+
+LEAST = np.finfo(np.float64).eps - 1
+"""Beyond it a point of the Poincaré ball is on its rim."""
+
+# Each ``_log0_*`` returns by what the coordinates r are multiplied, then the derivatives of that in q = |r|^2, in z0
+# and in the number.
+
+
+@inlined
+def _log0_hyperboloid(radius, z0, q):
+    a, slope = arsinhc(q / radius**2)
+    return a, slope / radius**2, 0.0, -2 * slope * q / radius**3
+
+
+@inlined
+def _log0_sphere(number, z0, q):
+    above, in_z0, in_q = _above(z0, q)
+    t = q / above**2
+    f, slope = arctanc(t)
+    to_above = -(2 * f + 4 * slope * t) / above**2
+    return 2 * f / above, 2 * slope / above**3 + to_above * in_q, to_above * in_z0, 0.0
+
+
+@inlined
+def _log0_poincare(kappa, z0, q):
+    u = kappa * q
+    inside = u >= LEAST
+    a, slope = artanhc(-u if inside else -LEAST)
+    slope = -slope if inside else 0.0
+    return 2 * a, 2 * slope * kappa, 0.0, 2 * slope * q
+
+
+@inlined
+def _log0_projected(kappa, z0, q):
+    a, slope = arctanc(kappa * q)
+    return 2 * a, 2 * slope * kappa, 0.0, 2 * slope * q
+
+
+@inlined
+def _logarithms(rule, number, rows, w):
+    for b in range(rows):
+        a, to_q, to_z0, to_number = rule(number, w[_Z0 + b], w[_Q + b])
+        w[_ALPHA + b], w[_BETA + b], w[_G0 + b], w[_TO_NUMBER + b] = a, to_q, to_z0, to_number
+
+
+@inlined
+def _log0_block(factor, number, z, block, count, rows, r, w):
+    """Coordinates ``r`` of the points of a block, from what they point along, and the numbers of their logarithms."""
+    kind, point, dim = factor[0], factor[1], factor[3]
+    lift, size = int(kind in (HYPERBOLOID, SPHERE)), z.shape[1]
+    for b in range(count):
+        at, mine = (block + b) * size + point, part(r, b * dim, dim)
+        mine[:] = part(z, at + lift, dim)
+        w[_Z0 + b], w[_ANTIPODE + b] = z[block + b, point], 0.0
+        if kind == SPHERE and _direction(w[_Z0 + b], mine):
+            w[_ANTIPODE + b] = 1.0
+        w[_Q + b] = _two_dots(mine, mine, mine)[0]
+    if kind == HYPERBOLOID:
+        _logarithms(_log0_hyperboloid, number, rows, w)
+    elif kind == SPHERE:
+        _logarithms(_log0_sphere, number, rows, w)
+    elif kind == EUCLIDEAN:
+        for b in range(rows):
+            w[_ALPHA + b], w[_BETA + b], w[_G0 + b], w[_TO_NUMBER + b] = 1.0, 0.0, 0.0, 0.0
+    elif number < 0:
+        _logarithms(_log0_poincare, number, rows, w)
+    else:
+        _logarithms(_log0_projected, number, rows, w)
+
+
+@compiled
+def log0(factors, numbers, z, rows, first, last, out):
+    """Logarithm at the origin, ``[N, D]`` to ``[N, d]`` of any type; ``rows`` is :data:`ROWS`."""
+    width = out.shape[1]
+    memory = np.zeros(_OF_FACTOR + ROWS * z.shape[1])
+    w, r = part(memory, 0, _OF_FACTOR), part(memory, _OF_FACTOR, ROWS * z.shape[1])
+    for block in range(first, last, ROWS):
+        count = min(ROWS, last - block)
+        for f in range(factors.shape[0]):
+            _log0_block(factors[f], numbers[f], z, block, count, rows, r, w)
+            vector, dim = factors[f, 2], factors[f, 3]
+            for b in range(count):
+                _scale(part(out, (block + b) * width + vector, dim), w[_ALPHA + b], part(r, b * dim, dim))
     memory[0] = 0.0  # it lives until here
 
 
 @compiled
-def log0(factors, numbers, z, first, last, out):
-    """Logarithm at the origin, ``[N, D]`` to ``[N, d]``."""
-    size, width, rest = z.shape[1], out.shape[1], np.empty(z.shape[1])
-    for i in range(first, last):
-        for f in range(factors.shape[0]):
-            kind, point, vector, dim = factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3]
-            to, at = _part(out, i * width + vector, dim), i * size + point
-            if kind == HYPERBOLOID:
-                row = _part(z, at + 1, dim)
-                a, _ = _arcsinhc(_dot(row, row) / numbers[f] ** 2)
-                _combine(to, a, row, 0.0, row)
-            elif kind == SPHERE:
-                row = _part(rest, 0, dim)
-                row[:] = _part(z, at + 1, dim)
-                _direction(z[i, point], row)
-                q = _dot(row, row)
-                above, _, _ = _above(z[i, point], q)
-                _combine(to, 2 * _arctanc(q / above**2)[0] / above, row, 0.0, row)
-            elif kind == STEREOGRAPHIC:
-                row = _part(z, at, dim)
-                a, _ = _arctanc(max(numbers[f] * _dot(row, row), np.finfo(np.float64).eps - 1))
-                _combine(to, 2 * a, row, 0.0, row)
-            else:
-                to[:] = _part(z, at, dim)
-    rest[0] = 0.0  # it lives until here
-
-
-@compiled
-def log0_back(factors, numbers, z, grad, first, last, to_z, to_numbers):
+def log0_back(factors, numbers, z, grad, rows, first, last, to_z, to_numbers):
     """Derivatives of :func:`log0`."""
-    size, width, rest = z.shape[1], grad.shape[1], np.empty(z.shape[1])
-    for i in range(first, last):
+    size, width = z.shape[1], grad.shape[1]
+    memory = np.zeros(_OF_FACTOR + ROWS * size)
+    w, r = part(memory, 0, _OF_FACTOR), part(memory, _OF_FACTOR, ROWS * size)
+    for block in range(first, last, ROWS):
+        count = min(ROWS, last - block)
         for f in range(factors.shape[0]):
+            _log0_block(factors[f], numbers[f], z, block, count, rows, r, w)
             kind, point, vector, dim = factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3]
-            g, at = _part(grad, i * width + vector, dim), i * size + point
-            to_numbers[i, f] = 0.0
-            if kind == HYPERBOLOID:
-                row, to = _part(z, at + 1, dim), _part(to_z, at + 1, dim)
-                w = _dot(row, row) / numbers[f] ** 2
-                a, slope = _arcsinhc(w)
-                along = _dot(g, row)
-                _combine(to, a, g, 2 * along * slope / numbers[f] ** 2, row)
-                to_z[i, point] = 0.0
-                to_numbers[i, f] = -2 * along * slope * w / numbers[f]
-            elif kind == SPHERE:
-                row, to = _part(rest, 0, dim), _part(to_z, at + 1, dim)
-                row[:] = _part(z, at + 1, dim)
-                antipodal = _direction(z[i, point], row)
-                q = _dot(row, row)
-                above, in_z0, in_q = _above(z[i, point], q)
-                t = q / above**2
-                f0, slope = _arctanc(t)
-                along = _dot(g, row)
-                to_above = -along * (2 * f0 + 4 * slope * t) / above**2
-                to_q = along * 2 * slope / above**3 + to_above * in_q
-                if antipodal:
-                    to[:] = 0.0
-                else:
-                    _combine(to, 2 * f0 / above, g, 2 * to_q, row)
-                to_z[i, point] = to_above * in_z0
-            elif kind == STEREOGRAPHIC:
-                row, to = _part(z, at, dim), _part(to_z, at, dim)
-                q = _dot(row, row)
-                u, least = numbers[f] * q, np.finfo(np.float64).eps - 1
-                a, slope = _arctanc(max(u, least))
-                inner = 2 * _dot(g, row) * slope if u >= least else 0.0
-                _combine(to, 2 * a, g, 2 * inner * numbers[f], row)
-                to_numbers[i, f] = inner * q
-            else:
-                _part(to_z, at, dim)[:] = g
-    rest[0] = 0.0  # it lives until here
+            lift = int(kind in (HYPERBOLOID, SPHERE))
+            for b in range(count):
+                i, mine = block + b, part(r, b * dim, dim)
+                g, to = part(grad, i * width + vector, dim), part(to_z, i * size + point + lift, dim)
+                along = _two_dots(g, mine, mine)[0]
+                stays = 0.0 if w[_ANTIPODE + b] > 0 else 1.0
+                _combine(to, stays * w[_ALPHA + b], g, stays * 2 * along * w[_BETA + b], mine)
+                if lift:
+                    to_z[i, point] = along * w[_G0 + b]
+                to_numbers[i, f] = along * w[_TO_NUMBER + b]
+    memory[0] = 0.0  # it lives until here

@@ -19,7 +19,7 @@ KINDS = ("arctangent", "sigmoid", "triangle")
 """Derivatives of the step that kernels know, by their number; -1 is none."""
 
 _FLOATS = (torch.float32, torch.float64)
-Fired = tuple[Tensor, Tensor, Tensor, Tensor]
+Fired = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _kernels(dtype: torch.dtype, *tensors: Tensor | None) -> ModuleType | None:
@@ -149,34 +149,41 @@ def encode(
     scale: float,
     height: float,
     detached: bool,
+    begin: Tensor | None = None,
+    every: int = 0,
 ) -> Fired:
-    """Neurons on a current ``[N, d]`` or ``[N, T, d]``: packed spikes, rates ``[N, d]``, mean derivatives.
+    """Neurons on a current ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, counts, mean derivatives, states.
 
-    The third result counts the spikes in bytes, ``[N, 32 ceil(d / 32)]``; it is empty for more than 255 steps.
+    Rates and derivatives are ``[N, d]``. The counts are bytes, ``[N, 32 ceil(d / 32)]``; there are none for more than
+    255 steps. Neurons begin with the potentials ``begin [N, d]``, or at zero; the states ``[ceil(T / every), N, d]``
+    are those after ``every`` steps and after the last, and there are none for ``every = 0``.
     """
     slope, dtype = (kind, scale, height, detached), current.dtype
     kernels = _kernels(dtype, current)
     if kernels is None:
-        return reference.fire(current, steps, (decay, threshold, subtract), slope if kind >= 0 else None)
+        derivative = slope if kind >= 0 else None
+        return reference.fire(current, steps, (decay, threshold, subtract), derivative, begin, every)
     constant, nodes, channels = current.dim() == 2, current.size(0), current.size(-1)
     given = _array(current[:, None] if constant else current)
     words = torch.empty(nodes, steps, words_of(channels), dtype=torch.int32)
     rates, counts, slopes = _means(nodes, channels, steps, dtype, kind)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
-    outputs = (words.numpy(), rates.numpy(), counts.numpy(), slopes.numpy())
+    states = rates.new_empty(_kept(steps, every), nodes, channels)
+    before = _state(begin, rates)
+    outputs = (words.numpy(), rates.numpy(), counts.numpy(), slopes.numpy(), states.numpy())
 
     def rows(first: int, last: int) -> None:
-        kernels.encode(given, constant, steps, neuron, surrogate, first, last, *outputs)
+        kernels.encode(given, constant, steps, neuron, surrogate, before, every, first, last, *outputs)
 
     over_rows(nodes, rows)
-    return words, rates, counts, slopes
+    return words, rates, counts, slopes, states
 
 
 @_fake(encode)
-def _(current, steps, decay, threshold, subtract, kind, scale, height, detached):
+def _(current, steps, decay, threshold, subtract, kind, scale, height, detached, begin=None, every=0):
     words = current.new_empty(current.shape[0], steps, words_of(current.shape[-1]), dtype=torch.int32)
     rates, slopes = _fake_means(current, current.shape[0], current.shape[-1], kind)
-    return words, rates, _fake_counts(words, steps), slopes
+    return words, rates, _fake_counts(words, steps), slopes, rates.new_empty(_kept(steps, every), *rates.shape)
 
 
 @custom_op("msg::spiking_layer", mutates_args=())
@@ -197,15 +204,18 @@ def layer(
     scale: float,
     height: float,
     detached: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Aggregate, multiply, fire: as :func:`encode`, and the mean of what was received along edges."""
+    begin: Tensor | None = None,
+    every: int = 0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Aggregate, multiply, fire: as :func:`encode`, and, before the states, the mean of what came along edges."""
     slope, dtype = (kind, scale, height, detached), weight.dtype
     matrix = None if pointers is None or col is None else (pointers, col, value)
     kernels = _kernels(dtype, words, value, weight)
     if kernels is None:
         derivative = slope if kind >= 0 else None
         neuron = decay, threshold, subtract
-        return reference.layer(words, channels, matrix, own, weight, root, bias, neuron, derivative)
+        parts = (words, channels, matrix, own, weight, root, bias, neuron, derivative)
+        return reference.layer(*parts, begin, every)
     nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
     both, constant = _whole_words(words, channels, weight, root, bias)
     fired = torch.empty(nodes, steps, words_of(outer), dtype=torch.int32)
@@ -213,22 +223,25 @@ def layer(
     received = torch.empty(nodes, channels, dtype=dtype) if matrix else torch.empty(0, 0, dtype=dtype)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
     given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
-    outputs = (fired.numpy(), rates.numpy(), counts.numpy(), slopes.numpy(), received.numpy())
+    states = rates.new_empty(_kept(steps, every), nodes, outer)
+    before = _state(begin, rates)
+    outputs = (fired.numpy(), rates.numpy(), counts.numpy(), slopes.numpy(), received.numpy(), states.numpy())
 
     def rows(first: int, last: int) -> None:
-        kernels.layer(*given, constant.numpy(), neuron, surrogate, first, last, *outputs)
+        kernels.layer(*given, constant.numpy(), neuron, surrogate, before, every, first, last, *outputs)
 
     over_rows(nodes, rows)
-    return fired, rates, counts, slopes, received
+    return fired, rates, counts, slopes, received, states
 
 
 @_fake(layer)
-def _(words, channels, pointers, col, value, own, weight, root, bias, decay, threshold, subtract, kind, *_):
-    nodes, outer = words.shape[0], weight.shape[0]
+def _(words, channels, pointers, col, value, own, weight, root, bias, decay, threshold, subtract, kind, *rest):
+    nodes, outer, every = words.shape[0], weight.shape[0], rest[4] if len(rest) > 4 else 0
     fired = words.new_empty(nodes, words.shape[1], words_of(outer))
     rates, slopes = _fake_means(weight, nodes, outer, kind)
     received = weight.new_empty(0, 0) if pointers is None else weight.new_empty(nodes, channels)
-    return fired, rates, _fake_counts(fired, words.shape[1]), slopes, received
+    states = rates.new_empty(_kept(words.shape[1], every), *rates.shape)
+    return fired, rates, _fake_counts(fired, words.shape[1]), slopes, received, states
 
 
 @custom_op("msg::encode_back", mutates_args=())
@@ -243,28 +256,35 @@ def encode_back(
     scale: float,
     height: float,
     detached: bool,
-) -> Tensor:
-    """Gradient of the current of :func:`encode`, from those of spikes ``[T, N, d]`` and of their sums ``[N, d]``."""
+    begin: Tensor | None = None,
+    later: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the current of :func:`encode`, from those of spikes ``[T, N, d]`` and of their sums ``[N, d]``.
+
+    ``later [N, d]`` is that of the potentials at the end, nothing if they are not read; returned is, too, that of the
+    potentials ``begin``.
+    """
     slope, dtype = (kind, scale, height, detached), current.dtype
     kernels = _kernels(dtype, current, grad)
     if kernels is None:
-        return reference.fire_back(current, grad, rate_grad, (decay, threshold, subtract), slope)
+        return reference.fire_back(current, grad, rate_grad, (decay, threshold, subtract), slope, begin, later)
     constant, nodes = current.dim() == 2, current.size(0)
     given = _array(current[:, None] if constant else current)
     out = torch.empty(given.shape, dtype=dtype)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
-    arriving = (_array(_fill(grad)), _array(_fill(rate_grad)))
+    before, state = _state(begin, rate_grad), torch.zeros_like(rate_grad) if later is None else _copy(later)
+    arriving = (_array(_fill(grad)), _array(_fill(rate_grad)), before, state.numpy())
 
     def rows(first: int, last: int) -> None:
         kernels.encode_back(given, constant, neuron, surrogate, *arriving, first, last, out.numpy())
 
     over_rows(nodes, rows)
-    return out.view(current.shape)
+    return out.view(current.shape), state
 
 
 @_fake(encode_back)
 def _(current, grad, rate_grad, *_):
-    return current.new_empty(current.shape)
+    return current.new_empty(current.shape), torch.empty_like(rate_grad)
 
 
 @custom_op("msg::spiking_layer_back", mutates_args=())
@@ -287,11 +307,14 @@ def layer_back(
     scale: float,
     height: float,
     detached: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    begin: Tensor | None = None,
+    later: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`layer`, from those of its spikes ``[T, N, out]`` and of their sums ``[N, out]``.
 
     Returns those of what nodes received along edges ``[T, N, d]`` (yet to be sent back along them), of their own spikes
-    apart from that (empty if there is nothing), of weights, of the own spikes' weights (empty if none) and of the bias.
+    apart from that (empty if there is nothing), of weights, of the own spikes' weights (empty if none), of the bias,
+    and that of the potentials ``begin``; for ``later`` see :func:`encode_back`.
     """
     slope, dtype = (kind, scale, height, detached), weight.dtype
     matrix = None if pointers is None or col is None else (pointers, col, value)
@@ -299,7 +322,7 @@ def layer_back(
     neuron: Any = decay, threshold, subtract
     if kernels is None:
         parts = (words, channels, matrix, own, weight, root, bias, neuron, slope)
-        return reference.layer_back(*parts, grad, rate_grad)
+        return reference.layer_back(*parts, grad, rate_grad, begin, later)
     nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
     inside = words.size(2) * reference.BITS
     both, constant = _whole_words(words, channels, weight, root, bias)
@@ -307,7 +330,8 @@ def layer_back(
     to_mine = torch.empty_like(to_input) if root is not None or own != 0 else to_input.new_empty(0, 0, 0)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
     given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
-    arriving = (_array(_fill(grad)), _array(_fill(rate_grad)))
+    before, state = _state(begin, rate_grad), torch.zeros_like(rate_grad) if later is None else _copy(later)
+    arriving = (_array(_fill(grad)), _array(_fill(rate_grad)), before, state.numpy())
     turned, sums = both.t().contiguous().numpy(), {}
 
     def rows(first: int, last: int) -> None:
@@ -323,15 +347,16 @@ def layer_back(
     mine = _cut(to_mine, channels) if to_mine.numel() or not nodes else to_mine
     # copies, since an operator's results share no memory
     to_weight, to_root, to_bias = (_copy(t) for t in (to_weight, to_root, to_bias[:outer]))
-    return _cut(to_input, channels), mine, to_weight, to_root, to_bias
+    return _cut(to_input, channels), mine, to_weight, to_root, to_bias, state
 
 
 @_fake(layer_back)
-def _(words, channels, pointers, col, value, own, weight, root, bias, grad, *_):
+def _(words, channels, pointers, col, value, own, weight, root, bias, grad, rate_grad, *_):
     to_input = weight.new_empty(words.shape[1], words.shape[0], channels)
     mine = torch.empty_like(to_input) if root is not None or own != 0 else weight.new_empty(0, 0, 0)
     to_root = torch.empty_like(weight) if root is not None else weight.new_empty(weight.shape[0], 0)
-    return to_input, mine, torch.empty_like(weight), to_root, weight.new_empty(weight.shape[0])
+    state = torch.empty_like(rate_grad)
+    return to_input, mine, torch.empty_like(weight), to_root, weight.new_empty(weight.shape[0]), state
 
 
 def _whole_words(
@@ -377,6 +402,16 @@ def _fake_means(like: Tensor, nodes: int, channels: int, kind: int) -> tuple[Ten
 def _fake_counts(words: Tensor, steps: int) -> Tensor:
     counted = (words.shape[0], words.shape[2] * reference.BITS) if steps <= reference.COUNTED else (0, 0)
     return words.new_empty(counted, dtype=torch.uint8)
+
+
+def _kept(steps: int, every: int) -> int:
+    """How many states are kept."""
+    return -(-steps // every) if every else 0
+
+
+def _state(tensor: Tensor | None, like: Tensor) -> Any:
+    """Potentials that a kernel begins with; no rows stand for zeros."""
+    return _array(like.new_empty(0, like.size(1)) if tensor is None else tensor)
 
 
 def _cut(padded: Tensor, channels: int) -> Tensor:

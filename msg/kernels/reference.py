@@ -76,18 +76,27 @@ def aggregate_counts(
     return out.index_add_(0, row, sent if weight is None else sent * weight[:, None]) / steps
 
 
-def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, counts, mean derivatives (or nothing)."""
+def fire(
+    current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None, begin: Tensor | None = None, every: int = 0
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run neurons on ``[N, d]`` or ``[N, T, d]``: packed spikes, rates, counts, mean derivatives (or nothing), states.
+
+    They begin with the potentials ``begin``, or at zero; states ``[ceil(steps / every), N, d]`` are the potentials
+    after ``every`` steps and after the last.
+    """
     decay, threshold, subtract = neuron
     first = current if current.dim() == 2 else current[:, 0]
     potential, total, tangent = torch.zeros_like(first), torch.zeros_like(first), torch.zeros_like(first)
-    train = []
+    potential = potential if begin is None else begin
+    train, states = [], []
     for t in range(steps):
         now = current if current.dim() == 2 else current[:, t]
         u = decay * potential + now
         spikes = (u > threshold).to(u.dtype)
         potential = u - threshold * spikes if subtract else u - u * spikes
         train.append(spikes)
+        if every and ((t + 1) % every == 0 or t + 1 == steps):
+            states.append(potential)
         if surrogate is not None:
             rho = decay * tangent + 1
             change = slope(u - threshold, surrogate) * rho
@@ -101,7 +110,8 @@ def fire(current: Tensor, steps: int, neuron: Neuron, surrogate: Slope | None) -
     if steps <= COUNTED:
         counts = counts.new_zeros(len(total), words.size(2) * BITS)
         counts[:, : total.size(1)] = total.to(torch.uint8)
-    return words, total / steps, counts, slopes
+    kept = torch.stack(states) if states else current.new_empty(0, *first.shape)
+    return words, total / steps, counts, slopes, kept
 
 
 def layer(
@@ -114,8 +124,10 @@ def layer(
     bias: Tensor | None,
     neuron: Neuron,
     surrogate: Slope | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Aggregate, multiply, fire: as :func:`fire`, and the mean of what was received along edges."""
+    begin: Tensor | None = None,
+    every: int = 0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Aggregate, multiply, fire: as :func:`fire`, and, before the states, the mean of what came along edges."""
     spikes = unpack(words, channels, weight.dtype)
     received = spikes.new_zeros(spikes.shape)
     if matrix is not None:
@@ -124,15 +136,16 @@ def layer(
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
-    fired, rates, counts, slopes = fire(current, words.size(1), neuron, surrogate)
+    *fired, states = fire(current, words.size(1), neuron, surrogate, begin, every)
     mean = received.sum(1) / words.size(1) if matrix is not None else received.new_empty(0, 0)
-    return fired, rates, counts, slopes, mean
+    return *fired, mean, states  # pyright: ignore[reportReturnType]
 
 
-def _potentials(current: Tensor, steps: int, neuron: Neuron) -> list[Tensor]:
+def _potentials(current: Tensor, steps: int, neuron: Neuron, begin: Tensor | None) -> list[Tensor]:
     """Potential before each reset, step by step."""
     decay, threshold, subtract = neuron
     potential, before = torch.zeros_like(current if current.dim() == 2 else current[:, 0]), []
+    potential = potential if begin is None else begin
     for t in range(steps):
         u = decay * potential + (current if current.dim() == 2 else current[:, t])
         spikes = (u > threshold).to(u.dtype)
@@ -141,11 +154,22 @@ def _potentials(current: Tensor, steps: int, neuron: Neuron) -> list[Tensor]:
     return before
 
 
-def fire_back(current: Tensor, grad: Tensor, rate_grad: Tensor, neuron: Neuron, surrogate: Slope) -> Tensor:
-    """Gradient of the current, from those of spikes ``[T, N, d]`` and of their sums ``[N, d]``."""
+def fire_back(
+    current: Tensor,
+    grad: Tensor,
+    rate_grad: Tensor,
+    neuron: Neuron,
+    surrogate: Slope,
+    begin: Tensor | None = None,
+    later: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the current and of the first potential.
+
+    They come from those of spikes ``[T, N, d]``, of their sums ``[N, d]`` and of the last potential (``later``).
+    """
     decay, threshold, subtract = neuron
-    later, found = torch.zeros_like(rate_grad), []
-    for u, now in zip(reversed(_potentials(current, grad.size(0), neuron)), reversed(grad.unbind(0))):
+    later, found = torch.zeros_like(rate_grad) if later is None else later, []
+    for u, now in zip(reversed(_potentials(current, grad.size(0), neuron, begin)), reversed(grad.unbind(0))):
         spike = now + rate_grad
         if not surrogate[3]:
             spike = spike - (threshold if subtract else u) * later
@@ -154,7 +178,7 @@ def fire_back(current: Tensor, grad: Tensor, rate_grad: Tensor, neuron: Neuron, 
         found.append(back)
         later = decay * back
     every = torch.stack(found[::-1], dim=1)
-    return every.sum(1) if current.dim() == 2 else every
+    return every.sum(1) if current.dim() == 2 else every, later
 
 
 def layer_back(
@@ -169,8 +193,10 @@ def layer_back(
     surrogate: Slope,
     grad: Tensor,
     rate_grad: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of what nodes received ``[T, N, d]``, of their own spikes, of weights, own weights and bias."""
+    begin: Tensor | None = None,
+    later: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of what nodes received ``[T, N, d]``, their own spikes, weights, own weights, bias, first potential."""
     spikes = unpack(words, channels, weight.dtype)
     x = own * spikes
     if matrix is not None:
@@ -178,7 +204,7 @@ def layer_back(
     current = torch.nn.functional.linear(x, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
-    back = fire_back(current, grad, rate_grad, neuron, surrogate)
+    back, before = fire_back(current, grad, rate_grad, neuron, surrogate, begin, later)
     to_x = back @ weight
     mine = weight.new_empty(0, 0, 0)
     if root is not None or own != 0:
@@ -187,4 +213,4 @@ def layer_back(
     if root is not None:
         to_root = torch.einsum("nto,ntd->od", back, spikes)
     to_weight = torch.einsum("nto,ntd->od", back, x)
-    return to_x.transpose(0, 1).contiguous(), mine, to_weight, to_root, back.sum((0, 1))
+    return to_x.transpose(0, 1).contiguous(), mine, to_weight, to_root, back.sum((0, 1)), before

@@ -15,9 +15,21 @@ from numba import types
 from numba.core import cgutils
 
 from msg.kernels.jit import compiled, inlined, operation, unrolled
-
-LANES = 32
-"""Bits of a word, and numbers in a vector."""
+from msg.kernels.parts import part
+from msg.kernels.vectors import (
+    LANES,
+    absolute,
+    exponential,
+    llvm_splat,
+    llvm_vector,
+    load,
+    mask,
+    select,
+    splat,
+    store,
+    store_bytes,
+    word,
+)
 
 # Sums that are held in registers at once: AVX-512 has 32 registers of 16 floats, others 16 of 8 or 32 of 4.
 BLOCK = 5 if binding.get_host_cpu_features().get("avx512f", False) else 3
@@ -25,12 +37,6 @@ _AHEAD = 8  # how many edges before it is read a row is asked for from memory
 
 _BITS = ir.VectorType(ir.IntType(1), LANES)
 _LONG = ir.IntType(64)
-
-
-def _vector(array: Any) -> tuple[ir.VectorType, int]:
-    """LLVM's vector of the elements of an array, and the alignment that an element has."""
-    wide = array.dtype == types.float64
-    return ir.VectorType(ir.DoubleType() if wide else ir.FloatType(), LANES), 8 if wide else 4
 
 
 class _Pointer:
@@ -44,22 +50,16 @@ class _Pointer:
         return self.builder.load(self.builder.gep(self.start, [index]))
 
     def at(self, index):
-        vector, _ = _vector(self.array)
+        vector, _ = llvm_vector(self.array.dtype)
         return self.builder.bitcast(self.builder.gep(self.start, [index]), vector.as_pointer())
 
     def load(self, index):
         loaded = self.builder.load(self.at(index))
-        loaded.align = _vector(self.array)[1]
+        loaded.align = llvm_vector(self.array.dtype)[1]
         return loaded
 
     def store(self, vector, index):
-        self.builder.store(vector, self.at(index)).align = _vector(self.array)[1]
-
-
-def _splat(builder, value, vector: ir.VectorType):
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+        self.builder.store(vector, self.at(index)).align = llvm_vector(self.array.dtype)[1]
 
 
 def _plus(builder, index, constant: int):
@@ -104,7 +104,7 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
             _Pointer(context, builder, kind, value)
             for kind, value in zip((signature.args[0], signature.args[3], signature.args[7]), (words, col, out))
         )
-        vector, _ = _vector(signature.args[7])
+        vector, _ = llvm_vector(signature.args[7].dtype)
         weighted = isinstance(signature.args[4], types.Array)
         weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
         sums, silent = _zeros(builder, vector, number), ir.Constant(vector, [0.0] * LANES)
@@ -119,7 +119,7 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
         with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
             edge = builder.add(start, loop.index)
             prefetch(builder.gep(trains.start, [row(_soon(builder, edge, last))]))
-            factor = _splat(builder, weights.scalar(edge) if weights else weight, vector)
+            factor = llvm_splat(builder, weights.scalar(edge) if weights else weight, vector)
             base = row(edge)
             for b, total in enumerate(sums):
                 fired = builder.bitcast(trains.scalar(_plus(builder, base, b)), _BITS)
@@ -143,7 +143,7 @@ def _add_counts(typing, counts, each, skip, col, weight, start, stop, out, at):
             _Pointer(context, builder, kind, value)
             for kind, value in zip((signature.args[0], signature.args[3], signature.args[7]), (counts, col, out))
         )
-        vector, align = _vector(signature.args[7])
+        vector, align = llvm_vector(signature.args[7].dtype)
         bytes_, wide = (ir.VectorType(ir.IntType(bits), LANES) for bits in (8, 32))
         weighted = isinstance(signature.args[4], types.Array)
         weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
@@ -161,7 +161,7 @@ def _add_counts(typing, counts, each, skip, col, weight, start, stop, out, at):
         with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
             edge = builder.add(start, loop.index)
             prefetch(row(_soon(builder, edge, last)))
-            factor = _splat(builder, weights.scalar(edge) if weights else weight, vector)
+            factor = llvm_splat(builder, weights.scalar(edge) if weights else weight, vector)
             loaded = builder.load(builder.bitcast(row(edge), bytes_.as_pointer()))
             loaded.align = 1
             numbers = builder.uitofp(builder.zext(loaded, wide), vector)
@@ -185,7 +185,7 @@ def _add_products(typing, x, at, each, step, inner, weight, column, outer, out, 
             _Pointer(context, builder, kind, value)
             for kind, value in zip((signature.args[0], signature.args[5], signature.args[8]), (x, weight, out))
         )
-        vector, align = _vector(signature.args[8])
+        vector, align = llvm_vector(signature.args[8].dtype)
         kind = ir.FunctionType(vector, [vector] * 3)
         fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f{8 * align}")
         sums = [cgutils.alloca_once(builder, vector) for _ in range(number)]
@@ -196,7 +196,7 @@ def _add_products(typing, x, at, each, step, inner, weight, column, outer, out, 
         with cgutils.for_range(builder, inner) as loop:
             row = right.load(builder.add(builder.mul(loop.index, outer), column))
             for total, start in zip(sums, starts):
-                factor = _splat(builder, left.scalar(builder.add(start, builder.mul(loop.index, step))), vector)
+                factor = llvm_splat(builder, left.scalar(builder.add(start, builder.mul(loop.index, step))), vector)
                 builder.store(builder.call(fma, [factor, row, builder.load(total)]), total)
         for total, place in zip(sums, places):
             result.store(builder.load(total), place)
@@ -205,34 +205,11 @@ def _add_products(typing, x, at, each, step, inner, weight, column, outer, out, 
     return signature, generate
 
 
-@operation
-def _above(typing, x, at, threshold):
-    """The word whose bits say which of ``x[at:][:32]`` are above a threshold; NaN is not."""
-    signature = types.int32(x, types.intp, x.dtype)
-
-    def generate(context, builder, signature, args):
-        x, at, threshold = args
-        vector, _ = _vector(signature.args[0])
-        potential = _Pointer(context, builder, signature.args[0], x).load(at)
-        return builder.bitcast(builder.fcmp_ordered(">", potential, _splat(builder, threshold, vector)), ir.IntType(32))
-
-    return signature, generate
-
-
-@operation
-def _add_bits(typing, word, factor, out, at):
-    """``out[at:][:32] += factor * bits(word)``."""
-    signature = types.void(types.int32, out.dtype, out, types.intp)
-
-    def generate(context, builder, signature, args):
-        word, factor, out, at = args
-        vector, _ = _vector(signature.args[2])
-        result, silent = _Pointer(context, builder, signature.args[2], out), ir.Constant(vector, [0.0] * LANES)
-        added = builder.select(builder.bitcast(word, _BITS), _splat(builder, factor, vector), silent)
-        result.store(builder.fadd(result.load(at), added), at)
-        return context.get_dummy_value()
-
-    return signature, generate
+@inlined
+def _add_bits(bits, factor, out, at):
+    """``out[at:][:32] += factor * bits``."""
+    added = select(mask(bits), splat(factor, out), splat(out.dtype.type(0), out))
+    store(load(out, at) + added, out, at)
 
 
 @inlined
@@ -273,92 +250,145 @@ def _multiply(x, each, step, rows, inner, weight, outer, out):
 # Numbers in the loops below are all of the arrays' type: a constant of another would turn a float32 loop into float64.
 
 
-@inlined
-def _slope(u, surrogate, one):
-    """Derivative that stands in for the step's; kinds are numbered by :data:`msg.kernels.operators.KINDS`."""
-    kind, scale, height, _ = surrogate
-    if kind == 0:
-        x = scale * u
-        return height / (one + x * x)
-    if kind == 1:
-        s = one / (one + np.exp(-scale * u))
-        return height * s * (one - s)
-    return height * max(one - abs(u), one - one)
+# Derivatives that stand in for the step's, of vectors. Kinds are numbered by :data:`msg.kernels.operators.KINDS`.
 
 
 @inlined
-def _fire(current, steps, width, neuron, potential, words, node, rate):
-    """Run a node's neurons: ``current [steps, width]`` becomes the potential before each reset, all flat."""
-    decay, threshold, subtract = neuron
-    one = current.dtype.type(1)
-    zero = one - one
-    potential[:] = zero
-    rate[:] = zero
-    for t in range(steps):
-        now = current[t * width : (t + 1) * width]
-        if subtract:
-            for j in range(width):
-                u = decay * potential[j] + now[j]
-                spike = one if u > threshold else zero
-                now[j] = u
-                rate[j] += spike
-                potential[j] = u - threshold * spike
-        else:
-            for j in range(width):
-                u = decay * potential[j] + now[j]
-                spike = one if u > threshold else zero
-                now[j] = u
-                rate[j] += spike
-                potential[j] = u - u * spike
-        for w in range(width // LANES):
-            words[node, t, w] = _above(now, w * LANES, threshold)
+def _arctangent(u, scale, height, one):
+    x = scale * u
+    return height / (one + x * x)
 
 
 @inlined
-def _differentiate(before, steps, width, neuron, surrogate, tangent, total):
+def _sigmoid(u, scale, height, one):
+    tail = exponential(scale * ((one - one) - absolute(u)))  # it is even, and so never overflows
+    return height * tail / ((one + tail) * (one + tail))
+
+
+@inlined
+def _triangle(u, scale, height, one):
+    low, zero = one - absolute(u), one - one
+    return height * select(zero > low, zero, low)
+
+
+@inlined
+def _resume(rows, node, out):
+    """``out`` becomes a row that is filled up with zeros; without rows it is zero."""
+    out[:] = 0
+    if rows.shape[0]:
+        for j in range(rows.shape[1]):
+            out[j] = rows[node, j]
+
+
+@inlined
+def _left(u, fired, threshold, zero, one, subtract):
+    """The potential that a reset leaves."""
+    # as the twin multiplies: minus infinity minus infinity times no spike is not a number
+    return u - (select(fired, threshold, zero) if subtract else u * select(fired, one, zero))
+
+
+@inlined
+def _fire(current, steps, width, neuron, potential, words, node, rate, every, states):
+    """Run a node's neurons: ``current [steps, width]`` becomes the potential before each reset, all flat.
+
+    The ``potential`` is that after the step before; it is kept in ``states`` after ``every`` steps and after the last.
+    """
+    decay, threshold, one = splat(neuron[0], current), splat(neuron[1], current), splat(current.dtype.type(1), current)
+    zero, subtract = one - one, neuron[2]
+    for w in range(width // LANES):
+        column = w * LANES
+        v, total = load(potential, column), zero
+        for t in range(steps):
+            u = decay * v + load(current, t * width + column)
+            store(u, current, t * width + column)
+            fired = u > threshold
+            words[node, t, w] = word(fired)
+            total = total + select(fired, one, zero)
+            v = _left(u, fired, threshold, zero, one, subtract)
+            if every and ((t + 1) % every == 0 or t + 1 == steps):
+                store(v, potential, column)
+                for j in range(column, min(column + LANES, states.shape[2])):
+                    states[t // every, node, j] = potential[j]
+        store(v, potential, column)
+        store(total, rate, column)
+
+
+@inlined
+def _differentiate(before, steps, width, neuron, surrogate, total):
     """Sum of the derivatives of a node's spikes in a constant increment of its current, from its potentials."""
-    decay, threshold, subtract = neuron
-    detached = surrogate[3]
-    one = before.dtype.type(1)
-    zero = one - one
-    tangent[:] = zero
-    total[:] = zero
+    if surrogate[0] == 0:
+        _differentiate_by(_arctangent, before, steps, width, neuron, surrogate, total)
+    elif surrogate[0] == 1:
+        _differentiate_by(_sigmoid, before, steps, width, neuron, surrogate, total)
+    else:
+        _differentiate_by(_triangle, before, steps, width, neuron, surrogate, total)
+
+
+@inlined
+def _differentiate_by(slope, before, steps, width, neuron, surrogate, total):
+    decay, threshold, one = splat(neuron[0], before), splat(neuron[1], before), splat(before.dtype.type(1), before)
+    scale, height = splat(surrogate[1], before), splat(surrogate[2], before)
+    zero, subtract, detached = one - one, neuron[2], surrogate[3]
+    for column in range(0, width, LANES):
+        behind, found = zero, zero
+        for t in range(steps):
+            u = load(before, t * width + column)
+            rho = decay * behind + one
+            change = slope(u - threshold, scale, height, one) * rho
+            found = found + change
+            behind = rho if subtract else rho - select(u > threshold, rho, zero)
+            if not detached:
+                behind = behind - (threshold if subtract else u) * change
+        store(found, total, column)
+
+
+@inlined
+def _keep_mean(total, steps, means, node):
+    """``means[node] = total / steps``, where ``total`` is filled up to whole vectors."""
+    duration = splat(total.dtype.type(steps), total)
+    for column in range(0, total.size, LANES):
+        store(load(total, column) / duration, total, column)
+    for j in range(means.shape[1]):
+        means[node, j] = total[j]
+
+
+@inlined
+def _currents_of(current, constant, i, steps, padded, now):
+    """A node's currents, filled up with zeros; ``current`` is ``[N, 1, d]`` if constant, else ``[N, T, d]``."""
+    channels = current.shape[2]
     for t in range(steps):
-        for j in range(width):
-            u = before[t * width + j]
-            rho = decay * tangent[j] + one
-            change = _slope(u - threshold, surrogate, one) * rho
-            total[j] += change
-            if subtract:
-                tangent[j] = rho if detached else rho - threshold * change
-            else:
-                left = rho - (rho if u > threshold else zero)
-                tangent[j] = left if detached else left - u * change
+        row = part(current, (i if constant else i * steps + t) * channels, channels)
+        to, rest = part(now, t * padded, channels), part(now, t * padded + channels, padded - channels)
+        for j in range(channels):
+            to[j] = row[j]
+        for j in range(rest.size):
+            rest[j] = 0
 
 
 @compiled
-def encode(current, constant, steps, neuron, surrogate, first, last, words, rates, counts, slopes):
-    """Neurons alone: ``current [N, d]`` (constant) or ``[N, T, d]`` to packed spikes, rates and sums of derivatives."""
-    channels, padded = rates.shape[1], words.shape[2] * LANES
+def encode(
+    current, constant, steps, neuron, surrogate, begin, every, first, last,
+    words, rates, counts, slopes, states,
+):  # fmt: skip
+    """Neurons alone: ``current [N, 1, d]`` (constant) or ``[N, T, d]`` to packed spikes, rates, sums of derivatives.
+
+    They begin with the potentials ``begin [N, d]``, or at zero; for ``states`` see :func:`_fire`.
+    """
+    padded = words.shape[2] * LANES
     now = np.zeros(steps * padded, rates.dtype)
     potential, rate = np.empty(padded, rates.dtype), np.empty(padded, rates.dtype)
-    tangent, total = np.empty(padded, rates.dtype), np.empty(padded, rates.dtype)
-    duration = rates.dtype.type(steps)
+    total = np.empty(padded, rates.dtype)
     for i in range(first, last):
-        for t in range(steps):
-            for j in range(channels):
-                now[t * padded + j] = current[i, 0 if constant else t, j]
-            for j in range(channels, padded):
-                now[t * padded + j] = 0
-        _fire(now, steps, padded, neuron, potential, words, i, rate)
-        for j in range(channels):
-            rates[i, j] = rate[j] / duration
-        for j in range(counts.shape[1]):
-            counts[i, j] = np.uint8(rate[j])
+        _currents_of(current, constant, i, steps, padded, now)
+        _resume(begin, i, potential)
+        _fire(now, steps, padded, neuron, potential, words, i, rate, every, states)
+        if counts.shape[0]:
+            for column in range(0, rate.size, LANES):
+                store_bytes(load(rate, column), counts, i * rate.size + column)
+        _keep_mean(rate, steps, rates, i)
         if surrogate[0] >= 0:
-            _differentiate(now, steps, padded, neuron, surrogate, tangent, total)
-            for j in range(channels):
-                slopes[i, j] = total[j] / duration
+            _differentiate(now, steps, padded, neuron, surrogate, total)
+            _keep_mean(total, steps, slopes, i)
 
 
 @inlined
@@ -373,20 +403,19 @@ def _currents(words, i, pointers, col, weight, own, above, root, bias, steps, in
     else:
         x[:] = 0
     if received.size:
-        duration = x.dtype.type(steps)
-        for j in range(received.shape[1]):
-            received[i, j] = 0
-        for t in range(steps):
-            for j in range(received.shape[1]):
-                received[i, j] += x[t * inner + j]
-        for j in range(received.shape[1]):
-            received[i, j] /= duration
+        for column in range(0, inner, LANES):
+            total = load(x, column)
+            for t in range(1, steps):
+                total = total + load(x, t * inner + column)
+            store(total / splat(x.dtype.type(steps), x), current, 0)  # which is filled later
+            for j in range(column, min(column + LANES, received.shape[1])):
+                received[i, j] = current[j - column]
     if own != 0:
         for k in range(each):
             _add_bits(words[i * each + k], own, x, k * LANES)
     for t in range(steps):
-        for j in range(outer):
-            current[t * outer + j] = bias[j]
+        for column in range(0, outer, LANES):
+            store(load(bias, column), current, t * outer + column)
     _multiply(x, inner, 1, steps, inner, above, outer, current)
     if root.size:
         mine[:] = 0
@@ -398,112 +427,124 @@ def _currents(words, i, pointers, col, weight, own, above, root, bias, steps, in
 
 @compiled
 def layer(
-    words, pointers, col, weight, own, weights, bias, neuron, surrogate, first, last,
-    fired, rates, counts, slopes, received,
+    words, pointers, col, weight, own, weights, bias, neuron, surrogate, begin, every, first, last,
+    fired, rates, counts, slopes, received, states,
 ):  # fmt: skip
     """Aggregate, multiply, fire: node by node from packed spikes to packed spikes; nothing in between is kept.
 
     ``weights`` is ``[32 words, 32 fired]`` or, where a node's own spikes have weights of their own, twice as high.
+    Neurons begin and are kept as in :func:`encode`.
     """
     steps, inner, outer = words.shape[1], words.shape[2] * LANES, weights.shape[1]
-    flat, channels = words.reshape(-1), rates.shape[1]
+    flat = words.reshape(-1)
     above, root = weights[:inner].reshape(-1), weights[inner:].reshape(-1)
     x, mine = np.zeros(steps * inner, rates.dtype), np.empty(steps * inner if root.size else 0, rates.dtype)
     current = np.empty(steps * outer, rates.dtype)
     potential, rate = np.empty(outer, rates.dtype), np.empty(outer, rates.dtype)
-    tangent, total = np.empty(outer, rates.dtype), np.empty(outer, rates.dtype)
-    duration = rates.dtype.type(steps)
+    total = np.empty(outer, rates.dtype)
     for i in range(first, last):
         _currents(
             flat, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, received
         )
-        _fire(current, steps, outer, neuron, potential, fired, i, rate)
-        for j in range(channels):
-            rates[i, j] = rate[j] / duration
-        for j in range(counts.shape[1]):
-            counts[i, j] = np.uint8(rate[j])
+        _resume(begin, i, potential)
+        _fire(current, steps, outer, neuron, potential, fired, i, rate, every, states)
+        if counts.shape[0]:
+            for column in range(0, rate.size, LANES):
+                store_bytes(load(rate, column), counts, i * rate.size + column)
+        _keep_mean(rate, steps, rates, i)
         if surrogate[0] >= 0:
-            _differentiate(current, steps, outer, neuron, surrogate, tangent, total)
-            for j in range(channels):
-                slopes[i, j] = total[j] / duration
+            _differentiate(current, steps, outer, neuron, surrogate, total)
+            _keep_mean(total, steps, slopes, i)
 
 
 @inlined
 def _potentials(current, steps, width, neuron, potential):
-    """``current [steps, width]`` becomes the potential before each reset."""
-    decay, threshold, subtract = neuron
-    zero = current.dtype.type(0)
-    potential[:] = zero
-    for t in range(steps):
-        for j in range(width):
-            u = decay * potential[j] + current[t * width + j]
-            current[t * width + j] = u
-            fired = u > threshold
-            if subtract:
-                potential[j] = u - (threshold if fired else zero)
-            else:
-                potential[j] = u - (u if fired else zero)
+    """``current [steps, width]`` becomes the potential before each reset, from the ``potential`` to begin with."""
+    decay, threshold, one = splat(neuron[0], current), splat(neuron[1], current), splat(current.dtype.type(1), current)
+    zero, subtract = one - one, neuron[2]
+    for column in range(0, width, LANES):
+        v = load(potential, column)
+        for t in range(steps):
+            u = decay * v + load(current, t * width + column)
+            store(u, current, t * width + column)
+            v = _left(u, u > threshold, threshold, zero, one, subtract)
 
 
 @inlined
 def _backward(before, i, grad, rate_grad, steps, width, neuron, surrogate, later):
-    """Potentials ``before [steps, width]`` become the gradients of the currents, from those of spikes and rates."""
-    decay, threshold, subtract = neuron
-    detached = surrogate[3]
-    one = before.dtype.type(1)
-    zero = one - one
-    later[:] = zero
-    for t in range(steps - 1, -1, -1):
-        for j in range(width):
-            u, state = before[t * width + j], later[j]
-            spike = grad[t, i, j] + rate_grad[i, j]
-            slope = _slope(u - threshold, surrogate, one)
-            if subtract:
-                now = state + slope * (spike if detached else spike - threshold * state)
-            else:
-                left = zero if u > threshold else state
-                now = left + slope * (spike if detached else spike - u * state)
-            before[t * width + j] = now
-            later[j] = decay * now
+    """Potentials ``before [steps, width]`` become the gradients of the currents, from those of spikes and rates.
+
+    ``later`` is the gradient of the potential after the last step, and becomes that of the one before the first.
+    """
+    if surrogate[0] == 0:
+        _backward_by(_arctangent, before, i, grad, rate_grad, steps, width, neuron, surrogate, later)
+    elif surrogate[0] == 1:
+        _backward_by(_sigmoid, before, i, grad, rate_grad, steps, width, neuron, surrogate, later)
+    else:
+        _backward_by(_triangle, before, i, grad, rate_grad, steps, width, neuron, surrogate, later)
+
+
+@inlined
+def _backward_by(slope, before, i, grad, rate_grad, steps, width, neuron, surrogate, later):
+    decay, threshold, one = splat(neuron[0], before), splat(neuron[1], before), splat(before.dtype.type(1), before)
+    scale, height = splat(surrogate[1], before), splat(surrogate[2], before)
+    zero, subtract, detached = one - one, neuron[2], surrogate[3]
+    for column in range(0, width, LANES):
+        state, mean = load(later, column), load(rate_grad, i * width + column)
+        for t in range(steps - 1, -1, -1):
+            u = load(before, t * width + column)
+            spike = load(grad, (t * grad.shape[1] + i) * width + column) + mean
+            if not detached:
+                spike = spike - (threshold if subtract else u) * state
+            stays = state if subtract else select(u > threshold, zero, state)
+            now = stays + slope(u - threshold, scale, height, one) * spike
+            store(now, before, t * width + column)
+            state = decay * now
+        store(state, later, column)
 
 
 @compiled
-def encode_back(current, constant, neuron, surrogate, grad, rate_grad, first, last, to_current):
-    """Derivatives of :func:`encode` in the current, from those of spikes ``[T, N, 32 words]`` and of rates."""
+def encode_back(current, constant, neuron, surrogate, grad, rate_grad, begin, later, first, last, to_current):
+    """Derivatives of :func:`encode` in the current, from those of spikes ``[T, N, 32 words]`` and of rates.
+
+    ``later [N, d]`` is the gradient of the potentials at the end, and becomes that of those at the beginning.
+    """
     steps, padded, channels = grad.shape[0], grad.shape[2], current.shape[2]
     now, potential = np.zeros(steps * padded, grad.dtype), np.empty(padded, grad.dtype)
     for i in range(first, last):
-        for t in range(steps):
-            for j in range(channels):
-                now[t * padded + j] = current[i, 0 if constant else t, j]
-            for j in range(channels, padded):
-                now[t * padded + j] = 0
+        _currents_of(current, constant, i, steps, padded, now)
+        _resume(begin, i, potential)
         _potentials(now, steps, padded, neuron, potential)
+        _resume(later, i, potential)
         _backward(now, i, grad, rate_grad, steps, padded, neuron, surrogate, potential)
-        if constant:
+        for j in range(channels):
+            later[i, j] = potential[j]
+        length = to_current.shape[1]
+        for t in range(length):
+            row, back = part(to_current, (i * length + t) * channels, channels), part(now, t * padded, channels)
             for j in range(channels):
-                to_current[i, 0, j] = 0
-            for t in range(steps):
+                row[j] = back[j]
+        if constant:
+            row = part(to_current, i * channels, channels)
+            for t in range(1, steps):
+                back = part(now, t * padded, channels)
                 for j in range(channels):
-                    to_current[i, 0, j] += now[t * padded + j]
-        else:
-            for t in range(steps):
-                for j in range(channels):
-                    to_current[i, t, j] = now[t * padded + j]
+                    row[j] += back[j]
 
 
 @compiled
 def layer_back(
-    words, pointers, col, weight, own, weights, turned, bias, neuron, surrogate, grad, rate_grad, first, last,
-    to_input, to_mine, to_weights, to_bias,
+    words, pointers, col, weight, own, weights, turned, bias, neuron, surrogate, grad, rate_grad, begin, later,
+    first, last, to_input, to_mine, to_weights, to_bias,
 ):  # fmt: skip
     """Derivatives of :func:`layer`, whose currents are computed again: of the ``[T, N, 32 words]`` numbers that a node
     multiplied, of its own spikes apart from those, and sums over rows of those of weights and bias.
 
-    ``turned`` is the transpose of ``weights``. What crosses edges is left to a product with the transposed matrix.
+    ``turned`` is the transpose of ``weights``. What crosses edges is left to a product with the transposed matrix. For
+    ``later`` see :func:`encode_back`.
     """
     steps, inner, outer = words.shape[1], words.shape[2] * LANES, weights.shape[1]
-    flat = words.reshape(-1)
+    flat, nodes = words.reshape(-1), words.shape[0]
     above, root = weights[:inner].reshape(-1), weights[inner:].reshape(-1)
     down, down_root = turned[:, :inner].copy().reshape(-1), turned[:, inner:].copy().reshape(-1)
     to_above, to_root = to_weights[:inner].reshape(-1), to_weights[inner:].reshape(-1)
@@ -514,27 +555,32 @@ def layer_back(
         _currents(
             flat, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, nothing
         )
+        _resume(begin, i, potential)
         _potentials(current, steps, outer, neuron, potential)
+        _resume(later, i, potential)
         _backward(current, i, grad, rate_grad, steps, outer, neuron, surrogate, potential)
-        for t in range(steps):
-            for j in range(outer):
-                to_bias[j] += current[t * outer + j]
+        for j in range(later.shape[1]):
+            later[i, j] = potential[j]
+        for column in range(0, outer, LANES):
+            total = load(to_bias, column)
+            for t in range(steps):
+                total = total + load(current, t * outer + column)
+            store(total, to_bias, column)
         _multiply(x, 1, inner, inner, steps, current, outer, to_above)
         back[:] = 0
         _multiply(current, outer, 1, steps, outer, down, inner, back)
         for t in range(steps):
-            for j in range(inner):
-                to_input[t, i, j] = back[t * inner + j]
+            for column in range(0, inner, LANES):
+                store(load(back, t * inner + column), to_input, (t * nodes + i) * inner + column)
         if to_mine.size:
-            for t in range(steps):
-                for j in range(inner):
-                    back[t * inner + j] *= own
+            for k in range(0, steps * inner, LANES):
+                store(splat(own, back) * load(back, k), back, k)
             if root.size:
                 _multiply(mine, 1, inner, inner, steps, current, outer, to_root)
                 _multiply(current, outer, 1, steps, outer, down_root, inner, back)
             for t in range(steps):
-                for j in range(inner):
-                    to_mine[t, i, j] = back[t * inner + j]
+                for column in range(0, inner, LANES):
+                    store(load(back, t * inner + column), to_mine, (t * nodes + i) * inner + column)
 
 
 @compiled
@@ -573,6 +619,6 @@ def pack(spikes, first, last, words):
     """Numbers ``spikes [N, T, 32 words]`` as bits: those above zero."""
     each = words.shape[1] * words.shape[2]
     flat, result = spikes.reshape(-1), words.reshape(-1)
-    zero = spikes.dtype.type(0)
+    zero = splat(spikes.dtype.type(0), spikes)
     for k in range(first * each, last * each):
-        result[k] = _above(flat, k * LANES, zero)
+        result[k] = word(load(flat, k * LANES) > zero)

@@ -36,4 +36,4 @@ class TangentHead(nn.Module):
         self.lin.reset_parameters()
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.lin(self.dropout(log0(self.manifold, z).to(self.lin.weight.dtype)))
+        return self.lin(self.dropout(log0(self.manifold, z, self.lin.weight.dtype)))

@@ -111,7 +111,11 @@ class _Walk(torch.autograd.Function):
         given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
         out = torch.empty(given[0].size(0), points.size(1), dtype=torch.float64)
         arguments = _arguments(table, points, given, step, bound)
-        over_rows(len(out), lambda first, last: table.kernels.walk(*arguments, first, last, out.numpy()))
+        steps = len(given) if any(ctx.needs_input_grad) else 0
+        kept = torch.empty(len(out), steps, len(table.factors), table.kernels.KEPT, dtype=torch.float64)
+        outputs = out.numpy(), kept.numpy()
+        over_rows(len(out), lambda first, last: table.kernels.walk(*arguments, first, last, *outputs))
+        ctx.kept = kept
         return out.view(*vectors[0].shape[:-1], points.size(1))
 
     @staticmethod
@@ -127,7 +131,7 @@ class _Walk(torch.autograd.Function):
         grad, results = _rows(grads[0]), [torch.empty_like(v) for v in given]
         to_start = torch.empty(len(grad) if ctx.needs_input_grad[4] else 0, points.size(1), dtype=torch.float64)
         to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)
-        arguments = _arguments(table, points, given, *ctx.options)
+        arguments = (*_arguments(table, points, given, *ctx.options), ctx.kept.numpy())
         outputs = (to_start.numpy(), _addresses(results), to_numbers.numpy())
 
         def rows(first: int, last: int) -> None:
@@ -146,7 +150,8 @@ def _addresses(tensors: Sequence[Tensor]) -> np.ndarray:
 def _arguments(table: _Table, start: Tensor, vectors: Sequence[Tensor], step: float, bound: float) -> tuple[Any, ...]:
     like = vectors[0].numpy()
     step_size = like.dtype.type(step)
-    return table.factors, table.numbers, start.numpy(), _addresses(vectors), like[:0], table.dim, step_size, bound
+    options = table.dim, step_size, bound, table.kernels.ROWS
+    return table.factors, table.numbers, start.numpy(), _addresses(vectors), like[:0], *options
 
 
 def walk(
@@ -177,12 +182,12 @@ def walk(
 
 class _Log0(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, table: _Table, eager: Eager, z: Tensor, *learned: Tensor) -> Tensor:
+    def forward(ctx, table: _Table, dtype: torch.dtype, eager: Eager, z: Tensor, *learned: Tensor) -> Tensor:
         ctx.table, ctx.eager = table, eager
         ctx.save_for_backward(z, *learned)
         points = _rows(z)
-        out = torch.empty(len(points), table.dim, dtype=torch.float64)
-        arguments = table.factors, table.numbers, points.numpy()
+        out = torch.empty(len(points), table.dim, dtype=dtype)
+        arguments = table.factors, table.numbers, points.numpy(), table.kernels.ROWS
         over_rows(len(out), lambda first, last: table.kernels.log0(*arguments, first, last, out.numpy()))
         return out.view(*z.shape[:-1], table.dim)
 
@@ -191,16 +196,16 @@ class _Log0(torch.autograd.Function):
         z, *learned = ctx.saved_tensors
         table: _Table = ctx.table
         if torch.is_grad_enabled():
-            return None, None, *twice.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
-        points, grad = _rows(z), _rows(grads[0])
+            return None, None, None, *twice.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
+        points, grad = _rows(z), _rows(grads[0], grads[0].dtype)
         to_z = torch.empty_like(points)
         to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)
-        arguments = table.factors, table.numbers, points.numpy(), grad.numpy()
+        arguments = table.factors, table.numbers, points.numpy(), grad.numpy(), table.kernels.ROWS
         outputs = (to_z.numpy(), to_numbers.numpy())
         over_rows(len(grad), lambda first, last: table.kernels.log0_back(*arguments, first, last, *outputs))
-        return None, None, to_z.view(z.shape).to(z.dtype), *table.learned(to_numbers)
+        return None, None, None, to_z.view(z.shape).to(z.dtype), *table.learned(to_numbers)
 
 
-def log0(manifold: geoopt.Manifold, z: Tensor, dim: int, eager: Callable[[Tensor], Tensor]) -> Tensor:
-    """Logarithm at the origin, ``[..., D]`` to ``[..., d]`` in float64."""
-    return _Log0.apply(_Table(manifold, dim), eager, z, *_learned(manifold))  # pyright: ignore
+def log0(manifold: geoopt.Manifold, z: Tensor, dim: int, dtype: torch.dtype, eager: Eager) -> Tensor:
+    """Logarithm at the origin, ``[..., D]`` to ``[..., d]`` of a type; ``eager`` is the same by the family."""
+    return _Log0.apply(_Table(manifold, dim), dtype, eager, z, *_learned(manifold))  # pyright: ignore

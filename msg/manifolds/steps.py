@@ -98,19 +98,27 @@ def exp0(manifold: geoopt.Manifold, v: Tensor) -> Tensor:
     return family(manifold).exp0(manifold, _vector(manifold, v)).to(v.dtype)
 
 
-def log0(manifold: geoopt.Manifold, z: Tensor) -> Tensor:
+def log0(manifold: geoopt.Manifold, z: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     r"""Logarithm at the origin: the ``v`` with :math:`\exp_o(v) = z`, so :math:`|v|` is the distance to the origin.
 
     At the antipode of a sphere every direction is one; it is the first axis, with gradient zero in the others.
 
+    Args:
+        manifold: a supported geoopt manifold.
+        z: points.
+        dtype: of the result; ``None`` is that of ``z``.
+
     Shapes:
-        ``z``: ``[..., ambient_dim]``; returns ``[..., d]`` in the dtype of ``z``.
+        ``z``: ``[..., ambient_dim]``; returns ``[..., d]``.
     """
-    own, point = family(manifold), _point(manifold, z)
-    if one_pass.applies(manifold, z):
-        dim = own.intrinsic_dim(manifold, z.size(-1))
-        return one_pass.log0(manifold, point, dim, lambda point: own.log0(manifold, point)).to(z.dtype)
-    return own.log0(manifold, point).to(z.dtype)
+    own, point, dtype = family(manifold), _point(manifold, z), dtype or z.dtype
+
+    def eager(point: Tensor) -> Tensor:
+        return own.log0(manifold, point).to(dtype)
+
+    if one_pass.applies(manifold, z) and dtype in (torch.float32, torch.float64):
+        return one_pass.log0(manifold, point, own.intrinsic_dim(manifold, z.size(-1)), dtype, eager)
+    return eager(point)
 
 
 def transport0(manifold: geoopt.Manifold, z: Tensor, v: Tensor) -> Tensor:

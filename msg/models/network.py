@@ -1,6 +1,7 @@
 """What all networks share: the checks of their input; and all spiking ones: their three rooms."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import geoopt
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from msg.gradients import Activity, FeedForwardRule
 from msg.graph import Graph, Memo, SparseMatrix, check_tensors
+from msg.manifolds import checks
 from msg.models.stack import SpikingStack
 
 
@@ -153,7 +155,10 @@ class SpikingNetwork(GraphNetwork):
         return Embedding(self.path(activity.currents), activity)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        return self.head(self.embed(x, edge_index, edge_weight).point)
+        point = self.embed(x, edge_index, edge_weight).point
+        # the path's points need no check, which is a pass over them; compiled code has none
+        with nullcontext() if torch.compiler.is_compiling() else checks(False):
+            return self.head(point)
 
     def online(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
         """Run step by step, giving after each what the network would return so far, for an update at each step.

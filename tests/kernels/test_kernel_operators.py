@@ -56,7 +56,7 @@ def test_a_graph_is_compiled_around_them(words, edges):
     weight = torch.randn(7, 33)
 
     def run(x):
-        fired, rates, _, _, received = operators.layer(
+        fired, rates, _, _, received, _ = operators.layer(
             words, 33, *edges, 0.0, weight, None, x, *NEURON, -1, 0.0, 0.0, True
         )
         return rates.sum() + received.sum() + operators.unpack(fired, 7, torch.float32).sum()
