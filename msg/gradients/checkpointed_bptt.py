@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from math import ceil, sqrt
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from msg.gradients.schedule import Action, Schedule, Store
-from msg.gradients.simulation import SILENT, Dynamics, Firing
+from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
 from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
 
 
@@ -168,12 +167,12 @@ class _Tape:
                 self.first = action
                 break
             for trains, currents in self._do(action):
-                counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
+                counts = [count + spike_count(train) for count, train in zip(counts, trains)]
                 sums = [total if c is None else total + c.sum(1) for total, c in zip(sums, currents)]
         seen = [total for total, layer in zip(sums, self.dynamics.targets) if not layer.linear]
         return [total / self.timesteps for total in (*counts, *seen)]
 
-    def _do(self, action: Action) -> Iterator[tuple[list[list[Tensor]], list[Tensor | None]]]:
+    def _do(self, action: Action) -> Iterator[tuple[list[Tensor], list[Tensor | None]]]:
         """Carry out an action that goes forward; gives what each chunk of steps did."""
         if action.kind == "load":
             self.state, rng = self.kept[action.start]
@@ -198,7 +197,7 @@ class _Tape:
                 self.kept[action.start + 1] = (self.state, self._rng())
             currents = iter(step.currents)
             yield (
-                [[spikes.detach()] for spikes in step.spikes],
+                [spikes.detach() for spikes in step.spikes],
                 [None if layer.linear else next(currents).detach() for layer in self.dynamics.targets],
             )
 
@@ -216,7 +215,7 @@ class _Tape:
             begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), states)
             sweep = self.dynamics.advance(leaf, begin, slice(0, 1), self.firing)
         currents = [current for current in sweep.currents if current is not None]
-        step = _Step(_floats(begin), leaf, [train[0] for train in sweep.trains], currents, _floats(sweep.states))
+        step = _Step(_floats(begin), leaf, sweep.trains, currents, _floats(sweep.states))
         return step, tree_map_only(Tensor, Tensor.detach, sweep.states)
 
     def backward(self, grads: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -241,9 +240,8 @@ class _Tape:
         step = self.recorded.pop(t)
         if self.rule.store == "internal":
             del self.kept[t + 1]
-        spikes = arriving[: len(step.spikes)]
-        currents = [grad[:, None] for grad in arriving[len(step.spikes) :]]
-        pairs = zip([*step.spikes, *step.currents, *step.after], [*spikes, *currents, *later])
+        means = [grad[:, None] for grad in arriving]
+        pairs = zip([*step.spikes, *step.currents, *step.after], [*means, *later])
         outputs, grads = zip(*((out, grad) for out, grad in pairs if out.requires_grad))
         inputs = [*step.leaves, step.current, *self.learnable]
         got = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)

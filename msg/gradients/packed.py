@@ -65,8 +65,10 @@ def simulate(
         detach_reset: whether the derivative of the reset is left out.
     """
     slope = _NO_SLOPE if surrogate is None else _slope(surrogate, detach_reset)
+    if slope is None or not _compiled(current):
+        return None
     neurons = [_constants(layer) for layer in dynamics.sources]
-    if slope is None or not _compiled(current) or any(neuron is None for neuron in neurons):
+    if any(neuron is None for neuron in neurons):
         return None
     if surrogate is not None and _learns(dynamics):  # the kernels sum derivatives in the current alone
         return None
@@ -111,10 +113,10 @@ def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed
         firing: surrogate, and whether the reset is differentiated.
     """
     slope = _slope(firing.fire, firing.detach_reset) if isinstance(firing.fire, Surrogate) else None
-    neurons = [_constants(layer) for layer in dynamics.sources]
-    if slope is None or not _compiled(current) or torch.compiler.is_compiling() or None in neurons:
+    if slope is None or not _compiled(current) or torch.compiler.is_compiling():
         return None
-    if _learns(dynamics):
+    neurons = [_constants(layer) for layer in dynamics.sources]
+    if None in neurons or _learns(dynamics):
         return None
     forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
     if any(form is None or form.learned for form in forms):

@@ -1,6 +1,8 @@
 """Every model, rule, neuron, convolution and manifold on tensors that claim another device (see ``devices.py``)."""
 
+import copy
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 from torch_geometric.nn import GATConv
 
 import msg.nn
-from msg.gradients import EquilibriumPropagation, SettlingBPTT, SparseAttentiveBacktracking
+from msg.gradients import EquilibriumPropagation, SettlingBPTT, SparseAttentiveBacktracking, simulation
+from msg.manifolds import checks
 from msg.names import CONVS, GRADIENTS, MANIFOLDS, MODELS, NEURONS
 from msg.neurons import ALIF, IF, LIF, Sigmoid, Triangle
 from msg.nn import (
@@ -25,6 +28,8 @@ from msg.nn import (
 )
 
 NODES, FEATURES = 7, 5
+EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 1, 0], [1, 2, 0, 3, 4, 5, 3, 2, 0, 4]])
+SHORT, LONG = 4, 12
 
 
 class Case(NamedTuple):
@@ -141,6 +146,8 @@ SETTLING = {
     for rule in (EquilibriumPropagation(steps=4), EquilibriumPropagation(steps=4, symmetric=True), SettlingBPTT())
 }
 CASES = {**SPIKING, **RECURRENT, **SETTLING}
+ONCE = {name for name in MODELS if "timesteps" not in MODELS[name].reads}
+"""Models without steps."""
 
 
 class Run(NamedTuple):
@@ -156,33 +163,67 @@ def _plain_torch(monkeypatch):
     monkeypatch.setenv("MSG_KERNELS", "torch")
 
 
-def _run(case: Case, edges: Tensor, steps: int, move: Callable[[Any], Any], inside: Elsewhere | None = None) -> Run:
+def _run(name: str, steps: int, move: Callable[[Any], Any], inside: Elsewhere | None = None) -> Run:
     torch.manual_seed(0)
-    model, x, weight = case.make(steps), case.x(steps), torch.rand(edges.size(1)) + 0.5
-    given = [move(tensor) for tensor in (x, edges, weight)]
+    case = CASES[name]
+    model, x, weight = case.make(steps), case.x(steps), torch.rand(EDGES.size(1)) + 0.5
+    given = [move(tensor) for tensor in (x, EDGES, weight)]
     model = move(model)
     torch.manual_seed(1)
-    outputs = tree_leaves(case.call(model, *given))
+    # what is read out at every step is on its manifold, and to look would make the host wait
+    with checks("online" not in name):
+        outputs = tree_leaves(case.call(model, *given))
     torch.stack([output.square().mean() for output in outputs if isinstance(output, Tensor)]).sum().backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     return Run(outputs, gradients, inside or Elsewhere())
 
 
-def _run_elsewhere(case: Case, edges: Tensor, steps: int) -> Run:
+@cache
+def _run_elsewhere(name: str, steps: int) -> Run:
     with Elsewhere() as there:
-        return _run(case, edges, steps, elsewhere, there)
+        return _run(name, steps, elsewhere, there)
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_a_model_runs_where_its_tensors_are(name, edge_index):
-    want = _run(CASES[name], edge_index, 4, lambda given: given)
-    got = _run_elsewhere(CASES[name], edge_index, 4)
-    assert sum(got.there.operations.values()) > 50
+def test_a_model_runs_where_its_tensors_are(name):
+    want = _run(name, SHORT, lambda given: given)
+    got = _run_elsewhere(name, SHORT)
+    assert got.there.operations.total() > 50
     tensors = [*got.outputs, *(gradient for gradient in got.gradients.values() if gradient is not None)]
     assert {type(tensor) for tensor in tensors} == {Claimed}
     torch.testing.assert_close([here(output) for output in got.outputs], want.outputs)
     torch.testing.assert_close({name: here(grad) for name, grad in got.gradients.items()}, want.gradients)
     assert any(gradient is not None and bool(gradient.any()) for gradient in want.gradients.values())
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ONCE])
+def test_the_host_waits_no_more_often_for_more_steps(name):
+    short, long = (_run_elsewhere(name, steps).there for steps in (SHORT, LONG))
+    assert long.operations.total() > short.operations.total()
+    assert long.waits == short.waits
+
+
+def test_a_network_that_settles_is_looked_at_now_and_then():
+    model, x = ConvergentGNN(FEATURES, 3, steps=40), torch.randn(NODES, FEATURES)
+    tight, loose = (copy.deepcopy(model) for _ in range(2))
+    loose.tolerance = 1e-3
+    sweeps = tight.settle(x, EDGES).steps, loose.settle(x, EDGES).steps
+    assert sweeps[1] < 16 < sweeps[0]
+    with Elsewhere():
+        moved, edges = elsewhere(x), elsewhere(EDGES)
+        full, early = (elsewhere(model).settle(moved, edges) for model in (tight, loose))
+    assert (full.steps, early.steps) == (-(-sweeps[0] // 16) * 16 if sweeps[0] < 33 else 40, 16)
+    assert early.residual <= 1e-3
+    torch.testing.assert_close(here(full.states[-1]), tight.settle(x, EDGES).states[-1])
+
+
+def test_steps_share_operations_in_longer_chunks_elsewhere(monkeypatch):
+    monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", NODES * 4)
+    counts = []
+    for elements in (NODES * 4, NODES * 4 * SHORT):
+        monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS_ELSEWHERE", elements)
+        counts.append(_run_elsewhere.__wrapped__("MSG, bptt", SHORT).there.operations["aten.mm.default"])
+    assert counts[1] < counts[0]
 
 
 def test_every_public_module_was_among_them():
