@@ -1,6 +1,7 @@
 """Backpropagation through time in a given amount of memory."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.checkpoint import get_device_states, set_device_states
 
 from msg.gradients.schedule import Action, Schedule, Store
 from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
@@ -102,6 +104,30 @@ def _parameters(layers: Sequence[Any]) -> Iterator[Tensor]:
         yield from layers[-1].parameters()
 
 
+_RandomState = tuple[Tensor, tuple[list[int], list[Tensor]]]
+
+
+def _random_state(current: Tensor) -> _RandomState:
+    """Of the random numbers of the host, and of the device where the simulation runs."""
+    return torch.get_rng_state(), get_device_states(current)
+
+
+def _restore(state: _RandomState, current: Tensor) -> None:
+    host, (devices, states) = state
+    torch.set_rng_state(host)
+    set_device_states(devices, states, device_type=current.device.type)
+
+
+@contextmanager
+def _forked(current: Tensor) -> Iterator[None]:
+    """Random numbers after it are as if none had been drawn in it."""
+    before = _random_state(current)
+    try:
+        yield
+    finally:
+        _restore(before, current)
+
+
 class _Step(NamedTuple):
     """A recorded step: what it began with, what came out, and the state after it."""
 
@@ -130,13 +156,13 @@ class _Tape:
     def _begin(self) -> None:
         size = None if self.rule.nbytes is None else self._state_nbytes()
         self.actions = iter(self.rule.schedule(self.timesteps, size))
-        self.kept: dict[int, tuple[Any, Tensor | None]] = {0: (self.dynamics.resting, self._rng())}
+        self.kept: dict[int, tuple[Any, _RandomState | None]] = {0: (self.dynamics.resting, self._rng())}
         self.recorded: dict[int, _Step] = {}
         self.state: Any = self.dynamics.resting
 
-    def _rng(self) -> Tensor | None:
+    def _rng(self) -> _RandomState | None:
         # a convolution on the slow path may drop at random, and must drop the same when it is run again
-        return None if self.linear else torch.get_rng_state()
+        return None if self.linear else _random_state(self.current)
 
     def _state_nbytes(self) -> int:
         """Bytes of one stored state, from a step that is run for it and not counted."""
@@ -148,7 +174,7 @@ class _Tape:
                 held[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with torch.random.fork_rng([]), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with _forked(self.current), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             step, states = self._run_recorded(0, self.dynamics.resting)
         hidden = sum(t.numel() * t.element_size() for t in _floats(states))
         if self.rule.store == "hidden":
@@ -177,7 +203,7 @@ class _Tape:
         if action.kind == "load":
             self.state, rng = self.kept[action.start]
             if rng is not None:
-                torch.set_rng_state(rng)
+                _restore(rng, self.current)
         elif action.kind == "store":
             self.kept[action.start] = (self.state, self._rng())
         elif action.kind == "free":
@@ -266,6 +292,6 @@ class _Checkpointed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         _ = ctx.saved_tensors
-        with torch.random.fork_rng([]):
+        with _forked(ctx.tape.current):
             current, learnable = ctx.tape.backward(grads)
         return None, current, *learnable
