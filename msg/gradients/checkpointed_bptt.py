@@ -1,8 +1,8 @@
 """Backpropagation through time in a given amount of memory."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from math import ceil, sqrt
 from typing import Any, NamedTuple
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.checkpoint import get_device_states, set_device_states
 
 from msg.gradients.schedule import Action, Schedule, Store
-from msg.gradients.simulation import SILENT, Dynamics, Firing
+from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
 from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
 
 
@@ -103,6 +104,30 @@ def _parameters(layers: Sequence[Any]) -> Iterator[Tensor]:
         yield from layers[-1].parameters()
 
 
+_RandomState = tuple[Tensor, tuple[list[int], list[Tensor]]]
+
+
+def _random_state(current: Tensor) -> _RandomState:
+    """Of the random numbers of the host, and of the device where the simulation runs."""
+    return torch.get_rng_state(), get_device_states(current)
+
+
+def _restore(state: _RandomState, current: Tensor) -> None:
+    host, (devices, states) = state
+    torch.set_rng_state(host)
+    set_device_states(devices, states, device_type=current.device.type)
+
+
+@contextmanager
+def _forked(current: Tensor) -> Iterator[None]:
+    """Random numbers after it are as if none had been drawn in it."""
+    before = _random_state(current)
+    try:
+        yield
+    finally:
+        _restore(before, current)
+
+
 class _Step(NamedTuple):
     """A recorded step: what it began with, what came out, and the state after it."""
 
@@ -131,13 +156,13 @@ class _Tape:
     def _begin(self) -> None:
         size = None if self.rule.nbytes is None else self._state_nbytes()
         self.actions = iter(self.rule.schedule(self.timesteps, size))
-        self.kept: dict[int, tuple[Any, Tensor | None]] = {0: (self.dynamics.resting, self._rng())}
+        self.kept: dict[int, tuple[Any, _RandomState | None]] = {0: (self.dynamics.resting, self._rng())}
         self.recorded: dict[int, _Step] = {}
         self.state: Any = self.dynamics.resting
 
-    def _rng(self) -> Tensor | None:
+    def _rng(self) -> _RandomState | None:
         # a convolution on the slow path may drop at random, and must drop the same when it is run again
-        return None if self.linear else torch.get_rng_state()
+        return None if self.linear else _random_state(self.current)
 
     def _state_nbytes(self) -> int:
         """Bytes of one stored state, from a step that is run for it and not counted."""
@@ -149,7 +174,7 @@ class _Tape:
                 held[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with torch.random.fork_rng([]), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with _forked(self.current), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             step, states = self._run_recorded(0, self.dynamics.resting)
         hidden = sum(t.numel() * t.element_size() for t in _floats(states))
         if self.rule.store == "hidden":
@@ -168,17 +193,17 @@ class _Tape:
                 self.first = action
                 break
             for trains, currents in self._do(action):
-                counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
+                counts = [count + spike_count(train) for count, train in zip(counts, trains)]
                 sums = [total if c is None else total + c.sum(1) for total, c in zip(sums, currents)]
         seen = [total for total, layer in zip(sums, self.dynamics.targets) if not layer.linear]
         return [total / self.timesteps for total in (*counts, *seen)]
 
-    def _do(self, action: Action) -> Iterator[tuple[list[list[Tensor]], list[Tensor | None]]]:
+    def _do(self, action: Action) -> Iterator[tuple[list[Tensor], list[Tensor | None]]]:
         """Carry out an action that goes forward; gives what each chunk of steps did."""
         if action.kind == "load":
             self.state, rng = self.kept[action.start]
             if rng is not None:
-                torch.set_rng_state(rng)
+                _restore(rng, self.current)
         elif action.kind == "store":
             self.kept[action.start] = (self.state, self._rng())
         elif action.kind == "free":
@@ -198,7 +223,7 @@ class _Tape:
                 self.kept[action.start + 1] = (self.state, self._rng())
             currents = iter(step.currents)
             yield (
-                [[spikes.detach()] for spikes in step.spikes],
+                [spikes.detach() for spikes in step.spikes],
                 [None if layer.linear else next(currents).detach() for layer in self.dynamics.targets],
             )
 
@@ -216,7 +241,7 @@ class _Tape:
             begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), states)
             sweep = self.dynamics.advance(leaf, begin, slice(0, 1), self.firing)
         currents = [current for current in sweep.currents if current is not None]
-        step = _Step(_floats(begin), leaf, [train[0] for train in sweep.trains], currents, _floats(sweep.states))
+        step = _Step(_floats(begin), leaf, sweep.trains, currents, _floats(sweep.states))
         return step, tree_map_only(Tensor, Tensor.detach, sweep.states)
 
     def backward(self, grads: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -241,9 +266,8 @@ class _Tape:
         step = self.recorded.pop(t)
         if self.rule.store == "internal":
             del self.kept[t + 1]
-        spikes = arriving[: len(step.spikes)]
-        currents = [grad[:, None] for grad in arriving[len(step.spikes) :]]
-        pairs = zip([*step.spikes, *step.currents, *step.after], [*spikes, *currents, *later])
+        means = [grad[:, None] for grad in arriving]
+        pairs = zip([*step.spikes, *step.currents, *step.after], [*means, *later])
         outputs, grads = zip(*((out, grad) for out, grad in pairs if out.requires_grad))
         inputs = [*step.leaves, step.current, *self.learnable]
         got = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
@@ -268,6 +292,6 @@ class _Checkpointed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         _ = ctx.saved_tensors
-        with torch.random.fork_rng([]):
+        with _forked(ctx.tape.current):
             current, learnable = ctx.tape.backward(grads)
         return None, current, *learnable

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import torch
@@ -89,8 +88,9 @@ class OTTT(FeedForwardRule):
                 mean, past = total / t, total.detach()
             sweep = traced.advance(current, states, slice(0, 1), self._firing)
             states = sweep.states
-            rates = [(count + train[0]) / t for count, train in zip(counts, sweep.trains)]
-            counts = [count + train[0].detach() for count, train in zip(counts, sweep.trains)]
+            counts = [count + train.squeeze(1) for count, train in zip(counts, sweep.trains)]
+            rates = [count / t for count in counts]
+            counts = [count.detach() for count in counts]
             yield self._attached(Activity([mean, *dynamics.mean_currents(rates)], rates))
 
     @property
@@ -117,17 +117,22 @@ class _Traced:
 
     def __init__(self, layer: SpikingLayer):
         self.layer, self.decay = layer, _decay(layer)
-        self.average: Tensor | float = 0.0
-        self.weight = 0.0
+        self.average: Tensor | None = None
+        self.weight, self.steps = 0.0, 0
 
     def _remember(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        averages, weights = [], []
+        averages = []
         for now in spikes.detach().unbind(1):
             self.weight = self.decay * self.weight + 1
-            self.average = self.average + (now - self.average) / self.weight
+            self.average = now if self.average is None else torch.lerp(self.average, now, 1 / self.weight)
             averages.append(self.average)
-            weights.append(self.weight)
-        return torch.stack(averages, dim=1), spikes.new_tensor(weights)[:, None]
+        return torch.stack(averages, dim=1), self._weights(spikes)
+
+    def _weights(self, spikes: Tensor) -> Tensor:
+        """:math:`e_t` of a chunk's steps, made where the spikes are: numbers of the host would have to be copied."""
+        first, self.steps = self.steps + 1, self.steps + spikes.size(1)
+        steps = torch.arange(first, self.steps + 1, dtype=spikes.dtype, device=spikes.device)[:, None]
+        return steps if self.decay == 1 else (1 - self.decay**steps) / (1 - self.decay)
 
     def current(self, spikes: Tensor, graph: Graph) -> Tensor:
         """Current ``[N, steps, d]`` of the spikes of a chunk."""
@@ -191,7 +196,7 @@ class _Accumulated(torch.autograd.Function):
             leaf = now.detach().requires_grad_()
             with torch.enable_grad():
                 trains, _, states = dynamics.advance(leaf, states, slice(0, steps), ctx.rule._firing)
-                counts = [reduce(torch.add, train) for train in trains]
+                counts = [simulation.spike_count(train) for train in trains]
             found = torch.autograd.grad(counts, [leaf, *learnable], outputs, allow_unused=True)
             grads = [grad if new is None else grad + new for grad, new in zip(grads, found[1:])]
             for now in (found[0] if found[0] is not None else torch.zeros_like(leaf)).unbind(1):
@@ -205,9 +210,9 @@ class _Accumulated(torch.autograd.Function):
 
 def _echo(arriving: list[Tensor], decay: float) -> Tensor:
     """What reaches the current of each step from its own potential and all later ones, ``[N, T, d]``."""
-    later: Tensor | float = 0.0
+    later: Tensor | None = None
     out = []
     for now in reversed(arriving):
-        later = now + decay * later
+        later = now if later is None else torch.add(now, later, alpha=decay)
         out.append(later)
     return torch.stack(out[::-1], dim=1)

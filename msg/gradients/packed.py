@@ -66,8 +66,10 @@ def simulate(
         detach_reset: whether the derivative of the reset is left out.
     """
     slope = _NO_SLOPE if surrogate is None else _slope(surrogate, detach_reset)
+    if slope is None or not _compiled(current):
+        return None
     neurons = [_constants(layer) for layer in dynamics.sources]
-    if slope is None or not _compiled(current) or any(neuron is None for neuron in neurons):
+    if any(neuron is None for neuron in neurons):
         return None
     if surrogate is not None and _learns(dynamics):  # the kernels sum derivatives in the current alone
         return None
@@ -113,8 +115,8 @@ def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed
         current: into the encoder's neurons, attached to autograd.
         firing: surrogate, and whether the reset is differentiated.
     """
-    whole = through(dynamics, current, firing)
-    if whole is None or torch.compiler.is_compiling():
+    whole = None if torch.compiler.is_compiling() else through(dynamics, current, firing)
+    if whole is None:
         return None
     rates, received = [], []
     for number, tensor in enumerate(_Through.apply(whole, current, *whole.weights)):  # pyright: ignore
@@ -127,8 +129,10 @@ def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed
 def through(dynamics: Dynamics, current: Tensor, firing: Firing) -> "Through | None":
     """Layers as the kernels take them, to run and to differentiate some steps at a time; ``None`` if they do not."""
     slope = _slope(firing.fire, firing.detach_reset) if isinstance(firing.fire, Surrogate) else None
+    if slope is None or not _compiled(current):
+        return None
     neurons = [_constants(layer) for layer in dynamics.sources]
-    if slope is None or not _compiled(current) or None in neurons or _learns(dynamics):
+    if None in neurons or _learns(dynamics):
         return None
     forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
     if any(form is None or form.learned for form in forms):
@@ -184,7 +188,7 @@ class Through(NamedTuple):
         done = Steps([words], [rate], [state], [], counts)
         for form, neuron, before in zip(self.forms, self.neurons[1:], started[1:]):
             words, rate, counts, _, mean, state = _run(form, words, rate.size(1), neuron, _NO_SLOPE, before, every)
-            for kept, new in zip(done, (words, rate, state, mean)):
+            for kept, new in zip((done.trains, done.rates, done.states, done.received), (words, rate, state, mean)):
                 kept.append(new)
         return done._replace(counts=counts)
 
@@ -258,7 +262,7 @@ class _Through(torch.autograd.Function):
             eager = partial(_eager, whole.dynamics, whole.firing, whole)
             return None, *twice.derivatives(eager, [current, *weights], grads[:layers])
         arriving = [None if grad is None else grad / steps for grad in grads[:layers]]
-        total, found, later = torch.zeros_like(current), [], [None] * layers
+        total, found, later = torch.zeros_like(current), [None] * len(weights), [None] * layers
         for block in range(math.ceil(steps / every) - 1, -1, -1):
             now = slice(block * every, min((block + 1) * every, steps))
             begin = [state[block - 1] if block else None for state in states]
@@ -267,7 +271,7 @@ class _Through(torch.autograd.Function):
                 part, [words[:, now] for words in trains], begin, later, arriving, now.stop - now.start
             )
             place.add_(to_current)
-            found = to_weights if not found else [a if a is None else a.add_(b) for a, b in zip(found, to_weights)]
+            found = [a if b is None else b if a is None else a.add_(b) for a, b in zip(found, to_weights)]
         return None, total, *found
 
 

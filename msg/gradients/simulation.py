@@ -8,7 +8,6 @@ nothing of the train is kept for it.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +20,9 @@ from msg.neurons import Fire, Neuron, heaviside
 # Elements of one layer's spikes in a chunk. 1 MB of float32 stays in a core's cache, and no longer chunk was faster on
 # Amazon Photo; on small graphs a chunk is all steps at once. The memory of a simulation does not grow with its length.
 _CHUNK_ELEMENTS = 250_000
+# Elsewhere what a chunk saves is operations, each of which costs the host more than a small graph costs the device;
+# 32 MB of float32.
+_CHUNK_ELEMENTS_ELSEWHERE = 8_000_000
 
 
 class Firing(NamedTuple):
@@ -68,12 +70,12 @@ class Sweep(NamedTuple):
     """What one chunk of time did to every layer but the last.
 
     Attributes:
-        trains: spikes of each step, ``[N, d]``, layer by layer.
+        trains: spikes ``[N, steps, d]``, layer by layer.
         currents: current ``[N, steps, d]`` into the layer above where its synapse is not linear, else ``None``.
         states: of the neurons, after the chunk.
     """
 
-    trains: list[list[Tensor]]
+    trains: list[Tensor]
     currents: list[Tensor | None]
     states: list[Any]
 
@@ -114,7 +116,8 @@ class Dynamics:
 
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
         """The steps from ``start`` to ``stop`` in chunks of bounded memory."""
-        for chunk in _chunks(stop - start, self.widest):
+        on_cpu = self.graph.edge_index.device.type == "cpu"
+        for chunk in _chunks(stop - start, self.widest, _CHUNK_ELEMENTS if on_cpu else _CHUNK_ELEMENTS_ELSEWHERE):
             yield slice(start + chunk.start, start + chunk.stop)
 
     def advance(self, current: Tensor, states: Sequence[Any], chunk: slice, firing: Firing) -> Sweep:
@@ -133,10 +136,10 @@ class Dynamics:
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
                 train, state = _spike_train(source.neuron, inputs, state, chunk.stop - chunk.start, firing)
                 if target.linear and target is not self.targets[-1]:
-                    inputs = target.current(torch.stack(train, dim=1), self.graph)
+                    inputs = target.current(train, self.graph)
             if not target.linear:
                 # its mean current is not the current of the mean, so each step keeps its own graph
-                seen = target.current(torch.stack(train, dim=1), self.graph)
+                seen = target.current(train, self.graph)
                 inputs = seen if firing.through_spikes else seen.detach()
             sweep.trains.append(train)
             sweep.currents.append(seen)
@@ -161,7 +164,7 @@ class Dynamics:
         for chunk in self.chunks(0, self.timesteps):
             trains, currents, states = self.advance(current, states, chunk, firing)
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                counts = [count + reduce(torch.add, train) for count, train in zip(counts, trains)]
+                counts = [count + spike_count(train) for count, train in zip(counts, trains)]
             sums = [total if seen is None else total + seen.sum(1) for total, seen in zip(sums, currents)]
         steps = self.timesteps
         return Totals([n / steps for n in counts], [None if c is None else c / steps for c in sums], states)
@@ -177,14 +180,14 @@ class Dynamics:
         ]
 
 
-def _chunks(timesteps: int, elements: int) -> Iterator[slice]:
-    size = max(1, min(timesteps, _CHUNK_ELEMENTS // max(1, elements)))
+def _chunks(timesteps: int, elements: int, limit: int) -> Iterator[slice]:
+    size = max(1, min(timesteps, limit // max(1, elements)))
     size = math.ceil(timesteps / math.ceil(timesteps / size))
     for start in range(0, timesteps, size):
         yield slice(start, min(start + size, timesteps))
 
 
-def _spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: Firing) -> tuple[list[Tensor], Any]:
+def _spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: Firing) -> tuple[Tensor, Any]:
     """Run one layer's neurons over a chunk.
 
     Args:
@@ -195,14 +198,19 @@ def _spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: F
         firing: what to differentiate.
 
     Returns:
-        The spikes of each step, ``[N, d]``, and the new state.
+        The spikes, ``[N, steps, d]``, and the new state.
     """
     train = []
-    for t in range(steps):
-        now = current if current.dim() == 2 else current[:, t]
+    # taken apart at once: in a backward pass each step taken out by itself fills a tensor as long as the chunk
+    for now in [current] * steps if current.dim() == 2 else current.unbind(1):
         spikes, state = neuron(now, state, firing.fire, firing.detach_reset)
         train.append(spikes)
-    return train, state
+    return torch.stack(train, dim=1) if steps > 1 else train[0].unsqueeze(1), state
+
+
+def spike_count(train: Tensor) -> Tensor:
+    """Number of spikes ``[N, d]`` in a train ``[N, steps, d]``."""
+    return train.sum(1) if train.size(1) > 1 else train.squeeze(1)
 
 
 def train(x: Tensor | SparseMatrix, timesteps: int) -> Tensor | None:

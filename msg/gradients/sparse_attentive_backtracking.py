@@ -11,24 +11,50 @@ from msg.gradients.rule import Recall, RecurrentRule
 from msg.layers import AttentiveCell
 
 
+class _Visits:
+    """Which memories were recalled, step by step: the host is told once for all steps, in the backward pass.
+
+    It holds numbers of memories and no memory, so that no graph holds itself through it.
+    """
+
+    def __init__(self):
+        self.indices: list[Tensor] = []
+        self._known: list[list[int]] = []
+
+    def __getitem__(self, step: int) -> list[int]:
+        """Memories that any node recalled in a step, in order."""
+        if step >= len(self._known):
+            new = self.indices[len(self._known) :]
+            told = torch.cat([index.flatten() for index in new]).cpu()
+            self._known += [part.unique().tolist() for part in told.split([index.numel() for index in new])]
+        return self._known[step]
+
+
 class _Gather(torch.autograd.Function):
     """Rows of many tensors; in backward a tensor that no row was taken from gets no gradient at all."""
 
     @staticmethod
-    def forward(ctx, store: Tensor, index: Tensor, *memories: Tensor) -> Tensor:
+    def forward(ctx, visits: _Visits, store: Tensor, index: Tensor, *memories: Tensor) -> Tensor:
         ctx.save_for_backward(index)
-        ctx.count, ctx.shape = len(memories), memories[0].shape
+        ctx.visits, ctx.step = visits, len(visits.indices)
+        ctx.shape = len(memories), *memories[0].shape
+        visits.indices.append(index)
         return store[index, torch.arange(index.size(1), device=index.device)]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         (index,) = ctx.saved_tensors
-        given: list[Tensor | None] = [None] * ctx.count
-        for i in index.unique().tolist():
-            rank, node = (index == i).nonzero(as_tuple=True)
-            given[i] = grads[0].new_zeros(ctx.shape).index_put((node,), grads[0][rank, node])
-        return None, None, *given
+        visited, (count, *shape) = ctx.visits[ctx.step], ctx.shape
+        # the place of each memory among those visited
+        place = index.new_zeros(count).index_fill_(0, index.flatten(), 1).cumsum(0) - 1
+        # a node recalls no memory twice
+        rows = grads[0].new_zeros(len(visited), *shape)
+        rows[place[index], torch.arange(index.size(1), device=index.device)] = grads[0]
+        given: list[Tensor | None] = [None] * count
+        for memory, row in zip(visited, rows):
+            given[memory] = row
+        return None, None, None, *given
 
 
 class _Memories:
@@ -37,6 +63,7 @@ class _Memories:
     def __init__(self, capacity: int):
         self.capacity = capacity
         self.attached: list[Tensor] = []
+        self.visits = _Visits()
         self.store = self.keys = torch.empty(0)
 
     def __len__(self) -> int:
@@ -52,7 +79,7 @@ class _Memories:
 
     def gather(self, index: Tensor) -> Tensor:
         """Memories ``[K, N, h]`` for ``index`` ``[K, N]``."""
-        return _Gather.apply(self.store, index, *self.attached)  # pyright: ignore[reportReturnType]
+        return _Gather.apply(self.visits, self.store, index, *self.attached)  # pyright: ignore[reportReturnType]
 
 
 def _detach(state: Any) -> Any:

@@ -84,11 +84,11 @@ class _Comparison(AbstractTemplate):
 def _define() -> None:
     arithmetic = {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"}
     for python, name in arithmetic.items():
-        infer_global(python)(type(f"_{name}", (_Arithmetic,), {}))
+        infer_global(python)(type(f"_{name}", (_Arithmetic,), {}))  # pyright: ignore[reportOptionalCall]
         lower_builtin(python, Vector, Vector)(
             lambda context, builder, signature, args, name=name: getattr(builder, name)(*args)
         )
-    infer_global(operator.gt)(type("_Above", (_Comparison,), {}))
+    infer_global(operator.gt)(type("_Above", (_Comparison,), {}))  # pyright: ignore[reportOptionalCall]
     # ordered: NaN is above nothing
     lower_builtin(operator.gt, Vector, Vector)(
         lambda context, builder, signature, args: builder.fcmp_ordered(">", *args)

@@ -22,7 +22,7 @@ from msg.manifolds.steps import (
     squared_distance,
     transport0,
 )
-from msg.manifolds.validation import checks
+from msg.manifolds.switch import checks
 
 __all__ = [
     "Family",

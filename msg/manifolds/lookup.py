@@ -4,10 +4,10 @@ import re
 from typing import Any
 
 import geoopt
-import torch
 
 from msg.manifolds.family import Family
 from msg.manifolds.product import Product
+from msg.manifolds.switch import checked
 from msg.names import MANIFOLDS
 
 
@@ -35,7 +35,8 @@ def family(manifold: geoopt.Manifold) -> Family[Any]:
 
     Raises:
         TypeError: if it has none.
-        ValueError: for a curvature that is not a number or impossible, or a part of a sphere.
+        ValueError: for a curvature that is not a number or impossible, or a part of a sphere, unless
+            :class:`~msg.manifolds.checks` are off.
     """
     found = find(manifold)
     if found is None:
@@ -44,7 +45,7 @@ def family(manifold: geoopt.Manifold) -> Family[Any]:
             f"no steps are known for {type(manifold).__name__}: use {kinds}, a subclass, a ProductManifold, "
             "or register a family of its own (msg.manifolds.register_family)"
         )
-    if not torch.compiler.is_compiling():  # a compiled graph cannot branch on a value
+    if checked():
         found.check(manifold)
     return found
 

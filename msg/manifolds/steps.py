@@ -7,7 +7,7 @@ because hyperbolic geometry loses all digits of float32 at a radius of ten, and 
 
 All of them raise ``TypeError`` for integers and for a manifold without a :class:`~msg.manifolds.Family`, ``ValueError``
 for sizes that do not fit, an impossible curvature and points far off the manifold, ``FloatingPointError`` for infinite
-coordinates; :class:`~msg.manifolds.checks` switches off what looks at coordinates.
+coordinates; :class:`~msg.manifolds.checks` switches off what looks at coordinates and curvatures.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,9 @@ from torch import Tensor
 from msg.kernels.constants import LARGEST
 from msg.manifolds import one_pass
 from msg.manifolds.lookup import family
+from msg.manifolds.switch import checks
 from msg.manifolds.trigonometry import squared_norm, tanc
-from msg.manifolds.validation import check_finite, check_floating, check_on_manifold, check_size, checks
+from msg.manifolds.validation import check_finite, check_floating, check_on_manifold, check_size
 
 
 def ambient_dim(manifold: geoopt.Manifold, dim: int) -> int:
@@ -238,7 +239,9 @@ def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
 def _bound_length(v: Tensor, max_length: float) -> Tensor:
     wide = v.double()
     squared = squared_norm(wide)
-    if torch.compiler.is_compiling() or bool(squared.isinf().any()):
+    # compiled code cannot branch, and elsewhere than on a CPU to look would make the host wait
+    unseen = torch.compiler.is_compiling() or wide.device.type != "cpu"
+    if unseen or bool(squared.isinf().any()):
         # tanh saturates long before, so that scaling a vector this long changes neither its image nor the derivative
         largest = torch.linalg.vector_norm(wide.detach(), torch.inf, dim=-1, keepdim=True)
         wide = wide * (LARGEST / largest).clamp(max=1.0)

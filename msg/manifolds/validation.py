@@ -1,6 +1,5 @@
 """Checks of what the steps are given: types and sizes always, values unless they are switched off."""
 
-from contextvars import ContextVar
 from typing import cast
 
 import geoopt
@@ -9,30 +8,9 @@ from torch import Tensor
 
 from msg.kernels.constants import LARGEST
 from msg.manifolds.lookup import find
+from msg.manifolds.switch import checked
 
 _LOOSE = 1e-3  # gross mistakes only: points of another manifold or curvature; rounding and gradcheck stay far below it
-_enabled: ContextVar[bool] = ContextVar("checks of values", default=True)
-
-
-class checks:
-    """Switch the checks of values on or off, for this thread: as a function until the next call, or in a ``with``.
-
-    They refuse infinite coordinates and points that are not on their manifold. Each is a pass over the tensor and, on a
-    GPU, waits for it; points that come from :func:`~msg.manifolds.move` need none. NaN is never refused: it stays NaN.
-
-    Args:
-        enabled: whether values are checked; they are to begin with.
-    """
-
-    def __init__(self, enabled: bool):
-        self._before = _enabled.get()
-        _enabled.set(enabled)
-
-    def __enter__(self) -> "checks":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _enabled.set(self._before)
 
 
 def check_floating(what: str, dtype: torch.dtype) -> None:
@@ -54,7 +32,7 @@ def check_finite(what: str, wide: Tensor) -> bool:
         Whether there is something left to check: ``False`` for NaN, for no elements, with checks switched off and in
         compiled code.
     """
-    if torch.compiler.is_compiling() or not _enabled.get() or not wide.numel():  # a compiled graph cannot branch
+    if not checked() or not wide.numel():
         return False
     largest = float(torch.linalg.vector_norm(wide.detach(), torch.inf))
     if largest > LARGEST:

@@ -11,7 +11,7 @@ from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix
 from msg.layers import Synapse, TangentHead, gcn_matrix
-from msg.manifolds import bound_length, exp0, move, resolve, squared_distance
+from msg.manifolds import bound_length, checks, exp0, move, resolve, squared_distance
 from msg.models.convergent_gnn import ConvergentNetwork
 
 
@@ -40,7 +40,7 @@ class RiemannianSystem(SettlingSystem):
     def sweep(self, states: States, nudge: Tensor | None = None, backwards: bool = False) -> States:
         """One Riemannian gradient step of all points at once, so both directions are the same."""
         differentiated = torch.is_grad_enabled()
-        with torch.inference_mode(False), torch.enable_grad():
+        with checks(False), torch.inference_mode(False), torch.enable_grad():  # all points come from moves
             # autograd is how the gradient is found, whether or not anybody differentiates this sweep
             plain = replace(self, tensors=tuple(map(_plain, self.tensors)), edge_index=_plain(self.edge_index))
             z = _plain(states[0])
@@ -51,7 +51,8 @@ class RiemannianSystem(SettlingSystem):
             if nudge is not None:
                 energy = energy + (nudge * moved).sum()
             (gradient,) = torch.autograd.grad(energy, v, create_graph=differentiated)
-        return (move(self.manifold, z, -self.step_size * gradient / plain._stiffness(z)),)
+        with checks(False):
+            return (move(self.manifold, z, -self.step_size * gradient / plain._stiffness(z)),)
 
     def energy(self, states: States) -> Tensor:
         """Half the squared distances to the anchors and, weighted, along the edges."""

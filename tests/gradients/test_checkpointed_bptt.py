@@ -77,6 +77,27 @@ def test_random_numbers_after_it_are_as_if_nothing_had_been_run_again():
     assert torch.equal(*after)
 
 
+class _OwnNumbers(GATConv):
+    """Drops by the random numbers of a device, which are not those of the host."""
+
+    device = torch.Generator()
+
+    def forward(self, x, edge_index):
+        return super().forward(x * (torch.rand(x.shape, generator=self.device, dtype=x.dtype) > 0.3), edge_index)
+
+
+def test_random_numbers_of_the_device_are_the_same_again(monkeypatch):
+    own = _OwnNumbers.device
+    monkeypatch.setattr(checkpointed_bptt, "get_device_states", lambda current: ([0], [own.get_state()]))
+    monkeypatch.setattr(checkpointed_bptt, "set_device_states", lambda ids, states, **_: own.set_state(states[0]))
+    found = []
+    for states in (9, 2):
+        own.manual_seed(0)
+        gradient = _gradient(CheckpointedBPTT(states=states, store="internal"), 9, conv=_OwnNumbers)
+        found.append((gradient, torch.rand(3, generator=own)))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("store", ["hidden", "internal"])
 def test_goes_back_twice_through_a_retained_graph(store):
     model = _model(CheckpointedBPTT(states=3, store=store), 8)

@@ -185,7 +185,7 @@ def test_chunks_change_nothing(rule, neuron, elements, monkeypatch):
     whole = model.activity(x, _graph())
     grads = torch.autograd.grad(_loss(whole.currents), _weights(model))
     monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", elements)
-    sizes = [chunk.stop - chunk.start for chunk in simulation._chunks(15, NODES * WIDTH)]
+    sizes = [chunk.stop - chunk.start for chunk in simulation._chunks(15, NODES * WIDTH, elements)]
     assert len(sizes) > 1
     assert sum(sizes) == 15
     parts = model.activity(x, _graph())

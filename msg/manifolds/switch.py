@@ -1,0 +1,34 @@
+"""Whether values are looked at: of points, of vectors, and of a manifold's curvature."""
+
+from contextvars import ContextVar
+
+import torch
+
+_enabled: ContextVar[bool] = ContextVar("checks of values", default=True)
+
+
+class checks:
+    """Switch the checks of values on or off, for this thread: as a function until the next call, or in a ``with``.
+
+    They refuse infinite coordinates, points that are not on their manifold, and manifolds whose curvature is
+    impossible. Each is a pass over the tensor and, on a GPU, waits for it; points that come from
+    :func:`~msg.manifolds.move` need none. NaN is never refused: it stays NaN.
+
+    Args:
+        enabled: whether values are checked; they are to begin with.
+    """
+
+    def __init__(self, enabled: bool):
+        self._before = _enabled.get()
+        _enabled.set(enabled)
+
+    def __enter__(self) -> "checks":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _enabled.set(self._before)
+
+
+def checked() -> bool:
+    """Whether values are to be looked at; never in compiled code, which cannot branch on them."""
+    return not torch.compiler.is_compiling() and _enabled.get()
