@@ -50,7 +50,7 @@ def test_a_buffer_that_stays_behind_is_found(x):
 
 def test_a_tensor_made_on_the_wrong_device_within_a_model_is_found(edge_index, monkeypatch):
     right = head.log0
-    monkeypatch.setattr(head, "log0", lambda manifold, z: right(manifold, z) + torch.zeros(z.size(0), 1))
+    monkeypatch.setattr(head, "log0", lambda manifold, z, dtype: right(manifold, z, dtype) + torch.zeros(z.size(0), 1))
     model, x = MSG(5, 3, "H4", timesteps=3), torch.randn(7, 5)
     model(x, edge_index)
     with Elsewhere(), pytest.raises(RuntimeError, match="mixes devices"):

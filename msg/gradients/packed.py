@@ -77,6 +77,10 @@ def simulate(
         forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
         if any(form is None for form in forms):
             return None
+        decay, threshold, subtract = neurons[0]  # pyright: ignore[reportGeneralTypeIssues]
+        if not forms and surrogate is None and current.dim() == 2 and decay == 1 and subtract:
+            rate, counts = operators.constant_rates(current.detach(), dynamics.timesteps, threshold)
+            return Packed([rate], [_last(dynamics, counts, rate)], [])
         first = operators.encode(current.detach(), dynamics.timesteps, *neurons[0], *slope)  # pyright: ignore
         words, rate, counts, derivative, _ = first
         done = Packed([rate], [], [derivative])

@@ -186,6 +186,31 @@ def _(current, steps, decay, threshold, subtract, kind, scale, height, detached,
     return words, rates, _fake_counts(words, steps), slopes, rates.new_empty(_kept(steps, every), *rates.shape)
 
 
+@custom_op("msg::constant_rates", mutates_args=())
+def constant_rates(current: Tensor, steps: int, threshold: float) -> tuple[Tensor, Tensor]:
+    """Rates and counts of :func:`encode` for a constant current, no leak and subtractive reset: no step is run."""
+    kernels = _kernels(current.dtype, current)
+    if kernels is None:
+        return reference.fire(current, steps, (1.0, threshold, True), None)[1:3]
+    given, number = _array(current), current.new_empty(0).numpy().dtype.type
+    rates, counts, _ = _means(*given.shape, steps, current.dtype, -1)
+    # each of the steps' additions and subtractions of numbers below 2 thresholds errs by at most eps thresholds
+    margin = number(8 * steps * torch.finfo(current.dtype).eps)
+    outputs = rates.numpy(), counts.numpy()
+
+    def rows(first: int, last: int) -> None:
+        kernels.constant_rates(given, steps, number(threshold), margin, first, last, *outputs)
+
+    over_rows(given.shape[0], rows)
+    return rates, counts
+
+
+@_fake(constant_rates)
+def _(current, steps, threshold):
+    counts = (current.shape[0], words_of(current.shape[1]) * reference.BITS) if steps <= reference.COUNTED else (0, 0)
+    return torch.empty_like(current), current.new_empty(counts, dtype=torch.uint8)
+
+
 @custom_op("msg::spiking_layer", mutates_args=())
 def layer(
     words: Tensor,

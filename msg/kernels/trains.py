@@ -19,11 +19,13 @@ from msg.kernels.parts import part
 from msg.kernels.vectors import (
     LANES,
     absolute,
+    ceiling,
     exponential,
     llvm_splat,
     llvm_vector,
     load,
     mask,
+    nearest,
     select,
     splat,
     store,
@@ -389,6 +391,40 @@ def encode(
         if surrogate[0] >= 0:
             _differentiate(now, steps, padded, neuron, surrogate, total)
             _keep_mean(total, steps, slopes, i)
+
+
+@compiled
+def constant_rates(current, steps, threshold, margin, first, last, rates, counts):
+    """Rates of neurons without leak, with subtractive reset, under a constant ``current [N, d]``.
+
+    The count is ``ceil(steps current / threshold) - 1``, between none and all; where rounding could decide, within
+    ``margin`` of a whole number, the steps are run.
+    """
+    channels, padded = current.shape[1], -(-current.shape[1] // LANES) * LANES
+    now, rate = np.zeros(padded, current.dtype), np.empty(padded, current.dtype)
+    one, most = splat(current.dtype.type(1), current), splat(current.dtype.type(steps), current)
+    zero, limit, near = one - one, splat(threshold, current), splat(margin, current)
+    for i in range(first, last):
+        row = part(current, i * channels, channels)
+        for j in range(channels):
+            now[j] = row[j]
+        for column in range(0, padded, LANES):
+            x = load(now, column)
+            scaled = x * (most / limit)
+            count = ceiling(scaled) - one
+            count = select(count > zero, select(most > count, count, most), zero)
+            open_ = select(x > zero, absolute(scaled - nearest(scaled)), one)
+            if word(near > select(scaled > most + one, one, open_)):
+                v, count = zero, zero
+                for _ in range(steps):
+                    u = v + x
+                    spike = select(u > limit, one, zero)
+                    count = count + spike
+                    v = u - limit * spike
+            store(count, rate, column)
+            if counts.shape[0]:
+                store_bytes(count, counts, i * padded + column)
+        _keep_mean(rate, steps, rates, i)
 
 
 @inlined

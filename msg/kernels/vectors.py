@@ -199,4 +199,4 @@ def _by_llvm(name: str) -> Any:
     return operation(typed)
 
 
-absolute, exponential = _by_llvm("fabs"), _by_llvm("exp")
+absolute, exponential, ceiling, nearest = (_by_llvm(name) for name in ("fabs", "exp", "ceil", "rint"))

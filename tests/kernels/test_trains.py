@@ -189,6 +189,64 @@ def test_the_way_back(size, neuron, slope, dtype):
             close(a, b)
 
 
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_steps_in_pieces(size, neuron, dtype):
+    """From the potentials that others left, forth and back, as in one go."""
+    nodes, steps, channels, outer = size
+    half, slope = steps // 2, SLOPES[0]
+    if half == 0:
+        return
+    words = pack(torch.rand(nodes, steps, channels) < 0.4).words
+    edges, weight = matrix(nodes, dtype), torch.randint(-8, 9, (outer, channels)).to(dtype) / 16
+    for current in (torch.randn(nodes, outer, dtype=dtype), torch.randn(nodes, steps, outer, dtype=dtype)):
+        whole = operators.encode(current, steps, *neuron, *NO_SLOPE, None, half)
+        assert whole[-1].shape == (-(-steps // half), nodes, outer)
+        assert torch.equal(whole[-1], reference.fire(current, steps, neuron, None, None, half)[-1])
+        late = current if current.dim() == 2 else current[:, half:]
+        rest = operators.encode(late, steps - half, *neuron, *NO_SLOPE, whole[-1][0], steps)
+        assert torch.equal(rest[0], whole[0][:, half:])
+        assert torch.equal(rest[-1][0], whole[-1][-1])
+    given = (channels, *edges, 0.0, weight, None, None)
+    whole = operators.layer(words, *given, *neuron, *NO_SLOPE, None, half)
+    rest = operators.layer(words[:, half:], *given, *neuron, *NO_SLOPE, whole[-1][0], steps)
+    assert torch.equal(rest[0], whole[0][:, half:])
+    assert torch.equal(rest[-1][0], whole[-1][-1])
+    twin = reference.layer(words, channels, edges, 0.0, weight, None, None, neuron, None, None, half)
+    assert torch.equal(whole[0], twin[0])
+    assert torch.equal(whole[-1], twin[-1])
+
+    grad, rate = torch.randn(steps, nodes, outer, dtype=dtype), torch.randn(nodes, outer, dtype=dtype)
+    current, state = torch.randn(nodes, steps, outer, dtype=dtype), whole[-1][0]
+    passed = operators.encode(current, steps, *neuron, *NO_SLOPE, None, half)[-1][0]
+    want, _ = operators.encode_back(current, grad, rate, *neuron, *slope)
+    late, later = operators.encode_back(current[:, half:], grad[half:], rate, *neuron, *slope, passed)
+    early, _ = operators.encode_back(current[:, :half], grad[:half], rate, *neuron, *slope, None, later)
+    close(torch.cat([early, late], 1), want)
+    want = operators.layer_back(words, *given, grad, rate, *neuron, *slope)
+    late = operators.layer_back(words[:, half:], *given, grad[half:], rate, *neuron, *slope, state)
+    early = operators.layer_back(words[:, :half], *given, grad[:half], rate, *neuron, *slope, None, late[-1])
+    close(torch.cat([early[0], late[0]]), want[0])
+    close(early[2] + late[2], want[2])
+    twin = (words[:, :half], channels, edges, 0.0, weight, None, None, neuron, slope, grad[:half], rate)
+    for a, b in zip(early, reference.layer_back(*twin, None, late[-1])):
+        close(a, b)
+
+
+@pytest.mark.parametrize("threshold", [1.0, 0.3])
+@pytest.mark.parametrize("steps", [1, 4, 15, 300])
+def test_rates_under_a_constant_current(steps, threshold, dtype):
+    """Those of the steps, also where rounding decides."""
+    whole = torch.arange(-3, steps + 4, dtype=dtype) * (threshold / steps)
+    close_by = torch.stack([whole, whole * (1 + 1e-7), torch.nextafter(whole, whole + 1)])
+    odd = torch.tensor([[torch.nan, torch.inf, -torch.inf, 1e30, -0.0, 1e-40]], dtype=dtype)
+    for current in (torch.randn(50, 33, dtype=dtype), close_by, odd, torch.randn(0, 5, dtype=dtype)):
+        rates, counts = operators.constant_rates(current, steps, threshold)
+        _, want, counted, *_ = operators.encode(current, steps, 1.0, threshold, True, *NO_SLOPE)
+        assert torch.equal(rates, want)
+        assert torch.equal(counts, counted)
+
+
 def close(found, want):
     exact = found.dtype == torch.float64
     scale = 1 + float(want.abs().max()) if want.numel() else 1.0
