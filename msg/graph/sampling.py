@@ -243,7 +243,10 @@ class NeighborSampler(BaseSampler):
         else:
             given = (pointers, source, self._weight.numpy(), *frontier, key)
             draw = kernels.proportional if self.replace else kernels.successive
-        over_rows(len(frontier[0]), lambda first, last: draw(*given, first, last, *out))
+        if kernels is reference_sampling:  # threads would wait for the interpreter
+            draw(*given, 0, len(frontier[0]), *out)
+        else:
+            over_rows(len(frontier[0]), lambda first, last: draw(*given, first, last, *out))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_places": []}

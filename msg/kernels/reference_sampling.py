@@ -122,6 +122,14 @@ def proportional(pointers, source, total, nodes, offsets, start, key, first, las
     _finish(source, local, number, low, slice(offsets[first], offsets[last]), edge, origin, col)
 
 
+def _first_places(keys, place) -> Any:
+    """Write where each key comes first; returns ``0, 1, ...``."""
+    number = np.arange(len(keys), dtype=place.dtype)
+    place[keys] = len(keys)
+    np.minimum.at(place, keys, number)
+    return number
+
+
 def relabel(nodes, starts, hop, offsets, origin, place, row) -> None:
     """Number the nodes that edges come from, ``row``: first those that are known, then the others as they come.
 
@@ -136,20 +144,25 @@ def relabel(nodes, starts, hop, offsets, origin, place, row) -> None:
         row: ``[E]``, written.
     """
     known, groups = starts[hop, -1], starts.shape[1] - 1
-    of_node = np.concatenate([np.repeat(np.arange(groups), np.diff(starts[h])) for h in range(hop + 1)])
     of_edge = np.repeat(np.arange(groups), np.diff(offsets[starts[hop] - starts[hop, 0]]))
-    keys = np.concatenate((of_node * len(place) + nodes[:known], of_edge * len(place) + origin))
-    _, earliest, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    fresh = np.sort(earliest[earliest >= known])
-    number = np.where(earliest < known, earliest, known + np.searchsorted(fresh, earliest))
-    row[:] = number[inverse[known:]]
-    nodes[known : known + len(fresh)] = origin[fresh - known]
-    starts[hop + 1] = known + np.searchsorted(of_edge[fresh - known], np.arange(groups + 1))
+    keys = np.concatenate((nodes[:known], origin))
+    if groups > 1:
+        of_node = np.concatenate([np.repeat(np.arange(groups), np.diff(starts[h])) for h in range(hop + 1)])
+        _, keys = np.unique(np.concatenate((of_node, of_edge)) * len(place) + keys, return_inverse=True)
+        place = np.empty(len(keys), dtype=place.dtype)
+    number = _first_places(keys, place)
+    first = place[keys[known:]]
+    place[keys] = -1
+    fresh = np.flatnonzero(first == number[known:])
+    number[known + fresh] = known + np.arange(len(fresh))
+    row[:] = number[first]
+    nodes[known : known + len(fresh)] = origin[fresh]
+    starts[hop + 1] = known + np.searchsorted(of_edge[fresh], np.arange(groups + 1))
 
 
 def induced(pointers, source, nodes, place) -> tuple[Any, Any, Any]:
     """All edges between nodes: row, column, edge."""
-    place[nodes[::-1]] = np.arange(len(nodes))[::-1]
+    _first_places(nodes, place)
     col, j = _repeat(pointers[nodes + 1] - pointers[nodes])
     edge = pointers[nodes][col] + j
     row = place[source[edge]].astype(np.int64)
