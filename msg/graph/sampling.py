@@ -91,8 +91,8 @@ class NeighborSampler(BaseSampler):
         self._longest = int(self._pointers.diff().max()) if self.num_nodes else 0
         if weight is not None:
             weight = weight if self._order is None else weight[self._order]
-            weight = _summed(weight / weight.max(), self._pointers) if replace and len(weight) else weight
-        self._weight = weight
+            weight = weight / weight.max() if len(weight) else weight
+        self._weight = _summed(weight, self._pointers, self._longest) if weight is not None and replace else weight
         self._epoch = torch.zeros((), dtype=torch.long)
         with suppress(RuntimeError):  # no shared memory: then there are no workers either
             self._epoch.share_memory_()
@@ -208,8 +208,7 @@ class NeighborSampler(BaseSampler):
         starts[0] = np.arange(groups + 1) if self.disjoint else (0, len(seeds))
         nodes, edges = seeds.numpy(), np.empty((3, 0), dtype=np.int64)
         drawn = []
-        # taken out while it is written to: neither another thread nor a fork meets it half written
-        place = self._places.pop() if self._places else np.full(self.num_nodes, -1, dtype=np.int32)
+        place = self._place()
         for hop, fanout in enumerate(self.num_neighbors):
             start, known = starts[hop, 0], starts[hop, -1]
             frontier = nodes[start:known]
@@ -233,6 +232,13 @@ class NeighborSampler(BaseSampler):
         if self.subgraph_type == SubgraphType.directional:
             out.num_sampled_nodes, out.num_sampled_edges = (starts[:, -1] - starts[:, 0]).tolist(), drawn
         return out if self.subgraph_type != SubgraphType.bidirectional else out.to_bidirectional()
+
+    def _place(self) -> Any:
+        """A number for each node, all -1; taken out while in use, so no thread and no fork meets it half written."""
+        try:
+            return self._places.pop()
+        except IndexError:
+            return np.full(self.num_nodes, -1, dtype=np.int32)
 
     def _draw(self, kernels: Any, frontier: tuple, fanout: int, key: np.uint64, out: tuple) -> None:
         """Edges that lead to the nodes of a hop, shared out to threads."""
@@ -317,10 +323,10 @@ def _csc(edge_index: Tensor, weight: Tensor | None, num_nodes: int) -> tuple[Ten
     return pointers, source.int() if num_nodes < 2**31 else source.contiguous(), order
 
 
-def _summed(weight: Tensor, pointers: Tensor) -> Tensor:
+def _summed(weight: Tensor, pointers: Tensor, longest: int) -> Tensor:
     """Sums of the weights of each node's edges, up to each edge."""
     total, begin, degree = weight.clone(), pointers[:-1], pointers.diff()
-    for j in range(1, int(degree.max())):
+    for j in range(1, longest):
         more = degree > j
         begin, degree = begin[more], degree[more]
         total[begin + j] += total[begin + j - 1]
