@@ -1,7 +1,8 @@
-"""How things travel along edges: the graph as layers see it, its sparse matrices, and caches."""
+"""How things travel along edges: the graph as layers see it, its sparse matrices, samples of it, and caches."""
 
 from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
+from msg.graph.sampling import NeighborSampler
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
-__all__ = ["Graph", "Memo", "SparseMatrix", "WeightedEdges", "check_tensors"]
+__all__ = ["Graph", "Memo", "NeighborSampler", "SparseMatrix", "WeightedEdges", "check_tensors"]

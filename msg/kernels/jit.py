@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from llvmlite import ir
 from numba import njit
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
@@ -34,3 +36,12 @@ def inlined(function: Any) -> Any:
 def reordering(function: Any) -> Any:
     """Inlined, with sums taken in any order, which lets LLVM use vectors."""
     return njit(forceinline=True, fastmath={"reassoc", "contract", "nsz"}, **_OPTIONS)(function)
+
+
+def prefetcher(builder) -> Any:
+    """A function that asks for the memory at a pointer."""
+    byte = ir.IntType(8).as_pointer()
+    hint = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+    function = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0i8")
+    for_reading = [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)]
+    return lambda pointer: builder.call(function, [builder.bitcast(pointer, byte), *for_reading])

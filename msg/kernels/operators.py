@@ -193,7 +193,7 @@ def constant_rates(current: Tensor, steps: int, threshold: float) -> tuple[Tenso
     if kernels is None:
         return reference.fire(current, steps, (1.0, threshold, True), None)[1:3]
     given, number = _array(current), current.new_empty(0).numpy().dtype.type
-    rates, counts, _ = _means(*given.shape, steps, current.dtype, -1)
+    rates, counts, _ = _means(current.size(0), current.size(1), steps, current.dtype, -1)
     # each of the steps' additions and subtractions of numbers below 2 thresholds errs by at most eps thresholds
     margin = number(8 * steps * torch.finfo(current.dtype).eps)
     outputs = rates.numpy(), counts.numpy()

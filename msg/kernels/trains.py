@@ -14,7 +14,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
-from msg.kernels.jit import compiled, inlined, operation, unrolled
+from msg.kernels.jit import compiled, inlined, operation, prefetcher, unrolled
 from msg.kernels.parts import part
 from msg.kernels.vectors import (
     LANES,
@@ -76,15 +76,6 @@ def _zeros(builder, vector: ir.VectorType, count: int) -> list[Any]:
     return sums
 
 
-def _prefetch(builder) -> Any:
-    """A function that asks for the memory at a pointer."""
-    byte = ir.IntType(8).as_pointer()
-    hint = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
-    function = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0i8")
-    for_reading = [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)]
-    return lambda pointer: builder.call(function, [builder.bitcast(pointer, byte), *for_reading])
-
-
 def _soon(builder, edge, last):
     """An edge some steps ahead, or the row's last."""
     ahead = _plus(builder, edge, _AHEAD)
@@ -110,7 +101,7 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
         weighted = isinstance(signature.args[4], types.Array)
         weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
         sums, silent = _zeros(builder, vector, number), ir.Constant(vector, [0.0] * LANES)
-        prefetch = _prefetch(builder)
+        prefetch = prefetcher(builder)
         last = _plus(builder, stop, -1)
 
         def row(edge):
@@ -152,7 +143,7 @@ def _add_counts(typing, counts, each, skip, col, weight, start, stop, out, at):
         total = _zeros(builder, vector, 1)[0]
         kind = ir.FunctionType(vector, [vector] * 3)
         fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f{8 * align}")
-        prefetch = _prefetch(builder)
+        prefetch = prefetcher(builder)
         last = _plus(builder, stop, -1)
 
         def row(edge):

@@ -74,3 +74,8 @@ def test_readme(run):
     block = sections("README.md")["Ten lines"]
     assert block.count("range(200)") == 1
     assert not run(block.replace("range(200)", "range(2)"))  # epochs enough to see that it runs
+
+
+def test_scaling(run):
+    for block in sections("docs/scaling.md").values():
+        assert not run(block)
