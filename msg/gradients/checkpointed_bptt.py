@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from msg.gradients import packed
 from msg.gradients.schedule import Action, Schedule, Store
 from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
 from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
@@ -86,9 +87,13 @@ class CheckpointedBPTT(SurrogateRule):
         """See :meth:`FeedForwardRule.simulate`."""
         if not torch.is_grad_enabled():
             return SurrogateBPTT(self.surrogate, self.detach_reset).simulate(dynamics, current)
-        learnable = [p for p in _parameters(dynamics.layers) if p.requires_grad]
-        tape = _Tape(dynamics, current.detach(), self, learnable)
-        means = list(_Checkpointed.apply(tape, current, *learnable))  # pyright: ignore[reportArgumentType]
+        firing = Firing(self.surrogate, self.detach_reset, through_spikes=True)
+        whole = None if torch.compiler.is_compiling() else packed.through(dynamics, current, firing)
+        steps = _EagerSteps(dynamics, current.detach(), firing)
+        if whole is not None:
+            steps = _PackedSteps(whole, current.detach())
+        tape = _Tape(steps, self, dynamics.timesteps)
+        means = list(_Checkpointed.apply(tape, current, *steps.learnable))  # pyright: ignore[reportArgumentType]
         rates = means[: len(dynamics.sources)]
         rest = iter(means[len(dynamics.sources) :])
         seen = [None if layer.linear else next(rest) for layer in dynamics.targets]
@@ -128,8 +133,22 @@ def _forked(current: Tensor) -> Iterator[None]:
         _restore(before, current)
 
 
-class _Step(NamedTuple):
-    """A recorded step: what it began with, what came out, and the state after it."""
+class _Done(NamedTuple):
+    """What some steps did.
+
+    Attributes:
+        counts: spikes of each source.
+        sums: of the currents into each target, where its synapse is not linear.
+        state: of the neurons, afterwards.
+    """
+
+    counts: list[Tensor]
+    sums: list[Tensor | None]
+    state: Any
+
+
+class _Recorded(NamedTuple):
+    """A step that the eager backward pass can go through: what it began with, what came out, the state after it."""
 
     leaves: list[Tensor]
     current: Tensor
@@ -142,30 +161,21 @@ def _floats(states: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(states) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
-class _Tape:
-    """Follows a schedule: forward until the first step that can go back, the rest in the backward pass."""
+class _EagerSteps:
+    """Steps by differentiable operations, for all layers; gone back through by autograd, one at a time."""
 
-    def __init__(self, dynamics: Dynamics, current: Tensor, rule: CheckpointedBPTT, learnable: Sequence[Tensor]):
-        self.dynamics, self.current, self.timesteps = dynamics, current, dynamics.timesteps
-        self.learnable = learnable
-        self.firing = Firing(rule.surrogate, rule.detach_reset, through_spikes=True)
+    def __init__(self, dynamics: Dynamics, current: Tensor, firing: Firing):
+        self.dynamics, self.current, self.firing = dynamics, current, firing
         self.linear = all(layer.linear for layer in dynamics.targets)
-        self.rule, self.evaluations = rule, 0
-        self._begin()
+        self.learnable = [p for p in _parameters(dynamics.layers) if p.requires_grad]
+        self.resting: Any = dynamics.resting
 
-    def _begin(self) -> None:
-        size = None if self.rule.nbytes is None else self._state_nbytes()
-        self.actions = iter(self.rule.schedule(self.timesteps, size))
-        self.kept: dict[int, tuple[Any, _RandomState | None]] = {0: (self.dynamics.resting, self._rng())}
-        self.recorded: dict[int, _Step] = {}
-        self.state: Any = self.dynamics.resting
-
-    def _rng(self) -> _RandomState | None:
-        # a convolution on the slow path may drop at random, and must drop the same when it is run again
+    def random_state(self) -> _RandomState | None:
+        """To begin with again: a convolution on the slow path may drop at random, and must drop the same."""
         return None if self.linear else _random_state(self.current)
 
-    def _state_nbytes(self) -> int:
-        """Bytes of one stored state, from a step that is run for it and not counted."""
+    def nbytes(self, store: Store) -> int:
+        """Bytes of one stored state, from a step that is run for it."""
         held: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
@@ -175,97 +185,41 @@ class _Tape:
             return tensor
 
         with _forked(self.current), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            step, states = self._run_recorded(0, self.dynamics.resting)
-        hidden = sum(t.numel() * t.element_size() for t in _floats(states))
-        if self.rule.store == "hidden":
+            step, done = self.record(0, self.resting)
+        hidden = sum(t.numel() * t.element_size() for t in _floats(done.state))
+        if store == "hidden":
             return hidden
-        inputs = [self.current, step.current, *self.learnable]
-        for tensor in inputs:
+        for tensor in [self.current, step.current, *self.learnable]:
             held.pop(tensor.untyped_storage().data_ptr(), None)
         return hidden + sum(held.values())
 
-    def forward(self) -> list[Tensor]:
-        """Mean spikes of the sources and, where synapses are not linear, mean currents into their targets."""
-        counts: list[Any] = [0.0] * len(self.dynamics.sources)
-        sums: list[Any] = [0.0] * len(self.dynamics.sources)
-        for action in self.actions:
-            if action.kind == "backward":
-                self.first = action
-                break
-            for trains, currents in self._do(action):
-                counts = [count + spike_count(train) for count, train in zip(counts, trains)]
-                sums = [total if c is None else total + c.sum(1) for total, c in zip(sums, currents)]
-        seen = [total for total, layer in zip(sums, self.dynamics.targets) if not layer.linear]
-        return [total / self.timesteps for total in (*counts, *seen)]
-
-    def _do(self, action: Action) -> Iterator[tuple[list[Tensor], list[Tensor | None]]]:
-        """Carry out an action that goes forward; gives what each chunk of steps did."""
-        if action.kind == "load":
-            self.state, rng = self.kept[action.start]
-            if rng is not None:
-                _restore(rng, self.current)
-        elif action.kind == "store":
-            self.kept[action.start] = (self.state, self._rng())
-        elif action.kind == "free":
-            del self.kept[action.start]
-        elif action.kind == "advance":
-            for chunk in self._chunks(action):
-                self.evaluations += chunk.stop - chunk.start
-                with torch.no_grad():
-                    sweep = self.dynamics.advance(self.current, self.state, chunk, SILENT)
-                self.state = sweep.states
-                yield sweep.trains, sweep.currents
-        elif action.kind == "record":
-            self.evaluations += 1
-            step, self.state = self._run_recorded(action.start, self.state)
-            self.recorded[action.start] = step
-            if self.rule.store == "internal":
-                self.kept[action.start + 1] = (self.state, self._rng())
-            currents = iter(step.currents)
-            yield (
-                [spikes.detach() for spikes in step.spikes],
-                [None if layer.linear else next(currents).detach() for layer in self.dynamics.targets],
+    def advance(self, start: int, stop: int, state: Any) -> Iterator[_Done]:
+        """Run steps, a chunk at a time."""
+        chunks = self.dynamics.chunks(start, stop) if self.linear and stop > start else ()
+        # random numbers are drawn step by step, as where a single step is run again
+        for chunk in chunks if self.linear else (slice(t, t + 1) for t in range(start, stop)):
+            with torch.no_grad():
+                sweep = self.dynamics.advance(self.current, state, chunk, SILENT)
+            state = sweep.states
+            yield _Done(
+                [spike_count(t) for t in sweep.trains], [None if c is None else c.sum(1) for c in sweep.currents], state
             )
 
-    def _chunks(self, action: Action) -> Iterator[slice]:
-        if self.linear and action.stop > action.start:
-            yield from self.dynamics.chunks(action.start, action.stop)
-        elif not self.linear:
-            # random numbers are drawn step by step, as where a single step is run again
-            yield from (slice(t, t + 1) for t in range(action.start, action.stop))
-
-    def _run_recorded(self, t: int, states: Any) -> tuple[_Step, Any]:
+    def record(self, t: int, state: Any) -> tuple[_Recorded, _Done]:
+        """Run a step so that one can go back through it."""
         now = self.current if self.current.dim() == 2 else self.current[:, t : t + 1]
         with torch.enable_grad():
             leaf = now.detach().requires_grad_()
-            begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), states)
+            begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), state)
             sweep = self.dynamics.advance(leaf, begin, slice(0, 1), self.firing)
         currents = [current for current in sweep.currents if current is not None]
-        step = _Step(_floats(begin), leaf, sweep.trains, currents, _floats(sweep.states))
-        return step, tree_map_only(Tensor, Tensor.detach, sweep.states)
+        step = _Recorded(_floats(begin), leaf, sweep.trains, currents, _floats(sweep.states))
+        sums = [None if c is None else c.detach().sum(1) for c in sweep.currents]
+        after = tree_map_only(Tensor, Tensor.detach, sweep.states)
+        return step, _Done([spike_count(t.detach()) for t in sweep.trains], sums, after)
 
-    def backward(self, grads: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Gradients of the current and the parameters, from those of what :meth:`forward` gave."""
-        if not self.recorded:  # a second backward pass through a retained graph
-            self._begin()
-            self.forward()
-        arriving = [grad / self.timesteps for grad in grads]
-        total, found = torch.zeros_like(self.current), [torch.zeros_like(p) for p in self.learnable]
-        later: list[Tensor] = []
-        later = self._back(self.first.start, arriving, later, total, found)
-        for action in self.actions:
-            if action.kind == "backward":
-                later = self._back(action.start, arriving, later, total, found)
-            else:
-                for _ in self._do(action):
-                    pass
-        return total, found
-
-    def _back(self, t: int, arriving: list[Tensor], later: list[Tensor], total: Tensor, found: list[Tensor]):
-        """Go back through a recorded step; returns the gradient of the state before it."""
-        step = self.recorded.pop(t)
-        if self.rule.store == "internal":
-            del self.kept[t + 1]
+    def back(self, t: int, step: _Recorded, arriving: list[Tensor], later: list[Tensor], total: Tensor, found: list):
+        """Go back through a recorded step, adding gradients; returns that of the state before it."""
         means = [grad[:, None] for grad in arriving]
         pairs = zip([*step.spikes, *step.currents, *step.after], [*means, *later])
         outputs, grads = zip(*((out, grad) for out, grad in pairs if out.requires_grad))
@@ -280,9 +234,134 @@ class _Tape:
         return [torch.zeros_like(leaf) if new is None else new for leaf, new in zip(step.leaves, before)]
 
 
+class _PackedSteps:
+    """The same by compiled kernels; between two steps there are potentials, of a step its packed spikes."""
+
+    # a chunk's spikes take as much room as one step's floats
+    CHUNK = 32
+
+    def __init__(self, whole: packed.Through, current: Tensor):
+        self.whole, self.current, self.learnable = whole, current, whole.weights
+        self.resting: Any = [None] * len(whole.neurons)
+
+    def random_state(self) -> None:
+        """Nothing is drawn."""
+
+    def nbytes(self, store: Store) -> int:
+        """Bytes of one stored state."""
+        (trains, _), done = self.record(0, self.resting)
+        kept = [*done.state, *(trains if store == "internal" else ())]
+        return sum(t.numel() * t.element_size() for t in kept)
+
+    def _run(self, start: int, stop: int, state: Any) -> tuple[packed.Steps, _Done]:
+        now = self.current if self.current.dim() == 2 else self.current[:, start:stop]
+        with torch.no_grad():
+            steps = self.whole.run(now, stop - start, stop - start, state)
+        counts = [(rate * (stop - start)).round() for rate in steps.rates]
+        return steps, _Done(counts, [None] * len(counts), [kept[-1] for kept in steps.states])
+
+    def advance(self, start: int, stop: int, state: Any) -> Iterator[_Done]:
+        """Run steps, a chunk at a time."""
+        for begin in range(start, stop, self.CHUNK):
+            _, done = self._run(begin, min(begin + self.CHUNK, stop), state)
+            state = done.state
+            yield done
+
+    def record(self, t: int, state: Any) -> tuple[tuple[list[Tensor], Any], _Done]:
+        """Run a step so that one can go back through it."""
+        steps, done = self._run(t, t + 1, state)
+        return (steps.trains, state), done
+
+    def back(self, t: int, step: Any, arriving: list[Tensor], later: list[Any], total: Tensor, found: list):
+        """Go back through a recorded step, adding gradients; returns that of the state before it."""
+        trains, begin = step
+        now, place = (self.current, total) if total.dim() == 2 else (self.current[:, t : t + 1], total[:, t : t + 1])
+        later = later or [None] * len(begin)
+        to_current, gradients, before = self.whole.back(now, trains, begin, later, arriving, 1)
+        place.add_(to_current)
+        for gradient, new in zip(found, gradients):
+            if new is not None:
+                gradient.add_(new)
+        return before
+
+
+class _Tape:
+    """Follows a schedule: forward until the first step that can go back, the rest in the backward pass."""
+
+    def __init__(self, steps: _EagerSteps | _PackedSteps, rule: CheckpointedBPTT, timesteps: int):
+        self.steps, self.rule, self.timesteps, self.evaluations = steps, rule, timesteps, 0
+        self._begin()
+
+    def _begin(self) -> None:
+        size = None if self.rule.nbytes is None else self.steps.nbytes(self.rule.store)
+        self.actions = iter(self.rule.schedule(self.timesteps, size))
+        self.state: Any = self.steps.resting
+        self.kept: dict[int, tuple[Any, _RandomState | None]] = {0: (self.state, self.steps.random_state())}
+        self.recorded: dict[int, Any] = {}
+
+    def forward(self) -> list[Tensor]:
+        """Mean spikes of the sources and, where synapses are not linear, mean currents into their targets."""
+        counts: list[Any] = []
+        sums: list[Any] = []
+        for action in self.actions:
+            if action.kind == "backward":
+                self.first = action
+                break
+            for done in self._do(action):
+                counts = [a + b for a, b in zip(counts, done.counts)] or done.counts
+                sums = [a if b is None else a + b for a, b in zip(sums, done.sums)] or done.sums
+        return [total / self.timesteps for total in (*counts, *sums) if total is not None]
+
+    def _do(self, action: Action) -> Iterator[_Done]:
+        """Carry out an action that goes forward; gives what each chunk of steps did."""
+        if action.kind == "load":
+            self.state, drawn = self.kept[action.start]
+            if drawn is not None:
+                _restore(drawn, self.steps.current)
+        elif action.kind == "store":
+            self.kept[action.start] = (self.state, self.steps.random_state())
+        elif action.kind == "free":
+            del self.kept[action.start]
+        elif action.kind == "advance":
+            self.evaluations += action.stop - action.start
+            for done in self.steps.advance(action.start, action.stop, self.state):
+                self.state = done.state
+                yield done
+        elif action.kind == "record":
+            self.evaluations += 1
+            step, done = self.steps.record(action.start, self.state)
+            self.recorded[action.start], self.state = step, done.state
+            if self.rule.store == "internal":
+                self.kept[action.start + 1] = (self.state, self.steps.random_state())
+            yield done
+
+    def backward(self, grads: Sequence[Tensor]) -> tuple[Tensor, list[Tensor | None]]:
+        """Gradients of the current and of what is learned, from those of what :meth:`forward` gave."""
+        if not self.recorded:  # a second backward pass through a retained graph
+            self._begin()
+            self.forward()
+        arriving = [grad / self.timesteps for grad in grads]
+        total = torch.zeros_like(self.steps.current)
+        found = [None if p is None else torch.zeros_like(p) for p in self.steps.learnable]
+        later = self._back(self.first.start, arriving, [], total, found)
+        for action in self.actions:
+            if action.kind == "backward":
+                later = self._back(action.start, arriving, later, total, found)
+            else:
+                for _ in self._do(action):
+                    pass
+        return total, found
+
+    def _back(self, t: int, arriving: list[Tensor], later: list[Any], total: Tensor, found: list) -> list[Any]:
+        step = self.recorded.pop(t)
+        if self.rule.store == "internal":
+            del self.kept[t + 1]
+        return self.steps.back(t, step, arriving, later, total, found)
+
+
 class _Checkpointed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, tape: _Tape, current: Tensor, *learnable: Tensor):
+    def forward(ctx, tape: _Tape, current: Tensor, *learnable: Tensor | None):
         # saved so that autograd refuses a backward pass after one of them was changed: steps are run again with them
         ctx.save_for_backward(current, *learnable)
         ctx.tape = tape
@@ -292,6 +371,6 @@ class _Checkpointed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         _ = ctx.saved_tensors
-        with _forked(ctx.tape.current):
+        with _forked(ctx.tape.steps.current):
             current, learnable = ctx.tape.backward(grads)
         return None, current, *learnable

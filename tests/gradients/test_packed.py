@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch_geometric.nn import GCNConv, GINConv
 
-from msg.gradients import DvM, RateBackprop, SurrogateBPTT, packed
-from msg.gradients.simulation import SILENT, Dynamics
+from msg.gradients import CheckpointedBPTT, DvM, RateBackprop, SurrogateBPTT, checkpointed_bptt, packed
+from msg.gradients.simulation import SILENT, Dynamics, Firing
 from msg.graph import Graph
 from msg.kernels import status
 from msg.layers import current_layer, spiking_layers
@@ -72,7 +72,8 @@ def test_the_same_spikes(conv, neuron, weighted, dtype):
 @pytest.mark.parametrize("conv", ["gcn", "sage", "eps"])
 def test_gradients_are_those_of_torch(conv, neuron, detach, surrogate, monkeypatch):
     edges, x = torch.randint(0, 11, (2, 30)), torch.randn(12, 5, dtype=torch.float64)
-    for rule in (DvM(), RateBackprop(surrogate, detach), SurrogateBPTT(surrogate, detach)):
+    checkpointed = [CheckpointedBPTT(surrogate, detach, 2), CheckpointedBPTT(surrogate, detach, 3, store="internal")]
+    for rule in (DvM(), RateBackprop(surrogate, detach), SurrogateBPTT(surrogate, detach), *checkpointed):
         model = MSG(5, 3, "H7", 4, 6, NEURONS[neuron], rule, conv=CONVS[conv]).double()
 
         def run(model=model):
@@ -95,6 +96,16 @@ def test_what_a_layer_received_is_not_computed_again():
         torch.testing.assert_close(received, matrix.matmul(rate))
     long = dynamics("gcn", IF(0.5), timesteps=256)
     assert packed.simulate(long, current).received[-1] is None  # more than a byte counts
+
+
+@pytest.mark.parametrize("store", ["hidden", "internal"])
+def test_checkpoints_hold_potentials_and_bits(store):
+    one = dynamics("gcn", IF(0.5))
+    firing = Firing(ATan(), True, through_spikes=True)
+    whole = packed.through(one, torch.randn(12, 5, dtype=torch.float64), firing)
+    steps = checkpointed_bptt._PackedSteps(whole, torch.randn(12, 5, dtype=torch.float64))
+    potentials, words = 8 * 12 * (5 + 40 + 7), 4 * 12 * (1 + 2 + 1)
+    assert steps.nbytes(store) == potentials + (words if store == "internal" else 0)
 
 
 def test_what_it_does_not_know_it_leaves_alone():
