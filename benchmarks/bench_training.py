@@ -1,11 +1,12 @@
-"""Time of one training epoch and peak memory, against the fastest GCN that can be had with the same parts.
+"""Time of an epoch and of an inference, and peak memory, against the fastest GCN that can be had with the same parts.
 
     python benchmarks/bench_training.py --root DIR [--threads 1] [--layers 2] [--features sparse]
 
-Time: models take turns, one epoch each, in one process on the same graph, so that all see the same machine and the same
-allocator. Printed are the median of each with its quartiles, and the median and quartiles of the ratio of its epoch to
-that of :class:`msg.nn.CachedGCN` in the same turn; PyG's GCN stands beside it. Memory: one fresh process a row, peak
-resident set during ten epochs minus the resident set before the first (Linux only).
+Time: models take turns, one epoch each (then one inference each: evaluation mode, no gradient), in one process on the
+same graph, so that all see the same machine and the same allocator. Printed are the median of each with its quartiles,
+and the median and quartiles of the ratio to that of :class:`msg.nn.CachedGCN` in the same turn; PyG's GCN stands beside
+it. Memory: one fresh process a row, peak resident set during ten epochs minus the resident set before the first (Linux
+only).
 """
 
 import argparse
@@ -20,6 +21,7 @@ from torch_geometric.nn import GCN
 
 from msg.datasets import load_graph
 from msg.gradients import DvM, GradientRule, RateBackprop, SurrogateBPTT
+from msg.kernels import status
 from msg.nn import MSG, CachedGCN
 from msg.training import peak_memory
 
@@ -51,6 +53,17 @@ def epoch(model: torch.nn.Module, data: Data) -> Callable[[], None]:
     return step
 
 
+def inference(model: torch.nn.Module, data: Data) -> Callable[[], None]:
+    """One forward pass in evaluation mode, as a function to call again and again."""
+
+    def step() -> None:
+        model.eval()
+        with torch.no_grad():
+            model(data.x, data.edge_index)
+
+    return step
+
+
 def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: int = 3) -> dict[str, np.ndarray]:
     """Seconds of each step in each round, taken in turns."""
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -61,6 +74,15 @@ def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: in
             if turn >= warm_up:
                 times[name].append(time.perf_counter() - start)
     return {name: np.array(values) for name, values in times.items()}
+
+
+def print_ratios(what: str, times: dict[str, np.ndarray]) -> None:
+    """Milliseconds, and the ratio to the fast GCN in the same turn: medians and quartiles."""
+    for name, seconds in times.items():
+        low, middle, high = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75))
+        first, ratio, third = np.quantile(seconds / times[FAST], (0.25, 0.5, 0.75))
+        took = f"{middle:8.1f} ({low:.1f}-{high:.1f}) ms/{what}"
+        print(f"{name:16} {took}   {ratio:6.2f} ({first:.2f}-{third:.2f}) x {FAST}")
 
 
 def begin(args: argparse.Namespace, rule: str, timesteps: int) -> Callable[[], None]:
@@ -93,21 +115,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     data = load_graph(args.dataset, root=args.root, features=args.features)
-    steps = {FAST: epoch(gcn(data, args), data)}
+    models: dict[str, torch.nn.Module] = {FAST: gcn(data, args)}
     for name, cached in (("PyG GCN", False), ("PyG GCN, cached", True)):
-        steps[name] = epoch(gcn(data, args, GCN, cached=cached), data)
+        models[name] = gcn(data, args, GCN, cached=cached)
     for rule in RULES:
         for timesteps in STEPS:
-            steps[f"{rule} T={timesteps}"] = epoch(spiking(data, args, rule, timesteps), data)
+            models[f"{rule} T={timesteps}"] = spiking(data, args, rule, timesteps)
     setting = f"{args.dataset}, {args.features} features, {args.manifold}, {args.layers} convolutions"
-    print(f"{setting}, dropout {args.dropout}, {torch.get_num_threads()} threads")
-    times = time_in_turns(steps, args.rounds)
-    for name, seconds in times.items():
-        low, middle, high = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75))
-        first, ratio, third = np.quantile(seconds / times[FAST], (0.25, 0.5, 0.75))
-        print(
-            f"{name:16} {middle:8.1f} ({low:.1f}-{high:.1f}) ms/epoch   {ratio:6.2f} ({first:.2f}-{third:.2f}) x {FAST}"
-        )
+    print(f"{setting}, dropout {args.dropout}, {torch.get_num_threads()} threads, kernels: {status()}")
+    print_ratios("epoch", time_in_turns({name: epoch(model, data) for name, model in models.items()}, args.rounds))
+    # without gradient all rules run the same
+    silent = {name: model for name, model in models.items() if not name.startswith(("rate", "bptt"))}
+    calls = {name: inference(model, data) for name, model in silent.items()}
+    print_ratios("inference", time_in_turns(calls, args.rounds))
     if args.no_memory:
         return
     print(f"{FAST:16} {memory(args, 'gcn', 0):8.0f} MB")

@@ -362,7 +362,20 @@ def _backward(rule, number, rows, c, w):
 
 
 @inlined
-def _step(factor, number, z, size, u, dim, count, rows, c, w):
+def _origin(factors, start):
+    """Whether all rows start at the origin, so that the first step need not read them."""
+    if start.shape[0] != 1:
+        return False
+    for f in range(factors.shape[0]):
+        lift = int(factors[f, 0] in (HYPERBOLOID, SPHERE))
+        r = part(start, factors[f, 1] + lift, factors[f, 3])
+        if _two_dots(r, r, r)[0] != 0 or (factors[f, 0] == SPHERE and start[0, factors[f, 1]] < 0):
+            return False
+    return True
+
+
+@inlined
+def _step(factor, number, z, size, u, dim, origin, count, rows, c, w):
     """One step of one factor, for all rows of a block: ``z`` becomes the next point."""
     kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
     lift = int(kind in (HYPERBOLOID, SPHERE))
@@ -370,14 +383,15 @@ def _step(factor, number, z, size, u, dim, count, rows, c, w):
         for b in range(count):
             by, r = part(u, b * dim + vector, width), part(z, b * size + point, width)
             w[_ALPHA + b], w[_BETA + b], w[_END + b] = c[_FACTOR + b], 1.0, 0.0
-            _combine(r, c[_FACTOR + b], by, 1.0, r)
+            _combine(r, c[_FACTOR + b], by, 1.0 - origin, by if origin else r)
         return
     for b in range(count):
         by, r = part(u, b * dim + vector, width), part(z, b * size + point + lift, width)
-        w[_Z0 + b] = z[b * size + point]
-        if kind == SPHERE:
-            _direction(w[_Z0 + b], r)
-        w[_PU + b], w[_Q + b] = _two_dots(r, by, r)
+        w[_Z0 + b], w[_PU + b], w[_Q + b] = z[b * size + point], 0.0, 0.0
+        if not origin:
+            if kind == SPHERE:
+                _direction(w[_Z0 + b], r)
+            w[_PU + b], w[_Q + b] = _two_dots(r, by, r)
     if kind == HYPERBOLOID:
         _forward(_forward_hyperboloid, number, rows, c, w)
     elif kind == SPHERE:
@@ -388,7 +402,10 @@ def _step(factor, number, z, size, u, dim, count, rows, c, w):
         _forward(_forward_projected, number, rows, c, w)
     for b in range(count):
         by, r = part(u, b * dim + vector, width), part(z, b * size + point + lift, width)
-        w[_END + b] = _combine(r, w[_ALPHA + b], by, w[_BETA + b], r)
+        if origin:
+            w[_END + b] = _combine(r, w[_ALPHA + b], by, 0.0, by)
+        else:
+            w[_END + b] = _combine(r, w[_ALPHA + b], by, w[_BETA + b], r)
     if kind == HYPERBOLOID:
         _end(_end_hyperboloid, number, rows, w)
     elif kind == SPHERE:
@@ -411,7 +428,7 @@ def walk(factors, numbers, start, addresses, like, dim, step, bound, rows, first
     side would cost as much as a step. A ``bound`` of zero is none; ``rows`` is :data:`ROWS`. For the way back each step
     leaves :data:`KEPT` numbers of a row and factor in ``kept [N, steps, factors, KEPT]``, where that has room.
     """
-    size, levels, several = out.shape[1], addresses.size, factors.shape[0]
+    size, levels, several, origin = out.shape[1], addresses.size, factors.shape[0], _origin(factors, start)
     memory = np.zeros(ROWS * (size + dim) + _OF_ROW + several * _OF_FACTOR)
     z, u = part(memory, 0, ROWS * size), part(memory, ROWS * size, ROWS * dim)
     c = part(memory, ROWS * (size + dim), _OF_ROW)
@@ -425,7 +442,7 @@ def walk(factors, numbers, start, addresses, like, dim, step, bound, rows, first
             _bounds(bound, rows, c)
             for f in range(several):
                 mine = part(w, f * _OF_FACTOR, _OF_FACTOR)
-                _step(factors[f], numbers[f], z, size, u, dim, count, rows, c, mine)
+                _step(factors[f], numbers[f], z, size, u, dim, origin and level == 0, count, rows, c, mine)
                 if kept.size:
                     for b in range(count):
                         kept[block + b, level, f, 0] = mine[_ALPHA + b]
@@ -437,22 +454,25 @@ def walk(factors, numbers, start, addresses, like, dim, step, bound, rows, first
 
 
 @inlined
-def _again(factor, kept, f, z, u, dim, size, count, block, level, to):
+def _again(factor, kept, f, z, u, dim, size, origin, count, block, level, to):
     """The next point of one factor, from what the way there kept."""
     kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
     lift = int(kind in (HYPERBOLOID, SPHERE))
     for b in range(count):
         alpha, beta = kept[block + b, level, f, 0], kept[block + b, level, f, 1]
         by, r = part(u, b * dim + vector, width), part(z, b * size + point + lift, width)
-        if kind == SPHERE:
+        if kind == SPHERE and not origin:
             _direction(z[b * size + point], r)
-        _combine(part(to, b * size + point + lift, width), alpha, by, beta, r)
+        if origin:
+            _combine(part(to, b * size + point + lift, width), alpha, by, 0.0, by)
+        else:
+            _combine(part(to, b * size + point + lift, width), alpha, by, beta, r)
         if lift:
             to[b * size + point] = kept[block + b, level, f, 3]
 
 
 @inlined
-def _step_back(factor, number, z, size, u, dim, g, kept, f, block, level, count, rows, c, w):
+def _step_back(factor, number, z, size, u, dim, g, kept, f, origin, block, level, count, rows, c, w):
     """Coefficients of one factor's derivatives, for all rows of a block."""
     kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
     lift = int(kind in (HYPERBOLOID, SPHERE))
@@ -460,9 +480,12 @@ def _step_back(factor, number, z, size, u, dim, g, kept, f, block, level, count,
         at = b * size + point + lift
         by, r = part(u, b * dim + vector, width), part(z, at, width)
         w[_Z0 + b], w[_G0 + b], w[_ANTIPODE + b] = z[b * size + point], g[b * size + point], 0.0
-        if kind == SPHERE and _direction(w[_Z0 + b], r):
-            w[_ANTIPODE + b] = 1.0
-        w[_GU + b], w[_GR + b], w[_PU + b], w[_Q + b] = _four_dots(part(g, at, width), by, r)
+        if origin:
+            w[_GU + b], w[_GR + b], w[_PU + b], w[_Q + b] = _two_dots(by, part(g, at, width), by)[0], 0.0, 0.0, 0.0
+        else:
+            if kind == SPHERE and _direction(w[_Z0 + b], r):
+                w[_ANTIPODE + b] = 1.0
+            w[_GU + b], w[_GR + b], w[_PU + b], w[_Q + b] = _four_dots(part(g, at, width), by, r)
         w[_END + b] = kept[block + b, level, f, 2]
     if kind == HYPERBOLOID:
         _backward(_backward_hyperboloid, number, rows, c, w)
@@ -481,7 +504,7 @@ def _step_back(factor, number, z, size, u, dim, g, kept, f, block, level, count,
 
 
 @inlined
-def _spread_block(factor, z, size, u, dim, g, address, like, block, count, step, c, w):
+def _spread_block(factor, z, size, u, dim, g, address, like, origin, block, count, step, c, w):
     """Derivatives in the vectors of a block, and ``g`` becomes that in the points."""
     kind, point, vector, width = factor[0], factor[1], factor[2], factor[3]
     lift = int(kind in (HYPERBOLOID, SPHERE))
@@ -491,6 +514,9 @@ def _spread_block(factor, z, size, u, dim, g, address, like, block, count, step,
         along_u = c[_FACTOR + b] * w[_C + ROWS + b] + 2 * c[_SLOPE + b] * c[_ALONG + b]
         scale = np.float64(step) * c[_SMALLER + b]
         along_g, along_r = c[_FACTOR + b] * w[_C + b], c[_FACTOR + b] * w[_C + 2 * ROWS + b]
+        if origin:  # from which nothing is learned
+            _spread(result, scale, along_g, gm, along_u, by, 0.0, by)
+            continue
         _spread(result, scale, along_g, gm, along_u, by, along_r, r)
         _spread(gm, 1.0, w[_C + 3 * ROWS + b], gm, w[_C + 4 * ROWS + b], by, w[_C + 5 * ROWS + b], r)
         if lift:
@@ -504,6 +530,7 @@ def walk_back(
 ):  # fmt: skip
     """Derivatives of :func:`walk`: ``to_start [N, D]``, the vectors' at addresses, ``to_numbers [N, factors]``."""
     levels, size, several = addresses.size, grad.shape[1], factors.shape[0]
+    origin = _origin(factors, start) and not to_start.shape[0]
     each = ROWS * (size + dim) + _OF_ROW + several * _OF_FACTOR
     memory = np.zeros((levels + 1) * each)
     g = part(memory, levels * each, ROWS * size)
@@ -523,21 +550,22 @@ def walk_back(
             if level + 1 < levels:
                 there = part(memory, (level + 1) * each, ROWS * size)
                 for f in range(several):
-                    _again(factors[f], kept, f, z, u, dim, size, count, block, level, there)
+                    _again(factors[f], kept, f, z, u, dim, size, origin and level == 0, count, block, level, there)
         part(g, 0, count * size)[:] = part(grad, block * size, count * size)
         for level in range(levels - 1, -1, -1):
             at = level * each + ROWS * size
             z, u = part(memory, level * each, ROWS * size), part(memory, at, ROWS * dim)
             c = part(memory, at + ROWS * dim, _OF_ROW)
             part(c, _ALONG, ROWS)[:] = 0.0
+            still = origin and level == 0
             for f in range(several):
                 w = part(memory, at + ROWS * dim + _OF_ROW + f * _OF_FACTOR, _OF_FACTOR)
-                _step_back(factors[f], numbers[f], z, size, u, dim, g, kept, f, block, level, count, rows, c, w)
+                _step_back(factors[f], numbers[f], z, size, u, dim, g, kept, f, still, block, level, count, rows, c, w)
                 for b in range(count):
                     to_numbers[block + b, f] += w[_TO_NUMBER + b]
             for f in range(several):
                 w = part(memory, at + ROWS * dim + _OF_ROW + f * _OF_FACTOR, _OF_FACTOR)
-                _spread_block(factors[f], z, size, u, dim, g, results[level], like, block, count, step, c, w)
+                _spread_block(factors[f], z, size, u, dim, g, results[level], like, still, block, count, step, c, w)
         if to_start.shape[0]:
             part(to_start, block * size, count * size)[:] = part(g, 0, count * size)
     memory[0] = 0.0  # it lives until here
