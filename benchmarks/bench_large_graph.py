@@ -1,11 +1,15 @@
 """One training epoch on a graph the size of ogbn-products, against the fastest GCN that can be had with the same parts.
 
-    python benchmarks/bench_large_graph.py [--scale 0.1] [--threads 2] [--timesteps 4,15]
+    python benchmarks/bench_large_graph.py [--scale 0.1] [--threads 2] [--timesteps 4,15] [--memory]
 
 The graph is drawn: 2.45 million nodes, 123 million directed edges (both ways), degrees with a heavy tail, 100 features,
 47 classes, 8 % of nodes for training; ``--scale`` draws a part of it with the same mean degree. The features are
 propagated once, for both, since that never changes: both models then begin with a linear map. Models take turns, one
 epoch each; printed are medians with quartiles, the ratio to the GCN in the same turn, and the memory of this process.
+
+``--memory`` measures instead, in a fresh process each, the peak of an epoch above what graph and features take, for
+these models and for PyG's own convolutions; an allocation that would bring a process above ``--limit`` GB fails, as it
+does on a machine of that size.
 """
 
 import argparse
@@ -26,8 +30,10 @@ from msg.layers import ManifoldPath, SpikingLayer, Synapse, TangentHead, current
 from msg.manifolds import resolve
 from msg.models import SpikingNetwork, SpikingStack
 from msg.neurons import IF
+from msg.training import peak_memory
 
 NODES, EDGES, FEATURES, CLASSES, TRAINING = 2_449_029, 123_718_280, 100, 47, 0.08
+FAST, PYG, DVM = "fast GCN", "PyG GCN", "DvM T="
 TAIL = 2.6
 """Exponent of the distribution of degrees."""
 
@@ -59,6 +65,21 @@ class FastGCN(nn.Module):
         h = self.first(x)
         for layer in self.others:
             h = layer(h.relu(), graph)
+        return h
+
+
+class PyGGCN(nn.Module):
+    """The same on PyG's convolutions, each message written out, the normalisation kept."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Linear(FEATURES, width)
+        self.others = nn.ModuleList([GCNConv(width, width, cached=True), GCNConv(width, CLASSES, cached=True)])
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        h = self.first(x)
+        for layer in self.others:
+            h = layer(h.relu(), graph.edge_index)
         return h
 
 
@@ -98,6 +119,47 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
+def build(name: str, args: argparse.Namespace) -> nn.Module:
+    """A model by the name it is printed under."""
+    if name == FAST:
+        return FastGCN(args.width)
+    return PyGGCN(args.width) if name == PYG else Spiking(args.manifold, int(name.removeprefix(DVM)))
+
+
+def prepare(args: argparse.Namespace) -> tuple[Tensor, Graph, Tensor, Tensor]:
+    """Propagated features, graph, labels and training nodes."""
+    nodes, edges = int(NODES * args.scale), int(EDGES * args.scale)
+    start = time.perf_counter()
+    graph = Graph(draw_edges(nodes, edges), None, nodes)
+    drawn = time.perf_counter()
+    matrix = graph.normalized(torch.float32)
+    built = time.perf_counter()
+    print(
+        f"{nodes:,} nodes, {edges:,} edges, drawn in {drawn - start:.0f} s, matrix in {built - drawn:.0f} s", flush=True
+    )
+    x = matrix.matmul(torch.rand(nodes, FEATURES))
+    return x, graph, torch.randint(0, CLASSES, (nodes,)), torch.rand(nodes) < TRAINING
+
+
+def begin(name: str, args: argparse.Namespace) -> Callable[[], None]:
+    """What a process of its own measures the memory of."""
+    torch.set_num_threads(args.threads)
+    limit = int(args.limit * 1e9)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    data = prepare(args)
+    print(f"{name}: {resident():.1f} GB at most until here", flush=True)
+    return epoch(build(name, args), *data)
+
+
+def measure(names: list[str], args: argparse.Namespace) -> None:
+    for name in names:
+        try:
+            peak = peak_memory(begin, name, args, times=2)
+            print(f"{name:10} {(peak or 0) / 1024:6.2f} GiB above graph and features")
+        except (MemoryError, RuntimeError) as error:
+            print(f"{name:10} does not fit {args.limit:g} GB: {str(error).splitlines()[0]}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0)
@@ -106,23 +168,18 @@ def main() -> None:
     parser.add_argument("--timesteps", default="4,15")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--limit", type=float, default=20.0, help="GB that a process may allocate, with --memory")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    names = [FAST, *(f"{DVM}{timesteps}" for timesteps in args.timesteps.split(","))]
+    if args.memory:
+        measure([*names, PYG], args)
+        return
 
-    nodes, edges = int(NODES * args.scale), int(EDGES * args.scale)
-    start = time.perf_counter()
-    graph = Graph(draw_edges(nodes, edges), None, nodes)
-    print(f"drawn in {time.perf_counter() - start:.0f} s: {nodes:,} nodes, {edges:,} edges; {resident():.1f} GB")
-    start = time.perf_counter()
-    matrix = graph.normalized(torch.float32)
-    print(f"matrix in {time.perf_counter() - start:.0f} s; {resident():.1f} GB at most so far")
-    x = matrix.matmul(torch.rand(nodes, FEATURES))
-    y, train = torch.randint(0, CLASSES, (nodes,)), torch.rand(nodes) < TRAINING
-
-    steps = {"fast GCN": epoch(FastGCN(args.width), x, graph, y, train)}
-    for timesteps in map(int, args.timesteps.split(",")):
-        steps[f"DvM T={timesteps}"] = epoch(Spiking(args.manifold, timesteps), x, graph, y, train)
+    data = prepare(args)
+    steps = {name: epoch(build(name, args), *data) for name in names}
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(1 + args.rounds):
         for name, step in steps.items():
@@ -131,11 +188,11 @@ def main() -> None:
             if turn:
                 times[name].append(time.perf_counter() - start)
     print(f"{args.manifold}, {torch.get_num_threads()} threads, kernels: {status()}; {resident():.1f} GB at most")
-    base = np.array(times["fast GCN"])
+    base = np.array(times[FAST])
     for name, values in times.items():
         low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
         first, ratio, third = np.quantile(np.array(values) / base, (0.25, 0.5, 0.75))
-        print(f"{name:10} {middle:7.2f} ({low:.2f}-{high:.2f}) s   {ratio:5.2f} ({first:.2f}-{third:.2f}) x fast GCN")
+        print(f"{name:10} {middle:7.2f} ({low:.2f}-{high:.2f}) s   {ratio:5.2f} ({first:.2f}-{third:.2f}) x {FAST}")
 
 
 if __name__ == "__main__":
