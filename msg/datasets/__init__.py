@@ -10,12 +10,14 @@ from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
 from msg.datasets.selection import top_features
 from msg.datasets.splits import apply_split
+from msg.datasets.stored import StoredGraph, open_graph
 
 __all__ = [
     "Card",
     "DatasetError",
     "LinkSplit",
     "RawGraph",
+    "StoredGraph",
     "Verification",
     "apply_split",
     "available",
@@ -24,6 +26,7 @@ __all__ = [
     "import_folder",
     "link_split",
     "load_graph",
+    "open_graph",
     "pair_codes",
     "register",
     "remove",

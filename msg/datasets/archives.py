@@ -53,6 +53,35 @@ class Arrays:
         return f"{name}.npy" in self._names
 
     def __getitem__(self, name: str) -> np.ndarray:
+        with self._open(name, self._limit) as (member, shape, by_columns, dtype):
+            # the array's own memory, so that it is never held twice
+            content = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+            _fill(content.data, member, name)
+        return content.view(dtype).reshape(shape, order="F" if by_columns else "C")
+
+    def stream(self, name: str, rows: int, outer: int | None = None) -> Iterator[np.ndarray]:
+        """Read an array part by part, whatever its size.
+
+        Args:
+            name: Of the array, of numbers, stored row by row.
+            rows: How many of the first dimension a part has; the last may have fewer.
+            outer: Which of the first dimension to take; then ``rows`` counts the second.
+        """
+        with self._open(name) as (member, shape, by_columns, dtype):
+            if by_columns or (outer is not None and len(shape) < 2):
+                raise ValueError(f"{name} of shape {shape} is not stored row by row")
+            if outer is not None:
+                shape = shape[1:]
+                _skip(member, outer * math.prod(shape) * dtype.itemsize, name)
+            for start in range(0, shape[0], rows):
+                part = (min(rows, shape[0] - start), *shape[1:])
+                content = np.empty(math.prod(part) * dtype.itemsize, np.uint8)
+                _fill(content.data, member, name)
+                yield content.view(dtype).reshape(part)
+
+    @contextlib.contextmanager
+    def _open(self, name: str, limit: float = math.inf) -> Iterator[tuple[Any, tuple[int, ...], bool, np.dtype]]:
+        """The content of an array, after its header was checked; its shape, order and type."""
         if name not in self:
             raise KeyError(f"no array {name}")
         info = self._archive.getinfo(f"{name}.npy")
@@ -63,14 +92,12 @@ class Arrays:
             shape, by_columns, dtype = _HEADERS[version](member)
             if dtype.hasobject:
                 raise ValueError(f"{name} holds Python objects, which are never unpickled (allow_pickle=False)")
-            if math.prod(shape) * 4 > self._limit:
-                raise too_large(self._path, f"{math.prod(shape):,} numbers ({name})", self._limit)
+            if math.prod(shape) * 4 > limit:
+                raise too_large(self._path, f"{math.prod(shape):,} numbers ({name})", int(limit))
             size = math.prod(shape) * dtype.itemsize
             if min(shape, default=0) < 0 or size != info.file_size - member.tell():
                 raise ValueError(f"{name} has not the {size:,} bytes of its shape {shape} and type {dtype}")
-            content = np.empty(size, np.uint8)  # the array's own memory, so that it is never held twice
-            _fill(content.data, member, name)
-        return content.view(dtype).reshape(shape, order="F" if by_columns else "C")
+            yield member, shape, by_columns, dtype
 
     def damaged(self) -> str | None:
         """Return the name of a member, of any kind, that fails its check sum, or ``None``."""
@@ -83,6 +110,14 @@ def _fill(free: memoryview, member: Any, name: str) -> None:
         if not count:
             raise EOFError(f"{name} ends too early")
         free = free[count:]
+
+
+def _skip(member: Any, size: int, name: str) -> None:
+    while size:
+        count = len(member.read(min(size, _CHUNK)))
+        if not count:
+            raise EOFError(f"{name} ends too early")
+        size -= count
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The one canonical form of a graph: undirected edges, float32 features, integer labels and a content hash."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import scipy.sparse as sp
@@ -76,18 +76,30 @@ def content_hash(data: Data) -> str:
     Raises:
         ValueError: If edges or labels are no integers, or edges lead outside the graph.
     """
-    parts = {name: hashlib.sha256() for name in ("edges", "indptr", "indices", "values", "labels")}
-
-    def add(name: str, array: np.ndarray, dtype: str = "<i8") -> None:
-        parts[name].update(np.ascontiguousarray(array, dtype).data)
-
     x = torch.as_tensor(data["x"])
     edge_index = as_edge_index(data["edge_index"], x.size(0)).cpu().numpy()
     codes = edge_index[0] * x.size(0) + edge_index[1]
     if (codes[1:] < codes[:-1]).any():  # a loaded graph is sorted already, and sorting a large one is slow
         edge_index = edge_index[:, np.argsort(codes)]
-    add("edges", edge_index)
-    add("labels", as_int64(data["y"], "labels").cpu().numpy())
+    return hash_of_parts([edge_index], x, as_int64(data["y"], "labels").cpu())
+
+
+def hash_of_parts(edges: Iterable[np.ndarray], x: Tensor, labels: Tensor) -> str:
+    """The same of a graph whose sorted edges come in parts: all sources, then all targets.
+
+    Args:
+        edges: integers, part by part.
+        x: ``[N, F]`` of any layout.
+        labels: ``[N]``.
+    """
+    parts = {name: hashlib.sha256() for name in ("edges", "indptr", "indices", "values", "labels")}
+
+    def add(name: str, array: np.ndarray, dtype: str = "<i8") -> None:
+        parts[name].update(np.ascontiguousarray(array, dtype).data)
+
+    for part in edges:
+        add("edges", part)
+    add("labels", labels.numpy())
     add("indptr", np.zeros(1))
     seen = 0
     for rows in _csr_chunks(x):

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 from msg.datasets.cards import Card, available, find_folder
 from msg.datasets.errors import DatasetError, file_errors
-from msg.datasets.store import missing_files, move_into_place, read_folder, read_staged, refuse_links, staging
+from msg.datasets.open_graph_benchmark import in_memory
+from msg.datasets.store import (
+    missing_files,
+    move_into_place,
+    naming,
+    read_folder,
+    read_staged,
+    refuse_links,
+    staging,
+)
+from msg.datasets.stored import convert, stored, verify_stored
 
 
 class Verification(NamedTuple):
@@ -48,7 +58,11 @@ def import_folder(source: str | Path, root: str | Path) -> list[Card]:
     with staging(root) as temporary:
         for card, folder in found:
             _copy(card, folder, temporary / card.folder)
-            read_staged(card, temporary / card.folder, folder)
+            if in_memory(card):
+                read_staged(card, temporary / card.folder, folder)
+            else:
+                with naming(temporary / card.folder, folder):
+                    convert(card, temporary / card.folder)
         wanted = [card for card, _ in found if _problem(card, root / card.folder)]
         for card in wanted:  # before anything is moved
             refuse_links(card, root)
@@ -106,7 +120,12 @@ def verify(root: str | Path) -> list[Verification]:
 def _problem(card: Card, folder: Path) -> str:
     try:
         with file_errors(folder):
-            read_folder(card, folder)
+            if in_memory(card):
+                read_folder(card, folder)
+            elif not stored(card, folder):
+                convert(card, folder)
+            if stored(card, folder):
+                verify_stored(card, folder)
     except DatasetError as error:
         return str(error)
     return ""

@@ -111,6 +111,26 @@ def obtain(card: Card, root: Path, features: str = "auto") -> Data:
     folder = root / card.folder
     if not missing_files(card, folder):
         return read_folder(card, folder, features)
+    with _downloaded(card, root) as staged:
+        data = read_staged(card, staged, "the download", features)
+        move_into_place(card, staged, root)
+    return data
+
+
+def fetch(card: Card, root: Path) -> None:
+    """Download the files of a graph that are missing, without reading them.
+
+    Raises:
+        DatasetError: If they cannot be downloaded or written.
+    """
+    if missing_files(card, root / card.folder):
+        with _downloaded(card, root) as staged:
+            move_into_place(card, staged, root)
+
+
+@contextlib.contextmanager
+def _downloaded(card: Card, root: Path) -> Iterator[Path]:
+    folder = root / card.folder
     if not card.download:
         raise DatasetError(
             f"{folder / missing_files(card, folder)[0]} is missing, and {card.title} has no public download known to "
@@ -120,9 +140,7 @@ def obtain(card: Card, root: Path, features: str = "auto") -> Data:
     with staging(root) as temporary:
         staged = temporary / card.folder
         _download(card, staged, root)
-        data = read_staged(card, staged, "the download", features)
-        move_into_place(card, staged, root)
-    return data
+        yield staged
 
 
 @contextlib.contextmanager
@@ -203,8 +221,15 @@ def _unpack(card: Card, packed: Path, staged: Path) -> None:
 
 def read_staged(card: Card, staged: Path, shown: Path | str, features: str = "auto") -> Data:
     """Do as :func:`read_folder` for a temporary copy, but let errors name the place ``shown``, which the user knows."""
-    try:
+    with naming(staged, shown):
         return read_folder(card, staged, features)
+
+
+@contextlib.contextmanager
+def naming(staged: Path, shown: Path | str) -> Iterator[None]:
+    """Let errors name another place than a temporary one."""
+    try:
+        yield
     except DatasetError as error:
         raise DatasetError(str(error).replace(str(staged), str(shown))) from error
 

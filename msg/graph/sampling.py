@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,24 @@ from torch_geometric.sampler.base import SubgraphType
 from msg.graph.graph import Graph
 from msg.kernels import choice, reference_sampling
 from msg.kernels.threads import over_rows
+
+
+@runtime_checkable
+class Neighbours(Protocol):
+    """Edges sorted by target, wherever they are kept.
+
+    Attributes:
+        pointers: where the edges into each node begin, and the last ones end, int64 ``[N + 1]``.
+        columns: the node that each comes from, int32 (int64 for more than 2^31 nodes) ``[E]``.
+    """
+
+    pointers: Tensor
+    columns: Tensor
+
+    @property
+    def num_nodes(self) -> int:
+        """``N``."""
+        ...
 
 
 class NeighborSampler(BaseSampler):
@@ -46,7 +64,9 @@ class NeighborSampler(BaseSampler):
     random sampling with a reservoir <https://doi.org/10.1016/j.ipl.2005.11.003>`_.
 
     Args:
-        data: a homogeneous graph. Its edges are sorted by target once, here; later changes are not seen.
+        data: a homogeneous graph. Its edges are sorted by target once, here; later changes are not seen. Or
+            :class:`Neighbours`, such as a graph that :func:`msg.datasets.open_graph` maps from disk, whose edges are
+            read where they are.
         num_neighbors: :math:`k_h` for each hop; -1 takes all neighbours.
         subgraph_type: ``"directional"``, the edges that were drawn; ``"bidirectional"``, these and their reverses;
             ``"induced"``, all edges between the nodes that were met. The latter two have no ``num_sampled_nodes`` and
@@ -65,7 +85,7 @@ class NeighborSampler(BaseSampler):
 
     def __init__(
         self,
-        data: Data,
+        data: "Data | Neighbours",
         num_neighbors: Sequence[int] | NumNeighbors,
         subgraph_type: str | SubgraphType = "directional",
         replace: bool = False,
@@ -83,11 +103,14 @@ class NeighborSampler(BaseSampler):
             raise ValueError(f"seed must be an integer or None, not {seed!r}")
         self.seed = seed if seed is None else int(seed)
         self.num_nodes = int(data.num_nodes or 0)
-        edge_index = torch.empty(2, 0, dtype=torch.long) if data.edge_index is None else data.edge_index
         weight = None if weight_attr is None else _weights(data, weight_attr)
-        graph = Graph(edge_index, weight, self.num_nodes)
-        weight = None if weight is None else weight.detach().cpu().double()
-        self._pointers, self._source, self._order = _csc(graph.edge_index.cpu(), weight, self.num_nodes)
+        if isinstance(data, Data):
+            edge_index = torch.empty(2, 0, dtype=torch.long) if data.edge_index is None else data.edge_index
+            graph = Graph(edge_index, weight, self.num_nodes)
+            weight = None if weight is None else weight.detach().cpu().double()
+            self._pointers, self._source, self._order = _csc(graph.edge_index.cpu(), weight, self.num_nodes)
+        else:
+            self._pointers, self._source, self._order = data.pointers, data.columns, None
         self._longest = int(self._pointers.diff().max()) if self.num_nodes else 0
         if weight is not None:
             weight = weight if self._order is None else weight[self._order]
@@ -268,6 +291,8 @@ def _check_data(data: Any) -> None:
             "as a Data of its own, a sampler of its own"
         )
     if not isinstance(data, Data):
+        if isinstance(data, Neighbours):
+            return
         raise ValueError(f"data must be a torch_geometric.data.Data, not {type(data).__name__}")
     if "adj_t" in data or "adj" in data:
         raise ValueError(
@@ -295,8 +320,8 @@ def _whole(number: Any) -> bool:
     return isinstance(number, Integral) and not isinstance(number, bool)
 
 
-def _weights(data: Data, name: str) -> Tensor:
-    if name not in data:
+def _weights(data: "Data | Neighbours", name: str) -> Tensor:
+    if not isinstance(data, Data) or name not in data:
         raise ValueError(f"data has no {name!r} to weigh edges by")
     weight = data[name]
     if not isinstance(weight, Tensor) or weight.shape != (data.num_edges,):

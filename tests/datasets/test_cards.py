@@ -10,10 +10,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_manifest_lists_every_graph_once():
     keys = [card.key for card in available()]
-    assert len(keys) == len(set(keys)) == 21
+    assert len(keys) == len(set(keys)) == 22
     assert keys[0] == "digits"
     folders = [card.folder for card in available() if card.folder]
-    assert len(folders) == len(set(folders)) == 18
+    assert len(folders) == len(set(folders)) == 19
 
 
 @pytest.mark.parametrize("card", available(), ids=lambda card: card.key)
