@@ -194,12 +194,15 @@ def _write_edges(files: OGBFiles, place: Path, shown: Path) -> None:
             handle.close()
     degrees = np.zeros(nodes, np.int64)
     with _Writer(place / "columns.npy", np.int32 if nodes < 2**31 else np.int64) as columns:
-        for path in buckets:
-            codes = np.unique(np.fromfile(path, np.int64))
+        for part, path in enumerate(buckets):
+            codes = np.fromfile(path, np.int64)
             path.unlink()
-            rows, ends = np.unique(codes // nodes, return_counts=True)
-            degrees[rows] = ends
-            columns.write(codes % nodes)
+            codes.sort()  # np.unique hashes, which takes three times as long
+            codes = codes[np.diff(codes, prepend=-1) != 0]
+            rows, first = codes // nodes, part * width
+            here = degrees[first : first + width]
+            here[:] = np.bincount(rows - first, minlength=len(here))
+            columns.write(codes - rows * nodes)
     pointers = np.zeros(nodes + 1, np.int64)
     np.cumsum(degrees, out=pointers[1:])
     np.save(place / "pointers.npy", pointers)
