@@ -25,3 +25,6 @@ ARCTANC = tuple((-1) ** k / (2 * k + 1) for k in range(TERMS))
 ARCSINHC = tuple(
     (-1) ** k * math.factorial(2 * k) / (4**k * math.factorial(k) ** 2 * (2 * k + 1)) for k in range(TERMS)
 )
+
+EUCLIDEAN, HYPERBOLOID, SPHERE, STEREOGRAPHIC = range(4)
+"""Kinds of factors in the kernels' table of a manifold."""

@@ -19,17 +19,18 @@ import numpy as np
 
 from msg.kernels.constants import (
     BACK,
+    EUCLIDEAN,
     HYPERBOLIC_RADIUS,
+    HYPERBOLOID,
     LARGEST,
     NEAREST,
+    SPHERE,
     SPHERICAL_RADIUS,
     TINY,
 )
 from msg.kernels.jit import compiled, inlined, reordering
 from msg.kernels.parts import part, part_at
 from msg.kernels.quotients import arctanc, arsinhc, artanhc, cosc, coshc, tanc, tanhc
-
-EUCLIDEAN, HYPERBOLOID, SPHERE, STEREOGRAPHIC = range(4)
 
 SINH, COS, SIN = math.sinh(HYPERBOLIC_RADIUS), math.cos(SPHERICAL_RADIUS), math.sin(SPHERICAL_RADIUS)
 TANH, TAN = math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2

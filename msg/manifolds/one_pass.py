@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 
-from msg.kernels import choice, twice
+from msg.kernels import choice, constants, twice
 from msg.kernels.threads import over_rows
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.hyperboloid import Hyperboloid
@@ -43,13 +43,13 @@ def _factors(manifold: geoopt.Manifold, dim: int, point: int = 0, vector: int = 
             start = point + factor.points.start, vector + factor.vectors.start
             yield from _factors(factor.manifold, factor.dim, *start)
     elif type(family) is Euclidean:
-        yield _Factor(0, point, vector, dim, torch.zeros((), dtype=torch.float64))
+        yield _Factor(constants.EUCLIDEAN, point, vector, dim, torch.zeros((), dtype=torch.float64))
     elif type(family) is Hyperboloid:
-        yield _Factor(1, point, vector, dim, family.scale(cast(geoopt.Lorentz, manifold)))
+        yield _Factor(constants.HYPERBOLOID, point, vector, dim, family.scale(cast(geoopt.Lorentz, manifold)))
     elif type(family) is Sphere:
-        yield _Factor(2, point, vector, dim, torch.ones((), dtype=torch.float64))
+        yield _Factor(constants.SPHERE, point, vector, dim, torch.ones((), dtype=torch.float64))
     elif type(family) is Stereographic:
-        yield _Factor(3, point, vector, dim, cast(Tensor, manifold.k).double())
+        yield _Factor(constants.STEREOGRAPHIC, point, vector, dim, cast(Tensor, manifold.k).double())
     else:
         yield None
 
