@@ -142,8 +142,8 @@ def layer(
     spikes = unpack(words, channels, weight.dtype)
     received = spikes.new_zeros(spikes.shape)
     if matrix is not None:
-        *edges, left = matrix
-        received = aggregate(words, channels, *edges, weight.dtype, left)  # pyright: ignore[reportArgumentType]
+        pointers, col, value, left = matrix
+        received = aggregate(words, channels, pointers, col, value, weight.dtype, left)
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
@@ -211,8 +211,8 @@ def layer_back(
     spikes = unpack(words, channels, weight.dtype)
     x = own * spikes
     if matrix is not None:
-        *edges, left = matrix
-        x = x + aggregate(words, channels, *edges, weight.dtype, left)  # pyright: ignore[reportArgumentType]
+        pointers, col, value, left = matrix
+        x = x + aggregate(words, channels, pointers, col, value, weight.dtype, left)
     current = torch.nn.functional.linear(x, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)

@@ -780,7 +780,7 @@ def layer_back(
 
 @compiled
 def aggregate(words, pointers, col, weight, left, first, last, out):
-    """Sums along edges, ``out [N, T, 32 words]``: ``left[i] * sum_e weight[e] * ...``, where ``None`` stands for ones."""
+    """Sums along edges times ``left[i]``, ``out [N, T, 32 words]``; ``weight`` and ``left`` are ``None`` if all one."""
     each = words.shape[1] * words.shape[2]
     flat, result = words.reshape(-1), out.reshape(-1)
     for i in range(first, last):

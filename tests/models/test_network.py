@@ -1,8 +1,14 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from msg.gradients import DvM, SurrogateBPTT
+from msg.graph import Memo
 from msg.layers import LastCurrent, current_layer, readout_layer, spiking_layers
 from msg.neurons import IF
 from msg.nn import MSG, Graph, SpikingGNN, SpikingNetwork, SpikingStack, make_synapse
@@ -108,3 +114,55 @@ def test_layers_are_made_by_size_each_with_its_own_neuron():
     network.in_channels = 5
     assert len(network.activity(torch.randn(7, 5), torch.zeros(2, 0, dtype=torch.long)).currents) == 3
     assert make_synapse("gcn", 4, 3).linear
+
+
+MAPPED = """
+import resource, sys
+import numpy as np
+import torch
+from msg.gradients import DvM, SurrogateBPTT
+from msg.nn import MSG
+
+torch.set_num_threads(1)
+nodes, features, path = 20_000, 2500, sys.argv[1]
+edges = torch.randint(0, nodes, (2, nodes))
+model = MSG(features, 3, "H4", 2, 2)
+rules = DvM(), SurrogateBPTT()
+for model.gradient in rules:  # what is compiled and loaded at the first call
+    model(torch.rand(10, features), edges % 10).sum().backward()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+before = peak()
+x = torch.from_numpy(np.memmap(path, np.float32, "c", shape=(nodes, features)))
+for model.gradient in rules:
+    model(x, edges).sum().backward()
+del x
+x = torch.from_file(path, size=nodes * features).view(nodes, features)
+model(x, edges)
+print(peak() - before)
+"""
+
+
+def test_features_may_be_a_memory_map(tmp_path):
+    """The file is 200 MB: its pages count, once read, and a copy would count as much again."""
+    path = tmp_path / "features"
+    with open(path, "wb") as file:
+        file.truncate(200_000_000)
+    command, quiet = [sys.executable, "-c", MAPPED, path], os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=quiet)
+    assert 150 < float(done.stdout) < 300
+
+
+def test_what_a_memo_reads_is_not_copied(tmp_path):
+    """Sums in a wider type are taken some numbers at a time."""
+    x = torch.zeros(3_000_001)
+    largest = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.sum.dim_IntList or func is torch.ops.aten.sum.default:
+                largest.append(args[0].numel())
+            return func(*args, **kwargs or {})
+
+    with Watch():
+        Memo().recall((x,), (), lambda: 1)
+    assert 0 < max(largest) <= 2**20
