@@ -102,8 +102,9 @@ def _last(dynamics: Dynamics, counts: Tensor, rate: Tensor) -> Tensor | None:
         counts,
         rate.size(1),
         dynamics.timesteps,
-        *_edges(form.matrix),
-        rate.dtype,  # pyright: ignore[reportArgumentType]
+        *_edges(form.matrix),  # pyright: ignore[reportArgumentType]
+        rate.dtype,
+        form.matrix.left,
     )
 
 
@@ -226,7 +227,7 @@ class Through(NamedTuple):
             weights = [None if t is None else t.detach() for t in (form.weight, form.root, form.bias)]
             given = (trains[index - 1], form.weight.size(1), *_edges(form.matrix), form.own, *weights, spikes, rate)
             spikes, mine, *gradients, state = operators.layer_back(
-                *given, *self.neurons[index], *self.slope, begin[index], later[index]
+                *given, *self.neurons[index], *self.slope, begin[index], later[index], _left(form.matrix)
             )
             found[:0] = [g if t is not None else None for g, t in zip(gradients, weights)]
             before.insert(0, state)
@@ -234,7 +235,7 @@ class Through(NamedTuple):
                 spikes = mine
             else:
                 for step in spikes:  # in place: one step's copy at a time
-                    step.copy_(torch.mm(form.matrix.transposed, step))
+                    step.copy_(form.matrix.back(step))
                 if mine.numel():
                     spikes += mine
         rate = spikes.new_zeros(spikes.shape[1:]) if arriving[0] is None else arriving[0]
@@ -295,7 +296,11 @@ def _eager(dynamics: Dynamics, firing: Firing, whole: Through, current: Tensor, 
 
 
 def _edges(matrix: SparseMatrix | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    return (None, None, None) if matrix is None else (matrix.pointers, matrix.columns, matrix.values)
+    return (None, None, None) if matrix is None else (matrix.pointers, matrix.columns, matrix.weight)
+
+
+def _left(matrix: SparseMatrix | None) -> Tensor | None:
+    return None if matrix is None else matrix.left
 
 
 def _run(
@@ -308,7 +313,8 @@ def _run(
     every: int = 0,
 ):
     parts = (form.weight.detach(), *(None if t is None else t.detach() for t in (form.root, form.bias)))
-    return operators.layer(words, channels, *_edges(form.matrix), form.own, *parts, *neuron, *slope, begin, every)
+    edges, left = _edges(form.matrix), _left(form.matrix)
+    return operators.layer(words, channels, *edges, form.own, *parts, *neuron, *slope, begin, every, left)
 
 
 def _compiled(current: Tensor) -> bool:

@@ -59,22 +59,22 @@ class Graph:
         self.num_nodes = num_nodes
         self._matrices: dict[Any, SparseMatrix | WeightedEdges] = {}
 
-    def weights(self, dtype: torch.dtype) -> Tensor:
-        """Weights of the edges ``[E]``, one where none are given."""
-        if self.edge_weight is None:
-            return torch.ones(self.edge_index.size(1), dtype=dtype, device=self.edge_index.device)
-        return self.edge_weight.to(dtype)
+    def weights(self, dtype: torch.dtype) -> Tensor | torch.dtype:
+        """Weights of the edges ``[E]``; their type alone where none are given: all are one."""
+        return dtype if self.edge_weight is None else self.edge_weight.to(dtype)
 
-    def matrix(self, key: Any, entries: Callable[[], tuple[Tensor, Tensor]]) -> SparseMatrix | WeightedEdges:
+    def matrix(self, key: Any, entries: Callable[[], tuple[Any, ...]]) -> SparseMatrix | WeightedEdges:
         """The matrix known under ``key``, built from ``entries() -> (edge_index, value)`` when first asked for.
 
-        It is made of ordinary tensors even in inference mode, since a later training may use it.
+        Values are ``[E]``, or their type alone where all are one; then factors of the rows ``[N]`` may follow. It is
+        made of ordinary tensors even in inference mode, since a later training may use it.
         """
         if key not in self._matrices:
             with torch.inference_mode(False):
-                (source, target), value = entries()
-                kind = WeightedEdges if value.requires_grad else SparseMatrix
-                self._matrices[key] = kind(target, source, value, (self.num_nodes, self.num_nodes))
+                (source, target), value, *left = entries()
+                learned = isinstance(value, Tensor) and value.requires_grad
+                kind = WeightedEdges if learned else SparseMatrix
+                self._matrices[key] = kind(target, source, value, (self.num_nodes, self.num_nodes), *left)
         return self._matrices[key]
 
     def normalized(

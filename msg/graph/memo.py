@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+_CHUNK = 2**20
+"""Numbers that are read together."""
+
 
 class _Entry(NamedTuple):
     """What was made, and from which tensors: weak references, what each held, and what else decided it."""
@@ -74,13 +77,15 @@ def _content(tensor: Tensor) -> tuple:
         elif tensor.layout != torch.strided:
             parts = [tensor.values()]
         # two sums over different halves: exchanging an entry with another one shows too
-        sums = [half.sum(dtype=_wide(half)).item() for part in parts for half in _halves(part)]
+        sums = [_sum(half) for part in parts for half in _halves(part)]
         return tensor._version, *(part.data_ptr() for part in parts), *sums
 
 
-def _wide(tensor: Tensor) -> torch.dtype | None:
+def _sum(tensor: Tensor) -> Any:
     # a small change of one of many numbers would drown in a sum in float32; integers are summed exactly as they are
-    return torch.float64 if tensor.is_floating_point() else None
+    wide = torch.float64 if tensor.is_floating_point() else None
+    # some at a time, since torch makes a copy of another type before it sums in that
+    return torch.stack([part.sum(dtype=wide) for part in tensor.split(_CHUNK)]).sum().item()
 
 
 def _halves(tensor: Tensor) -> tuple[Tensor, Tensor]:

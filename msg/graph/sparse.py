@@ -8,48 +8,77 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_CHUNK = 2**20
+"""Entries that are looked at together where all of them would take too much memory."""
+
 
 class _MatMul(torch.autograd.Function):
     @staticmethod
     def forward(ctx, dense: Tensor, matrix: "SparseMatrix", product: Tensor | None) -> Tensor:
         ctx.matrix = matrix
-        return torch.mm(matrix.csr, dense) if product is None else product.view_as(product)
+        if product is not None:
+            return product.view_as(product)
+        out = torch.mm(matrix.unscaled, dense)
+        return out if matrix.left is None else out.mul_(matrix.left[:, None])
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return torch.mm(ctx.matrix.transposed, grads[0].contiguous()), None, None
+        return ctx.matrix.back(grads[0].contiguous()), None, None
 
 
 class SparseMatrix:
-    r"""A constant sparse matrix with its transpose at hand: :math:`A^\top g` in backward is as fast as :math:`A x`.
+    r"""A constant sparse matrix whose products with its transpose, :math:`A^\top g`, are as fast as :math:`A x`.
 
     Time is folded into columns: one product serves all steps of a chunk, which reads the indices once instead of once
     per step.
 
+    An entry is :math:`a_{ij} = l_i w_{ij}`. Where all weights are one, or all factors, none is stored; torch's own
+    products need weights, and make them when they are first run. The transpose is made when it is first asked for,
+    and never of a symmetric matrix, which is its own.
+
     Args:
         row: row indices of the entries, ``[E]``; duplicates add up.
         col: column indices, ``[E]``.
-        value: entries, ``[E]``.
+        value: weights, ``[E]``; or their type alone, where all are one.
         shape: of the matrix.
+        left: factors of the rows, ``[N]``.
 
     Attributes:
-        csr: the matrix as torch's own.
         pointers: where each row begins and the last one ends, ``[N + 1]``.
         columns: column of each entry, row by row, ``[E]``.
-        values: the entries, row by row, ``[E]``.
+        weight: of each entry, row by row, ``[E]``, or ``None``: one.
+        left: factor of each row, ``[N]``, or ``None``: one.
+        dtype: of the entries.
     """
 
-    def __init__(self, row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]):
-        self.shape = shape
-        self._keep(_csr(row, col, value, shape))
-        self._transposed: Tensor | None = None
-        self._pattern: SparseMatrix | None = None
+    def __init__(
+        self,
+        row: Tensor,
+        col: Tensor,
+        value: Tensor | torch.dtype,
+        shape: tuple[int, int],
+        left: Tensor | None = None,
+    ):
+        pointers, columns, order = _sorted(row, col, shape)
+        self._keep(pointers, columns, value if isinstance(value, torch.dtype) else value[order], shape, left)
 
-    def _keep(self, csr: Tensor) -> None:
-        self.csr = csr
-        # beside it, since torch.compile does not see into a sparse tensor
-        self.pointers, self.columns = csr.crow_indices().detach(), csr.col_indices().detach()
-        self.values = csr.values().detach()
+    def _keep(
+        self,
+        pointers: Tensor,
+        columns: Tensor,
+        value: Tensor | torch.dtype,
+        shape: tuple[int, int],
+        left: Tensor | None = None,
+    ) -> "SparseMatrix":
+        self.pointers, self.columns, self.shape, self.left = pointers, columns, shape, left
+        self._pattern: SparseMatrix | None = None
+        if isinstance(value, torch.dtype):
+            self.dtype, self.weight = value, None
+        else:
+            self.dtype, self.weight = value.dtype, value.detach()
+            # beside the parts, since torch.compile does not see into a sparse tensor
+            self.unscaled = _new_csr(pointers, columns, value, shape)
+        return self
 
     @classmethod
     def from_tensor(cls, x: Tensor) -> "SparseMatrix":
@@ -58,24 +87,70 @@ class SparseMatrix:
         row, col = coo.indices()
         return cls(row, col, coo.values(), (x.size(0), x.size(1)))
 
+    @cached_property
+    def unscaled(self) -> Tensor:
+        """The weights as torch's own CSR matrix, without the factors of rows."""
+        with torch.inference_mode(False):
+            ones = torch.ones(self.nnz, dtype=self.dtype, device=self.columns.device)
+            return _new_csr(self.pointers, self.columns, ones, self.shape)
+
+    @cached_property
+    def csr(self) -> Tensor:
+        """The matrix as torch's own."""
+        if self.left is None:
+            return self.unscaled
+        with torch.inference_mode(False):
+            return _like(self.unscaled, self.unscaled.values() * self.left[self._rows()])
+
     @property
+    def values(self) -> Tensor:
+        """The entries, row by row, ``[E]``."""
+        return self.csr.values().detach()
+
+    @cached_property
     def transposed(self) -> Tensor:
-        """CSR of the transpose, made when first asked for."""
-        if self._transposed is None:
-            with torch.inference_mode(False):
-                if self._pattern is not None:
-                    values = self.csr.values()[self._pattern._order]
-                    self._transposed = _like(self._pattern.transposed, values)
-                else:
-                    row, col, value = self.entries()
-                    self._transposed = _csr(col, row, value, (self.shape[1], self.shape[0]))
-        return self._transposed
+        """The transpose of :attr:`unscaled`, made when first asked for."""
+        with torch.inference_mode(False):
+            if self._pattern is not None:
+                return _like(self._pattern.transposed, self.unscaled.values()[self._pattern._order])
+            if self._symmetric():
+                return self.unscaled
+            pointers, columns, order = _sorted(self.columns.long(), self._rows(), (self.shape[1], self.shape[0]))
+            return _new_csr(pointers, columns, self.unscaled.values()[order], (self.shape[1], self.shape[0]))
+
+    def _symmetric(self) -> bool:
+        """Whether the transpose of :attr:`unscaled` is the same, entry by entry.
+
+        Read row by row, the entries of column ``j`` come in the order of row ``j``'s. Their number and weight are
+        compared chunk by chunk, so that nothing of the size of the matrix is made.
+        """
+        if self.shape[0] != self.shape[1] or not torch.equal(
+            torch.bincount(self.columns, minlength=self.shape[1]), self.pointers.diff().long()
+        ):
+            return False
+        begin = self.pointers[:-1].long()  # where the next entry of a column would stand in its row
+        for start in range(0, self.nnz, _CHUNK):
+            entry = torch.arange(start, min(start + _CHUNK, self.nnz), device=self.columns.device)
+            row = torch.searchsorted(self.pointers, entry, right=True) - 1
+            col, order = torch.sort(self.columns[start : start + _CHUNK].long(), stable=True)
+            found, length = torch.unique_consecutive(col, return_counts=True)
+            first = torch.repeat_interleave(length.cumsum(0) - length, length)
+            there = begin[col] + entry - start - first
+            if not torch.equal(self.columns[there].long(), row[order]):
+                return False
+            if self.weight is not None and not torch.equal(self.weight[there], self.weight[entry[order]]):
+                return False
+            begin[found] += length
+        return True
+
+    def _rows(self) -> Tensor:
+        row = torch.arange(self.shape[0], device=self.pointers.device)
+        return torch.repeat_interleave(row, self.pointers.diff().long())
 
     @cached_property
     def _order(self) -> Tensor:
         """Where the entries of the transpose come from."""
-        row, col, _ = self.entries()
-        return torch.sort(col * self.shape[0] + row, stable=True).indices
+        return torch.sort(self.columns.long() * self.shape[0] + self._rows(), stable=True).indices
 
     def with_values(self, values: Tensor) -> "SparseMatrix":
         """A matrix with other values ``[E]`` at the same entries, for little more than the copy.
@@ -83,36 +158,31 @@ class SparseMatrix:
         Args:
             values: in the order of :meth:`entries`.
         """
-        other = SparseMatrix.__new__(SparseMatrix)
-        other.shape, other._transposed = self.shape, None
-        other._keep(_like(self.csr, values))
+        other = SparseMatrix.__new__(SparseMatrix)._keep(self.pointers, self.columns, values, self.shape)
         other._pattern = self
         return other
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of every stored entry, ``[E]`` each."""
-        crow, col = self.csr.crow_indices(), self.csr.col_indices()
-        row = torch.repeat_interleave(torch.arange(self.shape[0], device=crow.device), crow.diff().long())
-        return row, col.long(), self.csr.values()
+        return self._rows(), self.columns.long(), self.csr.values()
 
     @property
     def T(self) -> "SparseMatrix":
         """The transpose as a matrix of its own; the two share their entries."""
+        back, value = self.transposed, self.transposed.values()
+        if self.left is not None:
+            value = value * self.left[back.col_indices()]
+        elif back is self.unscaled:
+            return self
         other = SparseMatrix.__new__(SparseMatrix)
-        other.shape, other._transposed = (self.shape[1], self.shape[0]), self.csr
-        other._keep(self.transposed)
-        other._pattern = None
+        other._keep(back.crow_indices(), back.col_indices(), value, (self.shape[1], self.shape[0]))
+        other.transposed = self.csr
         return other
 
     @property
     def nnz(self) -> int:
         """Number of stored entries."""
-        return self.csr.values().numel()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the entries."""
-        return self.csr.dtype
+        return self.columns.numel()
 
     def size(self, dim: int) -> int:
         """Size of one dimension, like a tensor's."""
@@ -132,6 +202,10 @@ class SparseMatrix:
             return product
         flat = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
         return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+
+    def back(self, grad: Tensor) -> Tensor:
+        r""":math:`A^\top g` for ``g`` of shape ``[N, K]``."""
+        return torch.mm(self.transposed, grad if self.left is None else self.left[:, None] * grad)
 
 
 class _WeightedMatMul(torch.autograd.Function):
@@ -156,7 +230,7 @@ class _WeightedMatMul(torch.autograd.Function):
             to_value = torch.empty_like(value)
             to_value[order] = torch.linalg.vecdot(grad[row], dense[col])
         if ctx.needs_input_grad[1]:
-            to_dense = torch.mm(matrix.transposed, grad)
+            to_dense = matrix.back(grad)
         return to_value, to_dense, None, None
 
 
@@ -205,11 +279,12 @@ def _new_csr(crow: Tensor, col: Tensor, values: Tensor, shape: Sequence[int]) ->
         return torch.sparse_csr_tensor(crow, col, values, tuple(shape), check_invariants=False)
 
 
-def _csr(row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+def _sorted(row: Tensor, col: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Pointers and columns of CSR, and where its entries come from."""
     row, order = torch.sort(row * shape[1] + col, stable=True)
     col, row = row % shape[1], row // shape[1]
     crow = torch.zeros(shape[0] + 1, dtype=torch.int64, device=row.device)
     crow[1:] = torch.bincount(row, minlength=shape[0]).cumsum(0)
     # half-size indices halve the traffic that bounds a sparse product
     index = torch.int32 if max(row.numel(), *shape) < 2**31 else torch.int64
-    return _new_csr(crow.to(index), col.to(index), value[order], shape)
+    return crow.to(index), col.to(index), order

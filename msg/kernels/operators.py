@@ -39,8 +39,8 @@ def _constants(dtype: torch.dtype, decay: float, threshold: float, subtract: boo
     return (number(decay), number(threshold), subtract), (kind, number(scale), number(height), detached)
 
 
-def _edges(weight: Tensor | None, dtype: torch.dtype) -> Any:
-    return _array(weight, dtype) if weight is not None else torch.empty(0, dtype=dtype).numpy().dtype.type(1)
+def _factors(factors: Tensor | None, dtype: torch.dtype) -> Any:
+    return None if factors is None else _array(factors, dtype)
 
 
 def _fake(operator: Any) -> Callable:
@@ -94,21 +94,30 @@ def _(words, channels):
 
 @custom_op("msg::aggregate", mutates_args=())
 def aggregate(
-    words: Tensor, channels: int, pointers: Tensor, col: Tensor, weight: Tensor | None, dtype: torch.dtype
+    words: Tensor,
+    channels: int,
+    pointers: Tensor,
+    col: Tensor,
+    weight: Tensor | None,
+    dtype: torch.dtype,
+    left: Tensor | None = None,
 ) -> Tensor:
-    """Sums along edges, ``[M, T, d]`` for a matrix of ``M`` rows in CSR."""
+    """Sums along edges, ``[M, T, d]`` for a matrix of ``M`` rows in CSR.
+
+    An entry is ``left[i] * weight[e]``; what is not given is one.
+    """
     kernels = _kernels(dtype, words, weight)
     if kernels is None:
-        return reference.aggregate(words, channels, pointers, col, weight, dtype)
+        return reference.aggregate(words, channels, pointers, col, weight, dtype, left)
     rows = pointers.numel() - 1
     out = torch.empty(rows, words.size(1), words.size(2) * reference.BITS, dtype=dtype)
-    arguments = (_array(words), _array(pointers), _array(col), _edges(weight, dtype))
+    arguments = (_array(words), *_csr(pointers, col, weight, left, dtype))
     over_rows(rows, lambda first, last: kernels.aggregate(*arguments, first, last, out.numpy()))
     return _cut(out, channels)
 
 
 @_fake(aggregate)
-def _(words, channels, pointers, col, weight, dtype):
+def _(words, channels, pointers, col, weight, dtype, left=None):
     return words.new_empty(pointers.shape[0] - 1, words.shape[1], channels, dtype=dtype)
 
 
@@ -121,20 +130,21 @@ def aggregate_counts(
     col: Tensor,
     weight: Tensor | None,
     dtype: torch.dtype,
+    left: Tensor | None = None,
 ) -> Tensor:
     """Mean over ``steps`` of what is received along edges, ``[M, d]``, from counts of spikes in bytes."""
     kernels = _kernels(dtype, counts, weight)
     if kernels is None:
-        return reference.aggregate_counts(counts, channels, steps, pointers, col, weight, dtype)
+        return reference.aggregate_counts(counts, channels, steps, pointers, col, weight, dtype, left)
     rows = pointers.numel() - 1
     out = torch.empty(rows, counts.size(1), dtype=dtype)
-    arguments = (_array(counts), steps, _array(pointers), _array(col), _edges(weight, dtype))
+    arguments = (_array(counts), steps, *_csr(pointers, col, weight, left, dtype))
     over_rows(rows, lambda first, last: kernels.aggregate_counts(*arguments, first, last, out.numpy()))
     return _cut(out, channels)
 
 
 @_fake(aggregate_counts)
-def _(counts, channels, steps, pointers, col, weight, dtype):
+def _(counts, channels, steps, pointers, col, weight, dtype, left=None):
     return counts.new_empty(pointers.shape[0] - 1, channels, dtype=dtype)
 
 
@@ -231,10 +241,11 @@ def layer(
     detached: bool,
     begin: Tensor | None = None,
     every: int = 0,
+    left: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Aggregate, multiply, fire: as :func:`encode`, and, before the states, the mean of what came along edges."""
     slope, dtype = (kind, scale, height, detached), weight.dtype
-    matrix = None if pointers is None or col is None else (pointers, col, value)
+    matrix = None if pointers is None or col is None else (pointers, col, value, left)
     kernels = _kernels(dtype, words, value, weight)
     if kernels is None:
         derivative = slope if kind >= 0 else None
@@ -247,7 +258,7 @@ def layer(
     rates, counts, slopes = _means(nodes, outer, steps, dtype, kind)
     received = torch.empty(nodes, channels, dtype=dtype) if matrix else torch.empty(0, 0, dtype=dtype)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
-    given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
+    given = (_array(words), *_csr(pointers, col, value, left, dtype), constant.numpy().dtype.type(own), both.numpy())
     states = rates.new_empty(_kept(steps, every), nodes, outer)
     before = _state(begin, rates)
     outputs = (fired.numpy(), rates.numpy(), counts.numpy(), slopes.numpy(), received.numpy(), states.numpy())
@@ -334,6 +345,7 @@ def layer_back(
     detached: bool,
     begin: Tensor | None = None,
     later: Tensor | None = None,
+    left: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`layer`, from those of its spikes ``[T, N, out]`` and of their sums ``[N, out]``.
 
@@ -342,7 +354,7 @@ def layer_back(
     and that of the potentials ``begin``; for ``later`` see :func:`encode_back`.
     """
     slope, dtype = (kind, scale, height, detached), weight.dtype
-    matrix = None if pointers is None or col is None else (pointers, col, value)
+    matrix = None if pointers is None or col is None else (pointers, col, value, left)
     kernels = _kernels(dtype, words, value, weight, grad)
     neuron: Any = decay, threshold, subtract
     if kernels is None:
@@ -354,7 +366,7 @@ def layer_back(
     to_input = torch.empty(steps, nodes, inside, dtype=dtype)
     to_mine = torch.empty_like(to_input) if root is not None or own != 0 else to_input.new_empty(0, 0, 0)
     neuron, surrogate = _constants(dtype, decay, threshold, subtract, slope)
-    given = (_array(words), *_csr(pointers, col, value, dtype), constant.numpy().dtype.type(own), both.numpy())
+    given = (_array(words), *_csr(pointers, col, value, left, dtype), constant.numpy().dtype.type(own), both.numpy())
     before, state = _state(begin, rate_grad), torch.zeros_like(rate_grad) if later is None else _copy(later)
     arriving = (_array(_fill(grad)), _array(_fill(rate_grad)), before, state.numpy())
     turned, sums = both.t().contiguous().numpy(), {}
@@ -399,10 +411,12 @@ def _whole_words(
     return both, constant
 
 
-def _csr(pointers: Tensor | None, col: Tensor | None, value: Tensor | None, dtype: torch.dtype) -> tuple[Any, Any, Any]:
+def _csr(
+    pointers: Tensor | None, col: Tensor | None, value: Tensor | None, left: Tensor | None, dtype: torch.dtype
+) -> tuple[Any, Any, Any, Any]:
     nothing = torch.empty(0, dtype=torch.int32)
     edges = (_array(nothing if part is None else part) for part in (pointers, col))
-    return *edges, _edges(value, dtype)
+    return *edges, _factors(value, dtype), _factors(left, dtype)
 
 
 def _fill(tensor: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ Neuron = tuple[float, float, bool]
 """Decay, threshold, and whether the reset subtracts the threshold."""
 Slope = tuple[int, float, float, bool]
 """Kind of surrogate, its scale and height, and whether the reset is not differentiated."""
+Matrix = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Pointers and columns in CSR, factors of edges and of rows, ones where they are not given."""
 
 
 def words_of(channels: int) -> int:
@@ -39,14 +41,21 @@ def count(words: Tensor, channels: int) -> Tensor:
 
 
 def aggregate(
-    words: Tensor, channels: int, pointers: Tensor, col: Tensor, weight: Tensor | None, dtype: torch.dtype
+    words: Tensor,
+    channels: int,
+    pointers: Tensor,
+    col: Tensor,
+    weight: Tensor | None,
+    dtype: torch.dtype,
+    left: Tensor | None = None,
 ) -> Tensor:
     """Sums along edges, ``[M, T, d]``."""
     spikes = unpack(words, channels, dtype)
     row = torch.repeat_interleave(torch.arange(pointers.numel() - 1, device=col.device), pointers.diff().long())
     sent = spikes[col.long()] if weight is None else spikes[col.long()] * weight[:, None, None]
     out = torch.zeros(pointers.numel() - 1, *spikes.shape[1:], dtype=dtype, device=col.device)
-    return out.index_add_(0, row, sent)
+    out.index_add_(0, row, sent)
+    return out if left is None else left[:, None, None] * out
 
 
 def slope(u: Tensor, surrogate: Slope) -> Tensor:
@@ -68,12 +77,14 @@ def aggregate_counts(
     col: Tensor,
     weight: Tensor | None,
     dtype: torch.dtype,
+    left: Tensor | None = None,
 ) -> Tensor:
     """Mean over steps of what is received along edges, ``[M, d]``."""
     sent = counts[:, :channels].to(dtype)[col.long()]
     row = torch.repeat_interleave(torch.arange(pointers.numel() - 1, device=col.device), pointers.diff().long())
     out = torch.zeros(pointers.numel() - 1, channels, dtype=dtype, device=col.device)
-    return out.index_add_(0, row, sent if weight is None else sent * weight[:, None]) / steps
+    out.index_add_(0, row, sent if weight is None else sent * weight[:, None])
+    return (out if left is None else left[:, None] * out) / steps
 
 
 def fire(
@@ -117,7 +128,7 @@ def fire(
 def layer(
     words: Tensor,
     channels: int,
-    matrix: tuple[Tensor, Tensor, Tensor | None] | None,
+    matrix: Matrix | None,
     own: float,
     weight: Tensor,
     root: Tensor | None,
@@ -131,8 +142,8 @@ def layer(
     spikes = unpack(words, channels, weight.dtype)
     received = spikes.new_zeros(spikes.shape)
     if matrix is not None:
-        pointers, col, value = matrix
-        received = aggregate(words, channels, pointers, col, value, weight.dtype)
+        pointers, col, value, left = matrix
+        received = aggregate(words, channels, pointers, col, value, weight.dtype, left)
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
@@ -184,7 +195,7 @@ def fire_back(
 def layer_back(
     words: Tensor,
     channels: int,
-    matrix: tuple[Tensor, Tensor, Tensor | None] | None,
+    matrix: Matrix | None,
     own: float,
     weight: Tensor,
     root: Tensor | None,
@@ -200,7 +211,8 @@ def layer_back(
     spikes = unpack(words, channels, weight.dtype)
     x = own * spikes
     if matrix is not None:
-        x = x + aggregate(words, channels, *matrix, weight.dtype)
+        pointers, col, value, left = matrix
+        x = x + aggregate(words, channels, pointers, col, value, weight.dtype, left)
     current = torch.nn.functional.linear(x, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)

@@ -4,6 +4,9 @@ A node's train is ``K = T * words`` 32-bit words, one after another; the kernels
 no heed to which step a word belongs to. LLVM does not vectorise a loop over bits, so the three things that touch bits
 are written for it as one vector operation each: a word is a vector of 32 booleans, which selects what is added.
 
+Where edges have no weight, spikes are counted before they become numbers: bit ``p`` of all counts is kept in a plane,
+and a full adder, a few operations on words, adds two spikes to each of hundreds of counts at once.
+
 Each kernel does rows ``first`` to ``last`` alone and holds no lock of the interpreter, so that threads share rows.
 """
 
@@ -35,6 +38,11 @@ from msg.kernels.vectors import (
 
 # Sums that are held in registers at once: AVX-512 has 32 registers of 16 floats, others 16 of 8 or 32 of 4.
 BLOCK = 5 if binding.get_host_cpu_features().get("avx512f", False) else 3
+_PLANES = 8  # bits of a count
+_COUNTED = 2**_PLANES - 1  # edges
+_DEPTHS = (4, 6, _PLANES)  # of which a row reads no more than its edges can have filled
+_GROUPS = (8, 4, 1)  # edges whose words are added at once
+_FEW = 5  # edges for which adding numbers is as fast as counting
 _AHEAD = 8  # how many edges before it is read a row is asked for from memory
 
 _BITS = ir.VectorType(ir.IntType(1), LANES)
@@ -83,21 +91,22 @@ def _soon(builder, edge, last):
 
 
 @unrolled
-def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, count):
-    """``out[at + 32 b:][:32] = sum_e weight[e] * bits(words[col[e] * each + skip + b])`` for ``b < count``.
+def _add_words(typing, words, each, skip, col, weight, factor, start, stop, out, at, count):
+    """``out[at + 32 b:][:32] = factor * sum_e weight[e] * bits(words[col[e] * each + skip + b])`` for ``b < count``.
 
     ``weight`` may be a number, the same for all edges.
     """
     number = count.literal_value
-    signature = types.void(words, types.intp, types.intp, col, weight, types.intp, types.intp, out, types.intp, count)
+    size = types.intp
+    signature = types.void(words, size, size, col, weight, out.dtype, size, size, out, size, count)
 
     def generate(context, builder, signature, args):
-        words, each, skip, col, weight, start, stop, out, at, _ = args
+        words, each, skip, col, weight, factor, start, stop, out, at, _ = args
         trains, sources, result = (
             _Pointer(context, builder, kind, value)
-            for kind, value in zip((signature.args[0], signature.args[3], signature.args[7]), (words, col, out))
+            for kind, value in zip((signature.args[0], signature.args[3], signature.args[8]), (words, col, out))
         )
-        vector, _ = llvm_vector(signature.args[7].dtype)
+        vector, _ = llvm_vector(signature.args[8].dtype)
         weighted = isinstance(signature.args[4], types.Array)
         weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
         sums, silent = _zeros(builder, vector, number), ir.Constant(vector, [0.0] * LANES)
@@ -112,31 +121,123 @@ def _add_words(typing, words, each, skip, col, weight, start, stop, out, at, cou
         with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
             edge = builder.add(start, loop.index)
             prefetch(builder.gep(trains.start, [row(_soon(builder, edge, last))]))
-            factor = llvm_splat(builder, weights.scalar(edge) if weights else weight, vector)
+            sent = llvm_splat(builder, weights.scalar(edge) if weights else weight, vector)
             base = row(edge)
             for b, total in enumerate(sums):
                 fired = builder.bitcast(trains.scalar(_plus(builder, base, b)), _BITS)
-                builder.store(builder.fadd(builder.load(total), builder.select(fired, factor, silent)), total)
+                builder.store(builder.fadd(builder.load(total), builder.select(fired, sent, silent)), total)
+        times = llvm_splat(builder, factor, vector)
         for b, total in enumerate(sums):
-            result.store(builder.load(total), _plus(builder, at, b * LANES))
+            result.store(builder.fmul(times, builder.load(total)), _plus(builder, at, b * LANES))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@unrolled
+def _count_words(typing, words, each, skip, col, start, stop, begun, factor, out, at, count):
+    """``out[at + 32 b:][:32] = factor * (before + sum_e bits(words[col[e] * each + skip + b]))`` for ``b < count``.
+
+    ``before`` is what stood there if it is ``begun``, else zero. There are at most 255 edges.
+    """
+    number, size = count.literal_value, types.intp
+    signature = types.void(words, size, size, col, size, size, types.boolean, out.dtype, out, size, count)
+
+    def generate(context, builder, signature, args):
+        words, each, skip, col, start, stop, begun, factor, out, at, _ = args
+        trains, sources, result = (
+            _Pointer(context, builder, kind, value)
+            for kind, value in zip((signature.args[0], signature.args[3], signature.args[8]), (words, col, out))
+        )
+        row = ir.VectorType(ir.IntType(32), number)
+        nothing = ir.Constant(row, [0] * number)
+        planes = [cgutils.alloca_once(builder, row) for _ in range(_PLANES)]
+        for plane in planes:
+            builder.store(nothing, plane)
+        prefetch, last = prefetcher(builder), _plus(builder, stop, -1)
+
+        def place(edge):
+            source = sources.scalar(edge)
+            source = builder.sext(source, _LONG) if source.type.width < _LONG.width else source
+            return builder.gep(trains.start, [builder.add(builder.mul(source, each), skip)])
+
+        def sent(edge):
+            prefetch(place(_soon(builder, edge, last)))
+            loaded = builder.load(builder.bitcast(place(edge), row.as_pointer()))
+            loaded.align = 4
+            return loaded
+
+        def add(rows):
+            for plane in planes:
+                bits, carried = builder.load(plane), []
+                while rows:
+                    a, b = rows.pop(), rows.pop() if rows else nothing
+                    differ = builder.xor(a, b)
+                    carried.append(builder.or_(builder.and_(a, b), builder.and_(differ, bits)))
+                    bits = builder.xor(differ, bits)
+                builder.store(bits, plane)
+                rows = carried
+
+        edge = cgutils.alloca_once_value(builder, start)
+        for group in _GROUPS:
+            rest = builder.sub(stop, builder.load(edge))
+            with cgutils.for_range(builder, builder.sdiv(rest, ir.Constant(_LONG, group))):
+                now = builder.load(edge)
+                add([sent(_plus(builder, now, k)) for k in range(group)])
+                builder.store(_plus(builder, now, group), edge)
+
+        # through memory: a word of a vector becomes a mask by two moves, one in memory by one
+        kept = [cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(32), number)) for _ in planes]
+        for plane, room in zip(planes, kept):
+            builder.store(builder.load(plane), builder.bitcast(room, row.as_pointer())).align = 4
+        vector, _ = llvm_vector(signature.args[8].dtype)
+        bytes_, wide = (ir.VectorType(ir.IntType(bits), LANES) for bits in (8, 32))
+        silent, none = ir.Constant(vector, [0.0] * LANES), ir.Constant(bytes_, [0] * LANES)
+        times = llvm_splat(builder, factor, vector)
+
+        def finish(depth):
+            with cgutils.for_range(builder, ir.Constant(_LONG, number)) as loop:
+                total = none
+                for p, room in enumerate(kept[:depth]):
+                    word = builder.load(builder.gep(room, [ir.Constant(_LONG, 0), loop.index]))
+                    bit = ir.Constant(bytes_, [1 << p] * LANES)
+                    total = builder.or_(total, builder.select(builder.bitcast(word, _BITS), bit, none))
+                to = builder.add(at, builder.mul(loop.index, ir.Constant(_LONG, LANES)))
+                before = builder.select(begun, result.load(to), silent)
+                numbers = builder.uitofp(builder.zext(total, wide), vector)
+                result.store(builder.fmul(times, builder.fadd(before, numbers)), to)
+
+        def finish_by(depths):
+            depth, *deeper = depths
+            if not deeper:
+                finish(depth)
+                return
+            fits = builder.icmp_signed("<", builder.sub(stop, start), ir.Constant(_LONG, 1 << depth))
+            with builder.if_else(fits) as (then, otherwise):
+                with then:
+                    finish(depth)
+                with otherwise:
+                    finish_by(deeper)
+
+        finish_by(_DEPTHS)
         return context.get_dummy_value()
 
     return signature, generate
 
 
 @operation
-def _add_counts(typing, counts, each, skip, col, weight, start, stop, out, at):
-    """``out[at:][:32] = sum_e weight[e] * counts[col[e] * each + skip:][:32]`` for counts of one byte."""
+def _add_counts(typing, counts, each, skip, col, weight, factor, start, stop, out, at):
+    """``out[at:][:32] = factor * sum_e weight[e] * counts[col[e] * each + skip:][:32]`` for counts of one byte."""
     size = types.intp
-    signature = types.void(counts, size, size, col, weight, size, size, out, size)
+    signature = types.void(counts, size, size, col, weight, out.dtype, size, size, out, size)
 
     def generate(context, builder, signature, args):
-        counts, each, skip, col, weight, start, stop, out, at = args
+        counts, each, skip, col, weight, factor, start, stop, out, at = args
         sent, sources, result = (
             _Pointer(context, builder, kind, value)
-            for kind, value in zip((signature.args[0], signature.args[3], signature.args[7]), (counts, col, out))
+            for kind, value in zip((signature.args[0], signature.args[3], signature.args[8]), (counts, col, out))
         )
-        vector, align = llvm_vector(signature.args[7].dtype)
+        vector, align = llvm_vector(signature.args[8].dtype)
         bytes_, wide = (ir.VectorType(ir.IntType(bits), LANES) for bits in (8, 32))
         weighted = isinstance(signature.args[4], types.Array)
         weights = _Pointer(context, builder, signature.args[4], weight) if weighted else None
@@ -154,12 +255,12 @@ def _add_counts(typing, counts, each, skip, col, weight, start, stop, out, at):
         with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
             edge = builder.add(start, loop.index)
             prefetch(row(_soon(builder, edge, last)))
-            factor = llvm_splat(builder, weights.scalar(edge) if weights else weight, vector)
+            times = llvm_splat(builder, weights.scalar(edge) if weights else weight, vector)
             loaded = builder.load(builder.bitcast(row(edge), bytes_.as_pointer()))
             loaded.align = 1
             numbers = builder.uitofp(builder.zext(loaded, wide), vector)
-            builder.store(builder.call(fma, [factor, numbers, builder.load(total)]), total)
-        result.store(builder.load(total), at)
+            builder.store(builder.call(fma, [times, numbers, builder.load(total)]), total)
+        result.store(builder.fmul(llvm_splat(builder, factor, vector), builder.load(total)), at)
         return context.get_dummy_value()
 
     return signature, generate
@@ -206,20 +307,69 @@ def _add_bits(bits, factor, out, at):
 
 
 @inlined
-def _receive(words, each, col, weight, start, stop, out, at):
-    """What a node receives along its edges: ``out[at:][:32 each]``."""
+def _receive(words, each, col, weight, factor, start, stop, out, at):
+    """What a node receives along its edges, ``factor`` times: ``out[at:][:32 each]``."""
+    if weight is None:
+        if each >= 4 and stop - start > _FEW:
+            _count(words, each, col, factor, start, stop, out, at)
+        else:
+            _sum(words, each, col, out.dtype.type(1), factor, start, stop, out, at)
+    else:
+        _sum(words, each, col, weight, factor, start, stop, out, at)
+
+
+@inlined
+def _sum(words, each, col, weight, factor, start, stop, out, at):
+    """Numbers added edge by edge."""
     k = 0
     while each - k >= BLOCK:
-        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, BLOCK)
+        _add_words(words, each, k, col, weight, factor, start, stop, out, at + k * LANES, BLOCK)
         k += BLOCK
     if each - k == 4:
-        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 4)
+        _add_words(words, each, k, col, weight, factor, start, stop, out, at + k * LANES, 4)
     elif each - k == 3:
-        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 3)
+        _add_words(words, each, k, col, weight, factor, start, stop, out, at + k * LANES, 3)
     elif each - k == 2:
-        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 2)
+        _add_words(words, each, k, col, weight, factor, start, stop, out, at + k * LANES, 2)
     elif each - k == 1:
-        _add_words(words, each, k, col, weight, start, stop, out, at + k * LANES, 1)
+        _add_words(words, each, k, col, weight, factor, start, stop, out, at + k * LANES, 1)
+
+
+@inlined
+def _count(words, each, col, factor, start, stop, out, at):
+    """Spikes counted, for four words and more. The last vector ends with the train: some of it may be counted twice."""
+    k = 0
+    while k < each:
+        if each >= 16:
+            k = min(k, each - 16)
+            _count_all(words, each, k, col, factor, start, stop, out, at + k * LANES, 16)
+            k += 16
+        elif each >= 8:
+            k = min(k, each - 8)
+            _count_all(words, each, k, col, factor, start, stop, out, at + k * LANES, 8)
+            k += 8
+        else:
+            k = min(k, each - 4)
+            _count_all(words, each, k, col, factor, start, stop, out, at + k * LANES, 4)
+            k += 4
+
+
+@inlined
+def _count_all(words, each, k, col, factor, start, stop, out, at, count):
+    edge, one = start, out.dtype.type(1)
+    while stop - edge > _COUNTED:
+        _count_words(words, each, k, col, edge, edge + _COUNTED, edge > start, one, out, at, count)
+        edge += _COUNTED
+    _count_words(words, each, k, col, edge, stop, edge > start, factor, out, at, count)
+
+
+@inlined
+def _factor(left, row, out):
+    """What a row's sum is multiplied by."""
+    if left is None:
+        return out.dtype.type(1)
+    else:
+        return left[row]
 
 
 @inlined
@@ -419,14 +569,16 @@ def constant_rates(current, steps, threshold, margin, first, last, rates, counts
 
 
 @inlined
-def _currents(words, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, received):
+def _currents(
+    words, i, pointers, col, weight, left, own, above, root, bias, steps, inner, outer, x, mine, current, received,
+):  # fmt: skip
     """What node ``i`` gets in every step: its input ``x``, its own spikes where they have weights, its current.
 
     The mean of what comes along edges is kept in ``received``, where that has room.
     """
     each = steps * inner // LANES
     if pointers.size:
-        _receive(words, each, col, weight, pointers[i], pointers[i + 1], x, 0)
+        _receive(words, each, col, weight, _factor(left, i, x), pointers[i], pointers[i + 1], x, 0)
     else:
         x[:] = 0
     if received.size:
@@ -454,7 +606,7 @@ def _currents(words, i, pointers, col, weight, own, above, root, bias, steps, in
 
 @compiled
 def layer(
-    words, pointers, col, weight, own, weights, bias, neuron, surrogate, begin, every, first, last,
+    words, pointers, col, weight, left, own, weights, bias, neuron, surrogate, begin, every, first, last,
     fired, rates, counts, slopes, received, states,
 ):  # fmt: skip
     """Aggregate, multiply, fire: node by node from packed spikes to packed spikes; nothing in between is kept.
@@ -471,7 +623,23 @@ def layer(
     total = np.empty(outer, rates.dtype)
     for i in range(first, last):
         _currents(
-            flat, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, received
+            flat,
+            i,
+            pointers,
+            col,
+            weight,
+            left,
+            own,
+            above,
+            root,
+            bias,
+            steps,
+            inner,
+            outer,
+            x,
+            mine,
+            current,
+            received,
         )
         _resume(begin, i, potential)
         _fire(current, steps, outer, neuron, potential, fired, i, rate, every, states)
@@ -561,7 +729,7 @@ def encode_back(current, constant, neuron, surrogate, grad, rate_grad, begin, la
 
 @compiled
 def layer_back(
-    words, pointers, col, weight, own, weights, turned, bias, neuron, surrogate, grad, rate_grad, begin, later,
+    words, pointers, col, weight, left, own, weights, turned, bias, neuron, surrogate, grad, rate_grad, begin, later,
     first, last, to_input, to_mine, to_weights, to_bias,
 ):  # fmt: skip
     """Derivatives of :func:`layer`, whose currents are computed again: of the ``[T, N, 32 words]`` numbers that a node
@@ -580,7 +748,7 @@ def layer_back(
     back, nothing = np.empty(steps * inner, grad.dtype), np.empty((0, 0), grad.dtype)
     for i in range(first, last):
         _currents(
-            flat, i, pointers, col, weight, own, above, root, bias, steps, inner, outer, x, mine, current, nothing
+            flat, i, pointers, col, weight, left, own, above, root, bias, steps, inner, outer, x, mine, current, nothing
         )
         _resume(begin, i, potential)
         _potentials(current, steps, outer, neuron, potential)
@@ -611,22 +779,29 @@ def layer_back(
 
 
 @compiled
-def aggregate(words, pointers, col, weight, first, last, out):
-    """Sums along edges, ``out [N, T, 32 words]``."""
+def aggregate(words, pointers, col, weight, left, first, last, out):
+    """Sums along edges times ``left[i]``, ``out [N, T, 32 words]``; ``weight`` and ``left`` are ``None`` if all one."""
     each = words.shape[1] * words.shape[2]
     flat, result = words.reshape(-1), out.reshape(-1)
     for i in range(first, last):
-        _receive(flat, each, col, weight, pointers[i], pointers[i + 1], result, i * each * LANES)
+        at, factor = i * each * LANES, _factor(left, i, out)
+        _receive(flat, each, col, weight, factor, pointers[i], pointers[i + 1], result, at)
 
 
 @compiled
-def aggregate_counts(counts, steps, pointers, col, weight, first, last, out):
-    """Means along edges of spikes that were counted, ``out [N, 32 words]``."""
+def aggregate_counts(counts, steps, pointers, col, weight, left, first, last, out):
+    """Means along edges of spikes that were counted, ``out [N, 32 words]``; edges are as in :func:`aggregate`."""
     width, flat, result = counts.shape[1], counts.reshape(-1), out.reshape(-1)
     duration = out.dtype.type(steps)
+    one = out.dtype.type(1)
     for i in range(first, last):
+        start, stop, factor = pointers[i], pointers[i + 1], _factor(left, i, out)
         for column in range(0, width, LANES):
-            _add_counts(flat, width, column, col, weight, pointers[i], pointers[i + 1], result, i * width + column)
+            at = i * width + column
+            if weight is None:
+                _add_counts(flat, width, column, col, one, factor, start, stop, result, at)
+            else:
+                _add_counts(flat, width, column, col, weight, factor, start, stop, result, at)
         for j in range(width):
             out[i, j] /= duration
 

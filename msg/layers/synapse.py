@@ -11,7 +11,7 @@ convolution is called as it is, once per time step.
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -62,10 +62,13 @@ def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
 
 
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    def mean() -> tuple[Tensor, Tensor]:
+    def mean() -> tuple[Any, ...]:
         weight, target = graph.weights(dtype), graph.edge_index[1]
+        if isinstance(weight, torch.dtype):
+            degree = torch.bincount(target, minlength=graph.num_nodes)
+            return graph.edge_index, weight, 1 / degree.clamp(min=1).to(dtype)
         total = torch.zeros(graph.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
-        # without weights the total is the degree; an isolated node receives nothing either way
+        # an isolated node receives nothing either way
         return graph.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
 
     matrix = graph.matrix(("mean", dtype), mean) if conv.aggr == "mean" else _sum_matrix(graph, dtype)

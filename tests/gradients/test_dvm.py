@@ -84,3 +84,16 @@ def test_one_hidden_layer_needs_only_the_encoders_rate(monkeypatch):
     model, x, edge_index = _setup(DvM(), 100, layers=2, neuron=IF())
     model(x, edge_index)
     assert sum(calls) < NODES * WIDTH
+
+
+@pytest.mark.parametrize("conv", ["gcn", "sage", "gin"])
+def test_only_the_encoder_asks_for_a_transpose(conv):
+    for features, directed in ((8, True), (64, True), (64, False)):
+        model = MSG(features, 3, f"H{WIDTH}", 4, 3, LIF(threshold=0.3), DvM(), conv=conv)
+        x, edge_index = torch.randn(NODES, features), torch.randint(0, NODES, (2, 120))
+        edge_index = edge_index if directed else torch.cat([edge_index, edge_index.flip(0)], 1)
+        model(x, edge_index).sum().backward()
+        _, graph = model.prepare(x, edge_index)
+        for matrix in graph._matrices.values():
+            assert ("transposed" in vars(matrix)) is (features > WIDTH)
+            assert (matrix.transposed is matrix.unscaled) is not directed

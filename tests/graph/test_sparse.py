@@ -4,8 +4,11 @@ import pickle
 
 import pytest
 import torch
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from msg.graph import Graph, Memo, SparseMatrix, WeightedEdges
+from msg.graph import Graph, Memo, SparseMatrix, WeightedEdges, sparse
+
+EDGE = torch.tensor([[0, 1], [1, 0]])
 
 
 def _entries(dtype=torch.float64, requires_grad=False):
@@ -110,6 +113,113 @@ def test_from_uncoalesced_tensor_adds_up():
     row, col, value = _entries()
     x = torch.sparse_coo_tensor(torch.stack([row, col]), value, (4, 5), check_invariants=True)
     torch.testing.assert_close(SparseMatrix.from_tensor(x).csr.to_dense(), _dense(row, col, value, (4, 5)))
+
+
+def _forms(dtype):
+    """The same matrix with what it does not store, and with all of its entries."""
+    row, col, _ = _entries(dtype)
+    left = torch.rand(4, dtype=dtype) + 0.5
+    ones = torch.ones(len(row), dtype=dtype)
+    yield SparseMatrix(row, col, dtype, (4, 5)), SparseMatrix(row, col, ones, (4, 5))
+    yield SparseMatrix(row, col, dtype, (4, 5), left), SparseMatrix(row, col, left[row], (4, 5))
+    yield SparseMatrix(row, col, 2 * ones, (4, 5), left), SparseMatrix(row, col, 2 * left[row], (4, 5))
+
+
+def test_entries_that_are_not_stored(dtype):
+    for found, want in _forms(dtype):
+        assert (found.nnz, found.dtype) == (6, dtype)
+        for a, b in zip(found.entries(), want.entries()):
+            torch.testing.assert_close(a, b)
+        torch.testing.assert_close(found.csr.to_dense(), want.csr.to_dense())
+        torch.testing.assert_close(found.values, want.values)
+        torch.testing.assert_close(found.T.csr.to_dense(), want.T.csr.to_dense())
+        torch.testing.assert_close(found.T.T.csr.to_dense(), want.csr.to_dense())
+        x = torch.randn(5, 2, 3, dtype=dtype, requires_grad=True)
+        upstream = torch.randn(4, 2, 3, dtype=dtype)
+        for a, b in zip(*(_product_and_gradient(matrix, x, upstream) for matrix in (found, want))):
+            torch.testing.assert_close(a, b)
+        other = found.with_values(torch.ones(6, dtype=dtype))
+        assert torch.equal(other.values, torch.ones(6, dtype=dtype))
+
+
+def _product_and_gradient(matrix, x, upstream):
+    out = matrix.matmul(x)
+    (grad,) = torch.autograd.grad(out, x, upstream)
+    torch.testing.assert_close(matrix.back(upstream.flatten(1)).view_as(grad), grad)
+    return out, grad
+
+
+def test_second_derivatives_through_factors_of_rows():
+    for matrix, _ in _forms(torch.float64):
+        x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradgradcheck(lambda x, matrix=matrix: matrix.matmul(x).square(), x)
+
+
+def test_weights_of_one_are_made_by_the_first_product_alone():
+    with torch.inference_mode():
+        matrix = Graph(EDGE, None, 2).matrix("a", lambda: (EDGE, torch.float32))
+        assert "unscaled" not in vars(matrix)
+        matrix.matmul(torch.ones(2, 1))
+    x = torch.ones(2, 1, requires_grad=True)
+    assert torch.autograd.grad(matrix.matmul(x).sum(), x)[0].tolist() == [[1], [1]]
+
+
+@pytest.fixture(params=[3, 2**20], ids=["chunks", "whole"])
+def chunk(request, monkeypatch):
+    monkeypatch.setattr(sparse, "_CHUNK", request.param)
+
+
+def _both_ways(nodes=9, edges=20):
+    """Both directions of edges, some of them twice, with self-loops."""
+    row, col = torch.randint(0, nodes, (2, edges))
+    row, col = torch.cat([row, row[:4], torch.arange(3)]), torch.cat([col, col[:4], torch.arange(3)])
+    value = torch.randn(nodes, nodes, dtype=torch.float64)
+    row, col = torch.cat([row, col]), torch.cat([col, row])
+    return row, col, (value + value.t())[row, col]
+
+
+@pytest.mark.usefixtures("chunk")
+def test_a_symmetric_matrix_is_its_own_transpose():
+    row, col, value = _both_ways()
+    left = torch.rand(9, dtype=torch.float64)
+    for given in ((value,), (torch.float64,), (torch.float64, left)):
+        matrix = SparseMatrix(row, col, given[0], (9, 9), *given[1:])
+        dense = matrix.csr.to_dense()
+        assert matrix.transposed is matrix.unscaled
+        assert (matrix.T is matrix) is (len(given) == 1)
+        torch.testing.assert_close(matrix.T.csr.to_dense(), dense.t())
+        grad = torch.randn(9, 2, dtype=torch.float64)
+        torch.testing.assert_close(matrix.back(grad), dense.t() @ grad)
+    for nodes in (0, 3):
+        none = torch.zeros(0, dtype=torch.long)
+        matrix = SparseMatrix(none, none, torch.float32, (nodes, nodes))
+        assert matrix.transposed is matrix.unscaled
+
+
+@pytest.mark.usefixtures("chunk")
+def test_what_is_not_symmetric_gets_a_transpose():
+    row, col, value = _both_ways()
+    once = value.clone()
+    once[(row != col).nonzero()[-1]] += 1e-9  # in one of the two directions
+    unknown = torch.where(row == row[0], torch.nan, value)
+    circle = torch.arange(9), (torch.arange(9) + 1) % 9  # as many edges from a node as to it
+    line = torch.tensor([0, 1]), torch.tensor([1, 2])
+    every = [(row, col, once, (9, 9)), (row, col, unknown, (9, 9)), (*circle, torch.float64, (9, 9))]
+    every += [(*line, torch.float64, (3, 3)), (*line, torch.float64, (2, 3))]
+    for row, col, value, shape in every:
+        matrix = SparseMatrix(row, col, value, shape)
+        assert matrix.transposed is not matrix.unscaled
+        torch.testing.assert_close(matrix.transposed.to_dense(), matrix.csr.to_dense().t(), equal_nan=True)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("improved", [True, False])
+def test_an_undirected_graph_is_normalised_symmetrically(improved, loops, dtype):
+    row, col, _ = _both_ways()
+    matrix = Graph(torch.stack([col, row]), None, 9).normalized(dtype, improved, loops)
+    assert matrix.T is matrix
+    index, value = gcn_norm(torch.stack([col, row]), None, 9, improved, loops, dtype=dtype)
+    assert torch.equal(matrix.csr.to_dense(), _dense(index[1], index[0], value, (9, 9)))
 
 
 # -------------------------------------------------------------------------------- Graph

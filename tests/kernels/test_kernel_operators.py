@@ -33,12 +33,17 @@ def test_each_operator_keeps_the_rules(words, edges, backend, monkeypatch):
         (operators.count, (words, 33)),
         (operators.aggregate, (words, 33, *edges, torch.float32)),
         (operators.aggregate, (words, 33, *edges[:2], None, torch.float64)),
+        (operators.aggregate, (words, 33, *edges[:2], None, torch.float64, torch.rand(6))),
         (operators.aggregate_counts, (torch.ones(6, 64, dtype=torch.uint8), 33, 5, *edges, torch.float32)),
         (operators.encode, (torch.randn(4, 5), 3, *NEURON, *SLOPE)),
         (operators.encode, (torch.randn(4, 5), 3, *NEURON, *SLOPE, torch.randn(4, 5), 2)),
         (operators.constant_rates, (torch.randn(4, 5), 3, 1.0)),
         (operators.encode, (torch.randn(4, 3, 5), 3, *NEURON, -1, 0.0, 0.0, True)),
         (operators.layer, (words, 33, *edges, 0.0, weight, None, torch.randn(7), *NEURON, *SLOPE)),
+        (
+            operators.layer,
+            (words, 33, *edges[:2], None, 0.0, weight, None, None, *NEURON, *SLOPE, None, 2, torch.rand(6)),
+        ),
         (operators.layer, (words, 33, None, None, None, 1.0, weight, weight, None, *NEURON, -1, 0.0, 0.0, True)),
         (operators.encode_back, (torch.randn(4, 5), torch.randn(3, 4, 5), torch.randn(4, 5), *NEURON, *SLOPE)),
         (

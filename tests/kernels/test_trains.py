@@ -1,5 +1,6 @@
 """The kernels on packed spikes against their twins in plain torch, and these against slow loops."""
 
+import itertools
 import math
 
 import pytest
@@ -34,6 +35,11 @@ def matrix(nodes, dtype, weighted=True, index=torch.int32):
     return sparse.pointers.to(index), sparse.columns.to(index), sparse.values if weighted else None
 
 
+def factors(nodes, dtype):
+    """Of rows, powers of two."""
+    return 2.0 ** torch.randint(-3, 2, (nodes,)).to(dtype)
+
+
 @pytest.mark.parametrize("index", [torch.int32, torch.int64], ids=str)
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -61,6 +67,34 @@ def test_aggregate_counts(size, weighted, dtype):
     want = operators.aggregate(words, channels, *edges, dtype).sum(1) / steps
     torch.testing.assert_close(found, want)
     torch.testing.assert_close(reference.aggregate_counts(counts, channels, steps, *edges, dtype), want)
+
+
+# around groups of edges, around the planes that a row reads, around what a byte counts
+ROWS = [0, 1, 2, 5, 6, 7, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1000]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("index", [torch.int32, torch.int64], ids=str)
+@pytest.mark.parametrize(
+    ("steps", "channels"), [(1, 1), (3, 32), (4, 1), (4, 33), (7, 32), (15, 32), (17, 33), (64, 31)]
+)
+def test_spikes_are_counted_where_edges_have_no_weight(steps, channels, index, scaled, dtype):
+    nodes = len(ROWS)
+    pointers = torch.tensor([0, *ROWS]).cumsum(0).to(index)
+    col = torch.randint(0, nodes, (sum(ROWS),)).to(index)
+    col[-50:] = nodes - 1  # nothing is read beyond the last node
+    left = torch.rand(nodes, dtype=dtype) if scaled else None
+    words = pack((torch.rand(nodes, steps, channels) < 0.7) | (torch.arange(nodes) % 5 == 0)[:, None, None]).words
+    given = (words, channels, pointers, col, None, dtype, left)
+    found, want = operators.aggregate(*given), reference.aggregate(*given)
+    assert torch.equal(found, want)
+    ones = torch.ones(len(col), dtype=dtype)
+    assert torch.equal(operators.aggregate(words, channels, pointers, col, ones, dtype, left), want)
+    spikes = reference.count(words, channels).to(torch.uint8)
+    spikes = torch.nn.functional.pad(spikes, (0, -channels % 32))
+    means = (spikes, channels, steps, pointers, col, None, dtype, left)
+    torch.testing.assert_close(operators.aggregate_counts(*means), want.sum(1) / steps)
+    assert torch.equal(operators.aggregate_counts(*means), reference.aggregate_counts(*means))
 
 
 def test_more_steps_than_a_byte_counts():
@@ -116,9 +150,10 @@ def test_layer(size, neuron, slope, dtype):
         (matrix(nodes, dtype, weighted=False), 1.5, None, None),
         ((None, None, None), 1.0, None, bias),
     ]
-    for edges, own, other, constant in every:
-        found = operators.layer(words, channels, *edges, own, weight, other, constant, *neuron, *slope)
-        twin = (words, channels, None if edges[0] is None else edges, own, weight, other, constant, neuron)
+    for (edges, own, other, constant), left in itertools.product(every, (None, factors(nodes, dtype))):
+        passed = (words, channels, *edges, own, weight, other, constant, *neuron, *slope)
+        found = operators.layer(*passed, left=left)
+        twin = (words, channels, None if edges[0] is None else (*edges, left), own, weight, other, constant, neuron)
         same(found, reference.layer(*twin, given(slope)))
 
 
@@ -181,9 +216,10 @@ def test_the_way_back(size, neuron, slope, dtype):
         (matrix(nodes, dtype, weighted=False), 1.5, None, None),
         ((None, None, None), 1.0, None, bias),
     ]
-    for edges, own, other, constant in every:
-        found = operators.layer_back(words, channels, *edges, own, weight, other, constant, grad, rate, *neuron, *slope)
-        edges = None if edges[0] is None else edges
+    for (edges, own, other, constant), left in itertools.product(every, (None, factors(nodes, dtype))):
+        passed = (words, channels, *edges, own, weight, other, constant, grad, rate, *neuron, *slope)
+        found = operators.layer_back(*passed, left=left)
+        edges = None if edges[0] is None else (*edges, left)
         twin = (words, channels, edges, own, weight, other, constant, neuron, slope, grad, rate)
         for a, b in zip(found, reference.layer_back(*twin)):
             close(a, b)
@@ -212,7 +248,7 @@ def test_steps_in_pieces(size, neuron, dtype):
     rest = operators.layer(words[:, half:], *given, *neuron, *NO_SLOPE, whole[-1][0], steps)
     assert torch.equal(rest[0], whole[0][:, half:])
     assert torch.equal(rest[-1][0], whole[-1][-1])
-    twin = reference.layer(words, channels, edges, 0.0, weight, None, None, neuron, None, None, half)
+    twin = reference.layer(words, channels, (*edges, None), 0.0, weight, None, None, neuron, None, None, half)
     assert torch.equal(whole[0], twin[0])
     assert torch.equal(whole[-1], twin[-1])
 
@@ -228,7 +264,7 @@ def test_steps_in_pieces(size, neuron, dtype):
     early = operators.layer_back(words[:, :half], *given, grad[:half], rate, *neuron, *slope, None, late[-1])
     close(torch.cat([early[0], late[0]]), want[0])
     close(early[2] + late[2], want[2])
-    twin = (words[:, :half], channels, edges, 0.0, weight, None, None, neuron, slope, grad[:half], rate)
+    twin = (words[:, :half], channels, (*edges, None), 0.0, weight, None, None, neuron, slope, grad[:half], rate)
     for a, b in zip(early, reference.layer_back(*twin, None, late[-1])):
         close(a, b)
 

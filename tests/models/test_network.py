@@ -1,11 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from msg.gradients import DvM, SurrogateBPTT
+from msg.graph import Memo
 from msg.layers import LastCurrent, current_layer, readout_layer, spiking_layers
 from msg.neurons import IF
 from msg.nn import MSG, Graph, SpikingGNN, SpikingNetwork, SpikingStack, make_synapse
+from msg.training import peak_memory
 
 MODELS = {
     "MSG": lambda **kw: MSG(5, 3, "H4", 3, **kw),
@@ -108,3 +112,48 @@ def test_layers_are_made_by_size_each_with_its_own_neuron():
     network.in_channels = 5
     assert len(network.activity(torch.randn(7, 5), torch.zeros(2, 0, dtype=torch.long)).currents) == 3
     assert make_synapse("gcn", 4, 3).linear
+
+
+def mapped(path, nodes=20_000, features=2500):
+    """Training steps and an inference on features in a file, under two rules."""
+    torch.set_num_threads(1)
+    edge_index = torch.randint(0, nodes, (2, nodes))
+    model, rules = MSG(features, 3, "H4", 2, 2), (DvM(), SurrogateBPTT())
+
+    def step(x, edge_index):
+        for model.gradient in rules:
+            model(x, edge_index).sum().backward()
+
+    step(torch.rand(10, features), edge_index % 10)  # what is compiled and loaded at the first call
+
+    def work():
+        step(torch.from_numpy(np.memmap(path, np.float32, "c", shape=(nodes, features))), edge_index)
+        with torch.no_grad():
+            model(torch.from_file(path, size=nodes * features).view(nodes, features), edge_index)
+
+    return work
+
+
+def test_features_may_be_a_memory_map(tmp_path):
+    """The file is 200 MB: its pages count, once read, and a copy would count as much again."""
+    path = tmp_path / "features"
+    with open(path, "wb") as file:
+        file.truncate(200_000_000)
+    peak = peak_memory(mapped, str(path), times=1)
+    assert peak is None or 150 < peak < 250
+
+
+def test_what_a_memo_reads_is_not_copied(tmp_path):
+    """Sums in a wider type are taken some numbers at a time."""
+    x = torch.zeros(3_000_001)
+    largest = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.sum.dim_IntList or func is torch.ops.aten.sum.default:
+                largest.append(args[0].numel())
+            return func(*args, **kwargs or {})
+
+    with Watch():
+        Memo().recall((x,), (), lambda: 1)
+    assert 0 < max(largest) <= 2**20
