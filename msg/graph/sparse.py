@@ -104,6 +104,53 @@ class SparseMatrix:
         other._pattern = None
         return other
 
+    def first(self, rows: int, columns: int) -> "SparseMatrix":
+        """The first rows as a matrix with so many columns; no entry is copied.
+
+        Raises:
+            ValueError: if they have an entry in a column beyond.
+        """
+        if (rows, columns) == self.shape:
+            return self
+        end = int(self.pointers[rows])
+        if end and int(self.columns[:end].max()) >= columns:
+            raise ValueError(
+                f"the first {rows} of {self.shape[0]} rows have entries beyond the first {columns} columns"
+            )
+        return self._with(self.pointers[: rows + 1], self.columns[:end], self.values[:end], (rows, columns))
+
+    def take(self, rows: Tensor, place: Tensor | None = None, columns: int | None = None) -> "SparseMatrix":
+        """Some rows in a given order, each with its entries in the order they had.
+
+        Args:
+            rows: which, ``[M]``.
+            place: the new number of each column, ``[K]``; ``None`` leaves them as they are.
+            columns: how many there are then.
+        """
+        begin, count = self.pointers[rows].long(), self.pointers.diff()[rows].long()
+        pointers = torch.zeros(len(rows) + 1, dtype=torch.long, device=rows.device)
+        torch.cumsum(count, 0, out=pointers[1:])
+        where = torch.repeat_interleave(begin - pointers[:-1], count) + torch.arange(
+            int(pointers[-1]), device=rows.device
+        )
+        col = self.columns[where]
+        col = col if place is None else place[col].to(col.dtype)
+        shape = len(rows), self.shape[1] if columns is None else columns
+        return self._with(pointers.to(col.dtype), col, self.values[where], shape)
+
+    def to(self, device: torch.device | str | None) -> "SparseMatrix":
+        """The matrix on another device; itself where it is there."""
+        if device is None or self.values.device == torch.device(device):
+            return self
+        pointers, columns, values = (part.to(device) for part in (self.pointers, self.columns, self.values))
+        return self._with(pointers, columns, values, self.shape)
+
+    def _with(self, pointers: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> "SparseMatrix":
+        other = SparseMatrix.__new__(SparseMatrix)
+        other.shape, other._transposed, other._pattern = shape, None, None
+        other._keep(_new_csr(pointers, columns, values, shape))
+        return other
+
     @property
     def nnz(self) -> int:
         """Number of stored entries."""
@@ -182,6 +229,18 @@ class WeightedEdges:
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """See :meth:`SparseMatrix.entries`."""
         return self.row, self.col, self.value
+
+    def first(self, rows: int, columns: int) -> "WeightedEdges":
+        """See :meth:`SparseMatrix.first`; entries are copied here."""
+        if (rows, columns) == self.shape:
+            return self
+        kept = (self.row < rows).nonzero()[:, 0]
+        row, col = self.row[kept], self.col[kept]
+        if len(kept) and int(col.max()) >= columns:
+            raise ValueError(
+                f"the first {rows} of {self.shape[0]} rows have entries beyond the first {columns} columns"
+            )
+        return WeightedEdges(row, col, self.value[kept], (rows, columns))
 
     @property
     def T(self) -> "WeightedEdges":

@@ -133,6 +133,7 @@ def layer(
     if matrix is not None:
         pointers, col, value = matrix
         received = aggregate(words, channels, pointers, col, value, weight.dtype)
+        spikes = spikes[: len(received)]
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
@@ -200,7 +201,8 @@ def layer_back(
     spikes = unpack(words, channels, weight.dtype)
     x = own * spikes
     if matrix is not None:
-        x = x + aggregate(words, channels, *matrix, weight.dtype)
+        received = aggregate(words, channels, *matrix, weight.dtype)
+        spikes, x = spikes[: len(received)], x[: len(received)] + received
     current = torch.nn.functional.linear(x, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)

@@ -136,7 +136,7 @@ def test_graph_refuses_what_does_not_fit(edge_index, weight, match):
 def test_graph_builds_each_matrix_once():
     graph, built = Graph(torch.tensor([[0, 1], [1, 2]]), None, 3), []
 
-    def entries():
+    def entries(_):
         built.append(1)
         return graph.edge_index, torch.tensor([2.0, 3.0])
 
@@ -152,7 +152,7 @@ def test_graph_builds_each_matrix_once():
 def test_graph_keeps_weights_that_learn_differentiable():
     weight = torch.ones(1, requires_grad=True)
     graph = Graph(torch.tensor([[0], [1]]), weight, 2)
-    assert isinstance(graph.matrix("a", lambda: (graph.edge_index, weight)), WeightedEdges)
+    assert isinstance(graph.matrix("a", lambda _: (graph.edge_index, weight)), WeightedEdges)
 
 
 # -------------------------------------------------------------------------------- Memo
