@@ -158,7 +158,7 @@ def _tensor(x: Tensor | SparseMatrix) -> Tensor:
     return x
 
 
-_LAYERED = frozenset({"hidden_channels", "num_layers", "dropout"})
+_LAYERED = frozenset({"hidden_channels", "num_layers", "dropout", "batch_size"})
 _BOTH = ("node-classification", "link-prediction")
 
 
@@ -178,4 +178,6 @@ GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN",
 CACHED_GCN_SPEC = ModelSpec(_layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH)
 GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH)
 SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH)
-SGC_SPEC = ModelSpec(SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map")
+SGC_SPEC = ModelSpec(
+    SGC, frozenset({"num_hops", "batch_size"}), "simple graph convolution: propagated features, one linear map"
+)

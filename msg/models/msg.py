@@ -106,6 +106,7 @@ SPEC = ModelSpec(
             "step_size",
             "max_step",
             "dropout",
+            "batch_size",
         }
     ),
     about="spiking network on a manifold",

@@ -17,7 +17,8 @@ class ModelSpec:
             prediction.
         reads: names of the options that the model reads, out of ``manifold``, ``hidden_channels``, ``num_layers``,
             ``num_hops``, ``timesteps``, ``neuron``, ``gradient``, ``conv``, ``bias``, ``step_size``, ``max_step`` and
-            ``dropout``.
+            ``dropout``; and ``batch_size``, which ``build`` is not given, where the model can be trained on samples of
+            a graph: one hop for each of ``num_layers`` or ``num_hops``.
         defaults: what an option is where the model's own default differs from that of the configuration.
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
         about: a line for lists of models.

@@ -104,6 +104,6 @@ class SpikingGCN(SpikingNetwork):
 
 SPEC = ModelSpec(
     build=SpikingGCN,
-    reads=frozenset({"num_hops", "timesteps", "neuron", "dropout"}),
+    reads=frozenset({"num_hops", "timesteps", "neuron", "dropout", "batch_size"}),
     about="features propagated, fired and read out; only the read-out is learned",
 )

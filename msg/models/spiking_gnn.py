@@ -63,7 +63,19 @@ class SpikingGNN(SpikingNetwork):
 
 SPEC = ModelSpec(
     build=SpikingGNN,
-    reads=frozenset({"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout"}),
+    reads=frozenset(
+        {
+            "hidden_channels",
+            "num_layers",
+            "timesteps",
+            "neuron",
+            "gradient",
+            "conv",
+            "bias",
+            "dropout",
+            "batch_size",
+        }
+    ),
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt"},
 )

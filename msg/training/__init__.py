@@ -1,6 +1,7 @@
 """Training of one model on one task: :func:`fit`, what it minimises and measures, and what it sees."""
 
 from msg.training.alignment import gradient_alignment
+from msg.training.batches import MiniBatches
 from msg.training.build import draw_split, link_prediction, own_random_state
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Fit",
     "LinkPrediction",
+    "MiniBatches",
     "NodeClassification",
     "Observation",
     "Seen",
