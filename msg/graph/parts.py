@@ -73,7 +73,7 @@ class SampledGraph(Graph):
 
     def __init__(self, edge_index: Tensor, edge_weight: Tensor | None, nodes: Sequence[int], edges: Sequence[int]):
         super().__init__(edge_index, edge_weight, sum(nodes))
-        if len(nodes) != len(edges) + 1 or sum(edges) != self.edge_index.size(1) or min(*nodes, *edges) < 0:
+        if len(nodes) != len(edges) + 1 or sum(edges) != self.edge_index.size(1) or min([*nodes, *edges]) < 0:
             raise ValueError(
                 f"num_sampled_nodes_per_hop={list(nodes)} and num_sampled_edges_per_hop={list(edges)} are not those of "
                 f"a sample with {self.edge_index.size(1)} edges: take both from the batch, as num_sampled_nodes and "

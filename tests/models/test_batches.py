@@ -9,7 +9,7 @@ from msg.gradients import OTTT, CheckpointedBPTT, DvM, RateBackprop, SurrogateBP
 from msg.graph import NeighborSampler, SampledGraph, SparseMatrix
 from msg.models import CachedGCN
 from msg.neurons import ALIF, IF, LIF, ParametricLIF
-from msg.nn import MSG, SAGE, SGC, ConvergentGNN, Graph, SpikingGCN, SpikingGNN
+from msg.nn import LSNN, MSG, SAGE, SGC, ConvergentGNN, Graph, SpikingGCN, SpikingGNN
 
 NODES, FEATURES, CLASSES = 60, 5, 3
 RULES = {
@@ -204,7 +204,7 @@ def test_a_batch_neither_displaces_the_whole_graph_nor_is_remembered(data, monke
 
 def test_inference_holds_packed_spikes_of_all_nodes_and_one_batch(kernels):
     """The largest tensors are the packed spikes of all nodes, and what one batch unpacks of them."""
-    nodes, width, steps, batch = 3000, 64, 50, 20
+    nodes, width, steps, batch = 1300, 64, 20, 10
     edge_index = torch.randint(nodes, (2, 4 * nodes))
     data = Data(torch.randn(nodes, FEATURES), edge_index)
     model = MSG(FEATURES, CLASSES, f"E{width}", timesteps=steps, neuron=LIF(threshold=0.3)).eval()
@@ -268,8 +268,9 @@ def test_what_a_batch_refuses(data):
     with pytest.raises(ValueError, match="beyond the first"):
         model(batch.x, batch.edge_index.flip(0), **trim)
     assert sum(nodes) == len(batch.x)
-    with pytest.raises(TypeError, match="batch_size"):
-        ConvergentGNN(FEATURES, CLASSES)(batch.x, batch.edge_index, batch_size=8)
+    for other in (ConvergentGNN(FEATURES, CLASSES), LSNN(FEATURES, CLASSES, conv="gcn")):
+        with pytest.raises(TypeError, match=rf"{type(other).__name__}.*batch_size"):
+            other(batch.x, batch.edge_index, batch_size=8)
 
 
 def test_rows_of_matrices():
