@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import NodeSamplerInput
 
 from msg.graph import NeighborSampler, SparseMatrix
@@ -21,6 +23,8 @@ class MiniBatches:
         batch_size: how many nodes (or links) a batch has; the last one has what is left.
         fan_out: how many neighbours are drawn at each hop, -1 for all; one for each convolution of the model.
         seed: what is drawn depends on it, on the epoch and on the graph alone.
+        inference: measure nodes layer by layer, ``batch_size`` at a time, where the model can, and not in one forward;
+            firing rates are then not measured.
 
     Raises:
         ValueError: for no nodes, no hop, or a fan-out that is neither positive nor -1.
@@ -29,6 +33,7 @@ class MiniBatches:
     batch_size: int
     fan_out: tuple[int, ...]
     seed: int = 0
+    inference: bool = False
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -60,9 +65,16 @@ class Surroundings:
 
     def __init__(self, x: Tensor, edge_index: Tensor, settings: MiniBatches):
         self.x, self.settings = x, settings
-        data = Data(edge_index=edge_index, num_nodes=x.size(0))
-        self.sampler = NeighborSampler(data, settings.fan_out, seed=settings.seed)
+        self.data = Data(x=x, edge_index=edge_index, num_nodes=x.size(0))
+        self.sampler = NeighborSampler(self.data, settings.fan_out, seed=settings.seed)
         self._sparse = None if x.layout == torch.strided else SparseMatrix.from_tensor(x)
+
+    @cached_property
+    def everything(self) -> NodeLoader:
+        """All nodes with all neighbours of one hop, for inference."""
+        sampler = NeighborSampler(self.data, [-1], seed=0)  # draws nothing from the training's random numbers
+        generator = torch.Generator()
+        return NodeLoader(self.data, sampler, batch_size=self.settings.batch_size, generator=generator)
 
     def around(self, seeds: Tensor, epoch: int) -> dict[str, Any]:
         """Features, edges and numbers of a sample, as :class:`~msg.training.Batch` names them.

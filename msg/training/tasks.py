@@ -16,7 +16,7 @@ from msg.gradients import Activity
 from msg.models.network import LayeredNetwork
 from msg.models.stack import SpikingStack
 from msg.training.batches import MiniBatches, Surroundings
-from msg.training.observation import observe, watching
+from msg.training.observation import observe, observe_by_layers, watching
 
 Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -160,8 +160,14 @@ class NodeClassification:
         return loss
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        seen = observe(model, self.x, self.edge_index)
-        logits, y = seen.output[self.masks[part]], self.y[self.masks[part]]
+        if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
+            seen = observe_by_layers(model, self._surroundings.everything)
+        else:
+            seen = observe(model, self.x, self.edge_index)
+        logits, y = (
+            seen.output[self.masks[part].to(seen.output.device)],
+            self.y[self.masks[part]].to(seen.output.device),
+        )
         if self.metric == "accuracy":
             metric = accuracy_score(y.cpu(), logits.argmax(-1).cpu())
         else:

@@ -213,8 +213,8 @@ def test_inference_holds_packed_spikes_of_all_nodes_and_one_batch(kernels):
         out = model.inference(everything(data, batch))
     assert out.shape == (nodes, CLASSES)
     of_a_batch = 6 * batch * steps * width * 4  # unpacked, with four neighbours each and the node itself
-    packed = nodes * steps * width // 8
-    assert largest.bytes <= max(packed, of_a_batch) < nodes * steps * width * 4 / 20  # what unpacked spikes would take
+    packed, current = nodes * steps * width // 8, nodes * width * 4
+    assert largest.bytes <= max(packed, current, of_a_batch) <= nodes * steps * width * 4 / 20  # unpacked spikes
 
 
 class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):

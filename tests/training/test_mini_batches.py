@@ -124,6 +124,19 @@ def test_a_convolution_that_keeps_its_first_graph_is_refused(karate):
         task.loss(build_model(RunConfig(model=name, layers=2, batch_size=10**6), 34, 4), *task.batches(1))
 
 
+@pytest.mark.parametrize("name", BATCHED)
+def test_measured_by_layers_is_as_measured_at_once(karate, name):
+    model = BATCHED[name]()
+    whole = NodeClassification(karate, batches=MiniBatches(5, (3, 3)))
+    parts = NodeClassification(karate, batches=MiniBatches(5, (3, 3), inference=True))
+    state = torch.get_rng_state()
+    want, got = whole.evaluate(model, "val"), parts.evaluate(model, "val")
+    assert torch.equal(state, torch.get_rng_state())
+    assert got.metric == want.metric
+    assert got.loss == pytest.approx(want.loss, rel=1e-5)
+    assert got.radius == (None if want.radius is None else pytest.approx(want.radius, rel=1e-6))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [((0, (5,)), "batch_size must be"), ((5, ()), "fan_out must be"), ((5, (5, 0)), "fan_out must be")],
