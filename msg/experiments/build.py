@@ -50,7 +50,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
     spec = MODELS[config.model]
     out_channels = num_classes if config.task == NODES else None
     try:
-        model = spec.build(in_channels, out_channels, **{name: options[name] for name in spec.reads - {"batch_size"}})
+        model = spec.build(in_channels, out_channels, **{name: options[name] for name in spec.reads})
     except (RuntimeError, MemoryError, OverflowError) as error:  # torch's word for what is too large
         said = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error

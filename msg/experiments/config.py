@@ -277,11 +277,11 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, field in fields_of(RunConfig).items():
         option = field.option
         spec = MODELS[options.get("model") or "msg"]
-        spelled = next((read for read in option.reads.split() if read in spec.reads), name)
+        spelled = next((read for read in option.reads.split() if read in spec.options), name)
         own: Mapping[str, Any] = {}
         if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
-        applies = name in own if option.of else not option.reads or spelled in spec.reads
+        applies = name in own if option.of else not option.reads or spelled in spec.options
         if applies and option.task in ("", chosen.get("task")):
             default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
             plain = isinstance(default, bool | int | float | str)
@@ -295,7 +295,7 @@ def reads(model: str, name: str) -> bool:
     """Whether a model reads an option, its neuron or rule willing."""
     option = fields_of(RunConfig)[name].option
     wanted = [option.of] if option.of else option.reads.split()
-    return not wanted or not MODELS[model].reads.isdisjoint(wanted)
+    return not wanted or not MODELS[model].options.isdisjoint(wanted)
 
 
 def parameters(kind: type) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _tensor(x: Tensor | SparseMatrix) -> Tensor:
     return x
 
 
-_LAYERED = frozenset({"hidden_channels", "num_layers", "dropout", "batch_size"})
+_LAYERED = frozenset({"hidden_channels", "num_layers", "dropout"})
 _BOTH = ("node-classification", "link-prediction")
 
 
@@ -174,10 +174,12 @@ def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 # cached, as the spiking network's adjacency is, so that times compare the models
-GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH)
-CACHED_GCN_SPEC = ModelSpec(_layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH)
-GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH)
-SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH)
+GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH, batches=True)
+CACHED_GCN_SPEC = ModelSpec(
+    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH, batches=True
+)
+GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH, batches=True)
+SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH, batches=True)
 SGC_SPEC = ModelSpec(
-    SGC, frozenset({"num_hops", "batch_size"}), "simple graph convolution: propagated features, one linear map"
+    SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map", batches=True
 )

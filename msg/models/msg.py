@@ -106,10 +106,10 @@ SPEC = ModelSpec(
             "step_size",
             "max_step",
             "dropout",
-            "batch_size",
         }
     ),
     about="spiking network on a manifold",
     defaults={"manifold": "H32", "gradient": "dvm"},
     tasks=("node-classification", "link-prediction"),
+    batches=True,
 )

@@ -17,11 +17,11 @@ class ModelSpec:
             prediction.
         reads: names of the options that the model reads, out of ``manifold``, ``hidden_channels``, ``num_layers``,
             ``num_hops``, ``timesteps``, ``neuron``, ``gradient``, ``conv``, ``bias``, ``step_size``, ``max_step`` and
-            ``dropout``; and ``batch_size``, which ``build`` is not given, where the model can be trained on samples of
-            a graph: one hop for each of ``num_layers`` or ``num_hops``.
+            ``dropout``.
         defaults: what an option is where the model's own default differs from that of the configuration.
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
         about: a line for lists of models.
+        batches: whether it can be trained on samples of a graph, a hop for each of ``num_layers`` or ``num_hops``.
     """
 
     build: Callable[..., nn.Module]
@@ -29,3 +29,9 @@ class ModelSpec:
     about: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ("node-classification",)
+    batches: bool = False
+
+    @property
+    def options(self) -> frozenset[str]:
+        """What it reads, and ``batch_size`` where it can be trained on samples."""
+        return self.reads | {"batch_size"} if self.batches else self.reads

@@ -104,6 +104,7 @@ class SpikingGCN(SpikingNetwork):
 
 SPEC = ModelSpec(
     build=SpikingGCN,
-    reads=frozenset({"num_hops", "timesteps", "neuron", "dropout", "batch_size"}),
+    reads=frozenset({"num_hops", "timesteps", "neuron", "dropout"}),
     about="features propagated, fired and read out; only the read-out is learned",
+    batches=True,
 )

@@ -63,19 +63,8 @@ class SpikingGNN(SpikingNetwork):
 
 SPEC = ModelSpec(
     build=SpikingGNN,
-    reads=frozenset(
-        {
-            "hidden_channels",
-            "num_layers",
-            "timesteps",
-            "neuron",
-            "gradient",
-            "conv",
-            "bias",
-            "dropout",
-            "batch_size",
-        }
-    ),
+    reads=frozenset({"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout"}),
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt"},
+    batches=True,
 )

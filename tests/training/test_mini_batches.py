@@ -120,7 +120,7 @@ def test_a_convolution_that_keeps_its_first_graph_is_refused(karate):
     task = NodeClassification(karate, batches=EVERYTHING)
     with pytest.raises(ValueError, match=r"GCNConv keeps the matrix of the first batch.*cached=False"):
         task.loss(GCN(34, 8, 2, 4, cached=True), *task.batches(1))
-    for name in [name for name in MODELS if "batch_size" in MODELS[name].reads]:
+    for name in [name for name in MODELS if MODELS[name].batches]:
         task.loss(build_model(RunConfig(model=name, layers=2, batch_size=10**6), 34, 4), *task.batches(1))
 
 
