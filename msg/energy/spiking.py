@@ -36,7 +36,7 @@ from msg.energy.modules import (
 )
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
-from msg.graph import Graph
+from msg.graph import Graph, SampledGraph
 from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
@@ -47,6 +47,8 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
     """What the layers did, each synapse and each layer of neurons under its own name."""
     ops = Operations()
     features, graph = args
+    if isinstance(graph, SampledGraph):
+        raise ValueError("operations are counted on a whole graph: leave out batch_size and num_sampled_nodes_per_hop")
     x = getattr(features, "csr", features)
     layers: list[SpikingLayer] = list(stack.layers)  # pyright: ignore[reportAssignmentType]
     currents, rates, steps = activity.currents, activity.rates, stack.timesteps

@@ -5,9 +5,9 @@ from torch import nn
 from torch_geometric.data import Data
 
 from msg.datasets import load_graph, top_features
-from msg.experiments.config import NODES, RunConfig, make_part
+from msg.experiments.config import NODES, RunConfig, make_part, parse_fan_out
 from msg.names import MODELS
-from msg.training import Budget, NodeClassification, Task, draw_split, link_prediction
+from msg.training import Budget, MiniBatches, NodeClassification, Task, draw_split, link_prediction
 
 
 def load_data(config: RunConfig) -> Data:
@@ -50,10 +50,14 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
     spec = MODELS[config.model]
     out_channels = num_classes if config.task == NODES else None
     try:
-        return spec.build(in_channels, out_channels, **{name: options[name] for name in spec.reads})
+        model = spec.build(in_channels, out_channels, **{name: options[name] for name in spec.reads})
     except (RuntimeError, MemoryError, OverflowError) as error:  # torch's word for what is too large
         said = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error
+    for module in model.modules() if config.batch_size is not None else ():
+        if getattr(module, "cached", False) is True:  # PyG's convolutions: each batch is another graph
+            module.cached = False  # pyright: ignore[reportAttributeAccessIssue]
+    return model
 
 
 def build_budget(config: RunConfig) -> Budget:
@@ -77,6 +81,9 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
         drawn = top_features(drawn, config.top_features)
     torch.manual_seed(seed)
     model = build_model(config, drawn["x"].size(1), data.num_classes).to(config.device)
+    batches = None
+    if config.batch_size is not None:
+        batches = MiniBatches(config.batch_size, parse_fan_out(str(config.fan_out)), seed)
     if config.task == NODES:
-        return model, NodeClassification(drawn, config.sparsity)
-    return model, link_prediction(drawn, config.split or "", model, seed)
+        return model, NodeClassification(drawn, config.sparsity, batches)
+    return model, link_prediction(drawn, config.split or "", model, seed, batches)

@@ -38,6 +38,11 @@ def _layers(before: Mapping[str, Any]) -> int:
     return before["layers"]
 
 
+def _fan_out(before: Mapping[str, Any]) -> str | None:
+    hops = before.get("hops") or before.get("layers") or 0
+    return None if before["batch_size"] is None else ",".join(["10"] * hops)
+
+
 def _baseline(before: Mapping[str, Any]) -> str:
     return NO_BASELINE if before["model"] == "gcn" else "gcn"
 
@@ -99,6 +104,19 @@ class RunConfig:
     lr: Annotated[float, Gt(0), Option(TRAINING, "Learning rate of Adam.", 0.01)] = 0.01
     weight_decay: Annotated[float, Ge(0), Option(TRAINING, "Weight decay of Adam.", 0.0)] = 0.0
     patience: Annotated[int, Ge(0), Option(TRAINING, "Epochs without improvement before the end, 0: any.", 100)] = 100
+    batch_size: Annotated[
+        int | None, Ge(1), Option(TRAINING, "Training nodes, or links, of a batch.", shown="all", reads="batch_size")
+    ] = None
+    fan_out: Annotated[
+        str | None,
+        Option(
+            TRAINING,
+            "Neighbours drawn in a batch at each hop, such as 15,10; -1: all.",
+            _fan_out,
+            "10 at each",
+            reads="batch_size",
+        ),
+    ] = None
     baseline: Annotated[
         str | None, Option(TRAINING, "Model trained beside it on the same budget, or none.", _baseline, "gcn")
     ] = None
@@ -114,6 +132,7 @@ class RunConfig:
         self._check_model()
         self._check_rule()
         self._check_split()
+        self._check_batches()
 
     def _settle(self) -> None:
         """Give every option that was not given its default, and refuse those that do not apply."""
@@ -171,6 +190,18 @@ class RunConfig:
             wanted = "link:TRAIN/VAL/TEST" if self.task == LINKS else "public, fixed:K, random:10/10/80 or per-class:20"
             raise ValueError(f"split={self.split!r} contradicts task={self.task!r}: use {wanted}")
 
+    def _check_batches(self) -> None:
+        if self.fan_out is None:
+            return
+        if self.batch_size is None:
+            raise ValueError(f"fan_out={self.fan_out!r} is of batches: give batch_size too")
+        drawn, hops = parse_fan_out(self.fan_out), self.hops or self.layers
+        if len(drawn) != hops:
+            raise ValueError(
+                f"fan_out={self.fan_out!r} draws neighbours {len(drawn)} hops far, but model={self.model!r} looks "
+                f"{hops} hops far: give one number for each"
+            )
+
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults."""
         defaults = applicable(vars(self))
@@ -196,6 +227,8 @@ class RunConfig:
         """
         MODELS.check(name)
         other = self.with_options(model=name, baseline=NO_BASELINE)
+        if self.batch_size is not None and other.batch_size is None:
+            raise ValueError(f"batch_size={self.batch_size} contradicts model={name!r}, which does not read it")
         if other.hidden is None or self.hidden is not None or self.manifold is None:
             return other
         from msg.manifolds import resolve
@@ -244,11 +277,11 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, field in fields_of(RunConfig).items():
         option = field.option
         spec = MODELS[options.get("model") or "msg"]
-        spelled = next((read for read in option.reads.split() if read in spec.reads), name)
+        spelled = next((read for read in option.reads.split() if read in spec.options), name)
         own: Mapping[str, Any] = {}
         if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
-        applies = name in own if option.of else not option.reads or spelled in spec.reads
+        applies = name in own if option.of else not option.reads or spelled in spec.options
         if applies and option.task in ("", chosen.get("task")):
             default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
             plain = isinstance(default, bool | int | float | str)
@@ -262,7 +295,7 @@ def reads(model: str, name: str) -> bool:
     """Whether a model reads an option, its neuron or rule willing."""
     option = fields_of(RunConfig)[name].option
     wanted = [option.of] if option.of else option.reads.split()
-    return not wanted or not MODELS[model].reads.isdisjoint(wanted)
+    return not wanted or not MODELS[model].options.isdisjoint(wanted)
 
 
 def parameters(kind: type) -> dict[str, Any]:
@@ -295,6 +328,19 @@ def options_table() -> str:
         for field in fields_of(RunConfig).values()
     ]
     return render(rows, "markdown")
+
+
+def parse_fan_out(text: str) -> tuple[int, ...]:
+    """Neighbours at each hop from a text such as ``"15,10"``.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    words = [word.strip() for word in text.split(",")]
+    numbers = tuple(int(word) for word in words if word == "-1" or (word.isascii() and word.isdigit()))
+    if len(numbers) < len(words) or 0 in numbers:
+        raise ValueError(f"cannot read fan_out {text!r}: write 15,10, or -1 for all neighbours of a hop")
+    return numbers
 
 
 def _check_seeds(seeds: Any) -> None:

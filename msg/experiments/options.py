@@ -25,7 +25,7 @@ class Option:
         default: what it is where nothing is given and it applies, or a function of the options before it that says so.
         shown: default as help shows it, where ``str`` does not say it.
         choices: names that it takes.
-        reads: names in :attr:`msg.models.ModelSpec.reads`, separated by spaces; it applies to models that read one of
+        reads: names in :attr:`msg.models.ModelSpec.options`, separated by spaces; it applies to models that read one of
             them. Empty: to all.
         of: the option that names a class, ``neuron`` or ``gradient``; it applies where that class has a parameter of
             this name, and has its default unless the class has its own.

@@ -77,14 +77,15 @@ class OTTT(FeedForwardRule):
         train = simulation.train(x, timesteps)
         encoder = _Traced(layers[0])
         dynamics = simulation.Dynamics(layers, graph, timesteps)
+        first = dynamics.graphs[0]
         traced = simulation.Dynamics(_stages(layers, [_Traced(layer) for layer in layers[1:-1]]), graph, timesteps)
         states, counts, past = dynamics.resting, [0.0] * len(dynamics.sources), 0.0
         for t in range(1, timesteps + 1):
             if train is None:
-                mean, current = encoder.constant(x, graph)
+                mean, current = encoder.constant(x, first)
             else:
-                current = encoder.current(train[:, t - 1 : t], graph).squeeze(1)
-                total = past + layers[0].current(train[:, t - 1], graph)
+                current = encoder.current(train[:, t - 1 : t], first).squeeze(1)
+                total = past + layers[0].current(train[:, t - 1], first)
                 mean, past = total / t, total.detach()
             sweep = traced.advance(current, states, slice(0, 1), self._firing)
             states = sweep.states

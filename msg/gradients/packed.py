@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 
 from msg.gradients.simulation import Dynamics, Firing, Stage
-from msg.graph import SparseMatrix
+from msg.graph import Graph, SparseMatrix
 from msg.kernels import operators, status, twice
+from msg.kernels.packed import PackedSpikes
 from msg.layers import SpikingLayer
 from msg.neurons import ATan, Neuron, Sigmoid, Surrogate, Triangle
 
@@ -39,8 +40,8 @@ class Packed(NamedTuple):
 
     def activity(self, dynamics: Dynamics) -> tuple[list[Tensor], list[Tensor]]:
         """Mean currents of all layers but the encoder, and the rates."""
-        above = zip(dynamics.targets, self.rates, self.received)
-        return [layer.current(rate, dynamics.graph, received) for layer, rate, received in above], self.rates
+        above = zip(dynamics.targets, dynamics.graphs[1:], self.rates, self.received)
+        return [layer.current(rate, graph, received) for layer, graph, rate, received in above], self.rates
 
 
 class _Form(NamedTuple):
@@ -74,7 +75,7 @@ def simulate(
     if surrogate is not None and _learns(dynamics):  # the kernels sum derivatives in the current alone
         return None
     with torch.no_grad():
-        forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
+        forms = _forms(dynamics, current.dtype)
         if any(form is None for form in forms):
             return None
         decay, threshold, subtract = neurons[0]  # pyright: ignore[reportGeneralTypeIssues]
@@ -93,9 +94,28 @@ def simulate(
     return done
 
 
+def encode(layer: SpikingLayer, current: Tensor, timesteps: int) -> tuple[Tensor, Tensor] | None:
+    """Words and rates of one layer's neurons under a current, ``None`` if the kernels do not take it."""
+    neuron = _constants(layer) if _compiled(current) else None
+    return None if neuron is None else operators.encode(current.detach(), timesteps, *neuron, *_NO_SLOPE)[:2]
+
+
+def relay(
+    layer: SpikingLayer, below: PackedSpikes, graph: Graph, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Words and rates of a layer above packed spikes, and the mean of what it received along edges."""
+    if not _compiled(below.words.new_empty(0, dtype=dtype)):
+        return None
+    form, neuron = _form(layer, graph, dtype), _constants(layer)
+    if form is None or neuron is None:
+        return None
+    words, rate, _, _, received, _ = _run(form, below.words, below.channels, neuron, _NO_SLOPE)
+    return words, rate, None if form.matrix is None else received
+
+
 def _last(dynamics: Dynamics, counts: Tensor, rate: Tensor) -> Tensor | None:
     """What the last layer received: bytes cross edges in place of floats."""
-    form = _form(dynamics.layers[-1], dynamics, rate.dtype)
+    form = _form(dynamics.layers[-1], dynamics.graphs[-1], rate.dtype)
     if form is None or form.matrix is None or not counts.numel():
         return None
     return operators.aggregate_counts(
@@ -139,7 +159,7 @@ def through(dynamics: Dynamics, current: Tensor, firing: Firing) -> "Through | N
     neurons = [_constants(layer) for layer in dynamics.sources]
     if None in neurons or _learns(dynamics):
         return None
-    forms = [_form(layer, dynamics, current.dtype) for layer in dynamics.layers[1:-1]]
+    forms = _forms(dynamics, current.dtype)
     if any(form is None or form.learned for form in forms):
         return None
     return Through(forms, neurons, slope, dynamics, firing)  # pyright: ignore[reportArgumentType]
@@ -219,7 +239,8 @@ class Through(NamedTuple):
         Returns:
             Gradients of the current, of the :attr:`weights` and of the potentials before.
         """
-        shape = current.size(0), self.forms[-1].weight.size(0) if self.forms else current.size(-1)
+        width = self.forms[-1].weight.size(0) if self.forms else current.size(-1)
+        shape = self.dynamics.graphs[-2].num_targets, width
         spikes, found, before = current.new_zeros(steps, *shape), [], []
         for index in range(len(self.forms), 0, -1):
             form, rate = self.forms[index - 1], arriving[index]
@@ -234,10 +255,13 @@ class Through(NamedTuple):
             if form.matrix is None:
                 spikes = mine
             else:
-                for step in spikes:  # in place: one step's copy at a time
-                    step.copy_(form.matrix.back(step))
+                sent, rows = spikes, spikes.size(1)
+                if form.matrix.shape[1] != rows:
+                    spikes = sent.new_empty(steps, form.matrix.shape[1], sent.size(2))
+                for step, back in zip(spikes, sent):  # in place where it can be: one step's copy at a time
+                    step.copy_(form.matrix.back(back))
                 if mine.numel():
-                    spikes += mine
+                    spikes[:, :rows] += mine
         rate = spikes.new_zeros(spikes.shape[1:]) if arriving[0] is None else arriving[0]
         to_current, state = operators.encode_back(
             current, spikes, rate, *self.neurons[0], *self.slope, begin[0], later[0]
@@ -287,9 +311,10 @@ def _eager(dynamics: Dynamics, firing: Firing, whole: Through, current: Tensor, 
         weight, root, bias = weights[3 * index : 3 * index + 3]
 
         def synapse(spikes: Tensor, _, form=form, weight=weight, root=root, bias=bias) -> Tensor:
-            received = form.own * spikes if form.matrix is None else form.matrix.matmul(spikes) + form.own * spikes
-            out = F.linear(received, weight, bias)
-            return out if root is None else out + F.linear(spikes, root)
+            along = None if form.matrix is None else form.matrix.matmul(spikes)
+            mine = spikes if along is None else spikes[: along.size(0)]
+            out = F.linear(form.own * mine if along is None else along + form.own * mine, weight, bias)
+            return out if root is None else out + F.linear(mine, root)
 
         stages.append(Stage.of(dynamics.layers[index + 1], current=synapse))  # pyright: ignore[reportArgumentType]
     return Dynamics([*stages, dynamics.layers[-1]], dynamics.graph, dynamics.timesteps).totals(current, firing).rates
@@ -355,12 +380,17 @@ def _watched(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def _form(layer: object, dynamics: Dynamics, dtype: torch.dtype) -> _Form | None:
+def _forms(dynamics: Dynamics, dtype: torch.dtype) -> list[_Form | None]:
+    """Hidden layers, each on its graph."""
+    return [_form(layer, graph, dtype) for layer, graph in zip(dynamics.layers[1:-1], dynamics.graphs[1:-1])]
+
+
+def _form(layer: object, graph: Graph, dtype: torch.dtype) -> _Form | None:
     if not isinstance(layer, SpikingLayer) or (layer.training and isinstance(layer.dropout, nn.Dropout)):
         return None
     if _watched(layer.synapse) or _watched(layer.synapse.conv):
         return None
-    parts = layer.synapse.taken_apart(dynamics.graph, dtype)
+    parts = layer.synapse.taken_apart(graph, dtype)
     if parts is None:
         return None
     (first, *others), bias = parts

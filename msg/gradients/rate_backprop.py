@@ -65,9 +65,10 @@ class RateBackprop(SurrogateRule):
         with torch.no_grad():
             means, seen, states = Dynamics(stages, dynamics.graph, dynamics.timesteps).totals(current, SILENT)
         below, currents, rates = mean(current), [], []
-        for layer, rate, exact, state in zip(dynamics.targets, means, seen, states):
+        above = zip(dynamics.targets, dynamics.graphs[1:], means, seen, states)
+        for layer, graph, rate, exact, state in above:
             rates.append(_attach(rate, below, state.slopes, dynamics.timesteps) if watching else rate)
-            at_mean = layer.current(rates[-1], dynamics.graph)
+            at_mean = layer.current(rates[-1], graph)
             # a synapse that is not linear has the value of the simulation and the derivative at the mean spikes
             below = at_mean if exact is None else at_mean + (exact - at_mean).detach()
             currents.append(below)
@@ -78,9 +79,9 @@ class RateBackprop(SurrogateRule):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The same from the packed simulation, whose synapses are linear."""
         below, currents, rates = mean(current), [], []
-        for layer, rate, received, slope in zip(dynamics.targets, *found):
+        for layer, graph, rate, received, slope in zip(dynamics.targets, dynamics.graphs[1:], *found):
             rates.append(rate + (below - below.detach()) * slope if slope.numel() else rate)
-            below = layer.current(rates[-1], dynamics.graph, received)
+            below = layer.current(rates[-1], graph, received)
             currents.append(below)
         return currents, rates
 

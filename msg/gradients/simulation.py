@@ -50,20 +50,22 @@ class Stage:
     Attributes:
         neuron: ``(current, state, fire, detach_reset) -> (spikes, state)``; the state is whatever it likes.
         linear: whether the mean current is the current of the mean spikes.
+        hops: how far it looks along edges.
         out_channels: width of the current.
         current: from spikes ``[N, T, d]`` and graph to current.
     """
 
     neuron: Callable[..., tuple[Tensor, Any]] | None
     linear: bool
+    hops: int
     out_channels: int
     current: Callable[..., Tensor]
 
     @classmethod
     def of(cls, layer: SpikingLayer, **changes: Any) -> "Stage":
         """A layer with some parts replaced."""
-        whole = {"neuron": layer.neuron, "linear": layer.linear, "out_channels": layer.out_channels}
-        return cls(**{**whole, "current": layer.current, **changes})
+        names = ("neuron", "linear", "hops", "out_channels", "current")
+        return cls(**{**{name: getattr(layer, name) for name in names}, **changes})
 
 
 class Sweep(NamedTuple):
@@ -101,13 +103,17 @@ class Dynamics:
         layers: encoder first; the last layer's own spikes are never needed and not simulated.
         graph: the graph.
         timesteps: ``T``.
+
+    Attributes:
+        graphs: the graph as each layer reads it.
     """
 
     def __init__(self, layers: Sequence[SpikingLayer | Stage], graph: Graph, timesteps: int):
         self.layers, self.graph, self.timesteps = layers, graph, timesteps
+        self.graphs = graph.along([layer.hops for layer in layers])
         self.sources, self.targets = layers[:-1], layers[1:]
         # the widest layer sets the chunk, the same for every rule: their sums then round alike
-        self.widest = graph.num_nodes * max(layer.out_channels for layer in self.sources)
+        self.widest = max(part.num_targets * layer.out_channels for part, layer in zip(self.graphs, self.sources))
 
     @property
     def resting(self) -> list[Any]:
@@ -117,7 +123,7 @@ class Dynamics:
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
         """The steps from ``start`` to ``stop`` in chunks of bounded memory."""
         on_cpu = self.graph.edge_index.device.type == "cpu"
-        for chunk in _chunks(stop - start, self.widest, _CHUNK_ELEMENTS if on_cpu else _CHUNK_ELEMENTS_ELSEWHERE):
+        for chunk in _chunks(stop - start, self.widest, _limit(on_cpu)):
             yield slice(start + chunk.start, start + chunk.stop)
 
     def advance(self, current: Tensor, states: Sequence[Any], chunk: slice, firing: Firing) -> Sweep:
@@ -131,15 +137,15 @@ class Dynamics:
         """
         inputs = current if current.dim() == 2 else current[:, chunk]
         sweep = Sweep([], [], [])
-        for source, target, state in zip(self.sources, self.targets, states):
+        for source, target, graph, state in zip(self.sources, self.targets, self.graphs[1:], states):
             seen = None
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                train, state = _spike_train(source.neuron, inputs, state, chunk.stop - chunk.start, firing)
+                train, state = spike_train(source.neuron, inputs, state, chunk.stop - chunk.start, firing)
                 if target.linear and target is not self.targets[-1]:
-                    inputs = target.current(train, self.graph)
+                    inputs = target.current(train, graph)
             if not target.linear:
                 # its mean current is not the current of the mean, so each step keeps its own graph
-                seen = target.current(train, self.graph)
+                seen = target.current(train, graph)
                 inputs = seen if firing.through_spikes else seen.detach()
             sweep.trains.append(train)
             sweep.currents.append(seen)
@@ -175,9 +181,18 @@ class Dynamics:
         """
         seen = [None] * len(rates) if seen is None else seen
         return [
-            layer.current(rate, self.graph) if mean is None else mean
-            for layer, rate, mean in zip(self.targets, rates, seen)
+            layer.current(rate, graph) if mean is None else mean
+            for layer, graph, rate, mean in zip(self.targets, self.graphs[1:], rates, seen)
         ]
+
+
+def chunks_of(nodes: Tensor, timesteps: int, channels: int) -> Iterator[slice]:
+    """All steps of one layer in chunks of bounded memory; ``nodes`` is any tensor ``[N, ...]`` where they run."""
+    return _chunks(timesteps, len(nodes) * channels, _limit(nodes.device.type == "cpu"))
+
+
+def _limit(on_cpu: bool) -> int:
+    return _CHUNK_ELEMENTS if on_cpu else _CHUNK_ELEMENTS_ELSEWHERE
 
 
 def _chunks(timesteps: int, elements: int, limit: int) -> Iterator[slice]:
@@ -187,7 +202,7 @@ def _chunks(timesteps: int, elements: int, limit: int) -> Iterator[slice]:
         yield slice(start, min(start + size, timesteps))
 
 
-def _spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: Firing) -> tuple[Tensor, Any]:
+def spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: Firing) -> tuple[Tensor, Any]:
     """Run one layer's neurons over a chunk.
 
     Args:
@@ -233,7 +248,7 @@ def encoder_current(layers: Sequence[SpikingLayer], x: Tensor | SparseMatrix, gr
         ValueError: if a train ``x`` has another number of time steps.
     """
     varying = train(x, timesteps)
-    return layers[0].current(x if varying is None else varying, graph)
+    return layers[0].current(x if varying is None else varying, graph.along([layer.hops for layer in layers])[0])
 
 
 def mean(current: Tensor) -> Tensor:

@@ -2,7 +2,17 @@
 
 from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
+from msg.graph.parts import GraphPart, SampledGraph
 from msg.graph.sampling import NeighborSampler
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
-__all__ = ["Graph", "Memo", "NeighborSampler", "SparseMatrix", "WeightedEdges", "check_tensors"]
+__all__ = [
+    "Graph",
+    "GraphPart",
+    "Memo",
+    "NeighborSampler",
+    "SampledGraph",
+    "SparseMatrix",
+    "WeightedEdges",
+    "check_tensors",
+]

@@ -1,6 +1,6 @@
 """One graph as the layers see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,9 @@ class Graph:
         edge_index: ``[2, E]`` of any integer type, row 0 sources, row 1 targets.
         edge_weight: ``[E]`` or ``None``.
         num_nodes: number of nodes ``N``.
+
+    Attributes:
+        num_targets: how many of the nodes receive something new, the first ones: all of them in a whole graph.
 
     Raises:
         ValueError: if the shapes are not these, or an index is outside ``0..N-1``.
@@ -56,22 +59,30 @@ class Graph:
         # products of node numbers overflow anything narrower
         self.edge_index = edge_index.as_subclass(Tensor).long()
         self.edge_weight = edge_weight
-        self.num_nodes = num_nodes
+        self.num_nodes = self.num_targets = num_nodes
         self._matrices: dict[Any, SparseMatrix | WeightedEdges] = {}
 
     def weights(self, dtype: torch.dtype) -> Tensor | torch.dtype:
         """Weights of the edges ``[E]``; their type alone where none are given: all are one."""
         return dtype if self.edge_weight is None else self.edge_weight.to(dtype)
 
-    def matrix(self, key: Any, entries: Callable[[], tuple[Any, ...]]) -> SparseMatrix | WeightedEdges:
-        """The matrix known under ``key``, built from ``entries() -> (edge_index, value)`` when first asked for.
+    def along(self, hops: Sequence[int]) -> list["Graph"]:
+        """The graph as each of some layers reads it, one above the other; a whole graph is the same for all.
+
+        Args:
+            hops: how far a layer looks along edges, the first layer's first.
+        """
+        return [self] * len(hops)
+
+    def matrix(self, key: Any, entries: Callable[["Graph"], tuple[Any, ...]]) -> SparseMatrix | WeightedEdges:
+        """The matrix known under ``key``, built from ``entries(graph) -> (edge_index, value)`` when first asked for.
 
         Values are ``[E]``, or their type alone where all are one; then factors of the rows ``[N]`` may follow. It is
         made of ordinary tensors even in inference mode, since a later training may use it.
         """
         if key not in self._matrices:
             with torch.inference_mode(False):
-                (source, target), value, *left = entries()
+                (source, target), value, *left = entries(self)
                 learned = isinstance(value, Tensor) and value.requires_grad
                 kind = WeightedEdges if learned else SparseMatrix
                 self._matrices[key] = kind(target, source, value, (self.num_nodes, self.num_nodes), *left)
@@ -91,11 +102,11 @@ class Graph:
             add_self_loops: add the identity where a node has no self-loop.
         """
 
-        def entries() -> tuple[Tensor, Tensor]:
+        def entries(graph: Graph) -> tuple[Tensor, Tensor]:
             # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
-            given = None if self.edge_weight is None else self.edge_weight.to(dtype)
+            given = None if graph.edge_weight is None else graph.edge_weight.to(dtype)
             return gcn_norm(  # pyright: ignore[reportReturnType]
-                self.edge_index, given, self.num_nodes, improved, add_self_loops, dtype=dtype
+                graph.edge_index, given, graph.num_nodes, improved, add_self_loops, dtype=dtype
             )
 
         return self.matrix(("normalized", dtype, improved, add_self_loops), entries)

@@ -179,6 +179,59 @@ class SparseMatrix:
         other.transposed = self.csr
         return other
 
+    def first(self, rows: int, columns: int) -> "SparseMatrix":
+        """The first rows as a matrix with so many columns; no entry is copied.
+
+        Raises:
+            ValueError: if they have an entry in a column beyond.
+        """
+        if (rows, columns) == self.shape:
+            return self
+        end = int(self.pointers[rows])
+        if end and int(self.columns[:end].max()) >= columns:
+            raise ValueError(
+                f"the first {rows} of {self.shape[0]} rows have entries beyond the first {columns} columns"
+            )
+        weight, left = (
+            None if self.weight is None else self.weight[:end],
+            None if self.left is None else self.left[:rows],
+        )
+        return self._with(self.pointers[: rows + 1], self.columns[:end], weight, (rows, columns), left)
+
+    def take(self, rows: Tensor, place: Tensor | None = None, columns: int | None = None) -> "SparseMatrix":
+        """Some rows in a given order, each with its entries in the order they had.
+
+        Args:
+            rows: which, ``[M]``.
+            place: the new number of each column, ``[K]``; ``None`` leaves them as they are.
+            columns: how many there are then.
+        """
+        begin, count = self.pointers[rows].long(), self.pointers.diff()[rows].long()
+        pointers = torch.zeros(len(rows) + 1, dtype=torch.long, device=rows.device)
+        torch.cumsum(count, 0, out=pointers[1:])
+        where = torch.repeat_interleave(begin - pointers[:-1], count) + torch.arange(
+            int(pointers[-1]), device=rows.device
+        )
+        col = self.columns[where]
+        col = col if place is None else place[col].to(col.dtype)
+        shape = len(rows), self.shape[1] if columns is None else columns
+        weight = None if self.weight is None else self.weight[where]
+        left = None if self.left is None else self.left[rows]
+        return self._with(pointers.to(col.dtype), col, weight, shape, left)
+
+    def to(self, device: torch.device | str | None) -> "SparseMatrix":
+        """The matrix on another device; itself where it is there."""
+        if device is None or self.columns.device == torch.device(device):
+            return self
+        weight, left = (None if part is None else part.to(device) for part in (self.weight, self.left))
+        return self._with(self.pointers.to(device), self.columns.to(device), weight, self.shape, left)
+
+    def _with(
+        self, pointers: Tensor, columns: Tensor, weight: Tensor | None, shape: tuple[int, int], left: Tensor | None
+    ) -> "SparseMatrix":
+        value = self.dtype if weight is None else weight
+        return SparseMatrix.__new__(SparseMatrix)._keep(pointers, columns, value, shape, left)
+
     @property
     def nnz(self) -> int:
         """Number of stored entries."""
@@ -256,6 +309,18 @@ class WeightedEdges:
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """See :meth:`SparseMatrix.entries`."""
         return self.row, self.col, self.value
+
+    def first(self, rows: int, columns: int) -> "WeightedEdges":
+        """See :meth:`SparseMatrix.first`; entries are copied here."""
+        if (rows, columns) == self.shape:
+            return self
+        kept = (self.row < rows).nonzero()[:, 0]
+        row, col = self.row[kept], self.col[kept]
+        if len(kept) and int(col.max()) >= columns:
+            raise ValueError(
+                f"the first {rows} of {self.shape[0]} rows have entries beyond the first {columns} columns"
+            )
+        return WeightedEdges(row, col, self.value[kept], (rows, columns))
 
     @property
     def T(self) -> "WeightedEdges":

@@ -243,7 +243,10 @@ def layer(
     every: int = 0,
     left: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Aggregate, multiply, fire: as :func:`encode`, and, before the states, the mean of what came along edges."""
+    """Aggregate, multiply, fire: as :func:`encode`, and, before the states, the mean of what came along edges.
+
+    A matrix of ``M < N`` rows makes the first ``M`` nodes fire, and all that is returned has ``M`` rows.
+    """
     slope, dtype = (kind, scale, height, detached), weight.dtype
     matrix = None if pointers is None or col is None else (pointers, col, value, left)
     kernels = _kernels(dtype, words, value, weight)
@@ -252,7 +255,7 @@ def layer(
         neuron = decay, threshold, subtract
         parts = (words, channels, matrix, own, weight, root, bias, neuron, derivative)
         return reference.layer(*parts, begin, every)
-    nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
+    nodes, steps, outer = _rows(words, pointers), words.size(1), weight.size(0)
     both, constant = _whole_words(words, channels, weight, root, bias)
     fired = torch.empty(nodes, steps, words_of(outer), dtype=torch.int32)
     rates, counts, slopes = _means(nodes, outer, steps, dtype, kind)
@@ -272,7 +275,7 @@ def layer(
 
 @_fake(layer)
 def _(words, channels, pointers, col, value, own, weight, root, bias, decay, threshold, subtract, kind, *rest):
-    nodes, outer, every = words.shape[0], weight.shape[0], rest[4] if len(rest) > 4 else 0
+    nodes, outer, every = _rows(words, pointers), weight.shape[0], rest[4] if len(rest) > 4 else 0
     fired = words.new_empty(nodes, words.shape[1], words_of(outer))
     rates, slopes = _fake_means(weight, nodes, outer, kind)
     received = weight.new_empty(0, 0) if pointers is None else weight.new_empty(nodes, channels)
@@ -360,7 +363,7 @@ def layer_back(
     if kernels is None:
         parts = (words, channels, matrix, own, weight, root, bias, neuron, slope)
         return reference.layer_back(*parts, grad, rate_grad, begin, later)
-    nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
+    nodes, steps, outer = _rows(words, pointers), words.size(1), weight.size(0)
     inside = words.size(2) * reference.BITS
     both, constant = _whole_words(words, channels, weight, root, bias)
     to_input = torch.empty(steps, nodes, inside, dtype=dtype)
@@ -389,7 +392,7 @@ def layer_back(
 
 @_fake(layer_back)
 def _(words, channels, pointers, col, value, own, weight, root, bias, grad, rate_grad, *_):
-    to_input = weight.new_empty(words.shape[1], words.shape[0], channels)
+    to_input = weight.new_empty(words.shape[1], _rows(words, pointers), channels)
     mine = torch.empty_like(to_input) if root is not None or own != 0 else weight.new_empty(0, 0, 0)
     to_root = torch.empty_like(weight) if root is not None else weight.new_empty(weight.shape[0], 0)
     state = torch.empty_like(rate_grad)
@@ -409,6 +412,11 @@ def _whole_words(
     if bias is not None:
         constant[:outer] = bias.detach()
     return both, constant
+
+
+def _rows(words: Tensor, pointers: Tensor | None) -> int:
+    """How many nodes fire: those that the matrix has rows for, which are the first of those whose spikes are given."""
+    return words.shape[0] if pointers is None else pointers.shape[0] - 1
 
 
 def _csr(

@@ -144,6 +144,7 @@ def layer(
     if matrix is not None:
         pointers, col, value, left = matrix
         received = aggregate(words, channels, pointers, col, value, weight.dtype, left)
+        spikes = spikes[: len(received)]
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)
@@ -212,7 +213,8 @@ def layer_back(
     x = own * spikes
     if matrix is not None:
         pointers, col, value, left = matrix
-        x = x + aggregate(words, channels, pointers, col, value, weight.dtype, left)
+        received = aggregate(words, channels, pointers, col, value, weight.dtype, left)
+        spikes, x = spikes[: len(received)], x[: len(received)] + received
     current = torch.nn.functional.linear(x, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)

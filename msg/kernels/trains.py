@@ -739,7 +739,7 @@ def layer_back(
     ``later`` see :func:`encode_back`.
     """
     steps, inner, outer = words.shape[1], words.shape[2] * LANES, weights.shape[1]
-    flat, nodes = words.reshape(-1), words.shape[0]
+    flat, nodes = words.reshape(-1), later.shape[0]
     above, root = weights[:inner].reshape(-1), weights[inner:].reshape(-1)
     down, down_root = turned[:, :inner].copy().reshape(-1), turned[:, inner:].copy().reshape(-1)
     to_above, to_root = to_weights[:inner].reshape(-1), to_weights[inner:].reshape(-1)

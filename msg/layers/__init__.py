@@ -9,7 +9,7 @@ from msg.layers.path import LastCurrent, ManifoldPath
 from msg.layers.propagation import Propagation
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
-from msg.layers.synapse import Conv, Synapse, gcn_matrix, make_synapse
+from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
 
 __all__ = [
     "AttentiveCell",
@@ -24,6 +24,7 @@ __all__ = [
     "Synapse",
     "TangentHead",
     "current_layer",
+    "first_rows",
     "gcn_matrix",
     "make_synapse",
     "readout_layer",

@@ -32,10 +32,16 @@ class Propagation(nn.Module):
         graph: Graph = self._graphs.recall(
             (edge_index, edge_weight), (x.size(0),), lambda: Graph(edge_index, edge_weight, x.size(0))
         )
-        adjacency = graph.normalized(x.dtype)
+        yield from self._hops(x, graph)
+
+    def along(self, x: Tensor, graph: Graph) -> Tensor:
+        """What :meth:`forward` returns, on a graph that layers share: of its targets."""
+        return deque(self._hops(x, graph), maxlen=1).pop()
+
+    def _hops(self, x: Tensor, graph: Graph) -> Iterator[Tensor]:
         yield x
-        for _ in range(self.num_hops):
-            x = adjacency.matmul(x)
+        for part in graph.along([1] * self.num_hops):
+            x = part.normalized(x.dtype).matmul(x)
             yield x
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:

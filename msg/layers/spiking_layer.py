@@ -33,6 +33,11 @@ class SpikingLayer(nn.Module):
         """Whether the mean current is the current of the mean spikes."""
         return self.synapse.linear
 
+    @property
+    def hops(self) -> int:
+        """How far the synapse looks along edges."""
+        return self.synapse.hops
+
     def reset_parameters(self) -> None:
         """Reset synapse and neuron."""
         self.synapse.reset_parameters()

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv, GINConv, MessagePassing, SAGEConv
 
-from msg.graph import Graph, SparseMatrix, WeightedEdges
+from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
+from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
 Conv = str | Callable[[int, int], nn.Module]
@@ -43,7 +44,16 @@ class Term(NamedTuple):
         if self.matrix is None:
             return x if isinstance(self.own, float) and self.own == 1.0 else self.own * x
         along = self.matrix.matmul(x) if received is None else self.matrix.matmul(x, received)
-        return along if isinstance(self.own, float) and self.own == 0.0 else along + self.own * x
+        if isinstance(self.own, float) and self.own == 0.0:
+            return along
+        return along + self.own * x[: along.size(0)]  # those that receive come first
+
+
+def first_rows(x: Any, number: int) -> Any:
+    """The first rows of a matrix, dense or sparse, or of a train ``[N, T, d]``."""
+    if x.size(0) == number:
+        return x
+    return x.first(number, x.size(1)) if isinstance(x, SparseMatrix) else x[:number]
 
 
 def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
@@ -54,7 +64,7 @@ def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix 
 
 
 def _sum_matrix(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
-    return graph.matrix(("sum", dtype), lambda: (graph.edge_index, graph.weights(dtype)))
+    return graph.matrix(("sum", dtype), lambda whole: (whole.edge_index, whole.weights(dtype)))
 
 
 def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
@@ -62,14 +72,14 @@ def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
 
 
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
-    def mean() -> tuple[Any, ...]:
-        weight, target = graph.weights(dtype), graph.edge_index[1]
+    def mean(whole: Graph) -> tuple[Any, ...]:
+        weight, target = whole.weights(dtype), whole.edge_index[1]
         if isinstance(weight, torch.dtype):
-            degree = torch.bincount(target, minlength=graph.num_nodes)
-            return graph.edge_index, weight, 1 / degree.clamp(min=1).to(dtype)
-        total = torch.zeros(graph.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
+            degree = torch.bincount(target, minlength=whole.num_nodes)
+            return whole.edge_index, weight, 1 / degree.clamp(min=1).to(dtype)
+        total = torch.zeros(whole.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
         # an isolated node receives nothing either way
-        return graph.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
+        return whole.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
 
     matrix = graph.matrix(("mean", dtype), mean) if conv.aggr == "mean" else _sum_matrix(graph, dtype)
     terms = [Term(matrix, 0.0, conv.lin_l.weight)]
@@ -146,6 +156,13 @@ class Synapse(nn.Module):
         """Whether the mean current is the current of the mean, with the aggregation known here."""
         return _linear_form(self.conv) is not None
 
+    @property
+    def hops(self) -> int:
+        """How far it looks along edges: none for a linear map, as many hops as the convolution says, else one."""
+        if isinstance(self.conv, nn.Linear):
+            return 0
+        return int(getattr(self.conv, "num_hops", getattr(self.conv, "K", 1)))
+
     def reset_parameters(self) -> None:
         """Reset the convolution's parameters."""
         self.conv.reset_parameters()  # pyright: ignore[reportCallIssue]
@@ -167,22 +184,29 @@ class Synapse(nn.Module):
             received: what comes along the edges of a linear convolution, where that is known already.
 
         Shapes:
-            Returns ``[N, out]`` or ``[N, T, out]``.
+            Returns ``[N, out]`` or ``[N, T, out]``, of the graph's targets.
         """
         parts = self.taken_apart(graph, x.dtype)
         if parts is None:
             return self._propagate(x, graph)
         (first, *others), bias = parts
-        out = self._term(x, first, received, bias)
+        out = self._term(x, first, graph, received, bias)
         for term in others:
-            out = out + self._term(x, term, received)
+            out = out + self._term(x, term, graph, received)
         return out
 
     def _term(
-        self, x: Tensor | SparseMatrix, term: Term, received: Tensor | None, bias: Tensor | None = None
+        self,
+        x: Tensor | SparseMatrix,
+        term: Term,
+        graph: Graph,
+        received: Tensor | None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """Multiply in the order that aggregates the fewer columns."""
         weight = term.weight
+        if term.matrix is None:
+            x = first_rows(x, graph.num_targets)
         known = received is not None or term.matrix is None
         if not isinstance(x, SparseMatrix) and (known or weight.size(1) <= weight.size(0)):
             return F.linear(term.receive(x, received), weight, bias)
@@ -191,12 +215,21 @@ class Synapse(nn.Module):
         return x if bias is None else x + bias
 
     def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        if isinstance(graph, GraphPart):
+            return self._propagate_part(x.csr.to_dense() if isinstance(x, SparseMatrix) else x, graph)
         arguments = self._edge_arguments(graph)
         if isinstance(x, SparseMatrix):
             return self.conv(x.csr.to_dense(), graph.edge_index, **arguments)
         if x.dim() == 2:
             return self.conv(x, graph.edge_index, **arguments)
         return torch.stack([self.conv(now, graph.edge_index, **arguments) for now in x.unbind(1)], dim=1)
+
+    def _propagate_part(self, x: Tensor, graph: GraphPart) -> Tensor:
+        """All nodes of a part, of which the targets are kept."""
+        if isinstance(self.conv, Propagation):
+            return self.conv.along(x, graph)
+        local = Graph(graph.edge_index, graph.edge_weight, graph.num_nodes)
+        return self._propagate(x, local)[: graph.num_targets]
 
     def _edge_arguments(self, graph: Graph) -> dict[str, Tensor]:
         if graph.edge_weight is None:

@@ -5,7 +5,7 @@ from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
-from msg.models.network import Embedding, GraphNetwork, SpikingNetwork
+from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -25,6 +25,7 @@ __all__ = [
     "GraphNetwork",
     "LSNNOutput",
     "LSNNState",
+    "LayeredNetwork",
     "ModelSpec",
     "RiemannianConvergentGNN",
     "SpikingGCN",

@@ -1,6 +1,6 @@
 """Networks without spikes to compare with, on the cached sparse products of the spiking ones where they are ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GAT, GCN, GCNConv, SAGEConv
 
+from msg.graph import SparseMatrix
 from msg.layers import Propagation, Synapse
-from msg.models.network import GraphNetwork
+from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
+from msg.models.walk import Walk
 
 
-class SGC(GraphNetwork):
+class SGC(LayeredNetwork):
     r"""Simple graph convolution, :math:`\hat A^K X W + b`.
 
     Source: `Wu et al. 2019, Simplifying Graph Convolutional Networks <https://arxiv.org/abs/1902.07153>`_, with the
@@ -25,7 +27,8 @@ class SGC(GraphNetwork):
         num_hops: ``K``.
 
     Shapes:
-        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``,
+        or one row for each seed of a batch.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_hops: int = 2):
@@ -40,12 +43,33 @@ class SGC(GraphNetwork):
         self.weights.reset_parameters()
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        features, graph = self.prepare(x, edge_index, edge_weight)
-        return self.propagation(self.weights(features, graph), edge_index, edge_weight) + self.bias
+    @property
+    def hops(self) -> int:
+        """``K``."""
+        return self.propagation.num_hops
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+    ) -> Tensor:
+        batch = batch_size, num_sampled_nodes_per_hop, num_sampled_edges_per_hop
+        features, graph = self.prepare(x, edge_index, edge_weight, *batch)
+        below, above = graph.along([0, self.hops])
+        if above is graph:
+            return self.propagation(self.weights(features, graph), edge_index, edge_weight) + self.bias
+        return self.propagation.along(self.weights(features, below), above) + self.bias
+
+    def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
+        (h,) = walk.over(lambda x, graph, _: (self.weights(x, graph),), features, 0)
+        return _tensor(walk.propagated(h, self.hops)) + self.bias.cpu()
 
 
-class _Convolutions(GraphNetwork):
+class _Convolutions(LayeredNetwork):
     """Convolutions with ReLU and dropout between them."""
 
     conv: Callable[[int, int], nn.Module]
@@ -66,13 +90,31 @@ class _Convolutions(GraphNetwork):
         for layer in self.layers:
             layer.reset_parameters()  # pyright: ignore[reportCallIssue]
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        h, graph = self.prepare(x, edge_index, edge_weight)
-        first, *others = self.layers
-        h = first(h, graph)
-        for layer in others:
-            h = layer(self.dropout(self.act(h)), graph)
-        return h
+    @property
+    def hops(self) -> int:
+        """One a convolution."""
+        return self.num_layers
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+    ) -> Tensor:
+        batch = batch_size, num_sampled_nodes_per_hop, num_sampled_edges_per_hop
+        h, graph = self.prepare(x, edge_index, edge_weight, *batch)
+        for number, (layer, part) in enumerate(zip(self.layers, graph.along([1] * self.num_layers))):
+            h = layer(self.dropout(self.act(h)) if number else h, part)
+        return _tensor(h)
+
+    def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
+        h = features
+        for number, layer in enumerate(self.layers):
+            (h,) = walk.over(lambda x, graph, _, layer=layer, n=number: (layer(self.act(x) if n else x, graph),), h)
+        return _tensor(h)
 
 
 class CachedGCN(_Convolutions):
@@ -92,7 +134,8 @@ class CachedGCN(_Convolutions):
         dropout: probability, before every layer but the first.
 
     Shapes:
-        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``,
+        or one row for each seed of a batch.
     """
 
     conv = GCNConv
@@ -108,6 +151,11 @@ class SAGE(_Convolutions):
     """
 
     conv = SAGEConv
+
+
+def _tensor(x: Tensor | SparseMatrix) -> Tensor:
+    assert isinstance(x, Tensor)
+    return x
 
 
 _LAYERED = frozenset({"hidden_channels", "num_layers", "dropout"})
@@ -126,8 +174,12 @@ def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 # cached, as the spiking network's adjacency is, so that times compare the models
-GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH)
-CACHED_GCN_SPEC = ModelSpec(_layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH)
-GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH)
-SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH)
-SGC_SPEC = ModelSpec(SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map")
+GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH, batches=True)
+CACHED_GCN_SPEC = ModelSpec(
+    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH, batches=True
+)
+GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH, batches=True)
+SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH, batches=True)
+SGC_SPEC = ModelSpec(
+    SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map", batches=True
+)

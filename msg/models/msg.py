@@ -111,4 +111,5 @@ SPEC = ModelSpec(
     about="spiking network on a manifold",
     defaults={"manifold": "H32", "gradient": "dvm"},
     tasks=("node-classification", "link-prediction"),
+    batches=True,
 )

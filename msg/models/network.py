@@ -1,17 +1,22 @@
 """What all networks share: the checks of their input; and all spiking ones: their three rooms."""
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch_geometric.loader import NodeLoader
 
-from msg.gradients import Activity, FeedForwardRule
-from msg.graph import Graph, Memo, SparseMatrix, check_tensors
+from msg.gradients import Activity, FeedForwardRule, layerwise
+from msg.graph import Graph, Memo, SampledGraph, SparseMatrix, check_tensors
+from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
+from msg.models.walk import Walk
 
 
 class GraphNetwork(nn.Module):
@@ -47,17 +52,19 @@ class GraphNetwork(nn.Module):
         Raises:
             ValueError: for a bipartite graph, or shapes or dtypes that do not fit.
         """
+        self._check(x, edge_index, edge_weight)
+        features = x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x))
+        return features, self._graph(edge_index, edge_weight, x.size(-2))
+
+    def _graph(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> Graph:
+        return self._graphs.recall(
+            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
+        )
+
+    def _check(self, x: Any, edge_index: Tensor, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
         check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
-        features = self._input(x)
-        num_nodes = x.size(-2)
-        graph = self._graphs.recall(
-            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
-        )
-        return features, graph
-
-    def _input(self, x: Tensor) -> Tensor | SparseMatrix:
         steps = self._train_length
         train = "" if steps is None else f" or [{steps}, num_nodes, {self.in_channels}]"
         if x.dim() not in ((2, 3) if train else (2,)) or x.size(-1) != self.in_channels:
@@ -67,17 +74,125 @@ class GraphNetwork(nn.Module):
             raise ValueError(
                 f"x is {x.dtype}, but the weights are {weights}: convert one of them, as in x.float() or model.double()"
             )
-        if x.layout == torch.strided:
-            return x
-        if x.dim() == 3 or x.requires_grad:
+        if x.layout != torch.strided and (x.dim() == 3 or x.requires_grad):
             raise ValueError("sparse x must be [num_nodes, channels] and constant: use x.to_dense() for anything else")
-        return self._features.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
 
     def _dtype(self) -> torch.dtype:
         """Of the weights; a manifold's curvature has a dtype of its own."""
         modules = (module for module in self.modules() if not isinstance(module, geoopt.Manifold))
         own = (p for module in modules for p in module.parameters(recurse=False))
         return next(p.dtype for p in own if p.is_floating_point())
+
+
+def _sparse(x: Tensor) -> SparseMatrix:
+    return SparseMatrix.from_tensor(x)
+
+
+class LayeredNetwork(GraphNetwork, ABC):
+    """A network of convolutions in a row, so that it can be run on samples of a graph, and layer by layer."""
+
+    @property
+    @abstractmethod
+    def hops(self) -> int:
+        """How far the output of a node looks along edges: over how many hops samples have to reach."""
+
+    def prepare(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+    ) -> tuple[Tensor | SparseMatrix, Graph]:
+        """See :meth:`GraphNetwork.prepare`; a batch, told by one of the last three, is not remembered.
+
+        Args:
+            x: as there.
+            edge_index: as there.
+            edge_weight: as there.
+            batch_size: only the first so many nodes are asked for.
+            num_sampled_nodes_per_hop: how many nodes were met at each hop, seeds first, as loaders say; each
+                convolution then works on the hops that are needed, as with ``torch_geometric.utils.trim_to_layer``.
+            num_sampled_edges_per_hop: how many edges were drawn at each hop.
+
+        Raises:
+            ValueError: as there, and for numbers that are not those of a sample.
+        """
+        nodes, edges = num_sampled_nodes_per_hop, num_sampled_edges_per_hop
+        if batch_size is None and nodes is None and edges is None:
+            return super().prepare(x, edge_index, edge_weight)
+        self._check(x, edge_index, edge_weight)
+        if (nodes is None) != (edges is None):
+            raise ValueError("give num_sampled_nodes_per_hop and num_sampled_edges_per_hop both, or neither")
+        number = x.size(-2)
+        if batch_size is not None and not 0 <= batch_size <= (number if nodes is None else nodes[0]):
+            raise ValueError(f"batch_size={batch_size}, but there are {number if nodes is None else nodes[0]} seeds")
+        if nodes is None or edges is None:
+            assert batch_size is not None
+            nodes, edges = [batch_size, number - batch_size], [edge_index.size(1)]
+        elif sum(nodes) != number:
+            raise ValueError(f"num_sampled_nodes_per_hop={list(nodes)} counts {sum(nodes)} nodes, but x has {number}")
+        graph = SampledGraph(edge_index, edge_weight, nodes, edges)
+        needed = graph.within(self.hops)
+        if x.layout != torch.strided:
+            return first_rows(_sparse(x), needed), graph
+        return x.narrow(-2, 0, needed), graph
+
+    @torch.no_grad()
+    def inference(
+        self, loader: NodeLoader, device: torch.device | str | None = None, progress_bar: bool = False
+    ) -> Tensor:
+        """What ``model(data.x, data.edge_index, data.edge_weight)`` returns, layer by layer over the whole graph.
+
+        What is held for all nodes between two layers is what the next one reads (packed spikes, of a spiking network)
+        and what the output needs in the end; all else is of one batch. Matrices are those of the whole graph, of which
+        each batch takes its rows: nodes have the degrees that they have there.
+
+        .. code-block:: python
+
+            loader = NodeLoader(data, NeighborSampler(data, [-1]), batch_size=1024)
+            out = model.eval().inference(loader)
+
+        Args:
+            loader: of batches with all neighbours of one hop, over all nodes.
+            device: where batches are computed; ``None`` is where the weights are.
+            progress_bar: whether to show one.
+
+        Shapes:
+            Returns ``[N, C]`` on the CPU.
+
+        Raises:
+            ValueError: in training mode, or for a loader of other batches.
+        """
+        if self.training:
+            raise ValueError("inference needs a model in evaluation mode: call model.eval()")
+        if not isinstance(loader, NodeLoader):
+            raise ValueError(f"loader must be a NodeLoader of torch_geometric.loader, not {type(loader).__name__}")
+        data: Any = loader.data
+        x, edge_index, edge_weight = data.x, data.edge_index, data.get("edge_weight")
+        features, graph = GraphNetwork.prepare(self, x, edge_index, edge_weight)
+        if isinstance(features, Tensor) and features.dim() == 3:
+            raise ValueError("inference needs features [num_nodes, channels], not a train")
+        home = next(self.parameters()).device
+        with Walk(loader, graph, home if device is None else device, progress_bar) as walk:
+            return self._walk(walk, features)
+
+    @abstractmethod
+    def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
+        """What the network returns for all nodes."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+    ) -> Tensor:
+        """What the network returns for all nodes, or for the seeds of a batch; see :meth:`prepare`."""
 
 
 class Embedding(NamedTuple):
@@ -92,7 +207,7 @@ class Embedding(NamedTuple):
     activity: Activity
 
 
-class SpikingNetwork(GraphNetwork):
+class SpikingNetwork(LayeredNetwork):
     r"""A spiking graph network in three rooms: layers run through time, their mean currents lead to a point, and the
     point is read out.
 
@@ -109,7 +224,8 @@ class SpikingNetwork(GraphNetwork):
         head: from the point to what the network returns.
 
     Shapes:
-        ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``.
+        ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns one row a
+        node, or one for each seed of a batch.
     """
 
     def __init__(self, stack: SpikingStack, path: nn.Module, head: nn.Module):
@@ -138,6 +254,15 @@ class SpikingNetwork(GraphNetwork):
     def _train_length(self) -> int:
         return self.stack.timesteps
 
+    @property
+    def hops(self) -> int:
+        """Of all layers."""
+        return sum(layer.hops for layer in self._layers)
+
+    @property
+    def _layers(self) -> list[SpikingLayer]:
+        return list(self.stack.layers)  # pyright: ignore[reportReturnType]
+
     def reset_parameters(self) -> None:
         """Reset all learnable parameters but a manifold's curvature."""
         for room in (self.stack, self.head):
@@ -145,22 +270,79 @@ class SpikingNetwork(GraphNetwork):
             if reset is not None:
                 reset()
 
-    def activity(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Activity:
-        """Mean currents and firing rates of the layers; see :meth:`prepare` for the arguments and errors."""
-        return self.stack(*self.prepare(x, edge_index, edge_weight))
+    def activity(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, **batch: Any) -> Activity:
+        """Mean currents and firing rates of the layers; see :meth:`prepare` for the arguments and errors.
 
-    def embed(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Embedding:
-        """Points before the read-out, with the activity that moved them there."""
-        activity = self.activity(x, edge_index, edge_weight)
-        return Embedding(self.path(activity.currents), activity)
+        In a batch each layer's are those of the nodes that the layers above need, seeds first.
+        """
+        return self.stack(*self.prepare(x, edge_index, edge_weight, **batch))
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        point = self.embed(x, edge_index, edge_weight).point
+    def embed(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, **batch: Any) -> Embedding:
+        """Points before the read-out, with the activity that moved them there; in a batch, points of the seeds."""
+        activity = self.activity(x, edge_index, edge_weight, **batch)
+        return Embedding(self.path(_of_seeds(activity.currents)), activity)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+    ) -> Tensor:
+        batch = {
+            "batch_size": batch_size,
+            "num_sampled_nodes_per_hop": num_sampled_nodes_per_hop,
+            "num_sampled_edges_per_hop": num_sampled_edges_per_hop,
+        }
+        point = self.embed(x, edge_index, edge_weight, **batch).point
         # the path's points need no check, which is a pass over them; compiled code has none
         with nullcontext() if torch.compiler.is_compiling() else checks(False):
             return self.head(point)
 
-    def online(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
+    def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
+        sent, currents = features, []
+        for number, layer in enumerate(self._layers):
+            conv, hops = layer.synapse.conv, layer.hops
+            if number == 0 and isinstance(conv, Propagation):
+                sent, hops = walk.propagated(sent, hops), 0
+            if hops > 1:
+                raise ValueError(f"inference goes hop by hop, but {type(conv).__name__} looks {hops} hops far in one")
+            *mean, sent = walk.over(partial(self._layer, number, currents), sent, hops)
+            currents += mean
+        assert isinstance(sent, Tensor)
+        return sent
+
+    def _layer(
+        self, number: int, currents: list[Tensor], x: Tensor, graph: Graph, nodes: Tensor
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor]:
+        """One layer of a walk: mean current and what is sent to the next, or, of the last, what the network returns.
+
+        Args:
+            number: of the layer.
+            currents: mean currents of all nodes, of the layers below.
+            x: features, or what the layer below sent.
+            graph: as the layer reads it.
+            nodes: those that are computed.
+        """
+        layers = self._layers
+        layer, trains = layers[number], layerwise.reads_trains(layers[number + 1 :])
+        if number == 0:
+            mean = x if isinstance(layer.synapse.conv, Propagation) else layer.current(x, graph)
+            sent = layerwise.fire(layer, mean, self.timesteps, trains)
+        else:
+            channels = layers[number - 1].out_channels
+            mean, sent = layerwise.relay(layer, x, channels, graph, self.timesteps, trains)
+        if number < len(layers) - 1:
+            return mean, sent
+        point = self.path([*(current[nodes].to(mean.device) for current in currents), mean])
+        with checks(False):
+            return (self.head(point),)
+
+    def online(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, **batch: Any
+    ) -> Iterator[Tensor]:
         """Run step by step, giving after each what the network would return so far, for an update at each step.
 
         .. code-block:: python
@@ -176,8 +358,14 @@ class SpikingNetwork(GraphNetwork):
         Raises:
             ValueError: if the gradient rule has no gradient before the end of the simulation, and as :meth:`prepare`.
         """
-        for activity in self.stack.online(*self.prepare(x, edge_index, edge_weight)):
-            yield self.head(self.path(activity.currents))
+        for activity in self.stack.online(*self.prepare(x, edge_index, edge_weight, **batch)):
+            yield self.head(self.path(_of_seeds(activity.currents)))
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)}" for name in ("in_channels", "out_channels", "num_layers"))
+
+
+def _of_seeds(currents: list[Tensor]) -> list[Tensor]:
+    """What is known of the seeds of a batch, which come first; they are all nodes of a whole graph."""
+    seeds = currents[-1].size(0)
+    return [current[:seeds] if current.size(0) > seeds else current for current in currents]

@@ -21,6 +21,7 @@ class ModelSpec:
         defaults: what an option is where the model's own default differs from that of the configuration.
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
         about: a line for lists of models.
+        batches: whether it can be trained on samples of a graph, a hop for each of ``num_layers`` or ``num_hops``.
     """
 
     build: Callable[..., nn.Module]
@@ -28,3 +29,9 @@ class ModelSpec:
     about: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ("node-classification",)
+    batches: bool = False
+
+    @property
+    def options(self) -> frozenset[str]:
+        """What it reads, and ``batch_size`` where it can be trained on samples."""
+        return self.reads | {"batch_size"} if self.batches else self.reads

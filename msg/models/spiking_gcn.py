@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.gradients import Activity, FeedForwardRule, SurrogateBPTT
-from msg.graph import Graph, Memo, SparseMatrix
+from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
 from msg.layers import LastCurrent, Propagation, SpikingLayer, Synapse, readout_layer
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
@@ -29,7 +29,8 @@ class _Encoded(SpikingStack):
         given = features.csr if isinstance(features, SparseMatrix) else features
         decides = (given, graph.edge_index, graph.edge_weight, *neuron.parameters(), *neuron.buffers())
         varies = isinstance(features, Tensor) and features.dim() == 3
-        if varies or any(t is not None and t.requires_grad for t in decides):
+        # a batch does not come again
+        if varies or isinstance(graph, SampledGraph) or any(t is not None and t.requires_grad for t in decides):
             return super().forward(features, graph)
 
         def encode() -> tuple[Tensor, Tensor, Tensor | SparseMatrix]:
@@ -105,4 +106,5 @@ SPEC = ModelSpec(
     build=SpikingGCN,
     reads=frozenset({"num_hops", "timesteps", "neuron", "dropout"}),
     about="features propagated, fired and read out; only the read-out is learned",
+    batches=True,
 )

@@ -66,4 +66,5 @@ SPEC = ModelSpec(
     reads=frozenset({"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout"}),
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt"},
+    batches=True,
 )

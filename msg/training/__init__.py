@@ -1,11 +1,12 @@
 """Training of one model on one task: :func:`fit`, what it minimises and measures, and what it sees."""
 
 from msg.training.alignment import gradient_alignment
+from msg.training.batches import MiniBatches
 from msg.training.build import draw_split, link_prediction, own_random_state
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
-from msg.training.observation import Observation, Seen, manifold_of, observe, watching
+from msg.training.observation import Observation, Seen, manifold_of, observe, observe_by_layers, watching
 from msg.training.tasks import (
     Batch,
     Evaluation,
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Fit",
     "LinkPrediction",
+    "MiniBatches",
     "NodeClassification",
     "Observation",
     "Seen",
@@ -38,6 +40,7 @@ __all__ = [
     "load_weights",
     "manifold_of",
     "observe",
+    "observe_by_layers",
     "own_random_state",
     "peak_memory",
     "watching",

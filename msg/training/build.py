@@ -6,6 +6,7 @@ from torch_geometric.data import Data
 
 from msg.datasets import apply_split, link_split
 from msg.nn import FermiDirac
+from msg.training.batches import MiniBatches
 from msg.training.observation import manifold_of
 from msg.training.tasks import LinkPrediction, inner_product
 
@@ -16,7 +17,9 @@ def draw_split(data: Data, seed: int) -> Data:
     return apply_split(data, data.split, seed).to(data["edge_index"].device) if drawn else data
 
 
-def link_prediction(data: Data, split: str, model: nn.Module, seed: int) -> LinkPrediction:
+def link_prediction(
+    data: Data, split: str, model: nn.Module, seed: int, batches: MiniBatches | None = None
+) -> LinkPrediction:
     """Links of a graph; those of a model with a manifold are decoded by distance on it, else by inner product.
 
     Args:
@@ -24,6 +27,7 @@ def link_prediction(data: Data, split: str, model: nn.Module, seed: int) -> Link
         split: see :func:`msg.datasets.link_split`.
         model: whose output is decoded.
         seed: of the split and the training negatives.
+        batches: how training edges are divided.
 
     Raises:
         ValueError: if the graph cannot be split so.
@@ -31,7 +35,7 @@ def link_prediction(data: Data, split: str, model: nn.Module, seed: int) -> Link
     manifold = manifold_of(model)
     decoder = inner_product if manifold is None else FermiDirac(manifold)
     parts, device = link_split(data, split, seed), data["edge_index"].device
-    return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed)
+    return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed, batches)
 
 
 def own_random_state(device: str | torch.device):

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch_geometric.loader import NodeLoader
 
 from msg.gradients import Activity
 from msg.layers import ManifoldPath
 from msg.manifolds import log0
+from msg.models.network import LayeredNetwork
 from msg.models.stack import SpikingStack
 
 
@@ -78,8 +80,27 @@ def observe(model: nn.Module, x: Tensor, edge_index: Tensor) -> Observation:
     rates = [rate for _, activity in seen.activities for rate in activity.rates]
     tangent, radius = rates[-1] if rates else output, None
     if seen.points:
-        path, point = seen.points[-1]
-        with torch.no_grad():
-            tangent = log0(path.manifold, point)
+        tangent = _tangent(*seen.points[-1])
         radius = float(torch.linalg.vector_norm(tangent, dim=-1).max())
     return Observation(output, tangent, tuple(float(rate.mean()) for rate in rates), radius)
+
+
+def observe_by_layers(model: LayeredNetwork, loader: NodeLoader) -> Observation:
+    """The same by :meth:`~msg.models.LayeredNetwork.inference`, on the CPU and without firing rates.
+
+    Args:
+        model: a network of convolutions in a row.
+        loader: of batches with all neighbours of one hop, over all nodes in their order.
+    """
+    model.eval()
+    with watching(model) as seen:
+        output = model.inference(loader)
+    if not seen.points:
+        return Observation(output, output, (), None)
+    tangent = torch.cat([_tangent(*batch).cpu() for batch in seen.points])
+    return Observation(output, tangent, (), float(torch.linalg.vector_norm(tangent, dim=-1).max()))
+
+
+def _tangent(path: ManifoldPath, point: Tensor) -> Tensor:
+    with torch.no_grad():
+        return log0(path.manifold, point)

@@ -1,6 +1,7 @@
 """Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -12,27 +13,54 @@ from torch_geometric.data import Data
 
 from msg.datasets import LinkSplit, sample_negatives
 from msg.gradients import Activity
+from msg.models.network import LayeredNetwork
 from msg.models.stack import SpikingStack
-from msg.training.observation import observe, watching
+from msg.training.batches import MiniBatches, Surroundings
+from msg.training.observation import observe, observe_by_layers, watching
 
 Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 class Batch(NamedTuple):
-    """What one update reads: a graph, and which of its outputs are scored.
+    """What one update reads: a graph or a sample of it, and which of its outputs are scored.
 
     Attributes:
         x: node features, ``[N, F]``.
         edge_index: edges that pass messages, ``[2, E]``.
         target: nodes, a mask ``[N]``, or pairs ``[2, M]``.
         labels: of the targets.
+        batch_size: number of seeds of a sample, which come first and alone have an output; ``None``: a whole graph.
+        num_sampled_nodes_per_hop: how many nodes of a sample were met at each hop.
+        num_sampled_edges_per_hop: how many of its edges were drawn at each hop.
     """
 
     x: Tensor
     edge_index: Tensor
     target: Tensor
     labels: Tensor
+    batch_size: int | None = None
+    num_sampled_nodes_per_hop: list[int] | None = None
+    num_sampled_edges_per_hop: list[int] | None = None
+
+    def outputs(self, model: nn.Module) -> Tensor:
+        """What a model returns for the batch: of all nodes, or of the seeds.
+
+        The library's own networks trim their layers. Others run on the whole sample: trimmed, a convolution that
+        normalises would see other degrees in each layer.
+
+        Raises:
+            ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
+        """
+        if self.batch_size is None:
+            return model(self.x, self.edge_index)
+        kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]
+        if kept:
+            raise ValueError(f"{kept[0]} keeps the matrix of the first batch for all others: make it with cached=False")
+        if isinstance(model, LayeredNetwork):
+            nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
+            return model(self.x, self.edge_index, None, self.batch_size, nodes, edges)
+        return model(self.x, self.edge_index)[: self.batch_size]
 
 
 class Evaluation(NamedTuple):
@@ -78,20 +106,22 @@ class Task(Protocol):
 
 
 class NodeClassification:
-    r"""Cross-entropy of the training nodes, all in one batch; accuracy, or ROC-AUC of the second class.
+    r"""Cross-entropy of the training nodes, all in one batch or in several; accuracy, or ROC-AUC of the second class.
 
     With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
 
     Args:
         data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it.
         sparsity: ``λ``; other models are trained without the term.
+        batches: how training nodes are divided, and neighbours drawn around them; ``None``: the whole graph at once.
+            Measured is always the whole graph.
 
     Raises:
         ValueError: for an unknown metric, an empty part, or a ROC-AUC that is not defined.
     """
 
-    def __init__(self, data: Data, sparsity: float = 0.0):
-        self.sparsity = sparsity
+    def __init__(self, data: Data, sparsity: float = 0.0, batches: MiniBatches | None = None):
+        self.sparsity, self.settings = sparsity, batches
         self.metric = data.get("metric", "accuracy")
         if self.metric not in ("accuracy", "roc_auc"):
             raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
@@ -106,20 +136,38 @@ class NodeClassification:
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         mask = self.masks["train"]
-        yield Batch(self.x, self.edge_index, mask, self.y[mask])
+        if self.settings is None:
+            yield Batch(self.x, self.edge_index, mask, self.y[mask])
+            return
+        nodes = mask.nonzero()[:, 0]
+        for chosen in self.settings.order(len(nodes), epoch):
+            seeds = nodes[chosen.to(nodes.device)]
+            target = torch.arange(len(seeds), device=nodes.device)
+            yield Batch(target=target, labels=self.y[seeds], **self._surroundings.around(seeds, epoch))
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        assert self.settings is not None
+        return Surroundings(self.x, self.edge_index, self.settings)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         model.train()
         with watching(model) as seen:
-            logits = model(batch.x, batch.edge_index)
+            logits = batch.outputs(model)
         loss = cross_entropy(logits[batch.target], batch.labels)
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
         return loss
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        seen = observe(model, self.x, self.edge_index)
-        logits, y = seen.output[self.masks[part]], self.y[self.masks[part]]
+        if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
+            seen = observe_by_layers(model, self._surroundings.everything)
+        else:
+            seen = observe(model, self.x, self.edge_index)
+        logits, y = (
+            seen.output[self.masks[part].to(seen.output.device)],
+            self.y[self.masks[part]].to(seen.output.device),
+        )
         if self.metric == "accuracy":
             metric = accuracy_score(y.cpu(), logits.argmax(-1).cpu())
         else:
@@ -170,12 +218,14 @@ class LinkPrediction:
         split: from :func:`msg.datasets.link_split`.
         decoder: scores pairs.
         seed: of the training negatives. They depend on it and the epoch alone.
+        batches: how training edges are divided, each with its negative, and neighbours drawn around their ends;
+            ``None``: all at once. Measured is always the whole graph.
     """
 
     metric = "roc_auc"
 
-    def __init__(self, split: LinkSplit, decoder: Decoder, seed: int = 0):
-        train = split.train
+    def __init__(self, split: LinkSplit, decoder: Decoder, seed: int = 0, batches: MiniBatches | None = None):
+        train, self.settings = split.train, batches
         self.x, self.edge_index = train["x"], train["edge_index"]
         self.decoder, self.seed = decoder, seed
         self.parts: dict[Part, Data] = dict(zip(_PARTS, split))
@@ -188,12 +238,24 @@ class LinkPrediction:
         mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1)
         generator = torch.Generator().manual_seed(int(mixed[0]))
         negatives = sample_negatives(self.x.size(0), self.excluded, count, generator).to(device)
-        labels = torch.cat([torch.ones(count, device=device), torch.zeros(count, device=device)])
-        yield Batch(self.x, self.edge_index, torch.cat([self.positives, negatives], dim=1), labels)
+        if self.settings is None:
+            pairs, labels = _scored(self.positives, negatives)
+            yield Batch(self.x, self.edge_index, pairs, labels)
+            return
+        for chosen in self.settings.order(count, epoch):
+            chosen = chosen.to(device)
+            pairs, labels = _scored(self.positives[:, chosen], negatives[:, chosen])
+            seeds, ends = pairs.unique(return_inverse=True)
+            yield Batch(target=ends, labels=labels, **self._surroundings.around(seeds, epoch))
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        assert self.settings is not None
+        return Surroundings(self.x, self.edge_index, self.settings)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         model.train()
-        logits = self.decoder(model(batch.x, batch.edge_index), batch.target)
+        logits = self.decoder(batch.outputs(model), batch.target)
         return binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype))
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
@@ -203,3 +265,9 @@ class LinkPrediction:
             logits = self.decoder(seen.output, pairs)
             loss = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return Evaluation(float(loss), float(roc_auc_score(labels.cpu(), logits.cpu())), seen.rates, seen.radius)
+
+
+def _scored(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs, and their labels."""
+    labels = [torch.ones(positives.size(1)), torch.zeros(negatives.size(1))]
+    return torch.cat([positives, negatives], dim=1), torch.cat(labels).to(positives.device)

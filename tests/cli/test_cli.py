@@ -82,7 +82,7 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
         "manifold": "S3", "layers": 2, "timesteps": 2, "conv": "sage", "neuron": "lif", "threshold": 0.5,
         "reset": "zero", "tau": 3.0, "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "gradient": "bptt",
         "surrogate": "triangle", "epochs": 2, "lr": 0.02, "weight_decay": 1e-4, "patience": 1, "device": "cpu",
-        "checkpoint_every": 1, "root": "data",
+        "checkpoint_every": 1, "root": "data", "batch_size": 64, "fan_out": "5,-1",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
@@ -335,7 +335,7 @@ def test_a_comparison_that_stops(cli, monkeypatch, error, status, message):
             ["--models", "gcn", "--vary", "lr=1", "--vary", "lr=2"],
             "--vary lr is given twice: write all its values in one",
         ),
-        (["--models", "gcn", "--vary", "rate=0.1"], "rate cannot be varied: use bias"),
+        (["--models", "gcn", "--vary", "rate=0.1"], "rate cannot be varied: use batch_size, bias"),
         (["--models", "gcn", "--dataset", "karate", "--vary", "lr=fast"], "lr must be a positive number, not 'fast'"),
         (["--models", "gcn", "--neuron", "squid"], "unknown neuron 'squid'"),
     ],

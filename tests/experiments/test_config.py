@@ -4,10 +4,12 @@ import sys
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
+from torch_geometric.nn import GCN
 
 from msg.experiments.config import RunConfig, make_part, options_table
 from msg.experiments.options import fields_of, parse_seeds
 from msg.gradients import RateBackprop, SurrogateBPTT
+from msg.models import ModelSpec
 from msg.names import GRADIENTS, MODELS, NEURONS
 from msg.neurons import LIF, Triangle
 
@@ -172,6 +174,27 @@ def test_hops_are_as_many_as_layers():
     assert RunConfig(model="sgc", layers=5).with_options(layers=4).hops == 4
 
 
+def test_fan_out_has_a_number_for_each_convolution():
+    assert (RunConfig().batch_size, RunConfig().fan_out) == (None, None)
+    config = RunConfig(batch_size=64, layers=2)
+    assert config.fan_out == "10,10"
+    assert config.for_model("gcn").fan_out == "10,10"
+    assert config.with_options(layers=3).fan_out == "10,10,10"
+    assert RunConfig(batch_size=64, fan_out="15,-1,5").for_model("gat").fan_out == "15,-1,5"
+    assert RunConfig(batch_size=64, model="sgc", layers=3, hops=2).fan_out == "10,10"
+
+
+def test_a_model_that_takes_no_batches_is_refused_beside_others_too():
+    MODELS.register("whole", ModelSpec(GCN, frozenset({"hidden_channels", "num_layers"}), "all at once"))
+    try:
+        with pytest.raises(ValueError, match="batch_size=64 contradicts model='whole', which does not read it"):
+            RunConfig(batch_size=64, model="whole")
+        with pytest.raises(ValueError, match="batch_size=64 contradicts model='whole', which does not read it"):
+            RunConfig(batch_size=64).for_model("whole")
+    finally:
+        MODELS.remove("whole")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -185,6 +208,12 @@ def test_hops_are_as_many_as_layers():
         ({"baseline": True}, "baseline must be a text, not True"),
         ({"bias": 1}, "bias must be true or false, not 1"),
         ({"dataset": 3}, "dataset must be a text, not 3"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
+        ({"fan_out": "15,10,5"}, "fan_out='15,10,5' is of batches: give batch_size too"),
+        ({"batch_size": 8, "fan_out": "15,10"}, "2 hops far, but model='msg' looks 3 hops far: give one number for"),
+        ({"batch_size": 8, "fan_out": "15,0,5"}, "cannot read fan_out '15,0,5': write 15,10, or -1"),
+        ({"batch_size": 8, "fan_out": "15,-2,5"}, "cannot read fan_out"),
+        ({"batch_size": 8, "fan_out": ""}, "cannot read fan_out ''"),
     ],
 )
 def test_more_contradictions(options, message):
@@ -268,5 +297,5 @@ def test_defaults_as_shown_are_those_that_are_taken():
     plain, flat, hops = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif"), RunConfig(model="sgc")
     for name, field in fields_of(RunConfig).items():
         values = {str(getattr(config, name)) for config in (plain, flat, hops)}
-        if name not in ("root", "split", "top_features", "hops", "gradient", "seeds"):
+        if name not in ("root", "split", "top_features", "hops", "gradient", "seeds", "batch_size", "fan_out"):
             assert field.option.shown_default in values, name

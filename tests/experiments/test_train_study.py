@@ -119,6 +119,8 @@ VARIANTS = {
     "spiking-gnn": {"model": "spiking-gnn", "neuron": "plif", "hidden": 5},
     "spikinggcn": {"model": "spikinggcn", "dropout": 0.2},
     "gcn": {"model": "gcn", "timesteps": None, "baseline": "sage"},
+    "batches": {"batch_size": 4, "fan_out": "3,2", "dropout": 0.3, "split": "random:30/30/40"},
+    "batches of links": {"task": "link-prediction", "manifold": "S4", "split": "link:60/20/20", "batch_size": 16},
     "product": {"manifold": "E1xH2xU2", "gradient": "bptt", "conv": "gin", "max_step": 0.0},
 }
 

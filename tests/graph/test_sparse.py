@@ -157,7 +157,7 @@ def test_second_derivatives_through_factors_of_rows():
 
 def test_weights_of_one_are_made_by_the_first_product_alone():
     with torch.inference_mode():
-        matrix = Graph(EDGE, None, 2).matrix("a", lambda: (EDGE, torch.float32))
+        matrix = Graph(EDGE, None, 2).matrix("a", lambda _: (EDGE, torch.float32))
         assert "unscaled" not in vars(matrix)
         matrix.matmul(torch.ones(2, 1))
     x = torch.ones(2, 1, requires_grad=True)
@@ -246,7 +246,7 @@ def test_graph_refuses_what_does_not_fit(edge_index, weight, match):
 def test_graph_builds_each_matrix_once():
     graph, built = Graph(torch.tensor([[0, 1], [1, 2]]), None, 3), []
 
-    def entries():
+    def entries(_):
         built.append(1)
         return graph.edge_index, torch.tensor([2.0, 3.0])
 
@@ -262,7 +262,7 @@ def test_graph_builds_each_matrix_once():
 def test_graph_keeps_weights_that_learn_differentiable():
     weight = torch.ones(1, requires_grad=True)
     graph = Graph(torch.tensor([[0], [1]]), weight, 2)
-    assert isinstance(graph.matrix("a", lambda: (graph.edge_index, weight)), WeightedEdges)
+    assert isinstance(graph.matrix("a", lambda _: (graph.edge_index, weight)), WeightedEdges)
 
 
 # -------------------------------------------------------------------------------- Memo

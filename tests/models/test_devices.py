@@ -100,6 +100,10 @@ def _learned_weights(model: nn.Module, x: Tensor, edges: Tensor, weight: Tensor)
     return model(x, edges, weight.requires_grad_())
 
 
+def _batch(model: nn.Module, x: Tensor, edges: Tensor, weight: Tensor) -> Tensor:
+    return model(x, edges, batch_size=3)
+
+
 _ZEROED = LIF(threshold=0.4, reset="zero")
 SPIKING = {
     **{name: _named(name) for name in MODELS},
@@ -125,6 +129,9 @@ SPIKING = {
     "MSG, weighted edges": _msg(call=_weighted),
     "MSG, sage, weighted edges": _msg(call=_weighted, conv="sage"),
     "MSG, learned weights": _msg(call=_learned_weights, gradient="bptt"),
+    **{f"MSG, {name}, batch": _msg(call=_batch, gradient=name, conv="sage") for name in ("dvm", "rate", "bptt")},
+    "MSG, gat, batch": _msg(call=_batch, conv=_gat),
+    "spikinggcn, batch": _named("spikinggcn")._replace(call=_batch),
     "MSG, sparse features": _msg(call=_sparse("sparse_csr"), gradient="bptt"),
     "SpikingGNN, sparse features": _flat(dropout=0.2)._replace(call=_sparse("sparse_coo")),
     "links": Case(_Links),

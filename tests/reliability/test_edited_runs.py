@@ -26,7 +26,7 @@ EDITS: dict[str, list[Any]] = {
     "neuron": ["lif"], "threshold": [0.5], "reset": ["zero"], "conv": ["sage"], "bias": [False], "step_size": [0.2],
     "max_step": [0.5], "features": ["sparse"], "top_features": [5], "sparsity": [0.1], "baseline": ["none", "sgc"],
     "dataset": ["digits", "disease"], "model": ["spiking-gnn", "gcn"], "task": ["link-prediction"],
-    "checkpoint_every": [1],
+    "checkpoint_every": [1], "batch_size": [8], "fan_out": ["5,5"],
 }  # fmt: skip
 CASES = [(kind, "sealed" if sealed else "unsealed") for kind in ("finished run", *COMMANDS) for sealed in (True, False)]
 

@@ -1,0 +1,96 @@
+"""Mini-batches: whose turn it is in an epoch, and the neighbours that are drawn around them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.loader import NodeLoader
+from torch_geometric.sampler import NodeSamplerInput
+
+from msg.graph import NeighborSampler, SparseMatrix
+
+
+@dataclass(frozen=True)
+class MiniBatches:
+    """How an epoch is divided.
+
+    Attributes:
+        batch_size: how many nodes (or links) a batch has; the last one has what is left.
+        fan_out: how many neighbours are drawn at each hop, -1 for all; one for each convolution of the model.
+        seed: what is drawn depends on it, on the epoch and on the graph alone.
+        inference: measure nodes layer by layer, ``batch_size`` at a time, where the model can, and not in one forward;
+            firing rates are then not measured.
+
+    Raises:
+        ValueError: for no nodes, no hop, or a fan-out that is neither positive nor -1.
+    """
+
+    batch_size: int
+    fan_out: tuple[int, ...]
+    seed: int = 0
+    inference: bool = False
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not self.fan_out or any(number < 1 and number != -1 for number in self.fan_out):
+            raise ValueError(f"fan_out must be positive numbers, or -1 for all neighbours, not {self.fan_out}")
+
+    def order(self, number: int, epoch: int) -> Iterator[Tensor]:
+        """Positions out of ``number`` ones in random order, batch by batch.
+
+        Args:
+            number: of nodes or links.
+            epoch: each has its own order.
+        """
+        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
+        mixed = np.random.SeedSequence((self.seed, epoch, 1)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
+        yield from torch.randperm(number, generator=generator).split(self.batch_size)
+
+
+class Surroundings:
+    """The neighbours of nodes in one graph.
+
+    Args:
+        x: node features ``[N, F]``, dense or sparse.
+        edge_index: ``[2, E]``.
+        settings: what is drawn.
+    """
+
+    def __init__(self, x: Tensor, edge_index: Tensor, settings: MiniBatches):
+        self.x, self.settings = x, settings
+        self.data = Data(x=x, edge_index=edge_index, num_nodes=x.size(0))
+        self.sampler = NeighborSampler(self.data, settings.fan_out, seed=settings.seed)
+        self._sparse = None if x.layout == torch.strided else SparseMatrix.from_tensor(x)
+
+    @cached_property
+    def everything(self) -> NodeLoader:
+        """All nodes with all neighbours of one hop, for inference."""
+        sampler = NeighborSampler(self.data, [-1], seed=0)  # draws nothing from the training's random numbers
+        generator = torch.Generator()
+        return NodeLoader(self.data, sampler, batch_size=self.settings.batch_size, generator=generator)
+
+    def around(self, seeds: Tensor, epoch: int) -> dict[str, Any]:
+        """Features, edges and numbers of a sample, as :class:`~msg.training.Batch` names them.
+
+        Args:
+            seeds: nodes.
+            epoch: the same seeds have other neighbours in another one.
+        """
+        self.sampler.set_epoch(epoch)
+        out: Any = self.sampler.sample_from_nodes(NodeSamplerInput(None, seeds.cpu()))
+        device = self.x.device
+        nodes = out.node.to(device)
+        return {
+            "x": self.x[nodes] if self._sparse is None else self._sparse.take(nodes).csr,
+            "edge_index": torch.stack([out.row, out.col]).to(device),
+            "batch_size": len(seeds),
+            "num_sampled_nodes_per_hop": out.num_sampled_nodes,
+            "num_sampled_edges_per_hop": out.num_sampled_edges,
+        }
