@@ -107,7 +107,7 @@ class Dynamics:
         self.layers, self.graph, self.timesteps = layers, graph, timesteps
         self.sources, self.targets = layers[:-1], layers[1:]
         # the widest layer sets the chunk, the same for every rule: their sums then round alike
-        self.widest = graph.num_nodes * max(layer.out_channels for layer in self.sources)
+        self.widest = graph.most_nodes * max(layer.out_channels for layer in self.sources)
 
     @property
     def resting(self) -> list[Any]:
@@ -136,7 +136,7 @@ class Dynamics:
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
                 train, state = _spike_train(source.neuron, inputs, state, chunk.stop - chunk.start, firing)
                 if target.linear and target is not self.targets[-1]:
-                    inputs = target.current(train, self.graph)
+                    inputs = target.current(train, self.graph.sending(1))
             if not target.linear:
                 # its mean current is not the current of the mean, so each step keeps its own graph
                 seen = target.current(train, self.graph)
@@ -175,7 +175,7 @@ class Dynamics:
         """
         seen = [None] * len(rates) if seen is None else seen
         return [
-            layer.current(rate, self.graph) if mean is None else mean
+            layer.current(rate, self.graph.sending(self.timesteps)) if mean is None else mean
             for layer, rate, mean in zip(self.targets, rates, seen)
         ]
 

@@ -2,7 +2,19 @@
 
 from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
+from msg.graph.partition import Partition, partition
+from msg.graph.partitioned import PartitionedGraph
 from msg.graph.sampling import NeighborSampler
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
-__all__ = ["Graph", "Memo", "NeighborSampler", "SparseMatrix", "WeightedEdges", "check_tensors"]
+__all__ = [
+    "Graph",
+    "Memo",
+    "NeighborSampler",
+    "Partition",
+    "PartitionedGraph",
+    "SparseMatrix",
+    "WeightedEdges",
+    "check_tensors",
+    "partition",
+]

@@ -199,6 +199,12 @@ def _like(csr: Tensor, values: Tensor) -> Tensor:
     return _new_csr(csr.crow_indices(), csr.col_indices(), values, csr.shape)
 
 
+def with_columns(csr: Tensor, new: Tensor) -> Tensor:
+    """Other names of the columns of a CSR tensor, ``new[old]``; entries stay where they are."""
+    col = csr.col_indices()
+    return _new_csr(csr.crow_indices(), new.to(col.dtype)[col.long()], csr.values(), csr.shape)
+
+
 def _new_csr(crow: Tensor, col: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state", category=UserWarning)

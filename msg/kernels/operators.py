@@ -232,7 +232,10 @@ def layer(
     begin: Tensor | None = None,
     every: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Aggregate, multiply, fire: as :func:`encode`, and, before the states, the mean of what came along edges."""
+    """Aggregate, multiply, fire: as :func:`encode`, and, before the states, the mean of what came along edges.
+
+    A matrix may have fewer rows than there are nodes in ``words``: the first ones.
+    """
     slope, dtype = (kind, scale, height, detached), weight.dtype
     matrix = None if pointers is None or col is None else (pointers, col, value)
     kernels = _kernels(dtype, words, value, weight)
@@ -241,7 +244,9 @@ def layer(
         neuron = decay, threshold, subtract
         parts = (words, channels, matrix, own, weight, root, bias, neuron, derivative)
         return reference.layer(*parts, begin, every)
-    nodes, steps, outer = words.size(0), words.size(1), weight.size(0)
+    # a part of a graph reads spikes of more nodes than it has
+    nodes = words.size(0) if pointers is None else pointers.numel() - 1
+    steps, outer = words.size(1), weight.size(0)
     both, constant = _whole_words(words, channels, weight, root, bias)
     fired = torch.empty(nodes, steps, words_of(outer), dtype=torch.int32)
     rates, counts, slopes = _means(nodes, outer, steps, dtype, kind)
@@ -261,7 +266,8 @@ def layer(
 
 @_fake(layer)
 def _(words, channels, pointers, col, value, own, weight, root, bias, decay, threshold, subtract, kind, *rest):
-    nodes, outer, every = words.shape[0], weight.shape[0], rest[4] if len(rest) > 4 else 0
+    nodes = words.shape[0] if pointers is None else pointers.shape[0] - 1
+    outer, every = weight.shape[0], rest[4] if len(rest) > 4 else 0
     fired = words.new_empty(nodes, words.shape[1], words_of(outer))
     rates, slopes = _fake_means(weight, nodes, outer, kind)
     received = weight.new_empty(0, 0) if pointers is None else weight.new_empty(nodes, channels)

@@ -133,6 +133,7 @@ def layer(
     if matrix is not None:
         pointers, col, value = matrix
         received = aggregate(words, channels, pointers, col, value, weight.dtype)
+        spikes = spikes[: len(received)]
     current = torch.nn.functional.linear(received + own * spikes, weight, bias)
     if root is not None:
         current = current + torch.nn.functional.linear(spikes, root)

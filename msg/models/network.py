@@ -34,14 +34,14 @@ class GraphNetwork(nn.Module):
         return None
 
     def prepare(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None
+        self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None
     ) -> tuple[Tensor | SparseMatrix, Graph]:
         """Features and graph as layers read them, checked.
 
         Args:
             x: node features ``[N, F]`` (dense, or ``torch.sparse``: it stays sparse), a constant current; or, where
                 the network runs through time, a train ``[T, N, F]``.
-            edge_index: ``[2, E]``.
+            edge_index: ``[2, E]``, or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
             edge_weight: ``[E]``.
 
         Raises:
@@ -49,6 +49,8 @@ class GraphNetwork(nn.Module):
         """
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
+        if isinstance(edge_index, Graph):
+            return self._read(x, edge_index, edge_weight)
         check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
         features = self._input(x)
         num_nodes = x.size(-2)
@@ -56,6 +58,16 @@ class GraphNetwork(nn.Module):
             (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
         )
         return features, graph
+
+    def _read(self, x: Tensor, graph: Graph, edge_weight: Tensor | None) -> tuple[Tensor | SparseMatrix, Graph]:
+        """The same on a graph that is made already, such as a part of one."""
+        check_tensors(x=x)
+        if edge_weight is not None:
+            raise ValueError("edge_weight contradicts a graph that is made already, which has its own: leave it out")
+        if x.size(-2) != graph.num_nodes:
+            raise ValueError(f"x has {x.size(-2)} nodes, but the graph has {graph.num_nodes}")
+        graph = graph.reading(x)
+        return self._input(x), graph
 
     def _input(self, x: Tensor) -> Tensor | SparseMatrix:
         steps = self._train_length
