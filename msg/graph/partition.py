@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,18 @@ def _range(edge_index: Tensor, nodes: int, parts: int) -> Tensor:
     return torch.arange(nodes) * parts // max(nodes, 1)
 
 
-def _metis(edge_index: Tensor, nodes: int, parts: int) -> Tensor:
+def _pymetis() -> Any:
     try:
         import pymetis
     except ModuleNotFoundError as error:
         raise ImportError(
-            'partition by METIS needs pymetis: pip install "msg-graph[distributed]", or partition by "range"'
+            "a partition by METIS needs pymetis: pip install \"msg-graph[distributed]\", or choose 'range'"
         ) from error
+    return pymetis
+
+
+def _metis(edge_index: Tensor, nodes: int, parts: int) -> Tensor:
+    pymetis = _pymetis()
     if parts == 1 or nodes <= parts:
         return torch.arange(nodes) % parts  # METIS has nothing to choose here, and fails
     # METIS wants both directions of every edge once, and no loops
@@ -41,12 +47,24 @@ METHODS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"metis": _metis, "ra
 """Ways of choosing parts: ``(edge_index, num_nodes, parts) -> part of each node``."""
 
 
+def check_method(method: str) -> None:
+    """Refuse a way of cutting that there is not.
+
+    Raises:
+        ValueError: for an unknown one.
+        ImportError: for METIS without pymetis.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown partition {method!r}: use {', '.join(map(repr, METHODS))}")
+    if method == "metis":
+        _pymetis()
+
+
 def assign(edge_index: Tensor, num_nodes: int, parts: int, method: str = "metis") -> Tensor:
     """The part of each node ``[N]``; arguments and errors are those of :func:`partition`."""
     if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
         raise ValueError(f"parts must be an integer of at least 1, not {parts!r}")
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}: use {', '.join(map(repr, METHODS))}")
+    check_method(method)
     return METHODS[method](edge_index, num_nodes, parts)
 
 

@@ -6,6 +6,7 @@ from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
 from msg.training.observation import Observation, Seen, manifold_of, observe, watching
+from msg.training.partitioned import PartitionedNodes
 from msg.training.tasks import (
     Batch,
     Evaluation,
@@ -25,6 +26,7 @@ __all__ = [
     "LinkPrediction",
     "NodeClassification",
     "Observation",
+    "PartitionedNodes",
     "Seen",
     "Task",
     "Training",

@@ -81,5 +81,5 @@ def observe(model: nn.Module, x: Tensor, edge_index: Tensor) -> Observation:
         path, point = seen.points[-1]
         with torch.no_grad():
             tangent = log0(path.manifold, point)
-        radius = float(torch.linalg.vector_norm(tangent, dim=-1).max())
+        radius = float(torch.linalg.vector_norm(tangent, dim=-1).max()) if len(tangent) else 0.0
     return Observation(output, tangent, tuple(float(rate.mean()) for rate in rates), radius)
