@@ -47,6 +47,11 @@ def shared(given: dict[str, Any]) -> Any:
                 f"torchrun started {processes} processes: say how they share the graph, with --partition metis or range"
             )
         return None
+    if "WORLD_SIZE" not in os.environ:
+        raise ValueError(
+            "--partition shares the graph between processes that torchrun starts: "
+            "torchrun --nproc-per-node 2 -m msg train --partition ..."
+        )
     if given.pop("workers", 1) != 1:
         raise ValueError("--workers contradicts --partition: the processes are torchrun's")
     from msg.experiments.ranks import joined

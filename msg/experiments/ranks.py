@@ -1,6 +1,5 @@
 """Trainings whose graph is shared by all processes that torchrun started."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -163,19 +162,19 @@ class Ranks:
 
 def _missing(store: Any, rank: int, world: int) -> list[int]:
     """Ranks that do not answer; ``store`` is what the processes found each other by."""
+    lost, patience = [], _ROLL_CALL
     try:
         store.set(f"msg/here/{rank}", "yes")
-        end = _ROLL_CALL
-        lost = []
         for other in range(world):
             try:
-                store.wait([f"msg/here/{other}"], timedelta(seconds=end))
-            except RuntimeError:
+                if other != rank:
+                    store.wait([f"msg/here/{other}"], timedelta(seconds=patience))
+            except dist.DistStoreError:
                 lost.append(other)
-                end = 1.0  # all have had their time
-        return lost
+                patience = 1.0  # all have had their time
     except RuntimeError:
-        return [0]  # the store itself is gone, which rank 0 keeps
+        return [0]  # the store itself is gone, which rank 0 keeps where torchrun does not
+    return lost
 
 
 @contextmanager
@@ -186,15 +185,7 @@ def joined(method: str, timeout: float = TIMEOUT) -> Iterator[Ranks]:
         method: see :class:`Ranks`.
         timeout: seconds that one waits for another in the middle of an epoch, before that one counts as gone; a process
             that ends is noticed at once.
-
-    Raises:
-        ValueError: if torchrun did not start this process.
     """
-    if "WORLD_SIZE" not in os.environ:
-        raise ValueError(
-            "--partition shares the graph between processes that torchrun starts: "
-            "torchrun --nproc-per-node 2 -m msg train --partition ..."
-        )
     dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     ranks = Ranks(method)
     try:
