@@ -101,8 +101,7 @@ class Partition:
 
         Returns:
             ``nodes``, its nodes' numbers in the whole graph, ``[n]``, ascending; ``graph``, its
-            :class:`PartitionedGraph`, for them in this order; ``num_classes_of_all``; and of ``x`` (made dense), ``y``
-            and masks the rows of these nodes.
+            :class:`PartitionedGraph`; and of ``x`` (made dense), ``y`` and masks the rows of these nodes.
 
         Raises:
             IndexError: if there is no such part.
@@ -135,12 +134,12 @@ class Partition:
 
 def _rows(data: Data, nodes: Tensor) -> dict[str, Tensor]:
     """What a graph knows of some nodes."""
-    names = [name for name in ("x", "y", "train_mask", "val_mask", "test_mask") if data.get(name) is not None]
-    found = {name: data[name] for name in names}
+    names = ("x", "y", "train_mask", "val_mask", "test_mask")
+    found = {name: data[name] for name in names if data.get(name) is not None}
     if "x" in found and found["x"].layout != torch.strided:
-        found["x"] = torch.index_select(found["x"].to_sparse_coo(), 0, nodes).to_dense()
-        return {**{name: value[nodes] for name, value in found.items() if name != "x"}, "x": found["x"]}
-    return {name: value[nodes] for name, value in found.items()}
+        found["x"] = found["x"].to_sparse_coo()
+    rows = {name: value.index_select(0, nodes) for name, value in found.items()}
+    return {name: value.to_dense() if value.is_sparse else value for name, value in rows.items()}
 
 
 def partition(data: Data, parts: int, method: str = "metis") -> Partition:

@@ -85,21 +85,27 @@ def test_the_same_run_on_two_processes(tmp_path, alone):
     assert close(history(tmp_path / "run"), alone)
 
 
-@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_rank_that_dies_is_named(tmp_path, lost):
+@pytest.mark.parametrize(
+    ("ranks", "lost"),
+    [(2, 0), pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
+)
+def test_a_rank_that_dies_is_named(tmp_path, ranks, lost):
     port = free_port()
     words = [*OPTIONS, "--out", "run"]
     words[1] = "100000"  # killed long before
-    crew = [start(rank, 2, port, tmp_path, *words) for rank in range(2)]
+    crew = [start(rank, ranks, port, tmp_path, *words) for rank in range(ranks)]
     try:
         until((tmp_path / "run" / "jobs" / "msg-0.checkpoint.pt").exists)
-        crew[lost].send_signal(signal.SIGKILL)
+        dead = crew.pop(lost)
+        dead.kill()
         began = time.monotonic()
-        said = crew[1 - lost].communicate(timeout=60)[1]
+        for process in crew:
+            said = process.communicate(timeout=60)[1]
+            assert f"rank {lost} of {ranks} is gone" in said
+            assert "Traceback" not in said
+            assert process.returncode == 1
         assert time.monotonic() - began < 60
-        assert f"rank {lost} of 2 is gone" in said
-        assert "Traceback" not in said
-        assert crew[1 - lost].returncode == 1
+        dead.communicate()
     finally:
         for process in crew:
             process.kill()
