@@ -6,8 +6,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from msg.kernels import operators
-
 
 def planes_of(levels: int) -> int:
     r"""Bits of a count from 0 to ``levels``: :math:`\lceil\log_2(\text{levels} + 1)\rceil`."""
@@ -38,38 +36,39 @@ class Border:
 
     def halo(self, rows: Tensor) -> Tensor:
         """Rows of the halo ``[H, ...]``, where each part has its own ``rows [N, ...]``."""
-        return self._all_to_all(rows[self.send], self.send_counts, self.receive_counts)
+        return self._here(rows.index_select(0, self.send))
 
     def back(self, rows: Tensor) -> Tensor:
         """The other way: what others have for the rows that :attr:`send` names, from the halo's ``[H, ...]``."""
         return self._all_to_all(rows.contiguous(), self.receive_counts, self.send_counts)
 
-    def whole(self, rows: Tensor) -> Tensor:
-        """Own rows, then those of the halo."""
-        return torch.cat([rows, self.halo(rows)])
-
-    def whole_words(self, words: Tensor, channels: int) -> Tensor:
-        """The same for packed spikes ``[N, T, ceil(d / 32)]``, of which whole bytes of ``d`` bits cross."""
+    def halo_words(self, words: Tensor, channels: int) -> Tensor:
+        """:meth:`halo` of packed spikes ``[N, T, ceil(d / 32)]``, of which whole bytes of ``d`` bits cross."""
         size = -(-channels // 8)
         # the first byte of a word holds its first eight bits on every machine that torch runs on
-        crossed = self.halo(words.contiguous().view(torch.uint8)[..., :size].contiguous())
+        crossed = self._here(words.index_select(0, self.send).view(torch.uint8)[..., :size].contiguous())
         halo = torch.zeros(*crossed.shape[:2], 4 * words.size(2), dtype=torch.uint8, device=words.device)
         halo[..., :size] = crossed
-        return torch.cat([words, halo.view(torch.int32)])
+        return halo.view(torch.int32)
 
-    def whole_counts(self, counts: Tensor, channels: int, levels: int) -> Tensor:
-        """The same for counts ``[N, c]`` from 0 to ``levels`` in the first ``channels`` columns, as planes of bits."""
-        place = torch.arange(planes_of(levels), device=counts.device)
-        planes = (counts[:, None, :channels].long() >> place[:, None]) & 1
-        words = self.halo_words(operators.pack(planes.to(torch.uint8)), channels)
-        halo = (operators.unpack(words, channels, torch.int64) << place[:, None]).sum(1)
-        filled = counts.new_zeros(halo.size(0), counts.size(1))
-        filled[:, :channels] = halo.to(counts.dtype)
-        return torch.cat([counts, filled])
+    def halo_counts(self, counts: Tensor, channels: int, levels: int) -> Tensor:
+        """:meth:`halo` of counts ``[N, c]`` from 0 to ``levels``, of which bits of the first ``channels`` cross."""
+        rows = counts[self.send, :channels]
+        place = torch.arange(8, dtype=torch.uint8, device=counts.device)
+        rows = torch.nn.functional.pad(rows, (0, -channels % 8))
+        planes = torch.empty(len(rows), planes_of(levels), rows.size(1) // 8, dtype=torch.uint8, device=rows.device)
+        for plane in range(planes.size(1)):  # one at a time: a plane of bytes takes as much as the counts
+            bits = ((rows >> plane) & 1).to(torch.uint8).unflatten(1, (-1, 8))
+            planes[:, plane] = (bits << place).sum(-1, dtype=torch.uint8)
+        planes = self._here(planes)
+        halo = counts.new_zeros(planes.size(0), counts.size(1))
+        for plane in range(planes.size(1)):
+            bits = (planes[:, plane, :, None] >> place) & 1
+            halo[:, :channels] += bits.flatten(1)[:, :channels].to(counts.dtype) << plane
+        return halo
 
-    def halo_words(self, words: Tensor, channels: int) -> Tensor:
-        """Those of :meth:`whole_words` that came from others."""
-        return self.whole_words(words, channels)[words.size(0) :]
+    def _here(self, sent: Tensor) -> Tensor:
+        return self._all_to_all(sent, self.send_counts, self.receive_counts)
 
     def _all_to_all(self, rows: Tensor, sizes: list[int], arriving: list[int]) -> Tensor:
         out = rows.new_empty(sum(arriving), *rows.shape[1:])

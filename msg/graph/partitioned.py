@@ -22,7 +22,11 @@ class _MatMul(torch.autograd.Function):
     @staticmethod
     def forward(ctx, dense: Tensor, matrix: "HaloMatrix", product: Tensor | None) -> Tensor:
         ctx.matrix = matrix
-        return torch.mm(matrix.csr, matrix.border.whole(dense)) if product is None else product.view_as(product)
+        return (
+            torch.mm(matrix.csr, torch.cat([dense, matrix.border.halo(dense)]))
+            if product is None
+            else product.view_as(product)
+        )
 
     @staticmethod
     @once_differentiable
@@ -144,7 +148,8 @@ class PartitionedGraph(Graph):
             source, target = edges
             degree = torch.zeros(self.num_nodes, dtype=dtype, device=weight.device).index_add(0, target, weight)
             scale = degree.pow(-0.5)
-            scale = self.border.whole(scale.masked_fill(scale == float("inf"), 0.0))
+            scale = scale.masked_fill(scale == float("inf"), 0.0)
+            scale = torch.cat([scale, self.border.halo(scale)])
             return edges, scale[source] * weight * scale[target]
 
         return self.matrix(("normalized", dtype, improved, add_self_loops), entries)
@@ -181,18 +186,18 @@ class PartitionedGraph(Graph):
         """Multiples of ``1 / levels`` of own nodes and halo, from the own ones ``[N, d]`` or, for 0 and 1, a train."""
         channels = x.size(-1)
         if x.dim() == 3:
-            words = self.border.halo_words(operators.pack(x), channels)
-            return torch.cat([x, operators.unpack(words, channels, x.dtype)])
-        counts = self.border.whole_counts((x * levels).round().long(), channels, levels)
-        return torch.cat([x, counts[x.size(0) :].to(x.dtype) / levels])
+            halo = operators.unpack(self.border.halo_words(operators.pack(x), channels), channels, x.dtype)
+        else:
+            halo = self.border.halo_counts((x * levels).round().int(), channels, levels).to(x.dtype) / levels
+        return torch.cat([x, halo])
 
     def spikes(self, words: Tensor, channels: int) -> Tensor:
         """See :meth:`Graph.spikes`."""
-        return self.border.whole_words(words, channels)
+        return torch.cat([words, self.border.halo_words(words, channels)])
 
     def counts(self, counts: Tensor, channels: int, levels: int) -> Tensor:
         """See :meth:`Graph.counts`."""
-        return self.border.whole_counts(counts, channels, levels)
+        return torch.cat([counts, self.border.halo_counts(counts, channels, levels)])
 
     def whole_only(self, what: str, instead: str) -> None:
         """See :meth:`Graph.whole_only`."""
