@@ -76,10 +76,10 @@ def resumed(given: dict[str, Any]) -> Path | None:
     """The folder to go on with, if any.
 
     Raises:
-        ValueError: if any other option than the number of workers is given with it.
+        ValueError: if any other option than those that say who works is given with it.
     """
     folder = given.get("resume")
-    others = [flag(name) for name in given if name not in ("resume", "workers")]
+    others = [flag(name) for name in given if name not in ("resume", "workers", "partition")]
     if folder is not None and others:
         raise ValueError(
             f"--resume goes on with the options the run began with, so {', '.join(others)} cannot be given too"

@@ -1,9 +1,10 @@
 """``msg train``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from msg.cli.errors import user_errors
+from msg.cli.errors import failures, user_errors
 from msg.cli.options import command, of_a_run, resumed
 from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
@@ -11,22 +12,76 @@ from msg.experiments.options import RUN, Option
 OWN = {
     "out": (Path, Option(RUN, "Folder of the run.", shown="runs/DATASET-TASK")),
     "resume": (Path, Option(RUN, "Go on with the run in this folder.", shown="none")),
+    "partition": (str, Option(RUN, "How torchrun's processes share the graph: metis, range.", shown="none")),
 }
 
 
 @command(OWN)
 def train(given: dict[str, Any]) -> None:
     """Train a model, beside a baseline under the same budget, and keep what came of it in a folder."""
-    from rich.console import Console
+    from msg.cli.work import executor
 
-    from msg.cli.display import report
-    from msg.cli.work import execute, executor
-
-    console = Console()
+    with user_errors():
+        crew = shared(given)
+    if crew is not None:
+        with crew as ranks:
+            _together(given, ranks)
+        return
     with user_errors():
         workers = executor(given)
         ready = _prepare(given)
-    show(f"\n{report(execute(ready, workers, console))}\n\nkept in {ready.store.path}")
+    _report(ready, workers)
+
+
+def shared(given: dict[str, Any]) -> Any:
+    """The processes that share the graph, as a context; ``None`` where this one has it alone.
+
+    Raises:
+        ValueError: for processes without ``--partition``, and what contradicts it.
+        ImportError: for METIS without pymetis.
+    """
+    method, processes = given.pop("partition", None), int(os.environ.get("WORLD_SIZE", "1"))
+    if method is None:
+        if processes > 1:
+            raise ValueError(
+                f"torchrun started {processes} processes: say how they share the graph, with --partition metis or range"
+            )
+        return None
+    if "WORLD_SIZE" not in os.environ:
+        raise ValueError(
+            "--partition shares the graph between processes that torchrun starts: "
+            "torchrun --nproc-per-node 2 -m msg train --partition ..."
+        )
+    if given.pop("workers", 1) != 1:
+        raise ValueError("--workers contradicts --partition: the processes are torchrun's")
+    from msg.experiments.ranks import joined
+    from msg.graph.partition import check_method
+
+    check_method(method)
+    return joined(method)
+
+
+def _together(given: dict[str, Any], ranks: Any) -> None:
+    if ranks.rank:
+        with failures("the command of rank 0"):
+            ranks.serve()
+        return
+    if given.get("resume") is None and "baseline" not in given and given.get("model") != "cached-gcn":
+        given["baseline"] = "cached-gcn"  # the same function as the default, which reads a whole graph
+    with user_errors():
+        ready = _prepare(given)
+        for config in ready.study.configs():
+            ranks.check(config, ready.data)
+    _report(ready, ranks)
+
+
+def _report(ready: Any, workers: Any) -> None:
+    from rich.console import Console
+
+    from msg.cli.display import report
+    from msg.cli.work import execute
+
+    show(f"\n{report(execute(ready, workers, Console()))}\n\nkept in {ready.store.path}")
 
 
 def _prepare(given: dict[str, Any]) -> Any:

@@ -65,6 +65,12 @@ def build_budget(config: RunConfig) -> Budget:
     return Budget(config.epochs, config.lr, config.weight_decay, config.patience)
 
 
+def draw(config: RunConfig, data: Data, seed: int) -> Data:
+    """The graph as one seed sees it: its split, and the features that are read. Arguments are as of :func:`prepare`."""
+    drawn = draw_split(data, seed)
+    return drawn if config.top_features is None else top_features(drawn, config.top_features)
+
+
 def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
     """A seed's model, freshly initialised, and its task; seeds torch's generators, so that all that follows is its own.
 
@@ -76,9 +82,7 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
     Raises:
         ValueError: if configuration and data do not fit together.
     """
-    drawn = draw_split(data, seed)
-    if config.top_features is not None:
-        drawn = top_features(drawn, config.top_features)
+    drawn = draw(config, data, seed)
     torch.manual_seed(seed)
     model = build_model(config, drawn["x"].size(1), data.num_classes).to(config.device)
     batches = None

@@ -33,6 +33,7 @@ class DvM(FeedForwardRule):
     """
 
     through_spikes: ClassVar[bool] = False
+    across: ClassVar[bool] = True
 
     def check(self, layers) -> None:
         """Refuse neurons whose parameters would silently never learn."""

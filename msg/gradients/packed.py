@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 
 from msg.gradients.simulation import Dynamics, Firing, Stage
-from msg.graph import Graph, SparseMatrix
+from msg.graph import Graph, PartitionedGraph, SparseMatrix
 from msg.kernels import operators, status, twice
 from msg.kernels.packed import PackedSpikes
 from msg.layers import SpikingLayer
@@ -40,8 +40,10 @@ class Packed(NamedTuple):
 
     def activity(self, dynamics: Dynamics) -> tuple[list[Tensor], list[Tensor]]:
         """Mean currents of all layers but the encoder, and the rates."""
+        steps = dynamics.timesteps
         above = zip(dynamics.targets, dynamics.graphs[1:], self.rates, self.received)
-        return [layer.current(rate, graph, received) for layer, graph, rate, received in above], self.rates
+        currents = [layer.current(rate, graph.sending(steps), received) for layer, graph, rate, received in above]
+        return currents, self.rates
 
 
 class _Form(NamedTuple):
@@ -86,7 +88,9 @@ def simulate(
         words, rate, counts, derivative, _ = first
         done = Packed([rate], [], [derivative])
         for form, neuron in zip(forms, neurons[1:]):
-            words, rate, counts, derivative, received, _ = _run(form, words, done.rates[-1].size(1), neuron, slope)  # pyright: ignore
+            channels = done.rates[-1].size(1)
+            words = dynamics.graph.spikes(words, channels) if form.matrix is not None else words  # pyright: ignore
+            words, rate, counts, derivative, received, _ = _run(form, words, channels, neuron, slope)  # pyright: ignore
             done.rates.append(rate)
             done.received.append(received if form.matrix is not None else None)  # pyright: ignore
             done.slopes.append(derivative)
@@ -119,7 +123,7 @@ def _last(dynamics: Dynamics, counts: Tensor, rate: Tensor) -> Tensor | None:
     if form is None or form.matrix is None or not counts.numel():
         return None
     return operators.aggregate_counts(
-        counts,
+        dynamics.graph.counts(counts, rate.size(1), dynamics.timesteps),
         rate.size(1),
         dynamics.timesteps,
         *_edges(form.matrix),  # pyright: ignore[reportArgumentType]
@@ -154,7 +158,8 @@ def differentiate(dynamics: Dynamics, current: Tensor, firing: Firing) -> Packed
 def through(dynamics: Dynamics, current: Tensor, firing: Firing) -> "Through | None":
     """Layers as the kernels take them, to run and to differentiate some steps at a time; ``None`` if they do not."""
     slope = _slope(firing.fire, firing.detach_reset) if isinstance(firing.fire, Surrogate) else None
-    if slope is None or not _compiled(current):
+    # the way back through steps reads the whole graph
+    if slope is None or isinstance(dynamics.graph, PartitionedGraph) or not _compiled(current):
         return None
     neurons = [_constants(layer) for layer in dynamics.sources]
     if None in neurons or _learns(dynamics):

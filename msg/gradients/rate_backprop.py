@@ -1,7 +1,7 @@
 """Rate-based backpropagation."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ class RateBackprop(SurrogateRule):
     Arguments are those of :class:`SurrogateRule`.
     """
 
+    across: ClassVar[bool] = True
+
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
         watching = torch.is_grad_enabled()
@@ -68,7 +70,7 @@ class RateBackprop(SurrogateRule):
         above = zip(dynamics.targets, dynamics.graphs[1:], means, seen, states)
         for layer, graph, rate, exact, state in above:
             rates.append(_attach(rate, below, state.slopes, dynamics.timesteps) if watching else rate)
-            at_mean = layer.current(rates[-1], graph)
+            at_mean = layer.current(rates[-1], graph.sending(dynamics.timesteps))
             # a synapse that is not linear has the value of the simulation and the derivative at the mean spikes
             below = at_mean if exact is None else at_mean + (exact - at_mean).detach()
             currents.append(below)
@@ -81,7 +83,7 @@ class RateBackprop(SurrogateRule):
         below, currents, rates = mean(current), [], []
         for layer, graph, rate, received, slope in zip(dynamics.targets, dynamics.graphs[1:], *found):
             rates.append(rate + (below - below.detach()) * slope if slope.numel() else rate)
-            below = layer.current(rates[-1], graph, received)
+            below = layer.current(rates[-1], graph.sending(dynamics.timesteps), received)
             currents.append(below)
         return currents, rates
 

@@ -118,6 +118,9 @@ class FeedForwardRule(GradientRule):
     through_spikes: ClassVar[bool] = True
     """Whether a layer's parameters get gradient through its own spikes (and so through the layers above)."""
 
+    across: ClassVar[bool] = False
+    """Whether it also runs on a part of a graph, where every process does the same at the same time."""
+
     def check(self, layers: Sequence[SpikingLayer]) -> None:
         """Raise ``ValueError``, naming the rule and what it needs, if it cannot train these layers."""
 
@@ -131,9 +134,11 @@ class FeedForwardRule(GradientRule):
             timesteps: number of time steps ``T``.
 
         Raises:
-            ValueError: if a train ``x`` has another number of time steps.
+            ValueError: if a train ``x`` has another number of time steps, or the rule needs the whole graph.
             RuntimeError: in a backward pass with ``create_graph=True``, where the rule has no second derivatives.
         """
+        if not self.across:
+            graph.whole_only(type(self).__name__, "DvM, RateBackprop or SurrogateBPTT")
         current = simulation.encoder_current(layers, x, graph, timesteps)
         if len(layers) == 1:
             return Activity([simulation.mean(current)], [])

@@ -113,7 +113,7 @@ class Dynamics:
         self.graphs = graph.along([layer.hops for layer in layers])
         self.sources, self.targets = layers[:-1], layers[1:]
         # the widest layer sets the chunk, the same for every rule: their sums then round alike
-        self.widest = max(part.num_targets * layer.out_channels for part, layer in zip(self.graphs, self.sources))
+        self.widest = max(part.most_nodes * layer.out_channels for part, layer in zip(self.graphs, self.sources))
 
     @property
     def resting(self) -> list[Any]:
@@ -142,7 +142,7 @@ class Dynamics:
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
                 train, state = spike_train(source.neuron, inputs, state, chunk.stop - chunk.start, firing)
                 if target.linear and target is not self.targets[-1]:
-                    inputs = target.current(train, graph)
+                    inputs = target.current(train, graph.sending(1))
             if not target.linear:
                 # its mean current is not the current of the mean, so each step keeps its own graph
                 seen = target.current(train, graph)
@@ -181,7 +181,7 @@ class Dynamics:
         """
         seen = [None] * len(rates) if seen is None else seen
         return [
-            layer.current(rate, graph) if mean is None else mean
+            layer.current(rate, graph.sending(self.timesteps)) if mean is None else mean
             for layer, graph, rate, mean in zip(self.targets, self.graphs[1:], rates, seen)
         ]
 

@@ -39,6 +39,7 @@ class SurrogateBPTT(SurrogateRule):
     """
 
     twice: ClassVar[bool] = True
+    across: ClassVar[bool] = True
 
     def simulate(self, dynamics: Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""

@@ -2,6 +2,8 @@
 
 from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
+from msg.graph.partition import Partition, partition
+from msg.graph.partitioned import PartitionedGraph
 from msg.graph.parts import GraphPart, SampledGraph
 from msg.graph.sampling import NeighborSampler
 from msg.graph.sparse import SparseMatrix, WeightedEdges
@@ -11,8 +13,11 @@ __all__ = [
     "GraphPart",
     "Memo",
     "NeighborSampler",
+    "Partition",
+    "PartitionedGraph",
     "SampledGraph",
     "SparseMatrix",
     "WeightedEdges",
     "check_tensors",
+    "partition",
 ]

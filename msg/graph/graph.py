@@ -110,3 +110,37 @@ class Graph:
             )
 
         return self.matrix(("normalized", dtype, improved, add_self_loops), entries)
+
+    @property
+    def most_nodes(self) -> int:
+        """Targets of the largest part of the graph, which decides the length of a chunk of steps in all of them."""
+        return self.num_targets
+
+    def reading(self, x: Tensor) -> "Graph":
+        """The same graph for layers that read constant features ``x``, which need to cross between parts only once."""
+        return self
+
+    def sending(self, levels: int | None) -> "Graph":
+        """The same graph for layers that read multiples of ``1 / levels`` from 0 to 1: spikes, or rates of so many
+        steps; ``None`` for any numbers. Between parts of a graph they cross as so many bits as that takes.
+        """
+        return self
+
+    def received(self, matrix: Any, x: Any) -> Tensor | None:
+        """What ``x`` sends along the edges of a matrix of this graph, where the graph finds that itself."""
+        return None
+
+    def spikes(self, words: Tensor, channels: int) -> Tensor:
+        """Packed spikes of all columns of this graph's matrices, from those of its nodes."""
+        return words
+
+    def counts(self, counts: Tensor, channels: int, levels: int) -> Tensor:
+        """The same for counts of spikes from 0 to ``levels``."""
+        return counts
+
+    def whole_only(self, what: str, instead: str) -> None:
+        """Refuse ``what`` on a part of a graph.
+
+        Raises:
+            ValueError: naming what to use instead.
+        """

@@ -18,8 +18,7 @@ class _MatMul(torch.autograd.Function):
         ctx.matrix = matrix
         if product is not None:
             return product.view_as(product)
-        out = torch.mm(matrix.unscaled, dense)
-        return out if matrix.left is None else out.mul_(matrix.left[:, None])
+        return matrix.product(dense)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -255,6 +254,11 @@ class SparseMatrix:
             return product
         flat = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
         return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+
+    def product(self, dense: Tensor) -> Tensor:
+        r""":math:`A x` for ``x`` of shape ``[M, K]``, without gradient."""
+        out = torch.mm(self.unscaled, dense)
+        return out if self.left is None else out.mul_(self.left[:, None])
 
     def back(self, grad: Tensor) -> Tensor:
         r""":math:`A^\top g` for ``g`` of shape ``[N, K]``."""

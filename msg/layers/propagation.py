@@ -27,10 +27,14 @@ class Propagation(nn.Module):
     def reset_parameters(self) -> None:
         """Nothing to learn here."""
 
-    def hops(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
+    def hops(self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
         """``x``, then what it is after each hop, one at a time."""
-        graph: Graph = self._graphs.recall(
-            (edge_index, edge_weight), (x.size(0),), lambda: Graph(edge_index, edge_weight, x.size(0))
+        graph: Graph = (
+            edge_index
+            if isinstance(edge_index, Graph)
+            else self._graphs.recall(
+                (edge_index, edge_weight), (x.size(0),), lambda: Graph(edge_index, edge_weight, x.size(0))
+            )
         )
         yield from self._hops(x, graph)
 
@@ -44,7 +48,7 @@ class Propagation(nn.Module):
             x = part.normalized(x.dtype).matmul(x)
             yield x
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None) -> Tensor:
         return deque(self.hops(x, edge_index, edge_weight), maxlen=1).pop()
 
     def extra_repr(self) -> str:

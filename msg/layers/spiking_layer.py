@@ -55,6 +55,8 @@ class SpikingLayer(nn.Module):
         Raises:
             ValueError: if the convolution returns another width than the layer has.
         """
+        if self.training and isinstance(self.dropout, nn.Dropout):
+            graph = graph.sending(None)  # what is left is scaled
         if not isinstance(x, SparseMatrix):
             x = self.dropout(x)
         elif self.training and isinstance(self.dropout, nn.Dropout):

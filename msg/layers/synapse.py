@@ -188,8 +188,10 @@ class Synapse(nn.Module):
         """
         parts = self.taken_apart(graph, x.dtype)
         if parts is None:
+            graph.whole_only(type(self.conv).__name__, "'gcn', 'sage' or 'gin'")
             return self._propagate(x, graph)
         (first, *others), bias = parts
+        received = graph.received(first.matrix, x) if received is None else received
         out = self._term(x, first, graph, received, bias)
         for term in others:
             out = out + self._term(x, term, graph, received)

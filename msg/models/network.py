@@ -39,32 +39,43 @@ class GraphNetwork(nn.Module):
         return None
 
     def prepare(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None
+        self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None
     ) -> tuple[Tensor | SparseMatrix, Graph]:
         """Features and graph as layers read them, checked.
 
         Args:
             x: node features ``[N, F]`` (dense, or ``torch.sparse``: it stays sparse), a constant current; or, where
                 the network runs through time, a train ``[T, N, F]``.
-            edge_index: ``[2, E]``.
+            edge_index: ``[2, E]``, or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
             edge_weight: ``[E]``.
 
         Raises:
             ValueError: for a bipartite graph, or shapes or dtypes that do not fit.
         """
         self._check(x, edge_index, edge_weight)
-        features = x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x))
-        return features, self._graph(edge_index, edge_weight, x.size(-2))
+        graph = self._graph(edge_index, edge_weight, x.size(-2)).reading(x)
+        return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
 
-    def _graph(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> Graph:
+    def _graph(self, edge_index: Tensor | Graph, edge_weight: Tensor | None, num_nodes: int) -> Graph:
+        if isinstance(edge_index, Graph):
+            return edge_index
         return self._graphs.recall(
             (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
         )
 
-    def _check(self, x: Any, edge_index: Tensor, edge_weight: Tensor | None) -> None:
+    def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
             raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
-        check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
+        if isinstance(edge_index, Graph):
+            check_tensors(x=x)
+            if edge_weight is not None:
+                raise ValueError(
+                    "edge_weight contradicts a graph that is made already, which has its own: leave it out"
+                )
+            if x.size(-2) != edge_index.num_nodes:
+                raise ValueError(f"x has {x.size(-2)} nodes, but the graph has {edge_index.num_nodes}")
+        else:
+            check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
         steps = self._train_length
         train = "" if steps is None else f" or [{steps}, num_nodes, {self.in_channels}]"
         if x.dim() not in ((2, 3) if train else (2,)) or x.size(-1) != self.in_channels:
@@ -99,7 +110,7 @@ class LayeredNetwork(GraphNetwork, ABC):
     def prepare(
         self,
         x: Tensor,
-        edge_index: Tensor,
+        edge_index: Tensor | Graph,
         edge_weight: Tensor | None = None,
         batch_size: int | None = None,
         num_sampled_nodes_per_hop: Sequence[int] | None = None,
@@ -122,6 +133,8 @@ class LayeredNetwork(GraphNetwork, ABC):
         nodes, edges = num_sampled_nodes_per_hop, num_sampled_edges_per_hop
         if batch_size is None and nodes is None and edges is None:
             return super().prepare(x, edge_index, edge_weight)
+        if isinstance(edge_index, Graph):
+            raise ValueError("a graph that is made already is no batch: give edge_index with the numbers of a sample")
         self._check(x, edge_index, edge_weight)
         if (nodes is None) != (edges is None):
             raise ValueError("give num_sampled_nodes_per_hop and num_sampled_edges_per_hop both, or neither")

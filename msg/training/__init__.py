@@ -7,6 +7,7 @@ from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
 from msg.training.observation import Observation, Seen, manifold_of, observe, observe_by_layers, watching
+from msg.training.partitioned import PartitionedNodes
 from msg.training.tasks import (
     Batch,
     Evaluation,
@@ -27,6 +28,7 @@ __all__ = [
     "MiniBatches",
     "NodeClassification",
     "Observation",
+    "PartitionedNodes",
     "Seen",
     "Task",
     "Training",

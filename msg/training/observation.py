@@ -81,7 +81,7 @@ def observe(model: nn.Module, x: Tensor, edge_index: Tensor) -> Observation:
     tangent, radius = rates[-1] if rates else output, None
     if seen.points:
         tangent = _tangent(*seen.points[-1])
-        radius = float(torch.linalg.vector_norm(tangent, dim=-1).max())
+        radius = float(torch.linalg.vector_norm(tangent, dim=-1).max()) if len(tangent) else 0.0
     return Observation(output, tangent, tuple(float(rate.mean()) for rate in rates), radius)
 
 

@@ -1,5 +1,7 @@
 """Train one model with one seed and measure what came of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
@@ -18,6 +20,7 @@ from msg.manifolds import chart, curvature
 from msg.report.figures import principal_plane
 from msg.report.figures.embedding import MOST_POINTS, Chart
 from msg.training import (
+    Fit,
     Task,
     Training,
     count_inference,
@@ -103,17 +106,31 @@ def fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
         FloatingPointError: if it diverges.
     """
     try:
-        return _fit(job, data, slot, progress)
+        with named(job):
+            model, task = prepare(job.config, data, job.seed)
+            before = _aligned(job, model, task)
+            return record(job, model, task, data, train(job, model, task, slot, progress), before)
     except FloatingPointError as error:
-        what = f"{job.title}, seed {job.seed}: {error}" if job.title else str(error)
         if job.extras.get("forgiving"):
-            return Result({"diverged": what, "line": what})
-        raise FloatingPointError(what) from error
+            return Result({"diverged": str(error), "line": str(error)})
+        raise
 
 
-def _fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
-    model, task = prepare(job.config, data, job.seed)
-    before = _aligned(job, model, task)
+@contextmanager
+def named(job: Job) -> Iterator[None]:
+    """Say of a training that diverges which one it is."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{job.title}, seed {job.seed}: {error}" if job.title else str(error)) from error
+
+
+def train(job: Job, model: nn.Module, task: Task, slot: Slot, progress: Progress) -> Fit:
+    """Train a model, or go on with its training.
+
+    Raises:
+        FloatingPointError: if it diverges.
+    """
     training = Training(model, task, build_budget(job.config))
     state = slot.load()
     if state is not None:
@@ -129,10 +146,17 @@ def _fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
         # what diverges will say so in its next epoch, and a state that is no numbers is refused
         if len(training.history) % job.config.checkpoint_every == 0 and training.is_finite():
             slot.save({"training": training.state_dict(), "random": _random_state()})
-    found = training.conclude()
+    return training.conclude()
+
+
+def record(
+    job: Job, model: nn.Module, task: Task, data: Data, found: Fit, before: list[float | None] | None = None
+) -> Result:
+    """What is kept of a training that is over, see :func:`fit`; ``before`` is ``cosine_before``."""
+    name = type(model).__name__
     best = f"{len(found.history)} epochs, best {found.best_epoch}"
     measured = f"validation {found.val.metric:.4f}, test {found.test.metric:.4f}"
-    record = {
+    said = {
         "model": name,
         "val": found.val.metric,
         "test": found.test.metric,
@@ -149,9 +173,9 @@ def _fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
         "line": f"{job.title or name}, seed {job.seed}: {best}, {measured}",
     }
     if not job.extras.get("keep"):
-        return Result(record)
-    record["chart"], points = _points(model, task, data)
-    return Result(record, {"weights": model.state_dict(), **points})
+        return Result(said)
+    said["chart"], points = _points(model, task, data)
+    return Result(said, {"weights": model.state_dict(), **points})
 
 
 def operations_of(record: dict[str, Any]) -> Operations:
