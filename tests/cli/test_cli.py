@@ -105,7 +105,7 @@ def test_help_knows_all_options_and_their_defaults(cli):
         assert f"{field.flag} " in shown
         if field.option.shown_default != "None":
             assert f"{field.option.help.replace('`', '')} [default: {field.option.shown_default}]" in shown
-    own = {"out", "resume", "workers", "config"}
+    own = {"out", "resume", "workers", "partition", "config"}
     assert set(train.__annotations__) == {*fields_of(RunConfig), *own}
 
 
@@ -214,7 +214,7 @@ def test_compare_hands_on_every_option(cli, monkeypatch):
     assert not study.base.bias
     assert {name: getattr(study.base, name) for name in options} == options
     assert str(seen["out"]) == "o"
-    own = {"gradient", "baseline"}, {"rules", "memory"}
+    own = {"gradient", "baseline", "partition"}, {"rules", "memory"}
     assert set(compare.__annotations__) == set(train.__annotations__) - own[0] | own[1]
 
 
