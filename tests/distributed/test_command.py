@@ -64,6 +64,14 @@ def until(found, seconds=60):
         time.sleep(0.05)
 
 
+def end(crew):
+    for process in crew:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            stream.close()
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
@@ -96,20 +104,16 @@ def test_a_rank_that_dies_is_named(tmp_path, ranks, lost):
     crew = [start(rank, ranks, port, tmp_path, *words) for rank in range(ranks)]
     try:
         until((tmp_path / "run" / "jobs" / "msg-0.checkpoint.pt").exists)
-        dead = crew.pop(lost)
-        dead.kill()
+        crew[lost].kill()
         began = time.monotonic()
-        for process in crew:
+        for process in crew[:lost] + crew[lost + 1 :]:
             said = process.communicate(timeout=60)[1]
             assert f"rank {lost} of {ranks} is gone" in said
             assert "Traceback" not in said
             assert process.returncode == 1
         assert time.monotonic() - began < 60
-        dead.communicate()
     finally:
-        for process in crew:
-            process.kill()
-            process.communicate()
+        end(crew)
 
 
 @pytest.mark.slow
@@ -136,9 +140,9 @@ def test_a_killed_run_goes_on_with_another_number_of_ranks(tmp_path, alone):
     try:
         until((tmp_path / "run" / "jobs" / "msg-0.checkpoint.pt").exists)
         crew[1].send_signal(signal.SIGKILL)
+        crew[0].wait(60)
     finally:
-        for process in crew:
-            process.communicate(timeout=60)
+        end(crew)
     assert not (tmp_path / "run" / "results.json").exists()
     done = torchrun(1, "--resume", "run", "--partition", "range", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
