@@ -86,6 +86,7 @@ def close(found, expected):
     )
 
 
+@pytest.mark.slow
 def test_the_same_run_on_two_processes(tmp_path, alone):
     done = torchrun(2, *OPTIONS, "--partition", "metis", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -93,9 +94,10 @@ def test_the_same_run_on_two_processes(tmp_path, alone):
     assert close(history(tmp_path / "run"), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ranks", "lost"),
-    [(2, 0), pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(4, 2, marks=pytest.mark.slow)],
+    [(2, 0), (2, 1), (4, 2)],
 )
 def test_a_rank_that_dies_is_named(tmp_path, ranks, lost):
     port = free_port()

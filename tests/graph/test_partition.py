@@ -49,11 +49,11 @@ def test_borders_fit_together_and_no_edge_is_lost(parts, nodes, edges, seed):
 
 def test_rows_add_up_in_the_order_of_the_whole_graph():
     data = drawn()
-    whole = Graph(data.edge_index, data.edge_weight, 30).matrix("sum", lambda: (data.edge_index, data.edge_weight))
+    whole = Graph(data.edge_index, data.edge_weight, 30).matrix("sum", lambda _: (data.edge_index, data.edge_weight))
     cut = Partition(data, torch.arange(30) % 3, 3)
     for number in range(3):
         graph = cut[number].graph
-        matrix = graph.matrix("sum", lambda g=graph: (g.edge_index, g.edge_weight))
+        matrix = graph.matrix("sum", lambda _, g=graph: (g.edge_index, g.edge_weight))
         names = torch.cat([graph.nodes, graph.halo])
         for row, node in enumerate(graph.nodes.tolist()):
             own, other = (slice(*m.pointers[i : i + 2].tolist()) for m, i in ((matrix, row), (whole, node)))
