@@ -122,9 +122,9 @@ def _problem(card: Card, folder: Path) -> str:
         with file_errors(folder):
             if in_memory(card):
                 read_folder(card, folder)
-            elif not stored(card, folder):
+            elif not stored(folder):
                 convert(card, folder)
-            if stored(card, folder):
+            if stored(folder):
                 verify_stored(card, folder)
     except DatasetError as error:
         return str(error)

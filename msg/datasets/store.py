@@ -86,20 +86,33 @@ def check_content(card: Card, data: Data, place: Path | str, mend: str = MEND) -
     Raises:
         DatasetError: If a number of nodes, edges, features or classes, or the content hash is not the card's.
     """
-    found = {
-        "nodes": data["x"].size(0),
-        "edges": data["edge_index"].size(1) // 2,
-        "features": data["x"].size(1),
-        "classes": data.num_classes,
-    }
-    for name, number in found.items():
-        if getattr(card, name) not in (None, number):
-            raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}; {mend}")
+    check_counts(card, data, data["edge_index"].size(1), place, mend)
     if card.content_hash and data.content_hash != card.content_hash:
         raise DatasetError(
             f"{place} is not {card.title} as on its card: the counts agree, the content hash does not; {mend} "
             "(a .npz given to load_graph by its path is not compared with a card)"
         )
+
+
+def check_counts(card: Card, nodes: Data, edges: int, place: Path | str, mend: str = MEND) -> None:
+    """Compare the sizes of a graph with those on its card, see :func:`check_content`.
+
+    Args:
+        card: The card.
+        nodes: Features and the number of classes.
+        edges: The number of edges, each direction counted.
+        place: See :func:`check_content`.
+        mend: See :func:`check_content`.
+    """
+    found = {
+        "nodes": nodes["x"].size(0),
+        "edges": edges // 2,
+        "features": nodes["x"].size(1),
+        "classes": nodes.num_classes,
+    }
+    for name, number in found.items():
+        if getattr(card, name) not in (None, number):
+            raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}; {mend}")
 
 
 def obtain(card: Card, root: Path, features: str = "auto") -> Data:

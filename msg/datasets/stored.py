@@ -9,7 +9,6 @@ were made from and the content hash.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from msg.datasets.cards import Card, get_card
 from msg.datasets.errors import DatasetError, file_errors, reason
 from msg.datasets.load import DEFAULT_ROOT
 from msg.datasets.open_graph_benchmark import OGBFiles
-from msg.datasets.store import fetch
+from msg.datasets.store import check_counts, fetch, staging
 
 FOLDER, VERSION = "stored", 1
 _ABOUT = "about.json"
@@ -98,7 +97,7 @@ def open_graph(
     return _open(card, folder / FOLDER, check)
 
 
-def stored(card: Card, folder: Path) -> bool:
+def stored(folder: Path) -> bool:
     """Whether a graph was converted."""
     return (folder / FOLDER / _ABOUT).is_file()
 
@@ -127,7 +126,7 @@ def _raw(card: Card, folder: Path) -> dict[str, list[int]]:
 
 
 def _current(card: Card, folder: Path) -> bool:
-    if not stored(card, folder):
+    if not stored(folder):
         return False
     about = _about(folder / FOLDER)
     return about.get("version") == VERSION and about.get("raw") == _raw(card, folder)
@@ -155,20 +154,20 @@ def convert(card: Card, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         DatasetError: as :class:`~msg.datasets.open_graph_benchmark.OGBFiles`, and if nothing can be written there.
     """
     files = OGBFiles(card, folder, max_bytes)
-    with file_errors(folder), tempfile.TemporaryDirectory(prefix=".staging-", dir=folder) as staged:
-        place = Path(staged)
+    with file_errors(folder), staging(folder) as temporary:
+        place = temporary / FOLDER
+        place.mkdir()
         # nodes first: their rows are counted before memory is taken by their number
         _write_nodes(card, files, place, folder)
         _write_edges(files, place, folder)
         graph = _map(card, place, {})
-        _check_card(card, graph, folder)
+        check_counts(card, graph.nodes, graph.num_edges, folder)
         about = {"version": VERSION, "raw": _raw(card, folder), "content_hash": _hash(graph)}
         if card.content_hash and about["content_hash"] != card.content_hash:
             raise DatasetError(f"{folder} is not {card.title} as on its card: the content hash differs")
         (place / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         os.replace(place, folder / FOLDER)
-        place.mkdir()  # for who cleans up
 
 
 def _write_edges(files: OGBFiles, place: Path, shown: Path) -> None:
@@ -287,20 +286,13 @@ def _open(card: Card, place: Path, check: bool) -> StoredGraph:
     whole = ends == [0, graph.num_edges] and sizes == {count} and bool((graph.pointers.diff() >= 0).all())
     if not whole or (check and graph.num_edges and not _within(graph.columns, count)):
         raise DatasetError(f"{place} holds arrays that do not fit together; {_MEND}")
-    _check_card(card, graph, place)
+    check_counts(card, graph.nodes, graph.num_edges, place, _MEND)
     return graph
 
 
 def _within(columns: Tensor, count: int) -> bool:
     ends = (part.aminmax() for part in columns.split(_BUCKET))
     return all(int(low) >= 0 and int(high) < count for low, high in ends)
-
-
-def _check_card(card: Card, graph: StoredGraph, place: Path) -> None:
-    found = {"nodes": graph.num_nodes, "edges": graph.num_edges // 2, "features": graph.nodes["x"].size(1)}
-    for name, number in found.items():
-        if getattr(card, name) not in (None, number):
-            raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}")
 
 
 def _hash(graph: StoredGraph) -> str:
