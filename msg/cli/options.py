@@ -50,7 +50,7 @@ def command(own: Own, without: Collection[str] = (), positional: Collection[str]
 def _options(own: Own, without: Collection[str]) -> dict[str, tuple[Any, Option]]:
     """In the order help shows them: those of a run, the command's own in their panels, then those all share."""
     of_a_run = {
-        name: (field.kind if field.kind in (int, float, bool) else str, field.option)
+        name: (field.kind if field.kind in (int, float, bool) or field.is_union else str, field.option)
         for name, field in fields_of(RunConfig).items()
         if name not in without
     }

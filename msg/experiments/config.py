@@ -7,7 +7,7 @@ this module imports no torch.
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -88,7 +88,8 @@ class RunConfig:
     bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads="bias")] = None
     neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
     threshold: Annotated[
-        float | None, Gt(0), Option(MODEL, "Firing threshold.", 1.0, of="neuron", reads="threshold")
+        Annotated[float, Gt(0)] | Literal["auto"] | None,
+        Option(MODEL, "Firing threshold, or auto.", 1.0, of="neuron", reads="threshold"),
     ] = None
     reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
     tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None

@@ -6,9 +6,11 @@ Imports no torch and no pydantic, so that help comes at once.
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from functools import cache, reduce
+from itertools import chain
+from operator import or_
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Lt
 
@@ -57,8 +59,9 @@ class Field:
 
     Attributes:
         name: of the field; on the command line ``--the-name``.
-        kind: its type, without ``None``.
+        kind: its type, without ``None`` and bounds.
         hint: its whole annotation.
+        bounds: of its numbers.
         option: what it carries.
         absent: its value where nothing is given.
     """
@@ -66,6 +69,7 @@ class Field:
     name: str
     kind: Any
     hint: Any
+    bounds: tuple[Any, ...]
     option: Option
     absent: Any
 
@@ -74,13 +78,20 @@ class Field:
         """As the command line writes it."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def is_union(self) -> bool:
+        """Whether it takes values of several types."""
+        return get_origin(self.kind) in (Union, UnionType)
+
     def expected(self) -> str:
         """What values it takes, for messages."""
-        lowest = next((bound.ge for bound in self.hint.__metadata__ if isinstance(bound, Ge)), None)
-        positive = any(isinstance(bound, Gt) for bound in self.hint.__metadata__)
-        if self.kind in (int, float):
-            number = "whole number" if self.kind is int else "number"
-            return f"a positive {number}" if positive else f"a {number} of at least {lowest}"
+        lowest = next((bound.ge for bound in self.bounds if isinstance(bound, Ge)), None)
+        positive = any(isinstance(bound, Gt) for bound in self.bounds)
+        kind, *words = get_args(self.kind) if self.is_union else (self.kind,)
+        if kind in (int, float):
+            number = "whole number" if kind is int else "number"
+            said = f"a positive {number}" if positive else f"a {number} of at least {lowest}"
+            return " or ".join([said, *(repr(word) for literal in words for word in get_args(literal))])
         return {bool: "true or false", str: "a text"}.get(self.kind, str(self.kind))
 
 
@@ -92,10 +103,13 @@ def fields_of(config: type) -> dict[str, Field]:
 
 
 def _field(name: str, hint: Any, absent: Any) -> Field:
-    option = next(part for part in hint.__metadata__ if isinstance(part, Option))
-    plain = hint.__origin__
-    kinds = [kind for kind in get_args(plain) if kind is not NoneType] if NoneType in get_args(plain) else [plain]
-    return Field(name, kinds[0], hint, option, absent)
+    plain, *metadata = get_args(hint)
+    option = next(part for part in metadata if isinstance(part, Option))
+    alternatives = get_args(plain) if get_origin(plain) in (Union, UnionType) else (plain,)
+    parts = [get_args(part) if get_origin(part) is Annotated else (part,) for part in alternatives]
+    kinds = [kind for kind, *_ in parts if kind is not NoneType]
+    bounds = [bound for _, *bound in parts]
+    return Field(name, reduce(or_, kinds), hint, (*metadata, *chain.from_iterable(bounds)), option, absent)
 
 
 def check_types(config: Any) -> None:
@@ -116,7 +130,7 @@ def check_types(config: Any) -> None:
     except ValidationError as error:
         wrong = error.errors()[0]
         field, value = found[str(wrong["loc"][0])], getattr(config, str(wrong["loc"][0]))
-        upper = next((bound.lt for bound in field.hint.__metadata__ if isinstance(bound, Lt)), None)
+        upper = next((bound.lt for bound in field.bounds if isinstance(bound, Lt)), None)
         must = f"below {upper}" if wrong["type"] == "less_than" else field.expected()
         raise ValueError(f"{field.name} must be {must}, not {value!r}") from None
 

@@ -1,10 +1,13 @@
 """The dynamics of a spiking network: layers that run through time under a gradient rule."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from msg.gradients import Activity, FeedForwardRule, Online, resolve_rule
+from msg.gradients.simulation import Dynamics, encoder_current, mean
 from msg.graph import Graph, SparseMatrix
 from msg.layers import SpikingLayer
 
@@ -70,7 +73,22 @@ class SpikingStack(nn.Module):
         for layer in self._layers:
             layer.reset_parameters()
 
+    @torch.no_grad()
+    def fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:
+        """Fit thresholds that are ``"auto"`` and not known yet, layer by layer, to mean currents of this input."""
+        dynamics = Dynamics(self._layers, graph, self.timesteps)
+        current = mean(encoder_current(self._layers, features, graph, self.timesteps))
+        for source, target, part in zip(dynamics.sources, dynamics.targets, dynamics.graphs[1:]):
+            neuron: Any = source.neuron
+            if not getattr(neuron, "fitted", True):
+                graph.whole_only("threshold='auto'", "give a number, such as the one fitted in one process")
+                neuron.fit_threshold(current)
+            if target is not dynamics.targets[-1]:
+                current = target.current(neuron.rate(current, self.timesteps), part)
+
     def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Activity:
+        if not all(getattr(layer.neuron, "fitted", True) for layer in self._layers):
+            self.fit_thresholds(features, graph)
         return self.gradient.run(self._layers, features, graph, self.timesteps)
 
     def online(self, features: Tensor | SparseMatrix, graph: Graph) -> Iterator[Activity]:
@@ -83,6 +101,8 @@ class SpikingStack(nn.Module):
             raise ValueError(
                 f"{type(self.gradient).__name__} has no gradient before the end of the simulation: use OTTT"
             )
+        if not all(getattr(layer.neuron, "fitted", True) for layer in self._layers):
+            self.fit_thresholds(features, graph)
         yield from self.gradient.online(self._layers, features, graph, self.timesteps)
 
     def extra_repr(self) -> str:

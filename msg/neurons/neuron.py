@@ -23,30 +23,85 @@ from msg.neurons.surrogates import ATan, Surrogate, heaviside
 Fire = Callable[[Tensor, float], Tensor]
 """From membrane potential and threshold to spikes."""
 Reset = Literal["subtract", "zero"]
+Threshold = float | Literal["auto"]
 
 
 class Neuron(nn.Module):
     r"""Base of the neurons that have one state variable, the membrane potential.
 
     Args:
-        threshold: firing threshold ``θ > 0``, in units of current times steps.
+        threshold: firing threshold ``θ > 0``, in units of current times steps; ``"auto"``: see :meth:`fit_threshold`.
         reset: ``"subtract"`` lowers the potential by ``θ``, ``"zero"`` sets it to zero.
 
     Raises:
         ValueError: for a threshold that is not positive, or an unknown reset.
     """
 
-    def __init__(self, threshold: float = 1.0, reset: Reset = "subtract"):
+    fitted_threshold: Tensor
+
+    def __init__(self, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__()
-        if not threshold > 0:
+        if isinstance(threshold, str) and threshold != "auto":
+            raise ValueError(f"threshold must be a positive number or 'auto', not {threshold!r}")
+        if not isinstance(threshold, str) and not threshold > 0:
             raise ValueError(f"threshold must be positive, not {threshold}")
         if reset not in ("subtract", "zero"):
             raise ValueError(f"unknown reset {reset!r}: use 'subtract' or 'zero'")
-        self.threshold = float(threshold)
+        self._threshold: float | None = None
+        if isinstance(threshold, str):
+            # a tensor, so that it is kept with the weights
+            self.register_buffer("fitted_threshold", torch.tensor(math.nan, dtype=torch.float64))
+        else:
+            self._threshold = float(threshold)
         self.reset = reset
 
+    @property
+    def threshold(self) -> float:
+        """Firing threshold ``θ``; setting it changes it.
+
+        Raises:
+            ValueError: before an automatic one is fitted.
+        """
+        if self._threshold is None:
+            raise ValueError("threshold='auto' is not fitted yet: run the network once, or call fit_threshold(current)")
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._threshold = float(value)
+        if "fitted_threshold" in self._buffers:
+            self.fitted_threshold.fill_(self._threshold)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the threshold is known."""
+        return self._threshold is not None
+
+    @torch.no_grad()
+    def fit_threshold(self, current: Tensor) -> None:
+        r"""Fit an automatic threshold to the scale of a current, :math:`\theta = 2\sqrt{\operatorname{mean} c^2}`.
+
+        A current twice as large as is usual then fires at every step, and one of the usual size at every second one.
+        Features of other units, or another number of them, need no other threshold. A network does so with the first
+        input that it sees, layer by layer, and keeps what it found among its weights.
+
+        Args:
+            current: of any shape, the mean over time where it varies. Where all of it is zero, the threshold is 1.
+        """
+        scale = 2 * float(current.double().square().mean().sqrt()) if current.numel() else 0.0
+        self.threshold = scale if 0 < scale < math.inf else 1.0
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if "fitted_threshold" in self._buffers:
+            kept = float(self.fitted_threshold)
+            self._threshold = kept if kept > 0 else None
+
     def reset_parameters(self) -> None:
-        """Nothing to learn here."""
+        """Forget an automatic threshold."""
+        if "fitted_threshold" in self._buffers:
+            self._threshold = None
+            self.fitted_threshold.fill_(math.nan)
 
     def decay(self, state: Tensor) -> Tensor:
         r""":math:`\lambda v`: what is left of the potential one step later.
@@ -151,7 +206,8 @@ class Neuron(nn.Module):
 
     def extra_repr(self) -> str:
         """Threshold and reset."""
-        return f"threshold={self.threshold:g}, reset={self.reset!r}"
+        threshold = f"{self.threshold:g}" if self.fitted else "'auto'"
+        return f"threshold={threshold}, reset={self.reset!r}"
 
 
 def _check_steps(timesteps: int) -> None:
@@ -219,7 +275,7 @@ class LIF(Neuron):
         ValueError: if ``tau`` is not above one.
     """
 
-    def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):
+    def __init__(self, tau: float = 2.0, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__(threshold, reset)
         if not tau > 1:
             raise ValueError(f"tau must be above 1 step, not {tau}")
@@ -255,13 +311,14 @@ class ParametricLIF(LIF):
         ValueError: if ``tau`` is not above one.
     """
 
-    def __init__(self, tau: float = 2.0, threshold: float = 1.0, reset: Reset = "subtract"):
+    def __init__(self, tau: float = 2.0, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__(tau, threshold, reset)
         self.weight = nn.Parameter(torch.empty(()))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Back to the initial time constant."""
+        super().reset_parameters()
         with torch.no_grad():
             self.weight.fill_(-math.log(self._tau - 1))
 
