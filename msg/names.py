@@ -51,6 +51,10 @@ MODELS = Registry(
         "sage": "msg.models.baselines:SAGE_SPEC",
         "gat": "msg.models.baselines:GAT_SPEC",
         "sgc": "msg.models.baselines:SGC_SPEC",
+        "hgcn": "msg.models.peers.hgcn:SPEC",
+        "kappa-gcn": "msg.models.peers.kappa_gcn:SPEC",
+        "hybonet": "msg.models.peers.hybonet:SPEC",
+        "q-gcn": "msg.models.peers.qgcn:SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""
