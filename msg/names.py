@@ -54,6 +54,10 @@ MODELS = Registry(
         "classic-gcn": "msg.models.classic:GCN_SPEC",
         "classic-sage": "msg.models.classic:SAGE_SPEC",
         "classic-gat": "msg.models.classic:GAT_SPEC",
+        "hgcn": "msg.models.peers.hgcn:SPEC",
+        "kappa-gcn": "msg.models.peers.kappa_gcn:SPEC",
+        "hybonet": "msg.models.peers.hybonet:SPEC",
+        "q-gcn": "msg.models.peers.qgcn:SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import add_remaining_self_loops
 
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
@@ -110,6 +111,25 @@ class Graph:
             )
 
         return self.matrix(("normalized", dtype, improved, add_self_loops), entries)
+
+    def row_normalized(self, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
+        r""":math:`D^{-1}(A + I)`: of each node the mean over itself and its neighbours, by weight where edges have one.
+
+        A self-loop that is there is kept, as in :meth:`normalized`; a node whose weights sum to zero receives nothing.
+
+        Args:
+            dtype: of the entries.
+        """
+
+        def entries(graph: Graph) -> tuple[Tensor, Tensor]:
+            given = None if graph.edge_weight is None else graph.edge_weight.to(dtype)
+            given = graph.edge_index.new_ones(graph.edge_index.size(1)).to(dtype) if given is None else given
+            index, weight = add_remaining_self_loops(graph.edge_index, given, 1.0, graph.num_nodes)
+            assert isinstance(weight, Tensor)
+            total = weight.new_zeros(graph.num_nodes).index_add(0, index[1], weight)
+            return index, weight / total.masked_fill(total == 0, torch.inf)[index[1]]
+
+        return self.matrix(("row normalized", dtype), entries)
 
     @property
     def most_nodes(self) -> int:

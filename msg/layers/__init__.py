@@ -1,12 +1,20 @@
 """Layers: from spikes to currents (synapses), from currents to spikes (spiking and recurrent layers), from mean
-currents to a point (paths), and from a point to logits or scores (heads, decoders).
+currents to a point (paths), and from a point to logits or scores (heads, decoders); graph convolutions between points
+of a manifold.
 """
 
 from msg.layers.attention import AttentiveCell
-from msg.layers.decoder import FermiDirac
+from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
+from msg.layers.graph_layer import GraphLayer
 from msg.layers.head import TangentHead
+from msg.layers.hyperbolic_conv import EdgeAttention, HyperbolicGCNConv
+from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
+from msg.layers.lorentz import LorentzAggregation, LorentzHead, LorentzLinear
+from msg.layers.norm import make_norm
+from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
 from msg.layers.path import LastCurrent, ManifoldPath
 from msg.layers.propagation import Propagation
+from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
@@ -14,18 +22,36 @@ from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synap
 __all__ = [
     "AttentiveCell",
     "Conv",
+    "DropConnect",
+    "EdgeAttention",
     "FermiDirac",
+    "GraphLayer",
+    "GyroplaneHead",
+    "HyperbolicGCNConv",
+    "KappaGCNConv",
     "LastCurrent",
+    "LearnedFermiDirac",
+    "LocalMean",
+    "LorentzAggregation",
+    "LorentzHead",
+    "LorentzLinear",
+    "LorentzianDecoder",
     "ManifoldPath",
+    "OriginExp",
+    "OriginLog",
     "Propagation",
+    "PseudoHyperbolicGCNConv",
     "RecurrentSpikingLayer",
     "RecurrentState",
     "SpikingLayer",
     "Synapse",
     "TangentHead",
+    "Translation",
     "current_layer",
     "first_rows",
+    "frame",
     "gcn_matrix",
+    "make_norm",
     "make_synapse",
     "readout_layer",
     "spiking_layers",

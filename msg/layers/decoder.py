@@ -1,9 +1,12 @@
 """Link prediction from distances on a manifold."""
 
+import math
+
 import geoopt
+import torch
 from torch import Tensor, nn
 
-from msg.manifolds import distance
+from msg.manifolds import distance, squared_distance, squared_lorentzian_distance
 
 
 class FermiDirac(nn.Module):
@@ -34,6 +37,79 @@ class FermiDirac(nn.Module):
         """Logits of the pairs."""
         source, target = edge_label_index
         return (self.radius - distance(self.manifold, z[source], z[target]) ** 2) / self.temperature
+
+    def extra_repr(self) -> str:
+        """Radius and temperature."""
+        return f"radius={self.radius:g}, temperature={self.temperature:g}"
+
+
+class LearnedFermiDirac(nn.Module):
+    r"""Fermi–Dirac decoder that learns ``r`` and ``t``: logits :math:`(r - d(z_i, z_j)^2)/t`.
+
+    Args:
+        manifold: of the points. It stays the model's: its curvature is no parameter here.
+        radius: ``r`` to begin with.
+        temperature: ``t`` to begin with; learned as :math:`e^a`, so that it stays positive.
+
+    Shapes:
+        ``z``: ``[N, ambient_dim]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
+
+    Raises:
+        ValueError: for a temperature that is not positive.
+    """
+
+    def __init__(self, manifold: geoopt.Manifold, radius: float = 0.0, temperature: float = 1.0):
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, not {temperature}")
+        # in a tuple, so that a parameter stands once in state_dict
+        self._manifold = (manifold,)
+        self._begin = radius, math.log(temperature)
+        self.radius, self.log_temperature = nn.Parameter(torch.empty(())), nn.Parameter(torch.empty(()))
+        self.reset_parameters()
+
+    @property
+    def manifold(self) -> geoopt.Manifold:
+        """Of the points."""
+        return self._manifold[0]
+
+    def reset_parameters(self) -> None:
+        """Set both to where they began."""
+        for parameter, value in zip((self.radius, self.log_temperature), self._begin):
+            nn.init.constant_(parameter, value)
+
+    def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
+        """Logits of the pairs."""
+        source, target = edge_label_index
+        squared = squared_distance(self.manifold, z[source], z[target])
+        return (self.radius - squared) / self.log_temperature.exp()
+
+
+class LorentzianDecoder(nn.Module):
+    r"""Logits from the squared *Lorentzian* distance on the hyperboloid of curvature -1, which is not the geodesic one:
+    :math:`(r - d_L(z_i, z_j)^2)/t` with :math:`d_L^2 = -2 - 2\langle z_i, z_j\rangle`.
+
+    Args:
+        radius: ``r``.
+        temperature: ``t > 0``.
+
+    Shapes:
+        ``z``: ``[N, d + 1]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
+
+    Raises:
+        ValueError: for a temperature that is not positive.
+    """
+
+    def __init__(self, radius: float = 2.0, temperature: float = 1.0):
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, not {temperature}")
+        self.radius, self.temperature = radius, temperature
+
+    def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
+        """Logits of the pairs."""
+        source, target = edge_label_index
+        return (self.radius - squared_lorentzian_distance(z[source], z[target])) / self.temperature
 
     def extra_repr(self) -> str:
         """Radius and temperature."""

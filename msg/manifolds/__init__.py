@@ -6,8 +6,11 @@ manifold. A kind of manifold is one value of :class:`Family`; :func:`register_fa
 """
 
 from msg.manifolds.family import Family
+from msg.manifolds.gyro import gyromidpoint, gyroplane_logits
 from msg.manifolds.hyperboloid import LearnedLorentz
 from msg.manifolds.lookup import chart, curvature, family, register_family
+from msg.manifolds.lorentz import lorentz_centroid, lorentz_inner, squared_lorentzian_distance
+from msg.manifolds.pseudo_hyperboloid import PseudoHyperboloid
 from msg.manifolds.signature import parse_signature, resolve
 from msg.manifolds.steps import (
     ambient_dim,
@@ -27,6 +30,7 @@ from msg.manifolds.switch import checks
 __all__ = [
     "Family",
     "LearnedLorentz",
+    "PseudoHyperboloid",
     "ambient_dim",
     "bound_length",
     "chart",
@@ -35,7 +39,11 @@ __all__ = [
     "distance",
     "exp0",
     "family",
+    "gyromidpoint",
+    "gyroplane_logits",
     "log0",
+    "lorentz_centroid",
+    "lorentz_inner",
     "max_radius",
     "move",
     "origin",
@@ -44,5 +52,6 @@ __all__ = [
     "register_family",
     "resolve",
     "squared_distance",
+    "squared_lorentzian_distance",
     "transport0",
 ]

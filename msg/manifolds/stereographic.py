@@ -52,7 +52,7 @@ class Stereographic(Family[geoopt.Stereographic]):
     def exp0(self, manifold: geoopt.Stereographic, v: Tensor) -> Tensor:
         r""":math:`\exp_0(v) = \tan_\kappa(|v|/2)\,v/|v|` for ``v`` in the orthonormal frame."""
         k = _kappa(manifold)
-        return _inside(k, _exp0(k, v))
+        return inside(k, _exp0(k, v))
 
     def log0(self, manifold: geoopt.Stereographic, z: Tensor) -> Tensor:
         r""":math:`\log_0(x) = 2\arctan_\kappa(|x|)\,x/|x|`, in the orthonormal frame."""
@@ -71,7 +71,7 @@ class Stereographic(Family[geoopt.Stereographic]):
         # zero only where x (+) y is the antipode of the origin, the chart's point at infinity
         denominator = denominator.clamp(min=TINY)
         moved = z * ((1 - 2 * k * xy - k * y2) / denominator) + y * ((1 + k * x2) / denominator)
-        return _inside(k, moved)
+        return inside(k, moved)
 
     def distance(self, manifold: geoopt.Stereographic, x: Tensor, y: Tensor) -> Tensor:
         r""":math:`2\arctan_\kappa|(-x)\oplus_\kappa y|`, shape ``[..., 1]``, with
@@ -114,7 +114,7 @@ def _exp0(k: Tensor, v: Tensor) -> Tensor:
     return tanc(k * squared_norm(v) / 4) / 2 * v
 
 
-def _inside(k: Tensor, x: Tensor) -> Tensor:
+def inside(k: Tensor, x: Tensor) -> Tensor:
     """Pull ``x`` back inside the radius bound along its geodesic to the origin."""
     limit = _by_sign(k, math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2)
     stretched = k.abs() * squared_norm(x)

@@ -127,6 +127,18 @@ def arcsinhc(w: Tensor) -> Tensor:
     return _apply(w, 1, _arcsinhc, _arcsinhc_slope)
 
 
+def arcsinc(u: Tensor) -> Tensor:
+    r""":math:`\arcsin\sqrt u / \sqrt u`, continued as :math:`\operatorname{arsinh}\sqrt{-u} / \sqrt{-u}`,
+    for ``u <= 1``.
+
+    From the half angle, :math:`\arcsin s = 2\arctan\frac{s}{1 + \sqrt{1 - s^2}}`, so that one formula serves both
+    signs. Beyond 1, where rounding can put it, it is that of 1 with gradient zero.
+    """
+    # at 1 the slope is infinite: the last of 16 digits is given up
+    half = 1 + (1 - u).clamp(min=1e-15).sqrt()
+    return 2 / half * arctanc(u.clamp(max=1.0) / half**2)
+
+
 def angle_over_sine(sine: Tensor, cosine_of_angle: Tensor) -> Tensor:
     r""":math:`\varphi / \sin\varphi` for the angle in :math:`[0, \pi]` with the given sine and cosine.
 

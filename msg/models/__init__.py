@@ -7,6 +7,10 @@ from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
+from msg.models.peers.hgcn import HGCN
+from msg.models.peers.hybonet import HyboNet
+from msg.models.peers.kappa_gcn import KappaGCN
+from msg.models.peers.qgcn import QGCN
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -14,8 +18,10 @@ from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
 
 __all__ = [
+    "HGCN",
     "LSNN",
     "MSG",
+    "QGCN",
     "SAGE",
     "SGC",
     "AttentiveRecurrence",
@@ -25,6 +31,8 @@ __all__ = [
     "ConvergentNetwork",
     "Embedding",
     "GraphNetwork",
+    "HyboNet",
+    "KappaGCN",
     "LSNNOutput",
     "LSNNState",
     "LayeredNetwork",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from msg.graph import SparseMatrix
-from msg.layers import Synapse
+from msg.layers import Synapse, make_norm
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
 from msg.models.walk import Walk
@@ -127,18 +127,6 @@ class ClassicGNN(LayeredNetwork):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, jumping={self.jumping!r}"
-
-
-def make_norm(norm: str, channels: int) -> nn.Module:
-    """A normalisation of rows ``[N, d]`` by name: ``"none"``, ``"batch"`` or ``"layer"``.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    kinds = {"none": lambda _: nn.Identity(), "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-    if norm not in kinds:
-        raise ValueError(f"unknown norm {norm!r}: use {', '.join(map(repr, kinds))}")
-    return kinds[norm](channels)
 
 
 def _convolution(conv: str, width: int, out: int, heads: int) -> nn.Module:

@@ -26,7 +26,8 @@ def link_prediction(
     batches: MiniBatches | None = None,
     augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
 ) -> LinkPrediction:
-    """Links of a graph; those of a model with a manifold are decoded by distance on it, else by inner product.
+    """Links of a graph; decoded by the model's own ``link_decoder`` where it has one, by distance on its manifold where
+    it has one, else by inner product.
 
     Args:
         data: the graph.
@@ -39,8 +40,9 @@ def link_prediction(
     Raises:
         ValueError: if the graph cannot be split so.
     """
-    manifold = manifold_of(model)
-    decoder = inner_product if manifold is None else FermiDirac(manifold)
+    manifold, decoder = manifold_of(model), getattr(model, "link_decoder", None)
+    if decoder is None:
+        decoder = inner_product if manifold is None else FermiDirac(manifold)
     parts, device = link_split(data, split, seed), data["edge_index"].device
     return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed, batches, augmentation)
 

@@ -50,6 +50,7 @@ def _named(name: str) -> Case:
         "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "neuron": IF(threshold=0.4),
         "conv": "gcn", "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
         "gradient": GRADIENTS[spec.defaults.get("gradient", "bptt")](),
+        "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
     }  # fmt: skip
     return Case(lambda steps: spec.build(FEATURES, 3, **{o: {**given, "timesteps": steps}[o] for o in spec.reads}))
 

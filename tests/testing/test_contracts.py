@@ -15,6 +15,7 @@ from msg.testing import assert_model, assert_neuron, assert_rule
 OPTIONS = {
     "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "timesteps": 5, "conv": "gcn",
     "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
+    "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
 }  # fmt: skip
 
 
@@ -40,7 +41,7 @@ MADE = {
 @pytest.mark.parametrize("name", list(MADE))
 def test_models(name, edge_index):
     x = torch.randn(7, 5, generator=torch.Generator().manual_seed(1)) * 2
-    assert_model(MADE[name], x, edge_index, sparse=name not in ("gat",))
+    assert_model(MADE[name], x, edge_index, sparse=name not in ("gat", "classic-gat"))
 
 
 @pytest.mark.parametrize("name", list(GRADIENTS))
