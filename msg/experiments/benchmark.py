@@ -302,9 +302,8 @@ class Benchmark:
         try:
             base = table.base(row, column, seeds, self.plan.root, self.plan.device)
             space = space_of(base, row.fixed, table.quick)
-            return CellStudy(
-                base, row.fixed, space, table.trials, table.search_seeds, table.seconds, settings, column.metrics
-            )
+            search = table.trials, table.search_seeds, table.seconds
+            return CellStudy(base, row.name, row.fixed, space, *search, settings, column.metrics)
         except ValueError as error:
             raise _Refused(str(error)) from error
 

@@ -38,6 +38,7 @@ class CellStudy(Study):
 
     Attributes:
         base: graph, split, task, model, budget, and the seeds that are reported.
+        row: how it is called; by its model unless given.
         fixed: settings that are not searched, see :mod:`msg.experiments.tables.spaces`.
         space: what is searched.
         trials: how many settings are tried.
@@ -56,6 +57,7 @@ class CellStudy(Study):
     artefacts = ("cell.json",)
 
     base: RunConfig
+    row: str = ""
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
     space: Mapping[str, Dimension] = field(default_factory=dict)
     trials: int = 32
@@ -73,7 +75,11 @@ class CellStudy(Study):
 
     @property
     def folder(self) -> str:
-        return f"cell-{Path(self.base.dataset).stem}-{self.base.model}"
+        return f"cell-{Path(self.base.dataset).stem}-{self.row or self.base.model}"
+
+    @property
+    def _title(self) -> str:
+        return f"{self.base.dataset}, {self.row or self.base.model}"
 
     def rehearse(self, data: Data) -> None:
         # a trial that cannot be built is one without a metric
@@ -108,7 +114,7 @@ class CellStudy(Study):
         return tried, []
 
     def _trial(self, number: int, settings: Mapping[str, Scalar]) -> list[Job]:
-        title = f"{self.base.dataset}, {self.base.model}, trial {number + 1} of {self.trials}"
+        title = f"{self._title}, trial {number + 1} of {self.trials}"
         extras: dict[str, Any] = {"settings": settings, "seconds": self.seconds}
         try:
             config = self._configured(settings)
@@ -124,8 +130,8 @@ class CellStudy(Study):
         return max(good, key=lambda pair: pair[0])[1] if good else None
 
     def _reports(self, settings: Mapping[str, Scalar]) -> list[Job]:
-        config, title = self._configured(settings), f"{self.base.dataset}, {self.base.model}"
-        return [Job("fit", f"seed-{seed}", config, seed, title, {"forgiving": True}) for seed in self.base.seeds]
+        config = self._configured(settings)
+        return [Job("fit", f"seed-{seed}", config, seed, self._title, {"forgiving": True}) for seed in self.base.seeds]
 
     def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
         tried, _ = self._search(results)
@@ -165,7 +171,7 @@ class CellStudy(Study):
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("trials", "seconds")}
+        plain = {name: getattr(self, name) for name in ("row", "trials", "seconds")}
         return {
             **plain,
             "base": self.base.as_dict(),

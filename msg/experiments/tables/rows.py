@@ -29,7 +29,7 @@ ROWS = (
     _row("SiGNN", SPIKING, "signn"),
     _row("SpikeGCL", SPIKING, "spikegcl"),
     _row("SpikeGraphormer", SPIKING, "spikegraphormer"),
-    _row("SpikingGNN", OURS, "spiking-gnn"),
+    _row("SpikingGNN", SPIKING, "spiking-gnn"),
     _row("MSG", OURS, "msg"),
     _row("GCN, plain", EUCLIDEAN, "cached-gcn", "gcn-plain", shown=False, **PLAIN),
     _row("SAGE, plain", EUCLIDEAN, "sage", "sage-plain", shown=False, **PLAIN),

@@ -183,7 +183,6 @@ class Table:
             search_seeds=(0,),
             epochs=30,
             patience=0,
-            seconds=60.0,
             quick=True,
         )
 
