@@ -71,8 +71,8 @@ SPIKEGCL = Published(
 )
 
 SGNNBENCH = Published(
-    "Zhang et al. 2025, SGNNBench (arXiv 2509.21342). Its GCN, SAGE and GAT rows equal, to the digit, "
-    "those of Luo et al. 2024, Classic GNNs are Strong Baselines (arXiv 2406.08993), which were tuned; its spiking rows "
+    "Zhang et al. 2025, SGNNBench (arXiv 2509.21342). Its GCN, SAGE and GAT rows equal, to the digit, those "
+    "of Luo et al. 2024, Classic GNNs are Strong Baselines (arXiv 2406.08993), which were tuned; its spiking rows "
     "have default settings",
     _figures(
         "cora citeseer pubmed computers photo cs physics",
