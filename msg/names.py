@@ -51,6 +51,9 @@ MODELS = Registry(
         "sage": "msg.models.baselines:SAGE_SPEC",
         "gat": "msg.models.baselines:GAT_SPEC",
         "sgc": "msg.models.baselines:SGC_SPEC",
+        "classic-gcn": "msg.models.classic:GCN_SPEC",
+        "classic-sage": "msg.models.classic:SAGE_SPEC",
+        "classic-gat": "msg.models.classic:GAT_SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""

@@ -2,6 +2,7 @@
 
 from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import SAGE, SGC, CachedGCN
+from msg.models.classic import ClassicGNN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
@@ -19,6 +20,7 @@ __all__ = [
     "SGC",
     "AttentiveRecurrence",
     "CachedGCN",
+    "ClassicGNN",
     "ConvergentGNN",
     "ConvergentNetwork",
     "Embedding",

@@ -1,7 +1,8 @@
 """Training of one model on one task: :func:`fit`, what it minimises and measures, and what it sees."""
 
 from msg.training.alignment import gradient_alignment
-from msg.training.batches import MiniBatches
+from msg.training.augmentation import Augmentation
+from msg.training.batches import Batch, MiniBatches
 from msg.training.build import draw_split, link_prediction, own_random_state
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
@@ -9,7 +10,6 @@ from msg.training.memory import peak_memory
 from msg.training.observation import Observation, Seen, manifold_of, observe, observe_by_layers, watching
 from msg.training.partitioned import PartitionedNodes
 from msg.training.tasks import (
-    Batch,
     Evaluation,
     LinkPrediction,
     NodeClassification,
@@ -19,6 +19,7 @@ from msg.training.tasks import (
 )
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "Budget",
     "Epoch",

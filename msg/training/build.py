@@ -6,6 +6,7 @@ from torch_geometric.data import Data
 
 from msg.datasets import apply_split, link_split
 from msg.nn import FermiDirac
+from msg.training.augmentation import Augmentation
 from msg.training.batches import MiniBatches
 from msg.training.observation import manifold_of
 from msg.training.tasks import LinkPrediction, inner_product
@@ -18,7 +19,12 @@ def draw_split(data: Data, seed: int) -> Data:
 
 
 def link_prediction(
-    data: Data, split: str, model: nn.Module, seed: int, batches: MiniBatches | None = None
+    data: Data,
+    split: str,
+    model: nn.Module,
+    seed: int,
+    batches: MiniBatches | None = None,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
 ) -> LinkPrediction:
     """Links of a graph; those of a model with a manifold are decoded by distance on it, else by inner product.
 
@@ -28,6 +34,7 @@ def link_prediction(
         model: whose output is decoded.
         seed: of the split and the training negatives.
         batches: how training edges are divided.
+        augmentation: what is drawn anew for every update.
 
     Raises:
         ValueError: if the graph cannot be split so.
@@ -35,7 +42,7 @@ def link_prediction(
     manifold = manifold_of(model)
     decoder = inner_product if manifold is None else FermiDirac(manifold)
     parts, device = link_split(data, split, seed), data["edge_index"].device
-    return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed, batches)
+    return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed, batches, augmentation)
 
 
 def own_random_state(device: str | torch.device):
