@@ -301,7 +301,7 @@ class Benchmark:
         table = self.table
         try:
             base = table.base(row, column, seeds, self.plan.root, self.plan.device)
-            space = space_of(base, row.fixed, table.quick)
+            space = space_of(base, row.fixed, row.held, table.quick)
             search = table.trials, table.search_seeds, table.seconds
             return CellStudy(base, row.name, row.fixed, space, *search, settings, column.metrics)
         except ValueError as error:

@@ -52,7 +52,7 @@ def test_every_row_can_begin_its_search_and_has_as_many_settings_as_it_reads(nam
             if row.model not in MODELS or column.task not in MODELS[row.model].tasks or not row.searched:
                 continue
             base = table.base(row, column, table.seeds, None, "cpu")
-            space = space_of(base, row.fixed)
+            space = space_of(base, row.fixed, row.held)
             assert {"lr", "weight_decay"} <= set(space)
             first = configured(base, {**row.fixed, **suggest(space, [], 1)[0]})
             assert (first.dataset, first.split, first.task) == (column.dataset, column.split, column.task)
@@ -76,6 +76,9 @@ def test_a_row_is_searched_for_what_it_reads_and_does_not_fix():
     assert space_of(config("msg"), {})["layers"] == Between(2, 6, 2, whole=True)
     assert space_of(config("sage"), {"lr": 0.1}, quick=True)["width"] == QUICK["width"]
     assert "label_smoothing" not in space_of(config("sage", task=LINKS), {})
+    assert "label_smoothing" in space_of(config("sage"), {})
+    assert {"norm", "residual", "jumping"} <= set(space_of(config("classic-gcn"), {}))
+    assert not {"norm", "residual"} & set(space_of(config("classic-gcn"), {"norm": "none"}, ["residual"]))
     for name in space_of(config("msg"), {}):
         assert name in ("width", "geometry") or reads("msg", name)
 

@@ -1,6 +1,6 @@
 """What a search may choose among: one space for all rows, of which each takes the options that its model reads."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,16 +99,24 @@ QUICK: Space = {WIDTH: Choice((16, 32), 32), "layers": Between(2, 3, 2, whole=Tr
 """Narrower, for a look at what the command does."""
 
 
-def space_of(config: RunConfig, fixed: Mapping[str, Scalar], quick: bool = False) -> dict[str, Dimension]:
+def space_of(
+    config: RunConfig, fixed: Mapping[str, Scalar], held: Collection[str] = (), quick: bool = False
+) -> dict[str, Dimension]:
     """What is searched for a row: all that its model reads and that is not fixed.
 
     Args:
         config: names model and task.
         fixed: settings of the row.
+        held: names of settings that it leaves as they are.
         quick: whether the space is :data:`QUICK` where that says something.
     """
     whole = {**SPACE, **OF_A_MODEL.get(config.model, {}), **(QUICK if quick else {})}
-    decided = {*fixed, *((WIDTH, GEOMETRY) if "manifold" in fixed else ()), *((WIDTH,) if "hidden" in fixed else ())}
+    decided = {
+        *fixed,
+        *held,
+        *((WIDTH, GEOMETRY) if "manifold" in fixed else ()),
+        *((WIDTH,) if "hidden" in fixed else ()),
+    }
     return {name: dimension for name, dimension in whole.items() if name not in decided and _takes(config, name)}
 
 
@@ -117,8 +125,6 @@ def _takes(config: RunConfig, name: str) -> bool:
         return reads(config.model, "hidden") or reads(config.model, "manifold")
     if name == GEOMETRY:
         return reads(config.model, "manifold")
-    if name not in fields_of(RunConfig):
-        return False
     return reads(config.model, name) and fields_of(RunConfig)[name].option.task in ("", config.task)
 
 
@@ -151,7 +157,10 @@ def signature(letters: str, width: int) -> str:
 
 def space_as_dict(space: Space) -> dict[str, Any]:
     """A space as JSON would have it."""
-    return {name: asdict(dimension) for name, dimension in space.items()}
+    found = {name: asdict(dimension) for name, dimension in space.items()}
+    return {
+        name: {**said, "values": list(said["values"])} if "values" in said else said for name, said in found.items()
+    }
 
 
 def space_from_dict(content: Mapping[str, Any]) -> dict[str, Dimension]:

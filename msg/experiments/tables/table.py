@@ -24,6 +24,7 @@ class TableRow:
         group: what it stands among.
         model: name out of :data:`msg.names.MODELS`.
         fixed: settings that it is, which are not searched; see :mod:`msg.experiments.tables.spaces`.
+        held: names of settings that are not searched either, and stay what they are in its model.
         shown: whether the table has it where no rows are named.
         searched: whether it has anything to search, or is trained once as it is.
     """
@@ -33,6 +34,7 @@ class TableRow:
     group: str
     model: str
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
     shown: bool = True
     searched: bool = True
 
