@@ -195,7 +195,7 @@ def _hopeless(tried: list[Tried]) -> bool:
 
 def _metric(record: Mapping[str, Any], part: str, name: str) -> float | None:
     """A metric of a training: the one that selects, or one that was measured beside it."""
-    return record[part] if name == record["metric"] else record.get("metrics", {}).get(part, {}).get(name)
+    return record[part] if name == record["metric"] else (record.get("metrics") or {}).get(name, {}).get(part)
 
 
 def _seconds(record: Mapping[str, Any]) -> float:

@@ -37,6 +37,7 @@ ROWS = (
     _row("Q-GCN", RIEMANNIAN, "q-gcn"),
     _row("HyboNet", RIEMANNIAN, "hybonet"),
     _row("SpikingGCN", SPIKING, "spikinggcn"),
+    _row("SpikingGCN, Bernoulli", SPIKING, "bernoulli-spikinggcn"),
     _row("SpikeNet", SPIKING, "spikenet"),
     _row("GC-SNN", SPIKING, "gc-snn"),
     _row("GA-SNN", SPIKING, "ga-snn"),
@@ -55,10 +56,11 @@ ROWS = (
 HEURISTICS = tuple(
     TableRow(name, label, HEURISTIC, name, searched=False)
     for name, label in (
-        ("common-neighbours", "Common neighbours"),
+        ("common-neighbors", "Common neighbours"),
         ("adamic-adar", "Adamic–Adar"),
         ("resource-allocation", "Resource allocation"),
-        ("personalized-pagerank", "Personalised PageRank"),
+        ("l3", "Paths of length 3"),
+        ("pagerank", "Personalised PageRank"),
     )
 )
 """Of link prediction. They have nothing to learn, so nothing to search."""
