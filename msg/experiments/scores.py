@@ -140,17 +140,19 @@ class Scores:
         return self._render("latex")
 
     def figure(self) -> Any:
-        """A panel a graph, a row a model, a dot a seed; what can be told from the best is paler."""
+        """A panel a graph, under the metric that selects; a row a model, a dot a seed; rows that can be told from the
+        best are paler.
+        """
         panels = {}
-        for column, metric in self._columns:
-            rows = []
+        for column in dict.fromkeys(column for column, _ in self._columns):
+            rows, metric = [], column.metrics[0]
             for name in self._rows:
                 cell = self.cell(name, column.dataset)
                 standing = self.standings.get((name, column.dataset, metric))
                 values = [100 * value for value in cell.values(metric).values()]
                 rows.append(Dots(cell.row.label, values, cell.row.group, standing is not None and not standing.sign))
-            panels[self._header(column, metric)] = rows
-        return dots(panels, "test, %")
+            panels[column.dataset] = rows
+        return dots(panels, f"test {_NAMES.get(self._columns[0][1], self._columns[0][1])}, %")
 
     def files(self) -> dict[str, bytes]:
         """The table in all its forms, by name of the file."""

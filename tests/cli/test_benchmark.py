@@ -101,6 +101,6 @@ def test_mistakes_are_one_line(cli, tmp_path, arguments, message):
 def test_help_says_which_tables_there_are(cli):
     assert "--vary" in cli("energy", "--help").stdout
     shown = " ".join(cli("benchmark", "--help").stdout.replace("│", " ").split())
-    assert "Which table: table1, sgnnbench, planetoid, links." in shown
+    assert "Which table: table1, sgnnbench, planetoid, links" in shown
     for option in ("--models", "--datasets", "--seeds", "--budget", "--quick", "--search", "--stored", "--resume"):
         assert f"{option} " in shown

@@ -250,6 +250,7 @@ def test_metrics_are_data():
     assert "karate ROC-AUC" in header
     assert "karate MRR" in header
     assert "test ROC-AUC, MRR, %" in str(scores)
+    assert [(axes.get_title(), axes.get_xlabel()) for axes in scores.figure().axes] == [("karate", "test ROC-AUC, %")]
 
 
 @pytest.mark.slow

@@ -154,3 +154,4 @@ def test_a_quick_look_is_at_what_there_is():
     assert TABLES["table1"].as_quick_look(True).columns == (TableColumn("photo", "random:10/10/80"),)
     rows = made.quick_rows()
     assert len({row.group for row in rows}) == len(rows) <= 6
+    assert all(LINKS in MODELS[row.model].tasks for row in rows)

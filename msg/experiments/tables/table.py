@@ -189,6 +189,8 @@ class Table:
         )
 
     def quick_rows(self) -> list[TableRow]:
-        """Few of the default rows: the first of each group."""
-        firsts = {row.group: row for row in reversed(self.default_rows())}
-        return [row for row in self.default_rows() if firsts[row.group] is row]
+        """Few of the default rows: the first of each group that can do the task."""
+        tasks = {column.task for column in self.columns}
+        able = [row for row in self.default_rows() if tasks <= set(MODELS[row.model].tasks)]
+        firsts = {row.group: row for row in reversed(able)}
+        return [row for row in able if firsts[row.group] is row]
