@@ -1,13 +1,14 @@
 """Make a table: every row on every graph, each cell an experiment of its own in one folder, which can grow."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from msg.experiments.cells import Cell, Outcome, outcome_from_dict
 from msg.experiments.executor import Executor
 from msg.experiments.files import sealed_json
+from msg.experiments.plan import PLAN, Plan, Settings, read_plan
 from msg.experiments.progress import Progress
 from msg.experiments.scores import Scores
 from msg.experiments.store import Store
@@ -15,94 +16,13 @@ from msg.experiments.studies.cell import CellStudy
 from msg.experiments.study import Experiment, versions
 from msg.experiments.tables.settings import store_settings, stored_settings
 from msg.experiments.tables.spaces import Scalar, space_of
-from msg.experiments.tables.table import Table, TableColumn, TableRow
+from msg.experiments.tables.table import TableColumn, TableRow
 from msg.names import TABLES
 from msg.report.tables import mean_std
 
-Settings = Literal["either", "stored", "search"]
-PLAN = "benchmark.json"
-_GROWS = ("rows", "datasets", "seeds")
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space")
 _NOT_YET = "not done yet"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a folder's table is. Rows, graphs and seeds may be added to it later, the rest stays.
-
-    Attributes:
-        table: name out of :data:`msg.names.TABLES`.
-        rows: names of its rows, or of models.
-        datasets: its columns.
-        seeds: that are reported.
-        trials: of each search.
-        settings: ``"stored"`` ones, those found by ``"search"``, or ``"either"``: stored where there are any.
-        quick: whether it is but a quick look.
-        root: folder of the raw files.
-        device: of the trainings.
-    """
-
-    table: str
-    rows: tuple[str, ...]
-    datasets: tuple[str, ...]
-    seeds: tuple[int, ...]
-    trials: int
-    settings: Settings = "either"
-    quick: bool = False
-    root: str | None = None
-    device: str = "cpu"
-
-    def __post_init__(self):
-        if self.settings not in get_args(Settings):
-            raise ValueError(f"settings must be one of {', '.join(get_args(Settings))}, not {self.settings!r}")
-        if not self.rows or not self.datasets or not self.seeds:
-            raise ValueError("a table needs a row, a graph and a seed at least")
-        if type(self.trials) is not int or self.trials < 1:
-            raise ValueError(f"the budget must be at least 1 trial, not {self.trials!r}")
-        table = self.filled()
-        for name in self.rows:
-            table.row(name)
-        for name in self.datasets:
-            table.column(name)
-
-    def filled(self) -> Table:
-        """The table with these seeds and trials."""
-        table = TABLES[self.table]
-        if self.quick:
-            table = table.as_quick_look(self.root is not None)
-        return replace(table, seeds=self.seeds, trials=self.trials)
-
-    def __or__(self, other: "Plan") -> "Plan":
-        """One table of both.
-
-        Raises:
-            ValueError: if they differ in more than what may be added.
-        """
-        for name in vars(self):
-            if name not in _GROWS and getattr(self, name) != getattr(other, name):
-                raise ValueError(
-                    f"the table there has {name} {getattr(self, name)!r}, not {getattr(other, name)!r}: choose another "
-                    "--out, or leave that as it is"
-                )
-        table = self.filled()
-        seeds = sorted({*self.seeds, *other.seeds})
-        rows, datasets = (
-            table.in_order([*getattr(self, name), *getattr(other, name)]) for name in ("rows", "datasets")
-        )
-        return replace(self, rows=tuple(rows), datasets=tuple(datasets), seeds=tuple(seeds))
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Plan":
-        """From what JSON has of it.
-
-        Raises:
-            ValueError: for what is none.
-        """
-        try:
-            return cls(**{**content, **{name: tuple(content[name]) for name in _GROWS}})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"it describes no table: {error}") from error
 
 
 class Benchmark:
@@ -166,7 +86,7 @@ class Benchmark:
         )
         folder = Path(f"runs/benchmark-{table}" if out is None else out).expanduser()
         if (folder / PLAN).exists():
-            return cls(_read_plan(folder) | plan, folder)
+            return cls(read_plan(folder) | plan, folder)
         Store(folder).check_free("benchmark", _ARTEFACTS)
         return cls(plan, folder)
 
@@ -179,7 +99,7 @@ class Benchmark:
             ValueError: if its file is damaged.
         """
         folder = Path(out).expanduser()
-        return cls(_read_plan(folder), folder)
+        return cls(read_plan(folder), folder)
 
     def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Scores:
         """Make what is not made yet, and write the table.
@@ -348,16 +268,6 @@ def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:
             f"{folder} was begun with other {', '.join(differing)}: delete it to make this cell anew, or choose "
             "another --out"
         )
-
-
-def _read_plan(folder: Path) -> Plan:
-    store = Store(folder)
-    store.refuse_links()
-    content = store.read_json(PLAN, "no benchmark")
-    try:
-        return Plan.from_dict(content)
-    except ValueError as error:
-        raise ValueError(f"{folder / PLAN} cannot be read: {error}") from error
 
 
 def _names(place: tuple[TableRow, TableColumn]) -> tuple[str, str]:
