@@ -93,6 +93,7 @@ STUDIES = Registry(
         "train": "msg.experiments.studies.train:TrainStudy",
         "rules": "msg.experiments.studies.rules:RulesStudy",
         "energy": "msg.experiments.studies.energy:EnergyStudy",
+        "cell": "msg.experiments.studies.cell:CellStudy",
     },
 )
 """Every :class:`~msg.experiments.Study`: it plans jobs and summarises their results."""
@@ -103,6 +104,18 @@ JOBS = Registry(
         "fit": "msg.experiments.jobs.fit:fit",
         "memory": "msg.experiments.jobs.memory:memory",
         "timing": "msg.experiments.jobs.timing:timing",
+        "trial": "msg.experiments.jobs.trial:trial",
     },
 )
 """Functions ``(job, data, slot, progress) -> Result``, see :mod:`msg.experiments.jobs`."""
+
+TABLES = Registry(
+    "table",
+    {
+        "table1": "msg.experiments.tables.known:TABLE1",
+        "sgnnbench": "msg.experiments.tables.known:SGNNBENCH_TABLE",
+        "planetoid": "msg.experiments.tables.known:PLANETOID",
+        "links": "msg.experiments.tables.known:LINKS_TABLE",
+    },
+)
+"""Every :class:`~msg.experiments.tables.table.Table` that ``msg benchmark`` makes."""

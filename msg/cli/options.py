@@ -13,6 +13,8 @@ from msg.experiments.config import NO_BASELINE, RunConfig
 from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of, parse_seeds
 
 _PANELS = {name: Group(name, sort_key=number) for number, name in enumerate((DATA, MODEL, TRAINING, RUN))}
+_WHAT = Group("What", sort_key=-1)
+"""Of options that have no panel. Without a group they would not be shown."""
 
 Own = Mapping[str, tuple[Any, Option]]
 """Options of one command: type and what is said of each, by name."""
@@ -62,7 +64,7 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
     shown = said.shown_default
     parameter = Parameter(
         help=said.help.replace("`", ""),
-        group=_PANELS.get(said.panel),
+        group=_PANELS.get(said.panel, _WHAT),
         show_default=(lambda _: shown) if shown != "None" else False,
         negative_none="no-" if name == "baseline" else None,
         negative_iterable="",

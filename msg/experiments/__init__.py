@@ -1,7 +1,7 @@
 """Experiments: what is run, who does it, where it is kept, and what is said of it.
 
 :func:`run` trains a model with every seed, :func:`compare` compares gradient rules, :func:`search` models and their
-energy; :func:`resume` goes on with any of them.
+energy; :func:`resume` goes on with any of them. A :class:`Benchmark` makes a whole table of models and graphs.
 """
 
 from importlib import import_module
@@ -9,19 +9,24 @@ from typing import Any
 
 _PLACES = {
     "api": ("compare", "resume", "run", "search"),
+    "benchmark": ("Benchmark",),
     "build": ("build_budget", "build_model", "load_data", "prepare"),
+    "cells": ("Cell", "Outcome", "Tried"),
     "comparison": ("Comparison", "Row"),
     "config": ("RunConfig", "make_part", "options_table"),
     "executor": ("Executor", "Processes", "Serial"),
     "job": ("Job", "Result", "Slot"),
     "options": ("parse_seeds",),
     "progress": ("Progress",),
+    "scores": ("Scores",),
     "trials": ("Search", "Trial"),
     "store": ("Store",),
+    "studies.cell": ("CellStudy",),
     "studies.energy": ("EnergyStudy",),
     "studies.rules": ("RulesStudy",),
     "studies.train": ("TrainStudy",),
     "study": ("Experiment", "Study", "Summary"),
+    "tables.table": ("Published", "Table", "TableColumn", "TableRow"),
     "trained": ("Trained", "load_model", "load_trained"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}

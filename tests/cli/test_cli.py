@@ -3,13 +3,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from msg import __version__
-from msg.cli import main
 from msg.cli.compare import compare
 from msg.cli.train import train
 from msg.experiments import Experiment, RunConfig
@@ -19,33 +17,6 @@ from msg.names import NEURONS
 
 FAST = ["train", "--dataset", "karate", "--epochs", "4", "--timesteps", "3", "--layers", "2", "--manifold", "H4"]
 COMPARE = ["compare", *FAST[1:5], "--timesteps", "3,5", "--layers", "3", "--manifold", "H4", "--no-memory"]
-
-
-class Done(NamedTuple):
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def output(self):
-        return self.stdout + self.stderr
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch, capsys):
-    """Run the command in an empty folder, on a terminal of 100 columns that cannot do colours."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def invoke(*arguments):
-        status = 0
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as left:
-            status = int(left.code or 0)
-        return Done(status, *capsys.readouterr())
-
-    return invoke
 
 
 def refused(result, message, status=2):

@@ -1,6 +1,7 @@
 import pytest
 
 from msg.experiments import Progress, RunConfig
+from msg.names import MODELS, TABLES
 
 
 @pytest.fixture
@@ -52,3 +53,19 @@ def interrupt():
 @pytest.fixture
 def lines():
     return Lines()
+
+
+@pytest.fixture
+def tiny_table(tmp_path, monkeypatch):
+    """A table of models that are trained in no time, registered while a test runs, in an empty folder."""
+    from tiny import MODELS as TINY
+    from tiny import TABLE
+
+    monkeypatch.chdir(tmp_path)
+    for name, spec in TINY.items():
+        MODELS.register(name, spec)
+    TABLES.register(TABLE.name, TABLE)
+    yield TABLE
+    TABLES.remove(TABLE.name)
+    for name in TINY:
+        MODELS.remove(name)

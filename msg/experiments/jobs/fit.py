@@ -1,6 +1,6 @@
 """Train one model with one seed and measure what came of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
@@ -20,6 +20,7 @@ from msg.manifolds import chart, curvature
 from msg.report.figures import principal_plane
 from msg.report.figures.embedding import MOST_POINTS, Chart
 from msg.training import (
+    Epoch,
     Fit,
     Task,
     Training,
@@ -132,21 +133,41 @@ def train(job: Job, model: nn.Module, task: Task, slot: Slot, progress: Progress
         FloatingPointError: if it diverges.
     """
     training = Training(model, task, build_budget(job.config))
-    state = slot.load()
-    if state is not None:
-        try:
-            training.load_state_dict(state["training"])
-            _set_random_state(state["random"])
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise slot.misfit(error) from error
-    name = type(model).__name__
-    progress.started(job, name, training.history)
+    restored(training, slot.load(), slot)
+    for _ in steps(job, training, slot, progress):
+        pass
+    return training.conclude()
+
+
+def restored(training: Training, state: Mapping[str, Any] | None, slot: Slot) -> None:
+    """Go on from a job's state, if there is one.
+
+    Raises:
+        ValueError: if it is not this training's.
+    """
+    if state is None:
+        return
+    try:
+        training.load_state_dict(state["training"])
+        _set_random_state(state["random"])
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise slot.misfit(error) from error
+
+
+def steps(job: Job, training: Training, slot: Slot, progress: Progress) -> Iterator[Epoch]:
+    """The epochs of a training until it is finished, with a checkpoint now and then.
+
+    Raises:
+        FloatingPointError: if it diverges.
+    """
+    progress.started(job, type(training.model).__name__, training.history)
     while not training.finished:
-        progress.epoch(job, training.step())
+        row = training.step()
+        progress.epoch(job, row)
         # what diverges will say so in its next epoch, and a state that is no numbers is refused
         if len(training.history) % job.config.checkpoint_every == 0 and training.is_finite():
             slot.save({"training": training.state_dict(), "random": _random_state()})
-    return training.conclude()
+        yield row
 
 
 def record(

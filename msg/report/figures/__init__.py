@@ -4,6 +4,7 @@ import io
 
 from matplotlib.figure import Figure
 
+from msg.report.figures.dots import Dots, dots
 from msg.report.figures.embedding import Chart, embedding, principal_plane
 from msg.report.figures.energy import front, stacked_bars
 from msg.report.figures.panels import Line, Panel, panels
@@ -12,8 +13,10 @@ from msg.report.figures.training import Curve, training
 __all__ = [
     "Chart",
     "Curve",
+    "Dots",
     "Line",
     "Panel",
+    "dots",
     "embedding",
     "front",
     "panels",

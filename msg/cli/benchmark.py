@@ -1,0 +1,74 @@
+"""``msg benchmark``."""
+
+from pathlib import Path
+from typing import Any
+
+from msg.cli.errors import failures, user_errors
+from msg.cli.options import command, flag, words
+from msg.cli.screen import show
+from msg.experiments.config import RunConfig
+from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of, parse_seeds
+from msg.names import TABLES
+
+OWN = {
+    "table": (str, Option("", f"Which table: {', '.join(TABLES)}.")),
+    "datasets": (str, Option(DATA, "Columns, such as photo,cs.", shown="all of the table")),
+    "models": (str, Option(MODEL, "Rows of the table or other models, such as gcn,msg.", shown="the table's")),
+    "budget": (int, Option(TRAINING, "Settings that are tried for each model on each graph.", shown="the table's")),
+    "search": (bool, Option(TRAINING, "Search all settings.", False)),
+    "stored": (bool, Option(TRAINING, "Search none, and leave out what has no stored settings.", False)),
+    "seeds": (str, Option(RUN, "Those that are reported, such as 100-109.", shown="the table's")),
+    "quick": (bool, Option(RUN, "A look in minutes: few rows, few epochs, hardly any search.", False)),
+    "store_settings": (bool, Option(RUN, "Keep what was searched in the package.", False)),
+    "out": (Path, Option(RUN, "Folder of the table; one that is there goes on.", shown="runs/benchmark-TABLE")),
+    "resume": (Path, Option(RUN, "Go on with the table in this folder.", shown="none")),
+}
+_OF_A_RUN = ("root", "device")
+
+
+@command(OWN, without=[name for name in fields_of(RunConfig) if name not in _OF_A_RUN], positional=("table",))
+def benchmark(given: dict[str, Any]) -> None:
+    """Make a table of models and graphs: settings searched alike for all, then trained with seeds that are reported.
+
+    What is done is kept: the same command goes on where it ended, and more models, graphs and seeds extend the table.
+    """
+    from rich.console import Console
+
+    from msg.cli.display import Display
+    from msg.cli.work import executor
+
+    with user_errors():
+        workers, storing = executor(given), given.pop("store_settings", False)
+        ready = _prepare(given)
+    # the table alone is what the command prints
+    with failures(f"msg benchmark --resume {ready.out}"), Display(Console(stderr=True)) as display:
+        scores = ready.execute(display, workers)
+        kept = ready.store_settings(scores) if storing else None
+    show(f"{scores}\n\nkept in {ready.out}" + ("" if kept is None else f"; settings in {kept}"))
+
+
+def _prepare(given: dict[str, Any]) -> Any:
+    from msg.experiments import Benchmark
+
+    folder = given.pop("resume", None)
+    if folder is not None:
+        if given:
+            others = ", ".join("TABLE" if name == "table" else flag(name) for name in given)
+            raise ValueError(f"--resume goes on with the table as it was begun, so {others} cannot be given too")
+        return Benchmark.resume(folder)
+    unknown = [name for name in given if name not in (*OWN, *_OF_A_RUN)]
+    if unknown:
+        raise ValueError(f"a table decides {', '.join(unknown)} itself")
+    if given.get("table") is None:
+        raise ValueError(f"say which table: {', '.join(TABLES)}")
+    search, stored = given.pop("search", False), given.pop("stored", False)
+    if search and stored:
+        raise ValueError("--search contradicts --stored: give one of them")
+    lists = {name: words(given.pop(name)) for name in ("models", "datasets") if name in given}
+    seeds, trials = given.pop("seeds", None), given.pop("budget", None)
+    return Benchmark.begin(
+        **{**given, **lists},
+        seeds=None if seeds is None else parse_seeds(str(seeds)),
+        settings="search" if search else "stored" if stored else None,
+        trials=trials,
+    )

@@ -1,0 +1,280 @@
+"""Make a table: every row on every graph, each cell an experiment of its own in one folder, which can grow."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from msg.experiments.cells import Cell, Outcome, outcome_from_dict
+from msg.experiments.executor import Executor
+from msg.experiments.files import sealed_json
+from msg.experiments.plan import PLAN, Plan, Settings, read_plan
+from msg.experiments.progress import Progress
+from msg.experiments.scores import Scores
+from msg.experiments.store import Store
+from msg.experiments.studies.cell import CellStudy
+from msg.experiments.study import Experiment, versions
+from msg.experiments.tables.settings import store_settings, stored_settings
+from msg.experiments.tables.spaces import Scalar, space_of
+from msg.experiments.tables.table import TableColumn, TableRow
+from msg.names import TABLES
+from msg.report.tables import mean_std
+
+_ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
+_OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space")
+_NOT_YET = "not done yet"
+
+
+class Benchmark:
+    """A table that is ready to be made. Make one with :meth:`begin` or :meth:`resume`.
+
+    ``OUT/cells/DATASET/ROW`` holds the experiment of each cell, ``OUT/table.json`` and the like what came of all.
+
+    Args:
+        plan: what it is.
+        out: its folder.
+    """
+
+    def __init__(self, plan: Plan, out: Path):
+        self.plan, self.out, self.table = plan, out, plan.filled()
+
+    @classmethod
+    def begin(
+        cls,
+        table: str,
+        out: str | Path | None = None,
+        models: Sequence[str] | None = None,
+        datasets: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        trials: int | None = None,
+        settings: Settings | None = None,
+        quick: bool = False,
+        root: str | Path | None = None,
+        device: str = "cpu",
+    ) -> "Benchmark":
+        """Prepare a table, or more of one that the folder holds already.
+
+        Args:
+            table: name out of :data:`msg.names.TABLES`.
+            out: its folder, ``runs/benchmark-TABLE`` unless given.
+            models: rows of the table, or other models; its own choice unless given, as of the next three.
+            datasets: columns.
+            seeds: that are reported.
+            trials: settings that are tried for each cell.
+            settings: see :class:`Plan`; ``"either"``, for a quick look ``"search"``.
+            quick: take a look in minutes, at few rows, few epochs and hardly any search.
+            root: folder of the raw files.
+            device: of the trainings.
+
+        Raises:
+            ValueError: for unknown names, or a folder that holds another table.
+            FileExistsError: for a folder that holds something else.
+        """
+        whole = TABLES[table]
+        whole = whole.as_quick_look(root is not None) if quick else whole
+        rows = [row.name for row in (whole.quick_rows() if quick else whole.default_rows())]
+        plan = Plan(
+            table,
+            tuple(whole.in_order(rows if models is None else models)),
+            tuple(whole.in_order([one.dataset for one in whole.columns] if datasets is None else datasets)),
+            tuple(whole.seeds if seeds is None else seeds),
+            whole.trials if trials is None else trials,
+            settings or ("search" if quick else "either"),
+            quick,
+            None if root is None else str(Path(root)),
+            device,
+        )
+        folder = Path(f"runs/benchmark-{table}" if out is None else out).expanduser()
+        if (folder / PLAN).exists():
+            return cls(read_plan(folder) | plan, folder)
+        Store(folder).check_free("benchmark", _ARTEFACTS)
+        return cls(plan, folder)
+
+    @classmethod
+    def resume(cls, out: str | Path) -> "Benchmark":
+        """Prepare to go on with the table in a folder.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if its file is damaged.
+        """
+        folder = Path(out).expanduser()
+        return cls(read_plan(folder), folder)
+
+    def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Scores:
+        """Make what is not made yet, and write the table.
+
+        A cell that another process is at is left to it, so that several may work in one folder. One that cannot be made
+        says why.
+
+        Args:
+            progress: told what is done.
+            executor: who does the jobs of a cell; this process unless given.
+
+        Raises:
+            ValueError: if a file in the folder is damaged, or was made under another protocol.
+            OSError: if it cannot be written.
+        """
+        store, progress = Store(self.out), progress or Progress()
+        store.make()
+        store.write(PLAN, sealed_json(asdict(self.plan)))
+        places = [(row, column) for column in self._columns() for row in self._rows()]
+        cells = {place: Cell(*self._at(*place), failed=_NOT_YET) for place in map(_names, places)}
+        for row, column in places:
+            cell = cells[_names((row, column))] = self._cell(row, column, progress, executor)
+            progress.note(_told(cell))
+            store.write("table.txt", f"{self._scores(cells)}\n".encode())  # to look at while it goes on
+        scores = self._scores(cells)
+        for name, content in scores.files().items():
+            store.write(name, content)
+        return scores
+
+    def store_settings(self, scores: Scores, path: Path | None = None) -> Path:
+        """Keep what was searched in the package, or a file; where it is kept.
+
+        Raises:
+            ValueError: for a quick look, which finds nothing that is worth it.
+            OSError: if it cannot be written.
+        """
+        if self.plan.quick:
+            raise ValueError("settings of a quick look are not worth keeping")
+        found = {}
+        for cell in scores.cells:
+            done = cell.outcome
+            if done is None or cell.failed is not None or not done.searched:
+                continue
+            known = max(one.value for one in done.searched if one.value is not None)
+            free = {name: value for name, value in done.settings.items() if name not in cell.row.fixed}
+            said = {"settings": free, "trials": len(done.searched), "search_seeds": list(self.table.search_seeds)}
+            found[cell.column.dataset, cell.row.name] = {**said, "val": known, "content_hash": done.content_hash}
+        return store_settings(self.plan.table, found, path)
+
+    def _rows(self) -> list[TableRow]:
+        return [self.table.row(name) for name in self.plan.rows]
+
+    def _columns(self) -> list[TableColumn]:
+        return [self.table.column(name) for name in self.plan.datasets]
+
+    def _at(self, row: str, dataset: str) -> tuple[TableRow, TableColumn]:
+        return self.table.row(row), self.table.column(dataset)
+
+    def _scores(self, cells: dict[tuple[str, str], Cell]) -> Scores:
+        table, plan = self.table, self.plan
+        names = ("trials", "search_seeds", "epochs", "patience", "seconds")
+        protocol = {**asdict(plan), **{name: getattr(table, name) for name in names}, "versions": versions()}
+        return Scores(table, list(cells.values()), protocol)
+
+    def _cell(self, row: TableRow, column: TableColumn, progress: Progress, executor: Executor | None) -> Cell:
+        folder = self.out / "cells" / column.dataset / row.name
+        try:
+            known = self._known_settings(row, column)
+            outcome = self._outcome(row, column, known, folder, progress, executor)
+        except _Refused as error:
+            return Cell(row, column, failed=str(error))
+        except BlockingIOError:
+            return Cell(row, column, failed="another process is at it")
+        except (MemoryError, FloatingPointError) as error:
+            return Cell(row, column, failed=str(error) or "there was too little memory")
+        stored = not outcome.searched and row.searched
+        return Cell(row, column, outcome.of_seeds(self.plan.seeds), outcome.failed, stored)
+
+    def _known_settings(self, row: TableRow, column: TableColumn) -> dict[str, Scalar] | None:
+        if not row.searched:
+            return {}
+        if self.plan.settings == "search":
+            return None
+        found = stored_settings(self.plan.table, column.dataset, row.name)
+        if found is None and self.plan.settings == "stored":
+            raise _Refused("no settings are stored for it: let them be searched, with --search")
+        return found
+
+    def _outcome(
+        self,
+        row: TableRow,
+        column: TableColumn,
+        known: dict[str, Scalar] | None,
+        folder: Path,
+        progress: Progress,
+        executor: Executor | None,
+    ) -> Outcome:
+        """Of a cell's own experiment, and of those that added seeds to it."""
+        study = self._study(row, column, self.plan.seeds, known)
+        if known is None and not (folder / "config.json").exists():
+            tried = f"{study.trials} settings, {len(study.search_seeds)} seeds each"
+            progress.note(f"{column.dataset}, {row.label}: its settings are searched ({tried})")
+        whole = _made(study, folder, progress, executor)
+        number, more = 2, folder / "more-2"
+        while whole.failed is None:
+            missing = tuple(seed for seed in self.plan.seeds if seed not in whole.seeds)
+            if not missing and not more.exists():
+                break
+            free = {name: value for name, value in whole.settings.items() if name not in row.fixed}
+            study = self._study(row, column, missing or self.plan.seeds, free)
+            whole = whole + _made(study, more, progress, executor)
+            number += 1
+            more = folder / f"more-{number}"
+        return whole
+
+    def _study(
+        self, row: TableRow, column: TableColumn, seeds: tuple[int, ...], settings: dict[str, Scalar] | None
+    ) -> CellStudy:
+        table = self.table
+        try:
+            base = table.base(row, column, seeds, self.plan.root, self.plan.device)
+            space = space_of(base, row.fixed, row.held, table.quick)
+            search = table.trials, table.search_seeds, table.seconds
+            return CellStudy(base, row.name, row.fixed, space, *search, settings, column.metrics)
+        except ValueError as error:
+            raise _Refused(str(error)) from error
+
+
+class _Refused(Exception):
+    """A cell that cannot be begun; its message says why."""
+
+
+def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor | None) -> Outcome:
+    """What came of an experiment, which is made unless the folder has it."""
+    store = Store(folder)
+    if (folder / "cell.json").exists():
+        _check_same(study, store.read_config("cell")["options"], folder)
+        try:
+            return outcome_from_dict(store.read_json("cell.json"))
+        except ValueError as error:
+            raise ValueError(f"{folder / 'cell.json'} is no result of a cell ({error}): delete it") from error
+    if (folder / "config.json").exists():
+        experiment = Experiment.resume(folder, "cell")
+        _check_same(study, experiment.study.as_dict(), folder)
+    else:
+        try:
+            experiment = Experiment.begin(study, folder)
+        except (ValueError, ImportError) as error:
+            raise _Refused(str(error)) from error
+    return experiment.execute(progress, executor)
+
+
+def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:
+    """Refuse a cell that was begun under another protocol.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    here = study.as_dict()
+    names = ["fixed", *(_OF_A_SEARCH if there["settings"] is None else ())]
+    differing = [name for name in names if here[name] != there[name]]
+    bases = here["base"], there["base"]
+    differing += [name for name in bases[0] if name != "seeds" and bases[0][name] != bases[1].get(name)]
+    if differing:
+        raise ValueError(
+            f"{folder} was begun with other {', '.join(differing)}: delete it to make this cell anew, or choose "
+            "another --out"
+        )
+
+
+def _names(place: tuple[TableRow, TableColumn]) -> tuple[str, str]:
+    return place[0].name, place[1].dataset
+
+
+def _told(cell: Cell) -> str:
+    place = f"{cell.column.dataset}, {cell.row.label}"
+    values = cell.values(cell.column.metrics[0])
+    return f"{place}: {cell.failed or mean_std(list(values.values()))}"

@@ -1,0 +1,152 @@
+"""What came of the cells of a table, and how it looks as a table."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+from pydantic import FiniteFloat, Strict, TypeAdapter
+
+from msg.experiments.job import check_record
+from msg.experiments.tables.spaces import Scalar
+from msg.experiments.tables.table import TableColumn, TableRow
+
+_Text = Annotated[str, Strict()]
+_Seconds = Annotated[FiniteFloat, Ge(0)]
+_Metric = Annotated[FiniteFloat, Ge(0), Le(1)]
+_Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
+_Settings = Mapping[str, Annotated[bool, Strict()] | Annotated[int, Strict()] | FiniteFloat | _Text]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One setting of a search.
+
+    Attributes:
+        settings: what was tried.
+        vals: validation metric of each search seed that has one.
+        failed: why it has no metric, if it has none.
+        seconds: of updates.
+    """
+
+    settings: _Settings
+    vals: list[_Metric]
+    failed: _Text | None
+    seconds: _Seconds
+
+    @property
+    def value(self) -> float | None:
+        """Mean validation metric, ``None`` where a seed has none."""
+        return statistics.fmean(self.vals) if self.failed is None and self.vals else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one model on one graph.
+
+    Attributes:
+        dataset: name of the graph.
+        content_hash: of the graph.
+        task: what was learned.
+        split: of nodes or links.
+        seeds: that are reported.
+        settings: that they were trained with.
+        searched: what was tried to find them; nothing if they were known.
+        val: validation metric of each seed, by name of the metric.
+        test: test metric of each seed, by name.
+        trainings: how many, those of the search too.
+        seconds: of their updates.
+        parameters: that are learned.
+        failed: why there is no result, if there is none.
+        versions: of what it was made with.
+    """
+
+    dataset: _Text
+    content_hash: _Text
+    task: _Text
+    split: _Text
+    seeds: list[_Count]
+    settings: _Settings
+    searched: list[Tried]
+    val: dict[_Text, list[_Metric]]
+    test: dict[_Text, list[_Metric]]
+    trainings: _Count
+    seconds: _Seconds
+    parameters: _Count | None
+    failed: _Text | None
+    versions: dict[_Text, _Text]
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """The same cell with the seeds of both."""
+        return Outcome(
+            **{
+                **vars(self),
+                "seeds": [*self.seeds, *other.seeds],
+                "val": {name: [*values, *other.val.get(name, [])] for name, values in self.val.items()},
+                "test": {name: [*values, *other.test.get(name, [])] for name, values in self.test.items()},
+                "trainings": self.trainings + other.trainings,
+                "seconds": self.seconds + other.seconds,
+                "failed": self.failed or other.failed,
+            }
+        )
+
+    def of_seeds(self, seeds: Sequence[int]) -> "Outcome":
+        """The same cell with these seeds alone, in their order, as far as it has them."""
+        places = [self.seeds.index(seed) for seed in seeds if seed in self.seeds]
+        chosen = {
+            part: {name: [values[place] for place in places] for name, values in getattr(self, part).items()}
+            for part in ("val", "test")
+        }
+        return Outcome(**{**vars(self), **chosen, "seeds": [self.seeds[place] for place in places]})
+
+
+_OUTCOME = TypeAdapter(Outcome)
+
+
+def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
+    """As JSON would have it."""
+    return asdict(outcome)
+
+
+def outcome_from_dict(content: Mapping[str, Any]) -> Outcome:
+    """From what :func:`outcome_as_dict` gives.
+
+    Raises:
+        ValueError: naming the first field that is wrong.
+    """
+    check_record(_OUTCOME, content)
+    found = _OUTCOME.validate_python(content)
+    if any(len(values) != len(found.seeds) for part in (found.val, found.test) for values in part.values()):
+        raise ValueError("it has not one metric for each seed")
+    return found
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row's place in a column.
+
+    Attributes:
+        row: the model.
+        column: the graph.
+        outcome: what came of it; ``None`` if nothing did.
+        failed: why it has no metric, if it has none.
+        stored: whether its settings were kept in the package, so that none were searched.
+    """
+
+    row: TableRow
+    column: TableColumn
+    outcome: Outcome | None = None
+    failed: str | None = None
+    stored: bool = False
+
+    def values(self, metric: str, part: str = "test") -> dict[int, float]:
+        """A metric by seed; nothing where there is none."""
+        if self.outcome is None or self.failed is not None:
+            return {}
+        return dict(zip(self.outcome.seeds, getattr(self.outcome, part).get(metric, [])))
+
+    @property
+    def settings(self) -> Mapping[str, Scalar]:
+        """That its reported seeds were trained with."""
+        return {} if self.outcome is None else self.outcome.settings

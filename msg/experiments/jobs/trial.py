@@ -1,0 +1,100 @@
+"""Train one model under settings that a search tries. The test part is not read."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+from pydantic import FiniteFloat, Strict, TypeAdapter
+from torch_geometric.data import Data
+
+from msg.experiments.build import build_budget, prepare
+from msg.experiments.job import Job, Result, Slot, check_record, checked_by
+from msg.experiments.jobs.fit import restored, steps
+from msg.experiments.progress import Progress
+from msg.training import Epoch, Training
+
+_Number = Annotated[FiniteFloat, Strict(), Ge(0)]
+_Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
+_LONGEST = 200
+"""Letters of a reason."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What :func:`trial` says; files from strangers may say anything."""
+
+    settings: dict[str, Any]
+    val: Annotated[_Number, Le(1)] | None
+    best_epoch: _Count
+    epochs: _Count
+    seconds: _Number
+    failed: Annotated[str, Strict()] | None
+    line: Annotated[str, Strict()]
+
+
+_RECORD = TypeAdapter(_Record)
+
+
+def _check(job: Job, result: Result) -> None:
+    record = result.record
+    check_record(_RECORD, record)
+    if record["settings"] != dict(job.extras["settings"]):
+        raise ValueError("its settings are not those that the search asks for, as another version of Optuna might have")
+    if (record["val"] is None) == (record["failed"] is None):
+        raise ValueError("it has neither a metric nor a reason, or both")
+
+
+@checked_by(_check)
+def trial(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
+    """Train, and keep the best validation metric. What fails, diverges or takes too long has none, and the reason.
+
+    Extras of the job: ``settings``, for the record; ``seconds``, what its updates may take.
+
+    Record: ``settings``, ``val``, ``best_epoch``, ``epochs``, ``seconds`` of updates, ``failed``, ``line``.
+    """
+    if "refused" in job.extras:
+        return Result(_said(job, [], job.extras["refused"]))
+    try:
+        training = Training(*prepare(job.config, data, job.seed), build_budget(job.config))
+    except Exception as error:
+        return Result(_said(job, [], _reason(error)))
+    restored(training, slot.load(), slot)  # a state that does not fit is the folder's fault, not the model's
+    failed = None
+    try:
+        for _ in steps(job, training, slot, progress):
+            # the first epoch compiles kernels, once on a machine
+            if _spent(training.history[1:]) > job.extras["seconds"] and not training.finished:
+                failed = f"{job.extras['seconds']:g} seconds were over after {len(training.history)} epochs"
+                break
+    except OSError:
+        raise
+    except Exception as error:
+        failed = _reason(error)
+    return Result(_said(job, training.history, failed))
+
+
+def _spent(history: Sequence[Epoch]) -> float:
+    return math.fsum(row.seconds for row in history)
+
+
+def _said(job: Job, history: Sequence[Epoch], failed: str | None) -> dict[str, Any]:
+    best = max(history, key=lambda row: row.val, default=None)  # the first of equal ones
+    val = best.val if best is not None and failed is None else None
+    chosen = ", ".join(f"{name}={value}" for name, value in job.extras["settings"].items())
+    return {
+        "settings": dict(job.extras["settings"]),
+        "val": val,
+        "best_epoch": 0 if best is None else best.epoch,
+        "epochs": len(history),
+        "seconds": _spent(history),
+        "failed": failed,
+        "line": f"{job.title}, seed {job.seed}: {failed if val is None else f'validation {val:.4f}'} ({chosen})",
+    }
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).partition("\n")[0][:_LONGEST]
+    named = isinstance(error, ValueError | FloatingPointError) and said
+    return said if named else f"{type(error).__name__}: {said}".rstrip(": ")

@@ -1,0 +1,66 @@
+"""The rows of all tables; one whose model is not registered is left out."""
+
+from dataclasses import replace
+from typing import Any
+
+from msg.experiments.tables.spaces import GEOMETRY
+from msg.experiments.tables.table import EUCLIDEAN, HEURISTIC, OURS, RIEMANNIAN, SPIKING, TableRow
+
+LIFTS = ("norm", "residual", "jumping")
+"""What moves accuracy more than models differ. It is searched for every row that has it; plain rows are without."""
+
+
+def _row(label: str, group: str, model: str) -> TableRow:
+    return TableRow(model, label, group, model)
+
+
+def _form(label: str, name: str, of: TableRow, **options: Any) -> TableRow:
+    """A row that is shown where it is named."""
+    return replace(of, label=label, name=name, shown=False, **options)
+
+
+_MSG = _row("MSG", OURS, "msg")
+
+
+# the baselines on cached matrices, where there are two that compute the same
+ROWS = (
+    replace(_row("GCN", EUCLIDEAN, "cached-gcn"), name="gcn"),
+    _row("GAT", EUCLIDEAN, "gat"),
+    _row("SGC", EUCLIDEAN, "sgc"),
+    _row("SAGE", EUCLIDEAN, "sage"),
+    _row("GCN, norm and residual", EUCLIDEAN, "classic-gcn"),
+    _row("GAT, norm and residual", EUCLIDEAN, "classic-gat"),
+    _row("SAGE, norm and residual", EUCLIDEAN, "classic-sage"),
+    _row("Polynormer", EUCLIDEAN, "polynormer"),
+    _row("HGCN", RIEMANNIAN, "hgcn"),
+    _row("κ-GCN", RIEMANNIAN, "kappa-gcn"),
+    _row("Q-GCN", RIEMANNIAN, "q-gcn"),
+    _row("HyboNet", RIEMANNIAN, "hybonet"),
+    _row("SpikingGCN", SPIKING, "spikinggcn"),
+    _row("SpikingGCN, Bernoulli", SPIKING, "bernoulli-spikinggcn"),
+    _row("SpikeNet", SPIKING, "spikenet"),
+    _row("GC-SNN", SPIKING, "gc-snn"),
+    _row("GA-SNN", SPIKING, "ga-snn"),
+    _row("SiGNN", SPIKING, "signn"),
+    _row("SpikeGCL", SPIKING, "spikegcl"),
+    _row("SpikeGraphormer", SPIKING, "spikegraphormer"),
+    _row("SpikingGNN", SPIKING, "spiking-gnn"),
+    _MSG,
+    _form("MSG, plain", "msg-plain", _MSG, held=LIFTS),
+    _form("MSG, flat", "msg-flat", _MSG, fixed={GEOMETRY: "E"}),
+    _form("MSG, hyperbolic", "msg-hyperbolic", _MSG, fixed={GEOMETRY: "H"}),
+    _form("MSG, spherical", "msg-spherical", _MSG, fixed={GEOMETRY: "S"}),
+    _form("MSG, hyperbolic × spherical", "msg-product", _MSG, fixed={GEOMETRY: "HxS"}),
+)
+
+HEURISTICS = tuple(
+    TableRow(name, label, HEURISTIC, name, searched=False)
+    for name, label in (
+        ("common-neighbors", "Common neighbours"),
+        ("adamic-adar", "Adamic–Adar"),
+        ("resource-allocation", "Resource allocation"),
+        ("l3", "Paths of length 3"),
+        ("pagerank", "Personalised PageRank"),
+    )
+)
+"""Of link prediction. They have nothing to learn, so nothing to search."""

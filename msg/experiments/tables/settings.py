@@ -1,0 +1,57 @@
+"""Settings that a search found, kept in the package, so that a table can be made again without one."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from msg.experiments.files import json_bytes, replace_file
+from msg.experiments.tables.spaces import Scalar
+
+_FILE = "settings.json"
+
+
+def settings_path() -> Path:
+    """Where they are kept."""
+    return Path(str(files("msg.experiments.tables") / _FILE))
+
+
+def stored_settings(table: str, dataset: str, row: str, path: Path | None = None) -> dict[str, Scalar] | None:
+    """Settings of a cell, without those that its row fixes; ``None`` where there are none.
+
+    Args:
+        table: its name.
+        dataset: of the column.
+        row: its name.
+        path: of the file, that of the package unless given.
+    """
+    found = _read(path or settings_path()).get(table, {}).get(dataset, {}).get(row)
+    return None if found is None else dict(found["settings"])
+
+
+def store_settings(table: str, found: Mapping[tuple[str, str], Mapping[str, Any]], path: Path | None = None) -> Path:
+    """Keep what searches found, in place of what was kept of the same cells; the file that it is kept in.
+
+    Args:
+        table: its name.
+        found: by dataset and row: ``settings``, and what is to be said of them.
+        path: of the file, that of the package unless given.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path = path or settings_path()
+    content = _read(path)
+    for (dataset, row), said in found.items():
+        content.setdefault(table, {}).setdefault(dataset, {})[row] = dict(said)
+    replace_file(path, json_bytes(_sorted(content)))
+    return path
+
+
+def _sorted(value: Any) -> Any:
+    return {name: _sorted(value[name]) for name in sorted(value)} if isinstance(value, dict) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -1,0 +1,179 @@
+"""What a search may choose among: one space for all rows, of which each takes the options that its model reads."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from msg.experiments.config import RunConfig, reads
+from msg.experiments.options import fields_of
+
+WIDTH, GEOMETRY = "width", "geometry"
+"""Settings that are no options: channels of every layer, and letters of manifolds (``"H"``, ``"HxS"``) that are so wide
+together. A model that has a manifold is as wide as that."""
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values.
+
+    Attributes:
+        values: all of them.
+        first: what the first trial takes.
+    """
+
+    values: tuple[Scalar, ...]
+    first: Scalar
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of them."""
+        return any(type(value) is type(one) and value == one for one in self.values)
+
+    def settled(self, value: Any) -> Scalar:
+        """A value as a setting has it."""
+        return value
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number between two others, both included.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        first: what the first trial takes.
+        log: whether its logarithm is uniform.
+        whole: whether it is a whole number.
+    """
+
+    low: float
+    high: float
+    first: float
+    log: bool = False
+    whole: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies there."""
+        kind = type(value) is int if self.whole else type(value) in (int, float)
+        return kind and self.low <= value <= self.high
+
+    def settled(self, value: float) -> Scalar:
+        """A value as a setting has it: three digits are enough."""
+        if self.whole:
+            return int(value)
+        return min(max(float(f"{value:.3g}"), self.low), self.high)
+
+
+Dimension = Choice | Between
+Space = Mapping[str, Dimension]
+
+SPACE: Space = {
+    WIDTH: Choice((32, 64, 128, 256), 64),
+    GEOMETRY: Choice(("E", "H", "S"), "H"),
+    "layers": Between(1, 6, 2, whole=True),
+    "norm": Choice(("none", "batch", "layer"), "none"),
+    "residual": Choice((False, True), False),
+    "jumping": Choice(("none", "cat", "max"), "none"),
+    "heads": Choice((1, 4, 8), 4),
+    "conv": Choice(("gcn", "sage"), "gcn"),
+    "learn_curvature": Choice((False, True), False),
+    "timesteps": Choice((5, 8, 15, 32), 5),
+    "threshold": Between(0.03, 3.0, 1.0, log=True),
+    "step_size": Between(0.01, 1.0, 0.1, log=True),
+    "dropout": Between(0.0, 0.8, 0.5),
+    "input_dropout": Between(0.0, 0.8, 0.0),
+    "normalize_features": Choice((False, True), False),
+    "label_smoothing": Choice((0.0, 0.1), 0.0),
+    "lr": Between(0.0005, 0.05, 0.01, log=True),
+    "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3), 5e-4),
+}
+"""Of all rows. The first trial is what one would write without a search."""
+
+OF_A_MODEL: Mapping[str, Space] = {
+    "msg": {"layers": Between(2, 6, 2, whole=True)},
+}
+"""What a model cannot have otherwise."""
+
+QUICK: Space = {WIDTH: Choice((16, 32), 32), "layers": Between(2, 3, 2, whole=True), "timesteps": Choice((3, 5), 5)}
+"""Narrower, for a look at what the command does."""
+
+
+def space_of(
+    config: RunConfig, fixed: Mapping[str, Scalar], held: Collection[str] = (), quick: bool = False
+) -> dict[str, Dimension]:
+    """What is searched for a row: all that its model reads and that is not fixed.
+
+    Args:
+        config: names model and task.
+        fixed: settings of the row.
+        held: names of settings that it leaves as they are.
+        quick: whether the space is :data:`QUICK` where that says something.
+    """
+    whole = {**SPACE, **OF_A_MODEL.get(config.model, {}), **(QUICK if quick else {})}
+    decided = {
+        *fixed,
+        *held,
+        *((WIDTH, GEOMETRY) if "manifold" in fixed else ()),
+        *((WIDTH,) if "hidden" in fixed else ()),
+    }
+    return {name: dimension for name, dimension in whole.items() if name not in decided and _takes(config, name)}
+
+
+def _takes(config: RunConfig, name: str) -> bool:
+    if name == WIDTH:
+        return reads(config.model, "hidden") or reads(config.model, "manifold")
+    if name == GEOMETRY:
+        return reads(config.model, "manifold")
+    return reads(config.model, name) and fields_of(RunConfig)[name].option.task in ("", config.task)
+
+
+def configured(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:
+    """A configuration with settings, of which ``width`` and ``geometry`` become options.
+
+    Raises:
+        ValueError: for what cannot be.
+    """
+    options: dict[str, Any] = dict(settings)
+    width, geometry = options.pop(WIDTH, None), options.pop(GEOMETRY, "H")
+    if width is not None and reads(config.model, "manifold"):
+        options["manifold"] = signature(geometry, width)
+    elif width is not None:
+        options["hidden"] = width
+    return config.with_options(**options)
+
+
+def signature(letters: str, width: int) -> str:
+    """A signature such as ``"H16xS16"`` from its letters and the dimension of the whole, which they share.
+
+    Raises:
+        ValueError: if they cannot.
+    """
+    parts = letters.split("x")
+    if width % len(parts):
+        raise ValueError(f"{width} dimensions cannot be shared by {len(parts)} manifolds ({letters})")
+    return "x".join(f"{letter}{width // len(parts)}" for letter in parts)
+
+
+def space_as_dict(space: Space) -> dict[str, Any]:
+    """A space as JSON would have it."""
+    found = {name: asdict(dimension) for name, dimension in space.items()}
+    return {
+        name: {**said, "values": list(said["values"])} if "values" in said else said for name, said in found.items()
+    }
+
+
+def space_from_dict(content: Mapping[str, Any]) -> dict[str, Dimension]:
+    """From what :func:`space_as_dict` gives.
+
+    Raises:
+        ValueError: for a dimension that its own first value does not lie in.
+        TypeError: for something else.
+    """
+    found: dict[str, Dimension] = {}
+    for name, said in content.items():
+        one = Choice(tuple(said["values"]), said["first"]) if "values" in said else Between(**said)
+        if not one.holds(one.first):
+            raise ValueError(f"{name} begins outside of what it may be")
+        found[name] = one
+    return found

@@ -1,0 +1,266 @@
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from msg.experiments import Benchmark, Cell, Outcome, Scores
+from msg.experiments import benchmark as module
+from msg.experiments.tables import settings as store
+from msg.names import TABLES
+
+pytestmark = pytest.mark.usefixtures("tiny_table")
+
+
+def begin(out="o", datasets=("karate",), **options):
+    return Benchmark.begin("small", out, datasets=datasets, **options)
+
+
+def table_of(out):
+    return json.loads((out / "table.json").read_text())
+
+
+def test_a_table_in_all_its_forms(tmp_path, lines):
+    scores = begin().execute(lines)
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {
+        "benchmark.json", "cells", "table.json", "table.md", "table.png", "table.tex", "table.txt",
+    }  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "o/cells/karate").iterdir()) == ["narrow", "tiny"]
+    kept = table_of(tmp_path / "o")
+    assert [(cell["model"], cell["dataset"], cell["metric"]) for cell in kept["cells"]] == [
+        ("tiny", "karate", "accuracy"),
+        ("narrow", "karate", "accuracy"),
+    ]
+    for cell in kept["cells"]:
+        assert cell["seeds"] == [100, 101, 102]
+        assert len(cell["test"]["per_seed"]) == len(cell["val"]["per_seed"]) == 3
+        assert set(cell["test"]) == {"per_seed", "mean", "std"}
+        assert (cell["trials"], cell["trainings"], cell["failed"]) == (5, 13, None)
+        assert cell["settings_from"] == "search"
+        assert cell["hours"] > 0
+        assert cell["content_hash"]
+        assert cell["versions"]["torch"]
+    assert kept["cells"][0]["published"] == ["71.0"]
+    assert kept["cells"][1]["settings"]["width"] == 32
+    assert kept["protocol"]["search_seeds"] == [0, 1]
+    text = (tmp_path / "o/table.txt").read_text()
+    assert re.search(r"^Tiny +ours +\d+\.\d\d ± \d+\.\d\d \*? +13 +0\.00$", text, re.MULTILINE)
+    assert "Somebody 2020." in text
+    assert "|   kind |" in (tmp_path / "o/table.md").read_text()
+    latex = (tmp_path / "o/table.tex").read_text()
+    assert r"\toprule" in latex
+    assert r"10 \% of it" in latex
+    assert "±" not in latex
+    assert (tmp_path / "o/table.png").read_bytes().startswith(b"\x89PNG")
+    assert str(scores) == text[:-1]
+    assert len({len(done.searched) for done in (cell.outcome for cell in scores.cells)}) == 1
+
+
+def test_what_is_done_is_not_done_again_and_a_table_grows(tmp_path, lines):
+    begin(models=["tiny"]).execute()
+    first = table_of(tmp_path / "o")["cells"][0]
+    again = begin(models=["tiny"])
+    again.execute(lines)
+    assert not lines.jobs
+    assert table_of(tmp_path / "o")["cells"] == [first]
+
+    begin(models=["narrow"], datasets=["disease"], seeds=[103]).execute(lines)
+    kept = table_of(tmp_path / "o")["cells"]
+    assert [(cell["model"], cell["dataset"]) for cell in kept] == [
+        (model, dataset) for dataset in ("karate", "disease") for model in ("tiny", "narrow")
+    ]
+    assert all(cell["seeds"] == [100, 101, 102, 103] for cell in kept)
+    grown = kept[0]
+    assert grown["test"]["per_seed"][:3] == first["test"]["per_seed"]
+    assert grown["settings"] == first["settings"]
+    assert grown["trainings"] == first["trainings"] + 1
+    assert [job.seed for job in lines.jobs if job.config.model == "tiny" and job.config.dataset == "karate"] == [103]
+
+    begin(models=["tiny"], seeds=[105, 104]).execute()
+    assert table_of(tmp_path / "o")["cells"][0]["seeds"] == [100, 101, 102, 103, 104, 105]
+    assert sorted(path.name for path in (tmp_path / "o/cells/karate/tiny").glob("more*")) == ["more-2", "more-3"]
+
+
+def test_a_table_that_was_stopped_goes_on(tmp_path, interrupt, lines):
+    whole = begin("whole").execute()
+    ready = begin("broken")
+    for stop in (interrupt(jobs=4), interrupt(jobs=8), interrupt(jobs=5)):
+        with pytest.raises(KeyboardInterrupt):
+            ready.execute(stop)
+        ready = Benchmark.resume("broken")
+    found = ready.execute(lines)
+    for row in ("tiny", "narrow"):
+        cells = [scores.cell(row, "karate") for scores in (whole, found)]
+        assert cells[0].values("accuracy") == cells[1].values("accuracy")
+        assert cells[0].settings == cells[1].settings
+    assert 0 < len(lines.jobs) < 26
+
+
+def test_cells_that_cannot_be_made_say_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.Experiment, "begin", _begin(module.Experiment.begin))
+    scores = begin(models=["tiny", "broken", "lost", "narrow", "gcn"]).execute()
+    assert scores.cell("tiny", "karate").failed is None
+    assert "it has no weights" in scores.cell("broken", "karate").failed
+    assert "the loss is nan" in scores.cell("lost", "karate").failed
+    assert scores.cell("narrow", "karate").failed == "no such file"
+    assert scores.cell("gcn", "karate").failed == "another process is at it"
+    text = str(scores)
+    numbers = re.findall(r"– \((\d)\)", text)
+    assert sorted(numbers) == ["1", "2", "3", "4"]
+    assert "1. " in text
+    failed = [cell for cell in table_of(tmp_path / "o")["cells"] if cell["failed"]]
+    assert len(failed) == 4
+    assert all(cell["test"] is None and cell["val"] is None for cell in failed)
+
+
+def _begin(begin):
+    def replaced(study, out):
+        if study.row == "narrow":
+            raise ValueError("no such file")
+        if study.row == "gcn":
+            raise BlockingIOError("busy")
+        return begin(study, out)
+
+    return replaced
+
+
+def test_settings_are_stored_and_used(tmp_path, monkeypatch, lines):
+    path = tmp_path / "settings.json"
+    monkeypatch.setattr(store, "settings_path", lambda: path)
+    ready = begin(models=["tiny", "narrow"])
+    scores = ready.execute()
+    assert ready.store_settings(scores) == path
+    kept = json.loads(path.read_text())["small"]["karate"]
+    assert set(kept) == {"tiny", "narrow"}
+    assert "width" not in kept["narrow"]["settings"]  # it is fixed
+    assert (kept["tiny"]["trials"], kept["tiny"]["search_seeds"]) == (5, [0, 1])
+    assert kept["tiny"]["val"] == max(one.value for one in scores.cell("tiny", "karate").outcome.searched)
+
+    again = begin("stored", models=["tiny", "wide"], settings="stored").execute(lines)
+    assert [job.kind for job in lines.jobs] == ["fit"] * 3
+    assert again.cell("tiny", "karate").values("accuracy") == scores.cell("tiny", "karate").values("accuracy")
+    assert "no settings are stored for it" in again.cell("wide", "karate").failed
+    assert table_of(tmp_path / "stored")["cells"][0]["settings_from"] == "store"
+
+    either = begin("either", models=["tiny", "wide"]).execute()
+    assert not either.cell("tiny", "karate").outcome.searched
+    assert len(either.cell("wide", "karate").outcome.searched) == 5
+    assert len(begin("all", models=["tiny"], settings="search").execute().cells[0].outcome.searched) == 5
+
+
+def test_a_row_without_anything_to_search_is_trained_as_it_is(lines):
+    table = TABLES["small"]
+    rows = (replace(table.rows[0], searched=False),)
+    TABLES.remove("small")
+    TABLES.register("small", replace(table, rows=rows))
+    scores = begin().execute(lines)
+    assert [job.kind for job in lines.jobs] == ["fit"] * 3
+    assert not scores.cells[0].stored
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": ["nothing"]}, "unknown row 'nothing': use tiny, narrow, wide, or any model: msg, "),
+        ({"datasets": ["cora"]}, "small has no column 'cora': use karate, disease"),
+        ({"trials": 0}, "budget must be at least 1 trial"),
+        ({"seeds": [0, 1]}, "reported cannot be searched with: 0, 1"),
+        ({"seeds": []}, "a seed at least"),
+        ({"settings": "mine"}, "settings must be one of either, stored, search"),
+    ],
+)
+def test_refusals(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        begin(**options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_something_else_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown table 'poems': use 'table1', 'sgnnbench'"):
+        Benchmark.begin("poems")
+    with pytest.raises(FileNotFoundError, match=r"holds no benchmark: it has no benchmark\.json"):
+        Benchmark.resume(tmp_path / "nowhere")
+    begin(models=["tiny"]).execute()
+    with pytest.raises(ValueError, match="the table there has trials 5, not 6: choose another --out"):
+        begin(trials=6)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/table.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="already holds a benchmark"):
+        begin("other")
+    table = TABLES["small"]
+    TABLES.remove("small")
+    TABLES.register("small", replace(table, epochs=5))
+    with pytest.raises(ValueError, match=r"tiny was begun with other epochs: delete it to make this cell anew"):
+        begin(models=["tiny"]).execute()
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    begin(models=["tiny"]).execute()
+    path = tmp_path / "o/cells/karate/tiny/cell.json"
+    path.write_text(path.read_text().replace("karate", "kobold"))
+    with pytest.raises(ValueError, match=r"cell\.json was changed after it was written|cell\.json is no result"):
+        begin(models=["tiny"]).execute()
+
+
+def outcome(values, seeds, metrics=("accuracy",)):
+    parts = {name: list(values) for name in metrics}
+    return Outcome("karate", "", "", "", list(seeds), {}, [], parts, parts, 3, 7200.0, 5, None, {})
+
+
+def test_rows_are_compared_with_the_best_over_shared_seeds():
+    table = TABLES["small"]
+    seeds = (100, 101, 102, 103)
+    reached = {
+        "a": [0.91, 0.92, 0.93, 0.94],
+        "b": [0.90, 0.925, 0.92, 0.945],
+        "c": [0.80, 0.82, 0.83, 0.84],
+    }
+    row, column = table.rows[0], table.columns[0]
+    cells = [
+        Cell(replace(row, name=name, label=name), column, outcome(values, seeds)) for name, values in reached.items()
+    ]
+    scores = Scores(table, [*cells, Cell(replace(row, name="d", label="d"), column, failed="it is late")])
+    ps = [stats.ttest_rel(reached["a"], reached[name]).pvalue for name in "bc"]
+    standings = {name: scores.standings[name, "karate", "accuracy"] for name in "abc"}
+    assert standings["a"].best
+    assert standings["c"].p == pytest.approx(min(1, 2 * ps[1]))
+    assert standings["b"].p == pytest.approx(max(ps[0], 2 * ps[1]))
+    assert [standings[name].sign for name in "abc"] == ["*", "≈", ""]
+    text = str(scores)
+    assert re.search(r"^a +ours +92\.50 ± 1\.29 \* +3 +2\.00$", text, re.MULTILINE)
+    assert re.search(r"^d +ours +– \(1\) +0 +0\.00$", text, re.MULTILINE)
+    assert "1. d: it is late" in text
+    axes = scores.figure().axes
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c", "d"]
+    assert len(axes[0].lines) == 6
+
+
+def test_metrics_are_data():
+    column = replace(TABLES["small"].columns[0], metrics=("roc_auc", "average_precision", "mrr"))
+    cells = [
+        Cell(TABLES["small"].rows[0], column, outcome([0.5, 0.75], (100, 101), ("roc_auc", "mrr"))),
+        Cell(TABLES["small"].rows[1], column, outcome([0.25, 0.5], (100, 101), ("roc_auc",))),
+    ]
+    scores = Scores(TABLES["small"], cells)
+    assert [(cell["metric"], cell["model"]) for cell in scores.as_dict()["cells"]] == [
+        ("roc_auc", "tiny"), ("roc_auc", "narrow"), ("mrr", "tiny"), ("mrr", "narrow"),
+    ]  # fmt: skip
+    header = str(scores).splitlines()[3]
+    assert "karate ROC-AUC" in header
+    assert "karate MRR" in header
+    assert "test ROC-AUC, MRR, %" in str(scores)
+    assert [(axes.get_title(), axes.get_xlabel()) for axes in scores.figure().axes] == [("karate", "test ROC-AUC, %")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_quick_look_takes_minutes(tmp_path, name):
+    import time
+
+    from msg.experiments import Processes
+
+    begun = time.monotonic()
+    scores = Benchmark.begin(name, tmp_path / "q", quick=True).execute(executor=Processes(2))
+    assert time.monotonic() - begun < 300
+    assert all(cell.failed is None for cell in scores.cells), [cell.failed for cell in scores.cells]

@@ -1,0 +1,157 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from msg.experiments import RunConfig, TableColumn, TableRow
+from msg.experiments.config import LINKS, NODES, reads
+from msg.experiments.tables import settings
+from msg.experiments.tables.spaces import (
+    QUICK,
+    SPACE,
+    Between,
+    Choice,
+    configured,
+    signature,
+    space_as_dict,
+    space_from_dict,
+    space_of,
+)
+from msg.experiments.tables.suggestions import suggest
+from msg.names import MODELS, TABLES
+
+NAMES = list(TABLES)
+
+
+def config(model, **options):
+    return RunConfig(model=model, baseline="none", **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_are_whole(name):
+    table = TABLES[name]
+    assert table.name == name
+    assert len(table.seeds) >= 5
+    assert not set(table.seeds) & set(table.search_seeds)
+    for names in ([row.name for row in table.rows], [column.dataset for column in table.columns]):
+        assert len(set(names)) == len(names)
+    labels = {row.label for row in table.rows}
+    for published in table.published:
+        assert set(published.figures) <= labels
+        for figures in published.figures.values():
+            assert set(figures) <= {column.dataset for column in table.columns}
+    assert {"gcn", "sage", "msg"} <= {row.name for row in table.default_rows()}
+    assert all(table.column(dataset) for dataset in table.quick_columns)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_can_begin_its_search_and_has_as_many_settings_as_it_reads(name):
+    table = TABLES[name]
+    for row in table.rows:
+        for column in table.columns:
+            if row.model not in MODELS or column.task not in MODELS[row.model].tasks or not row.searched:
+                continue
+            base = table.base(row, column, table.seeds, None, "cpu")
+            space = space_of(base, row.fixed, row.held)
+            assert {"lr", "weight_decay"} <= set(space)
+            first = configured(base, {**row.fixed, **suggest(space, [], 1)[0]})
+            assert (first.dataset, first.split, first.task) == (column.dataset, column.split, column.task)
+            assert first.seeds == table.seeds
+
+
+def test_widths_are_those_of_the_manifold_where_there_is_one():
+    assert configured(config("msg"), {"width": 64, "geometry": "S"}).manifold == "S64"
+    assert configured(config("msg"), {"width": 64, "geometry": "HxS"}).manifold == "H32xS32"
+    assert configured(config("msg"), {"width": 16}).manifold == "H16"
+    assert configured(config("sage"), {"width": 64}).hidden == 64
+    with pytest.raises(ValueError, match="cannot be shared by 3"):
+        signature("HxSxE", 64)
+
+
+def test_a_row_is_searched_for_what_it_reads_and_does_not_fix():
+    assert "width" not in space_of(config("sgc"), {})
+    assert "timesteps" not in space_of(config("gat"), {})
+    assert "geometry" in space_of(config("msg"), {})
+    assert set(space_of(config("msg"), {"manifold": "H4"})) == set(space_of(config("msg"), {})) - {"width", "geometry"}
+    assert space_of(config("msg"), {})["layers"] == Between(2, 6, 2, whole=True)
+    assert space_of(config("sage"), {"lr": 0.1}, quick=True)["width"] == QUICK["width"]
+    assert "label_smoothing" not in space_of(config("sage", task=LINKS), {})
+    assert "label_smoothing" in space_of(config("sage"), {})
+    assert {"norm", "residual", "jumping"} <= set(space_of(config("classic-gcn"), {}))
+    assert not {"norm", "residual"} & set(space_of(config("classic-gcn"), {"norm": "none"}, ["residual"]))
+    for name in space_of(config("msg"), {}):
+        assert name in ("width", "geometry") or reads("msg", name)
+
+
+def test_all_rows_may_be_wide_and_deep():
+    assert max(SPACE["width"].values) == 256
+    assert SPACE["layers"] == Between(1, 6, 2, whole=True)
+
+
+def test_spaces_go_through_json():
+    assert space_from_dict(json.loads(json.dumps(space_as_dict(SPACE)))) == SPACE
+    with pytest.raises(ValueError, match="lr begins outside"):
+        space_from_dict({"lr": {"low": 0.0, "high": 1.0, "first": 2.0}})
+
+
+def test_suggestions_depend_on_what_was_told_alone():
+    told = [(one, number / 10 if number % 3 else None) for number, one in enumerate(suggest(SPACE, [], 12))]
+    assert told[0][0] == {name: dimension.first for name, dimension in SPACE.items()}
+    again, other = suggest(SPACE, told, 4), suggest(SPACE, [*told[:-1], (told[-1][0], None)], 4)
+    assert again == suggest(SPACE, told, 4)
+    assert again != other
+    for settings_ in [*again, *(one for one, _ in told)]:
+        assert all(SPACE[name].holds(value) for name, value in settings_.items())
+    assert len({json.dumps(one) for one in again}) == 4
+    assert suggest({}, [], 2) == [{}, {}]
+
+
+def test_suggestions_go_where_it_is_good():
+    space = {"lr": Between(0.0001, 1.0, 0.5, log=True), "norm": Choice(("none", "layer"), "none")}
+    told = []
+    for _ in range(8):
+        told += [(one, one["norm"] == "layer") for one in suggest(space, told, 4)]
+    found = [one["norm"] == "layer" for one, _ in told[16:]]
+    assert sum(found) > 0.7 * len(found)
+
+
+def test_stored_settings(tmp_path):
+    path = tmp_path / "settings.json"
+    assert settings.stored_settings("t", "photo", "gcn", path) is None
+    settings.store_settings("t", {("photo", "gcn"): {"settings": {"lr": 0.1}, "val": 0.5}}, path)
+    settings.store_settings("t", {("cs", "gcn"): {"settings": {"lr": 0.2}}}, path)
+    assert settings.stored_settings("t", "photo", "gcn", path) == {"lr": 0.1}
+    assert settings.stored_settings("t", "cs", "gcn", path) == {"lr": 0.2}
+    assert list(json.loads(path.read_text())["t"]) == ["cs", "photo"]
+
+
+def test_settings_in_the_package_are_of_cells_that_there_are():
+    kept = json.loads(settings.settings_path().read_text())
+    for name, columns in kept.items():
+        table = TABLES[name]
+        for dataset, rows in columns.items():
+            for row, said in rows.items():
+                base = table.base(table.row(row), table.column(dataset), table.seeds, None, "cpu")
+                configured(base, {**table.row(row).fixed, **said["settings"]})
+
+
+def test_rows_and_columns_are_found_by_name():
+    table = TABLES["table1"]
+    assert table.row("cached-gcn") == TableRow("cached-gcn", "cached-gcn", "others", "cached-gcn")
+    with pytest.raises(ValueError, match="unknown row 'nothing': use gcn, "):
+        table.row("nothing")
+    with pytest.raises(ValueError, match="table1 has no column 'cora': use computers, photo"):
+        table.column("cora")
+    assert table.in_order(["msg", "else", "gcn", "msg"]) == ["gcn", "msg", "else"]
+    with pytest.raises(ValueError, match="seeds that are reported cannot be searched with: 1"):
+        replace(table, seeds=(1, 100))
+
+
+def test_a_quick_look_is_at_what_there_is():
+    made = TABLES["links"].as_quick_look(with_files=False)
+    assert made.columns == (TableColumn("digits", "link:85/5/10", LINKS, ("roc_auc", "average_precision", "mrr")),)
+    assert TABLES["planetoid"].as_quick_look(False).columns == (TableColumn("digits", "random:10/10/80", NODES),)
+    assert TABLES["table1"].as_quick_look(True).columns == (TableColumn("photo", "random:10/10/80"),)
+    rows = made.quick_rows()
+    assert len({row.group for row in rows}) == len(rows) <= 6
+    assert all(LINKS in MODELS[row.model].tasks for row in rows)
