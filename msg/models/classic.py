@@ -145,7 +145,7 @@ def _convolution(conv: str, width: int, out: int, heads: int) -> nn.Module:
 def _spec(conv: str, about: str, *more: str) -> ModelSpec:
     reads = frozenset({"hidden_channels", "num_layers", "dropout", "norm", "residual", "jumping", *more})
     both = ("node-classification", "link-prediction")
-    return ModelSpec(partial(ClassicGNN, conv=conv), reads, about, tasks=both, batches=conv != "gat")
+    return ModelSpec(partial(ClassicGNN, conv=conv), reads, about, tasks=both, batches=True)
 
 
 GCN_SPEC = _spec("gcn", "GCN with the normalisation, residual connections and jumping knowledge it is strong with")

@@ -157,13 +157,15 @@ def test_every_model_of_the_registry_has_the_options_that_it_reads(model):
     config, reads = RunConfig(model=model), MODELS[model].reads
     read = {
         "manifold": "manifold", "hidden": "hidden_channels", "hops": "num_hops", "timesteps": "timesteps",
-        "neuron": "neuron", "threshold": "neuron", "reset": "neuron", "gradient": "gradient", "conv": "conv",
+        "neuron": "neuron", "reset": "neuron", "gradient": "gradient", "conv": "conv",
         "bias": "bias", "step_size": "step_size", "max_step": "max_step", "dropout": "dropout",
     }  # fmt: skip
     for name, by in read.items():
         assert (getattr(config, name) is not None) == (by in reads), name
-    assert config.layers == 3
-    assert config.hops in (None, 3)
+    assert (config.threshold is not None) == ("neuron" in reads or "threshold" in reads)
+    layers = MODELS[model].defaults.get("num_layers", 3)
+    assert config.layers in (None, layers)
+    assert config.hops in (None, MODELS[model].defaults.get("num_hops", layers))
     assert config.baseline == ("none" if model == "gcn" else "gcn")
     assert RunConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
 

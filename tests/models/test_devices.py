@@ -23,6 +23,8 @@ from msg.nn import (
     AttentiveRecurrence,
     ConvergentGNN,
     FermiDirac,
+    HyboNet,
+    KappaGCN,
     RiemannianConvergentGNN,
     SpikingGNN,
 )
@@ -76,13 +78,22 @@ def _recalling(cell: type[nn.Module], **options: Any) -> Case:
 
 
 class _Links(nn.Module):
-    def __init__(self, steps: int):
+    def __init__(self, points: nn.Module, decoder: nn.Module):
         super().__init__()
-        self.points = MSG(FEATURES, None, "H2xS2", timesteps=steps, neuron=LIF(threshold=0.4))
-        self.decoder = FermiDirac(self.points.manifold)
+        self.points, self.decoder = points, decoder
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         return self.decoder(self.points(x, edges), edges)
+
+
+def _spiking_links(steps: int) -> nn.Module:
+    points = MSG(FEATURES, None, "H2xS2", timesteps=steps, neuron=LIF(threshold=0.4))
+    return _Links(points, FermiDirac(points.manifold))
+
+
+def _own_links(kind: Callable[..., Any]) -> nn.Module:
+    points = kind(FEATURES, None)
+    return _Links(points, points.link_decoder)
 
 
 def _online(model: nn.Module, x: Tensor, edges: Tensor, weight: Tensor) -> list[Tensor]:
@@ -135,7 +146,8 @@ SPIKING = {
     "spikinggcn, batch": _named("spikinggcn")._replace(call=_batch),
     "MSG, sparse features": _msg(call=_sparse("sparse_csr"), gradient="bptt"),
     "SpikingGNN, sparse features": _flat(dropout=0.2)._replace(call=_sparse("sparse_coo")),
-    "links": Case(_Links),
+    "links": Case(_spiking_links),
+    **{f"links, {kind.__name__}": Case(lambda _, kind=kind: _own_links(kind)) for kind in (KappaGCN, HyboNet)},
 }  # fmt: skip
 RECURRENT = {
     "LSNN": Case(lambda steps: LSNN(FEATURES, 3, 8, threshold=0.1), _train, lambda model, x, *_: model(x).outputs),

@@ -164,4 +164,5 @@ SPEC = ModelSpec(
     about="hyperbolic graph convolutions in the tangent space, curvature learned",
     defaults={"manifold": "P16", "num_layers": 2, "learn_curvature": True},
     tasks=("node-classification", "link-prediction"),
+    batches=True,
 )

@@ -123,4 +123,5 @@ SPEC = ModelSpec(
     about="fully hyperbolic network in coordinates of the hyperboloid, hinge loss",
     defaults={"hidden_channels": 16, "num_layers": 2},
     tasks=("node-classification", "link-prediction"),
+    batches=True,
 )

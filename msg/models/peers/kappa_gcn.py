@@ -116,4 +116,5 @@ SPEC = ModelSpec(
     about="graph convolutions in a space whose curvature, of any sign, is learned",
     defaults={"hidden_channels": 16, "num_layers": 2, "learn_curvature": True},
     tasks=("node-classification", "link-prediction"),
+    batches=True,
 )

@@ -109,4 +109,5 @@ SPEC = ModelSpec(
     reads=frozenset({"hidden_channels", "num_layers", "dropout", "learn_curvature", "norm", "residual"}),
     about="graph convolutions on pseudo-hyperboloids, part sphere, part hyperbolic",
     defaults={"hidden_channels": 16, "num_layers": 2, "learn_curvature": True},
+    batches=True,
 )
