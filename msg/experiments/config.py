@@ -104,7 +104,7 @@ class RunConfig:
         Option(MODEL, f"Read-out of all layers: {_either(_JUMPING)}", "none", choices=_JUMPING, reads="jumping"),
     ] = None
     learn_curvature: Annotated[
-        bool | None, Option(MODEL, "Whether curvature is learned.", False, reads="learn_curvature")
+        bool | None, Option(MODEL, "Whether curvature is learned.", True, reads="learn_curvature")
     ] = None
     input_dropout: Annotated[
         float, Ge(0), Lt(1), Option(TRAINING, "Probability of dropping a feature of a node.", 0.0)

@@ -166,7 +166,7 @@ SETTLING = {
     for rule in (EquilibriumPropagation(steps=4), EquilibriumPropagation(steps=4, symmetric=True), SettlingBPTT())
 }
 CASES = {**SPIKING, **RECURRENT, **SETTLING}
-ONCE = {name for name in MODELS if "timesteps" not in MODELS[name].reads}
+ONCE = {name for name in MODELS if "timesteps" not in MODELS[name].reads} | {"links, KappaGCN", "links, HyboNet"}
 """Models without steps."""
 
 
