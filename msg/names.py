@@ -51,6 +51,10 @@ MODELS = Registry(
         "sage": "msg.models.baselines:SAGE_SPEC",
         "gat": "msg.models.baselines:GAT_SPEC",
         "sgc": "msg.models.baselines:SGC_SPEC",
+        "common-neighbors": "msg.models.heuristics:COMMON_NEIGHBORS_SPEC",
+        "adamic-adar": "msg.models.heuristics:ADAMIC_ADAR_SPEC",
+        "resource-allocation": "msg.models.heuristics:RESOURCE_ALLOCATION_SPEC",
+        "pagerank": "msg.models.heuristics:PAGERANK_SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""

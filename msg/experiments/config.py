@@ -21,6 +21,7 @@ NO_BASELINE = "none"
 _TASKS = (NODES, LINKS)
 _FEATURES = ("auto", "dense", "sparse")
 _RESETS = ("subtract", "zero")
+_DECODERS = ("plain", "structural")
 _SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
 _GRADIENTS = "dvm; bptt for spiking-gnn"
 _CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
@@ -90,6 +91,10 @@ class RunConfig:
     step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
     max_step: Annotated[float | None, Ge(0), Option(MODEL, "Longest step, 0: any.", 1.0, reads="max_step")] = None
     dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Its probability.", 0.0, reads="dropout")] = None
+    decoder: Annotated[
+        str | None,
+        Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, task=LINKS),
+    ] = None
     sparsity: Annotated[
         float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
     ] = 0.0

@@ -9,18 +9,21 @@ from msg.layers.path import LastCurrent, ManifoldPath
 from msg.layers.propagation import Propagation
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
+from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
 
 __all__ = [
     "AttentiveCell",
     "Conv",
     "FermiDirac",
+    "GraphDecoder",
     "LastCurrent",
     "ManifoldPath",
     "Propagation",
     "RecurrentSpikingLayer",
     "RecurrentState",
     "SpikingLayer",
+    "StructuralDecoder",
     "Synapse",
     "TangentHead",
     "current_layer",

@@ -3,6 +3,7 @@
 from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
+from msg.models.heuristics import AdamicAdar, CommonNeighbors, Heuristic, PageRank, ResourceAllocation
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
@@ -17,16 +18,21 @@ __all__ = [
     "MSG",
     "SAGE",
     "SGC",
+    "AdamicAdar",
     "AttentiveRecurrence",
     "CachedGCN",
+    "CommonNeighbors",
     "ConvergentGNN",
     "ConvergentNetwork",
     "Embedding",
     "GraphNetwork",
+    "Heuristic",
     "LSNNOutput",
     "LSNNState",
     "LayeredNetwork",
     "ModelSpec",
+    "PageRank",
+    "ResourceAllocation",
     "RiemannianConvergentGNN",
     "SpikingGCN",
     "SpikingGNN",

@@ -2,7 +2,7 @@
 
 from msg.training.alignment import gradient_alignment
 from msg.training.batches import MiniBatches
-from msg.training.build import draw_split, link_prediction, own_random_state
+from msg.training.build import add_structural_decoder, decoder_of, draw_split, link_prediction, own_random_state
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
@@ -16,6 +16,8 @@ from msg.training.tasks import (
     Task,
     firing,
     inner_product,
+    mean_reciprocal_rank,
+    measure_fully,
 )
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "Seen",
     "Task",
     "Training",
+    "add_structural_decoder",
     "count_inference",
+    "decoder_of",
     "draw_split",
     "firing",
     "fit",
@@ -41,6 +45,8 @@ __all__ = [
     "link_prediction",
     "load_weights",
     "manifold_of",
+    "mean_reciprocal_rank",
+    "measure_fully",
     "observe",
     "observe_by_layers",
     "own_random_state",

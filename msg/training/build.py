@@ -1,14 +1,16 @@
 """What a training is made of, from a graph, a seed and a model."""
 
+from functools import partial
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from msg.datasets import apply_split, link_split
-from msg.nn import FermiDirac
+from msg.nn import FermiDirac, GraphDecoder, StructuralDecoder
 from msg.training.batches import MiniBatches
 from msg.training.observation import manifold_of
-from msg.training.tasks import LinkPrediction, inner_product
+from msg.training.tasks import Decoder, LinkPrediction, inner_product
 
 
 def draw_split(data: Data, seed: int) -> Data:
@@ -20,7 +22,7 @@ def draw_split(data: Data, seed: int) -> Data:
 def link_prediction(
     data: Data, split: str, model: nn.Module, seed: int, batches: MiniBatches | None = None
 ) -> LinkPrediction:
-    """Links of a graph; those of a model with a manifold are decoded by distance on it, else by inner product.
+    """Links of a graph, decoded as :func:`decoder_of` says.
 
     Args:
         data: the graph.
@@ -32,10 +34,44 @@ def link_prediction(
     Raises:
         ValueError: if the graph cannot be split so.
     """
-    manifold = manifold_of(model)
-    decoder = inner_product if manifold is None else FermiDirac(manifold)
     parts, device = link_split(data, split, seed), data["edge_index"].device
-    return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed, batches)
+    parts = type(parts)(*(part.to(device) for part in parts))
+    decoder = decoder_of(model, parts.train["edge_index"])
+    if batches is not None and isinstance(getattr(model, "decoder", None), GraphDecoder):
+        raise ValueError(f"{type(model.decoder).__name__} counts neighbours in the whole graph: train without batches")
+    return LinkPrediction(parts, decoder, seed, batches)
+
+
+def decoder_of(model: nn.Module, edge_index: Tensor) -> Decoder:
+    """How pairs are scored from what a model returns.
+
+    A model's own ``model.decoder``, if it has one, which is trained with it; else the distance on its manifold; else an
+    inner product.
+
+    Args:
+        model: whose output is decoded.
+        edge_index: edges that pass messages, for decoders that read them too.
+    """
+    own = getattr(model, "decoder", None)
+    if own is None:
+        return _plain_decoder(model)
+    return partial(own, edge_index=edge_index) if isinstance(own, GraphDecoder) else own
+
+
+def add_structural_decoder(model: nn.Module) -> None:
+    """Give a model a :class:`~msg.nn.StructuralDecoder` about the decoder that it would have, trained with it.
+
+    Raises:
+        ValueError: for a model with a decoder of its own.
+    """
+    if getattr(model, "decoder", None) is not None:
+        raise ValueError(f"{type(model).__name__} has a decoder of its own: leave the structural one out")
+    model.add_module("decoder", StructuralDecoder(_plain_decoder(model)))
+
+
+def _plain_decoder(model: nn.Module) -> Decoder:
+    manifold = manifold_of(model)
+    return inner_product if manifold is None else FermiDirac(manifold)
 
 
 def own_random_state(device: str | torch.device):
