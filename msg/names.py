@@ -54,6 +54,7 @@ MODELS = Registry(
         "common-neighbors": "msg.models.heuristics:COMMON_NEIGHBORS_SPEC",
         "adamic-adar": "msg.models.heuristics:ADAMIC_ADAR_SPEC",
         "resource-allocation": "msg.models.heuristics:RESOURCE_ALLOCATION_SPEC",
+        "l3": "msg.models.heuristics:L3_SPEC",
         "pagerank": "msg.models.heuristics:PAGERANK_SPEC",
     },
 )

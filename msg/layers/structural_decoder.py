@@ -39,13 +39,17 @@ class StructuralDecoder(GraphDecoder):
     r"""A learned logit of the model's own score and of what two nodes have in common in the graph.
 
     .. math::
-        \ell_{ij} = a\, s_{ij} + \mathrm{MLP}\bigl(\sigma(s_{ij}),\ \log(1 + \mathrm{CN}),\ \log(1 + \mathrm{AA}),\
-        \log(1 + \mathrm{RA}),\ \log(\epsilon + \mathrm{RA}),\ \delta_i + \delta_j,\ |\delta_i - \delta_j|\bigr)
+        \ell_{ij} = a\, \sigma(s_{ij}) + \mathrm{MLP}\bigl(\sigma(s_{ij}),\ \log(1 + \mathrm{CN}),\
+        \log(1 + \mathrm{AA}),\
+        \log(1 + \mathrm{RA}),\ \log(\epsilon + \mathrm{RA}),\ \log(\epsilon + \mathrm{L3}),\ \delta_i + \delta_j,\
+        |\delta_i - \delta_j|\bigr)
 
     where :math:`s` is the logit of the decoder inside (an inner product, or a squared distance on a manifold),
-    :math:`\sigma(s) = s / (1 + |s|)`, CN, AA and RA are those of :class:`~msg.graph.Neighborhoods`, :math:`\delta =
-    \log(1 + d)`, :math:`\epsilon = 0.001`, and the MLP has one hidden layer with ReLU. It begins as the decoder inside:
-    :math:`a` is 1 and the MLP 0.
+    :math:`\sigma(s) = s / (1 + |s|)`, CN, AA, RA and L3 are those of :class:`~msg.graph.Neighborhoods`, :math:`\delta
+    = \log(1 + d)`, :math:`\epsilon = 0.001`, and the MLP has one hidden layer with ReLU. It begins with the
+    order of the decoder inside: :math:`a` is 1 and the MLP 0. The score enters as :math:`\sigma` alone, because the
+    points of training edges have seen the edge between them and those of other pairs have not: without a bound the
+    model comes to trust its score too much, and ranks held-out edges worse than the counts do.
 
     Neither counts nor degrees see the edge between the two nodes, so that training edges look as they would if they
     were held out; and all are counted on the edges that pass messages, which are training edges alone.
@@ -70,11 +74,11 @@ class StructuralDecoder(GraphDecoder):
             raise ValueError(f"hidden_channels must be at least 1, not {hidden_channels}")
         self._inside = (decoder,)
         self.scale = nn.Parameter(torch.ones(()))
-        self.mlp = nn.Sequential(nn.Linear(7, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, 1))
+        self.mlp = nn.Sequential(nn.Linear(8, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, 1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the hidden layer anew; the logit is that of the decoder inside again."""
+        """Draw the hidden layer anew; pairs are ordered by the decoder inside again."""
         nn.init.ones_(self.scale)
         hidden, _, last = self.mlp
         hidden.reset_parameters()  # pyright: ignore[reportCallIssue]
@@ -86,14 +90,16 @@ class StructuralDecoder(GraphDecoder):
         (inside,) = self._inside
         score = inside(z, edge_label_index).to(self.scale.dtype)
         seen = self.structure(edge_label_index, edge_index, z.size(0)).to(score)
-        return self.scale * score + self.mlp(torch.cat([softsign(score)[:, None], seen], dim=1))[:, 0]
+        bounded = softsign(score)
+        return self.scale * bounded + self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
 
     def structure(self, edge_label_index: Tensor, edge_index: Tensor, num_nodes: int) -> Tensor:
-        """What the graph says of each pair, ``[M, 6]``, on the CPU."""
+        """What the graph says of each pair, ``[M, 7]``, on the CPU."""
         graph = self.neighborhoods(edge_index, num_nodes)
         counts, degrees = graph.counts(edge_label_index), graph.degrees(edge_label_index).log1p()
         one, other = degrees.split(1, dim=1)
-        return torch.cat([counts.log1p(), (_FLOOR + counts[:, 2:]).log(), one + other, (one - other).abs()], dim=1)
+        seen = [counts[:, :3].log1p(), (_FLOOR + counts[:, 2:]).log(), one + other, (one - other).abs()]
+        return torch.cat(seen, dim=1)
 
     def extra_repr(self) -> str:
         """The decoder inside."""

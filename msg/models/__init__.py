@@ -3,7 +3,7 @@
 from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
-from msg.models.heuristics import AdamicAdar, CommonNeighbors, Heuristic, PageRank, ResourceAllocation
+from msg.models.heuristics import L3, AdamicAdar, CommonNeighbors, Heuristic, PageRank, ResourceAllocation
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
@@ -14,6 +14,7 @@ from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
 
 __all__ = [
+    "L3",
     "LSNN",
     "MSG",
     "SAGE",

@@ -20,13 +20,13 @@ class SharedNeighbors(GraphDecoder):
     """A score of :class:`~msg.graph.Neighborhoods` as a decoder; what a model returns is not read but for its length.
 
     Args:
-        measure: ``"common-neighbors"``, ``"adamic-adar"`` or ``"resource-allocation"``.
+        measure: ``"common-neighbors"``, ``"adamic-adar"``, ``"resource-allocation"`` or ``"l3"``.
 
     Shapes:
         as of :class:`~msg.nn.StructuralDecoder`; returns ``[M]``, float32.
     """
 
-    measures = ("common-neighbors", "adamic-adar", "resource-allocation")
+    measures = ("common-neighbors", "adamic-adar", "resource-allocation", "l3")
 
     def __init__(self, measure: str):
         super().__init__()
@@ -147,6 +147,13 @@ class ResourceAllocation(Heuristic):
         super().__init__(in_channels, SharedNeighbors("resource-allocation"))
 
 
+class L3(Heuristic):
+    """Scores pairs by walks of three steps, see :class:`~msg.graph.Neighborhoods` and :class:`Heuristic`."""
+
+    def __init__(self, in_channels: int):
+        super().__init__(in_channels, SharedNeighbors("l3"))
+
+
 class PageRank(Heuristic):
     """Scores pairs by :class:`PersonalizedPageRank`, see :class:`Heuristic`."""
 
@@ -168,4 +175,5 @@ def _spec(kind: Callable[[int], Heuristic], about: str) -> ModelSpec:
 COMMON_NEIGHBORS_SPEC = _spec(CommonNeighbors, "number of common neighbours")
 ADAMIC_ADAR_SPEC = _spec(AdamicAdar, "common neighbours, those of few others more")
 RESOURCE_ALLOCATION_SPEC = _spec(ResourceAllocation, "common neighbours, each by one over its degree")
+L3_SPEC = _spec(L3, "walks of three steps, each by one over its degrees")
 PAGERANK_SPEC = _spec(PageRank, "personalised PageRank of one node at the other")

@@ -19,6 +19,7 @@ from msg.layers import (
     make_synapse,
 )
 from msg.models import (
+    L3,
     LSNN,
     MSG,
     SAGE,
@@ -41,6 +42,7 @@ from msg.models import (
 )
 
 __all__ = [
+    "L3",
     "LSNN",
     "MSG",
     "SAGE",

@@ -3,6 +3,7 @@
 from msg.training.alignment import gradient_alignment
 from msg.training.batches import MiniBatches
 from msg.training.build import add_structural_decoder, decoder_of, draw_split, link_prediction, own_random_state
+from msg.training.distortion import Distortion, distortion
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
@@ -23,6 +24,7 @@ from msg.training.tasks import (
 __all__ = [
     "Batch",
     "Budget",
+    "Distortion",
     "Epoch",
     "Evaluation",
     "Fit",
@@ -37,6 +39,7 @@ __all__ = [
     "add_structural_decoder",
     "count_inference",
     "decoder_of",
+    "distortion",
     "draw_split",
     "firing",
     "fit",
