@@ -8,7 +8,7 @@ from msg.datasets.links import LinkSplit, link_split, pair_codes, ranking_negati
 from msg.datasets.load import load_graph
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
-from msg.datasets.selection import top_features
+from msg.datasets.selection import normalize_features, top_features
 from msg.datasets.splits import apply_split
 from msg.datasets.stored import StoredGraph, open_graph
 
@@ -26,6 +26,7 @@ __all__ = [
     "import_folder",
     "link_split",
     "load_graph",
+    "normalize_features",
     "open_graph",
     "pair_codes",
     "ranking_negatives",

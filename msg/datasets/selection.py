@@ -1,4 +1,4 @@
-"""Fewer features: those that tell the classes of the training nodes apart."""
+"""Other features: fewer, or of another scale."""
 
 import copy
 from numbers import Integral
@@ -46,4 +46,24 @@ def top_features(data: Data, count: int) -> Data:
         result.x = x[:, torch.from_numpy(kept).to(x.device)]
     else:
         result.x = sparse_tensor(features[:, kept]).to(x)
+    return result
+
+
+def normalize_features(data: Data) -> Data:
+    r"""Return a shallow copy of a graph with each node's features divided by their sum, :math:`x_{vf}/\sum_g |x_{vg}|`.
+
+    Of counts the same as :class:`torch_geometric.transforms.NormalizeFeatures`, which leaves sums below 1 and subtracts
+    the least feature. Sparse features stay sparse. A node without features keeps none.
+
+    Args:
+        data: a graph with ``x [N, F]``, dense or sparse.
+    """
+    x = torch.as_tensor(data["x"])
+    result = copy.copy(data)
+    if x.layout == torch.strided:
+        result.x = torch.nn.functional.normalize(x, p=1.0, dim=-1)
+        return result
+    features = as_scipy(x)
+    total = np.asarray(abs(features).sum(1)).reshape(-1, 1)
+    result.x = sparse_tensor(features.multiply(1 / np.maximum(total, 1e-12)).tocsr()).to(x)
     return result

@@ -4,10 +4,11 @@ import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from msg.datasets import load_graph, top_features
+from msg.datasets import load_graph, normalize_features, top_features
 from msg.experiments.config import NODES, RunConfig, make_part, parse_fan_out
 from msg.names import MODELS
 from msg.training import (
+    Augmentation,
     Budget,
     MiniBatches,
     NodeClassification,
@@ -49,11 +50,17 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "timesteps": config.timesteps,
         "neuron": make_part(config, "neuron"),
         "gradient": make_part(config, "gradient"),
+        "threshold": config.threshold,
         "conv": config.conv,
         "bias": config.bias,
         "step_size": config.step_size,
         "max_step": config.max_step or None,
         "dropout": config.dropout,
+        "heads": config.heads,
+        "norm": config.norm,
+        "residual": config.residual,
+        "jumping": config.jumping,
+        "learn_curvature": config.learn_curvature,
     }
     spec = MODELS[config.model]
     out_channels = num_classes if config.task == NODES else None
@@ -64,8 +71,9 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error
     if config.decoder == "structural":
         add_structural_decoder(model)
-    for module in model.modules() if config.batch_size is not None else ():
-        if getattr(module, "cached", False) is True:  # PyG's convolutions: each batch is another graph
+    changing = config.batch_size is not None or config.drop_edge or config.half_hop
+    for module in model.modules() if changing else ():
+        if getattr(module, "cached", False) is True:  # PyG's convolutions: each update has another graph
             module.cached = False  # pyright: ignore[reportAttributeAccessIssue]
     return model
 
@@ -78,7 +86,9 @@ def build_budget(config: RunConfig) -> Budget:
 def draw(config: RunConfig, data: Data, seed: int) -> Data:
     """The graph as one seed sees it: its split, and the features that are read. Arguments are as of :func:`prepare`."""
     drawn = draw_split(data, seed)
-    return drawn if config.top_features is None else top_features(drawn, config.top_features)
+    if config.top_features is not None:
+        drawn = top_features(drawn, config.top_features)
+    return normalize_features(drawn) if config.normalize_features else drawn
 
 
 def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
@@ -98,6 +108,7 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
     batches = None
     if config.batch_size is not None:
         batches = MiniBatches(config.batch_size, parse_fan_out(str(config.fan_out)), seed)
+    augmentation = Augmentation(config.input_dropout, config.drop_edge, config.half_hop)
     if config.task == NODES:
-        return model, NodeClassification(drawn, config.sparsity, batches)
-    return model, link_prediction(drawn, config.split or "", model, seed, batches)
+        return model, NodeClassification(drawn, config.sparsity, batches, augmentation, config.label_smoothing)
+    return model, link_prediction(drawn, config.split or "", model, seed, batches, augmentation)

@@ -22,6 +22,8 @@ _TASKS = (NODES, LINKS)
 _FEATURES = ("auto", "dense", "sparse")
 _RESETS = ("subtract", "zero")
 _DECODERS = ("plain", "structural")
+_NORMS = ("none", "batch", "layer")
+_JUMPING = ("none", "cat", "max")
 _SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
 _GRADIENTS = "dvm; bptt for spiking-gnn"
 _CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
@@ -67,6 +69,7 @@ class RunConfig:
     top_features: Annotated[
         int | None, Ge(1), Option(DATA, "Read only the best features by chi squared.", shown="all", task=NODES)
     ] = None
+    normalize_features: Annotated[bool, Option(DATA, "Scale each node's features to a sum of 1.", False)] = False
     model: Annotated[str, Option(MODEL, _either(MODELS), "msg", choices=MODELS)] = "msg"
     manifold: Annotated[
         str | None,
@@ -85,12 +88,34 @@ class RunConfig:
     conv: Annotated[str | None, Option(MODEL, _either(CONVS), "gcn", choices=CONVS, reads="conv")] = None
     bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads="bias")] = None
     neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
-    threshold: Annotated[float | None, Gt(0), Option(MODEL, "Firing threshold.", 1.0, of="neuron")] = None
+    threshold: Annotated[
+        float | None, Gt(0), Option(MODEL, "Firing threshold.", 1.0, of="neuron", reads="threshold")
+    ] = None
     reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
     tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None
     step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
     max_step: Annotated[float | None, Ge(0), Option(MODEL, "Longest step, 0: any.", 1.0, reads="max_step")] = None
     dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Its probability.", 0.0, reads="dropout")] = None
+    heads: Annotated[int | None, Ge(1), Option(MODEL, "Heads of attention.", 1, reads="heads")] = None
+    norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
+    residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
+    jumping: Annotated[
+        str | None,
+        Option(MODEL, f"Read-out of all layers: {_either(_JUMPING)}", "none", choices=_JUMPING, reads="jumping"),
+    ] = None
+    learn_curvature: Annotated[
+        bool | None, Option(MODEL, "Whether curvature is learned.", False, reads="learn_curvature")
+    ] = None
+    input_dropout: Annotated[
+        float, Ge(0), Lt(1), Option(TRAINING, "Probability of dropping a feature of a node.", 0.0)
+    ] = 0.0
+    drop_edge: Annotated[float, Ge(0), Lt(1), Option(TRAINING, "Probability of dropping an edge.", 0.0)] = 0.0
+    half_hop: Annotated[
+        float, Ge(0), Lt(1), Option(TRAINING, "Probability that a node's edges are slowed.", 0.0, task=NODES)
+    ] = 0.0
+    label_smoothing: Annotated[
+        float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, task=NODES)
+    ] = 0.0
     decoder: Annotated[
         str | None,
         Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, task=LINKS),
@@ -286,7 +311,7 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
         own: Mapping[str, Any] = {}
         if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
-        applies = name in own if option.of else not option.reads or spelled in spec.options
+        applies = name in own or spelled in spec.options if option.of else not option.reads or spelled in spec.options
         if applies and option.task in ("", chosen.get("task")):
             default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
             plain = isinstance(default, bool | int | float | str)
@@ -299,7 +324,7 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
 def reads(model: str, name: str) -> bool:
     """Whether a model reads an option, its neuron or rule willing."""
     option = fields_of(RunConfig)[name].option
-    wanted = [option.of] if option.of else option.reads.split()
+    wanted = [*option.of.split(), *option.reads.split()]
     return not wanted or not MODELS[model].options.isdisjoint(wanted)
 
 

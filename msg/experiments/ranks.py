@@ -67,6 +67,9 @@ class Ranks:
             raise ValueError(f"--partition contradicts task={config.task!r}: it trains {NODES!r}")
         if config.device != "cpu":
             raise ValueError(f"--partition contradicts device={config.device!r}: it trains on cpu")
+        for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing"):
+            if getattr(config, name):
+                raise ValueError(f"--partition contradicts {name}={getattr(config, name)}: leave it out")
         with own_random_state(config.device):
             model = build_model(config, data["x"].size(1), data.num_classes)
         if not isinstance(model, GraphNetwork):

@@ -2,6 +2,7 @@
 
 from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import SAGE, SGC, CachedGCN
+from msg.models.classic import ClassicGNN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.heuristics import L3, AdamicAdar, CommonNeighbors, Heuristic, PageRank, ResourceAllocation
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
@@ -22,6 +23,7 @@ __all__ = [
     "AdamicAdar",
     "AttentiveRecurrence",
     "CachedGCN",
+    "ClassicGNN",
     "CommonNeighbors",
     "ConvergentGNN",
     "ConvergentNetwork",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -166,9 +167,9 @@ def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """A builder of a layered network; without classes it embeds nodes in its hidden width."""
 
     def build(
-        in_channels: int, out_channels: int | None, hidden_channels: int, num_layers: int, dropout: float = 0.0
+        in_channels: int, out_channels: int | None, hidden_channels: int, num_layers: int, **options: Any
     ) -> nn.Module:
-        return kind(in_channels, hidden_channels, num_layers, out_channels or hidden_channels, dropout=dropout)
+        return kind(in_channels, hidden_channels, num_layers, out_channels or hidden_channels, **options)
 
     return build
 
@@ -178,7 +179,7 @@ GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN",
 CACHED_GCN_SPEC = ModelSpec(
     _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH, batches=True
 )
-GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED, "PyG's GAT", tasks=_BOTH, batches=True)
+GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "PyG's GAT", tasks=_BOTH, batches=True)
 SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH, batches=True)
 SGC_SPEC = ModelSpec(
     SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map", batches=True

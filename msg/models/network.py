@@ -39,19 +39,22 @@ class GraphNetwork(nn.Module):
         return None
 
     def prepare(
-        self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None
+        self, x: Tensor | SparseMatrix, edge_index: Tensor | Graph, edge_weight: Tensor | None = None
     ) -> tuple[Tensor | SparseMatrix, Graph]:
         """Features and graph as layers read them, checked.
 
         Args:
-            x: node features ``[N, F]`` (dense, or ``torch.sparse``: it stays sparse), a constant current; or, where
-                the network runs through time, a train ``[T, N, F]``.
+            x: node features ``[N, F]`` (dense, or ``torch.sparse`` or a matrix that is made already: it stays sparse),
+                a constant current; or, where the network runs through time, a train ``[T, N, F]``.
             edge_index: ``[2, E]``, or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
             edge_weight: ``[E]``.
 
         Raises:
             ValueError: for a bipartite graph, or shapes or dtypes that do not fit.
         """
+        if isinstance(x, SparseMatrix):
+            self._check(x.csr, edge_index, edge_weight)
+            return x, self._graph(edge_index, edge_weight, x.size(0))
         self._check(x, edge_index, edge_weight)
         graph = self._graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
@@ -109,7 +112,7 @@ class LayeredNetwork(GraphNetwork, ABC):
 
     def prepare(
         self,
-        x: Tensor,
+        x: Tensor | SparseMatrix,
         edge_index: Tensor | Graph,
         edge_weight: Tensor | None = None,
         batch_size: int | None = None,
@@ -135,6 +138,8 @@ class LayeredNetwork(GraphNetwork, ABC):
             return super().prepare(x, edge_index, edge_weight)
         if isinstance(edge_index, Graph):
             raise ValueError("a graph that is made already is no batch: give edge_index with the numbers of a sample")
+        if isinstance(x, SparseMatrix):
+            x = x.csr
         self._check(x, edge_index, edge_weight)
         if (nodes is None) != (edges is None):
             raise ValueError("give num_sampled_nodes_per_hop and num_sampled_edges_per_hop both, or neither")

@@ -1,7 +1,8 @@
 """Training of one model on one task: :func:`fit`, what it minimises and measures, and what it sees."""
 
 from msg.training.alignment import gradient_alignment
-from msg.training.batches import MiniBatches
+from msg.training.augmentation import Augmentation
+from msg.training.batches import Batch, MiniBatches
 from msg.training.build import add_structural_decoder, decoder_of, draw_split, link_prediction, own_random_state
 from msg.training.distortion import Distortion, distortion
 from msg.training.energy import count_inference
@@ -10,7 +11,6 @@ from msg.training.memory import peak_memory
 from msg.training.observation import Observation, Seen, manifold_of, observe, observe_by_layers, watching
 from msg.training.partitioned import PartitionedNodes
 from msg.training.tasks import (
-    Batch,
     Evaluation,
     LinkPrediction,
     NodeClassification,
@@ -22,6 +22,7 @@ from msg.training.tasks import (
 )
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "Budget",
     "Distortion",

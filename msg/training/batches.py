@@ -1,18 +1,60 @@
-"""Mini-batches: whose turn it is in an epoch, and the neighbours that are drawn around them."""
+"""What one update reads; mini-batches: whose turn it is in an epoch, and the neighbours drawn around them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import NodeSamplerInput
 
 from msg.graph import NeighborSampler, SparseMatrix
+from msg.models.network import LayeredNetwork
+
+
+class Batch(NamedTuple):
+    """What one update reads: a graph or a sample of it, and which of its outputs are scored.
+
+    Attributes:
+        x: node features, ``[N, F]``.
+        edge_index: edges that pass messages, ``[2, E]``.
+        target: nodes, a mask ``[N]``, or pairs ``[2, M]``.
+        labels: of the targets.
+        batch_size: number of seeds of a sample, which come first and alone have an output; ``None``: a whole graph.
+        num_sampled_nodes_per_hop: how many nodes of a sample were met at each hop.
+        num_sampled_edges_per_hop: how many of its edges were drawn at each hop.
+    """
+
+    x: Tensor
+    edge_index: Tensor
+    target: Tensor
+    labels: Tensor
+    batch_size: int | None = None
+    num_sampled_nodes_per_hop: list[int] | None = None
+    num_sampled_edges_per_hop: list[int] | None = None
+
+    def outputs(self, model: nn.Module) -> Tensor:
+        """What a model returns for the batch: of all nodes, or of the seeds.
+
+        The library's own networks trim their layers. Others run on the whole sample: trimmed, a convolution that
+        normalises would see other degrees in each layer.
+
+        Raises:
+            ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
+        """
+        if self.batch_size is None:
+            return model(self.x, self.edge_index)
+        kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]
+        if kept:
+            raise ValueError(f"{kept[0]} keeps the matrix of the first batch for all others: make it with cached=False")
+        if isinstance(model, LayeredNetwork):
+            nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
+            return model(self.x, self.edge_index, None, self.batch_size, nodes, edges)
+        return model(self.x, self.edge_index)[: self.batch_size]
 
 
 @dataclass(frozen=True)

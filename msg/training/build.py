@@ -8,6 +8,7 @@ from torch_geometric.data import Data
 
 from msg.datasets import apply_split, link_split
 from msg.nn import FermiDirac, GraphDecoder, StructuralDecoder
+from msg.training.augmentation import Augmentation
 from msg.training.batches import MiniBatches
 from msg.training.observation import manifold_of
 from msg.training.tasks import Decoder, LinkPrediction, inner_product
@@ -20,7 +21,12 @@ def draw_split(data: Data, seed: int) -> Data:
 
 
 def link_prediction(
-    data: Data, split: str, model: nn.Module, seed: int, batches: MiniBatches | None = None
+    data: Data,
+    split: str,
+    model: nn.Module,
+    seed: int,
+    batches: MiniBatches | None = None,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
 ) -> LinkPrediction:
     """Links of a graph, decoded as :func:`decoder_of` says.
 
@@ -30,6 +36,7 @@ def link_prediction(
         model: whose output is decoded.
         seed: of the split and the training negatives.
         batches: how training edges are divided.
+        augmentation: what is drawn anew for every update.
 
     Raises:
         ValueError: if the graph cannot be split so.
@@ -39,7 +46,7 @@ def link_prediction(
     decoder = decoder_of(model, parts.train["edge_index"])
     if batches is not None and isinstance(getattr(model, "decoder", None), GraphDecoder):
         raise ValueError(f"{type(model.decoder).__name__} counts neighbours in the whole graph: train without batches")
-    return LinkPrediction(parts, decoder, seed, batches)
+    return LinkPrediction(parts, decoder, seed, batches, augmentation)
 
 
 def decoder_of(model: nn.Module, edge_index: Tensor) -> Decoder:

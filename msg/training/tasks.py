@@ -1,8 +1,8 @@
 """Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,54 +15,14 @@ from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
 from msg.models.network import LayeredNetwork
 from msg.models.stack import SpikingStack
-from msg.training.batches import MiniBatches, Surroundings
+from msg.training.augmentation import Augmentation, Augmenting
+from msg.training.batches import Batch, MiniBatches, Surroundings
 from msg.training.observation import observe, observe_by_layers, watching
 
 Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 _CHUNK = 2**18
 """Pairs that are scored together."""
-
-
-class Batch(NamedTuple):
-    """What one update reads: a graph or a sample of it, and which of its outputs are scored.
-
-    Attributes:
-        x: node features, ``[N, F]``.
-        edge_index: edges that pass messages, ``[2, E]``.
-        target: nodes, a mask ``[N]``, or pairs ``[2, M]``.
-        labels: of the targets.
-        batch_size: number of seeds of a sample, which come first and alone have an output; ``None``: a whole graph.
-        num_sampled_nodes_per_hop: how many nodes of a sample were met at each hop.
-        num_sampled_edges_per_hop: how many of its edges were drawn at each hop.
-    """
-
-    x: Tensor
-    edge_index: Tensor
-    target: Tensor
-    labels: Tensor
-    batch_size: int | None = None
-    num_sampled_nodes_per_hop: list[int] | None = None
-    num_sampled_edges_per_hop: list[int] | None = None
-
-    def outputs(self, model: nn.Module) -> Tensor:
-        """What a model returns for the batch: of all nodes, or of the seeds.
-
-        The library's own networks trim their layers. Others run on the whole sample: trimmed, a convolution that
-        normalises would see other degrees in each layer.
-
-        Raises:
-            ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
-        """
-        if self.batch_size is None:
-            return model(self.x, self.edge_index)
-        kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]
-        if kept:
-            raise ValueError(f"{kept[0]} keeps the matrix of the first batch for all others: make it with cached=False")
-        if isinstance(model, LayeredNetwork):
-            nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
-            return model(self.x, self.edge_index, None, self.batch_size, nodes, edges)
-        return model(self.x, self.edge_index)[: self.batch_size]
 
 
 class Evaluation(NamedTuple):
@@ -127,13 +87,27 @@ class NodeClassification:
         sparsity: ``λ``; other models are trained without the term.
         batches: how training nodes are divided, and neighbours drawn around them; ``None``: the whole graph at once.
             Measured is always the whole graph.
+        augmentation: what is drawn anew for every update.
+        label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
+
+    A model may bring what it minimises: with ``criterion(logits, labels)`` in place of the cross-entropy, and with
+    ``unsupervised_loss(x, edge_index)``, which is added to it.
 
     Raises:
-        ValueError: for an unknown metric, an empty part, or a ROC-AUC that is not defined.
+        ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph for every
+            update of mini-batches.
     """
 
-    def __init__(self, data: Data, sparsity: float = 0.0, batches: MiniBatches | None = None):
-        self.sparsity, self.settings = sparsity, batches
+    def __init__(
+        self,
+        data: Data,
+        sparsity: float = 0.0,
+        batches: MiniBatches | None = None,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
+        label_smoothing: float = 0.0,
+    ):
+        self.sparsity, self.settings, self.label_smoothing = sparsity, batches, label_smoothing
+        self.augment = Augmenting(augmentation, batches)
         self.metric = data.get("metric", "accuracy")
         if self.metric not in ("accuracy", "roc_auc"):
             raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
@@ -164,12 +138,20 @@ class NodeClassification:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         model.train()
+        batch, nodes = self.augment(batch, model)
         with watching(model) as seen:
             logits = batch.outputs(model)
-        loss = cross_entropy(logits[batch.target], batch.labels)
+        logits = (logits if nodes is None else logits[nodes])[batch.target]
+        loss = self._criterion(model)(logits, batch.labels)
+        if hasattr(model, "unsupervised_loss"):
+            loss = loss + model.unsupervised_loss(batch.x, batch.edge_index)  # pyright: ignore[reportCallIssue]
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
         return loss
+
+    def _criterion(self, model: nn.Module) -> Any:
+        own = getattr(model, "criterion", None)
+        return partial(cross_entropy, label_smoothing=self.label_smoothing) if own is None else own
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
@@ -185,7 +167,8 @@ class NodeClassification:
         else:
             # a softmax would round confident nodes to the same score
             metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
-        return Evaluation(float(cross_entropy(logits, y)), float(metric), seen.rates, seen.radius)
+        loss = getattr(model, "criterion", cross_entropy)(logits, y)  # pyright: ignore[reportCallIssue]
+        return Evaluation(float(loss), float(metric), seen.rates, seen.radius)
 
 
 def firing(stack: SpikingStack, activity: Activity) -> Tensor:
@@ -237,14 +220,23 @@ class LinkPrediction:
         seed: of the training negatives. They depend on it and the epoch alone.
         batches: how training edges are divided, each with its negative, and neighbours drawn around their ends;
             ``None``: all at once. Measured is always the whole graph.
+        augmentation: what is drawn anew for every update.
     """
 
     metric = "roc_auc"
     rivals = 100
     """Negatives that a held-out edge is ranked against."""
 
-    def __init__(self, split: LinkSplit, decoder: Decoder, seed: int = 0, batches: MiniBatches | None = None):
+    def __init__(
+        self,
+        split: LinkSplit,
+        decoder: Decoder,
+        seed: int = 0,
+        batches: MiniBatches | None = None,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
+    ):
         train, self.settings = split.train, batches
+        self.augment = Augmenting(augmentation, batches)
         self.x, self.edge_index = train["x"], train["edge_index"]
         self.decoder, self.seed = decoder, seed
         self.parts: dict[Part, Data] = dict(zip(_PARTS, split))
@@ -274,7 +266,9 @@ class LinkPrediction:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         model.train()
-        logits = self.decoder(batch.outputs(model), batch.target)
+        batch, nodes = self.augment(batch, model)
+        output = batch.outputs(model)
+        logits = self.decoder(output if nodes is None else output[nodes], batch.target)
         return binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype))
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:

@@ -294,8 +294,9 @@ def test_table_of_options():
 
 
 def test_defaults_as_shown_are_those_that_are_taken():
-    plain, flat, hops = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif"), RunConfig(model="sgc")
+    plain, flat = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif")
+    named = [RunConfig(model=name) for name in MODELS]
     for name, field in fields_of(RunConfig).items():
-        values = {str(getattr(config, name)) for config in (plain, flat, hops)}
+        values = {str(getattr(config, name)) for config in (plain, flat, *named)}
         if name not in ("root", "split", "top_features", "hops", "gradient", "seeds", "batch_size", "fan_out"):
             assert field.option.shown_default in values, name

@@ -74,6 +74,7 @@ def test_a_batch_of_all_nodes_with_all_neighbours_has_the_loss_of_the_graph(kara
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 def test_sparse_features(karate):
     model = MSG(34, 4, "H4", 2, 5)
     dense = NodeClassification(karate, batches=MiniBatches(4, (3, 3)))

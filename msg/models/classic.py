@@ -1,0 +1,165 @@
+"""GCN, GraphSAGE and GAT as they are strong: with a normalisation, residual connections and jumping knowledge."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+
+from msg.graph import SparseMatrix
+from msg.layers import Synapse
+from msg.models.network import LayeredNetwork
+from msg.models.spec import ModelSpec
+from msg.models.walk import Walk
+
+Norm = Literal["none", "batch", "layer"]
+Jumping = Literal["none", "cat", "max"]
+
+
+class ClassicGNN(LayeredNetwork):
+    r"""Convolutions, each with a residual connection, a normalisation, ReLU and dropout, and a linear read-out:
+
+    .. math::
+        h^l = \operatorname{dropout}\bigl(\operatorname{ReLU}(\operatorname{norm}(
+        \operatorname{conv}^l(h^{l-1}) + h^{l-1} R^l))\bigr), \qquad y = \operatorname{jump}(h^1, .., h^L)\,W + b .
+
+    Source: `Luo et al. 2024, Classic GNNs are Strong Baselines <https://arxiv.org/abs/2406.08993>`_. Their settings
+    differ between graphs; here they are options, and no graph has its own.
+
+    Args:
+        in_channels: number of features ``F``.
+        out_channels: number of classes; ``None`` to embed nodes in the hidden width.
+        hidden_channels: width of all layers.
+        num_layers: number of convolutions ``L``.
+        conv: ``"gcn"``, ``"sage"`` or ``"gat"``.
+        dropout: probability, after each layer.
+        norm: ``"batch"``, ``"layer"`` or ``"none"``.
+        residual: whether what enters a layer is added, through weights of its own, before the normalisation.
+        jumping: ``"cat"`` or ``"max"`` of all layers is read out, or with ``"none"`` the last one.
+        heads: of GAT, each ``hidden_channels / heads`` wide.
+
+    Shapes:
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``,
+        or one row for each seed of a batch.
+
+    Raises:
+        ValueError: for impossible sizes, or unknown names.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None,
+        hidden_channels: int = 64,
+        num_layers: int = 2,
+        conv: str = "gcn",
+        dropout: float = 0.5,
+        norm: Norm = "none",
+        residual: bool = False,
+        jumping: Jumping = "none",
+        heads: int = 1,
+    ):
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.hidden_channels, self.num_layers, self.jumping = hidden_channels, num_layers, jumping
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1)]
+        self.layers = nn.ModuleList(Synapse(_convolution(conv, width, hidden_channels, heads)) for width in widths)
+        self.residuals = nn.ModuleList(Synapse(nn.Linear(width, hidden_channels)) for width in widths if residual)
+        self.norms = nn.ModuleList(make_norm(norm, hidden_channels) for _ in widths)
+        self.act, self.dropout = nn.ReLU(), nn.Dropout(dropout)
+        read = hidden_channels * num_layers if jumping == "cat" else hidden_channels
+        if jumping not in ("none", "cat", "max"):
+            raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
+        self.lin = nn.Linear(read, hidden_channels if out_channels is None else out_channels)
+
+    def reset_parameters(self) -> None:
+        """Reset all layers and the read-out."""
+        for module in (*self.layers, *self.residuals, *self.norms, self.lin):
+            if not isinstance(module, nn.Identity):
+                module.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    @property
+    def hops(self) -> int:
+        """One a convolution."""
+        return self.num_layers
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+    ) -> Tensor:
+        batch = batch_size, num_sampled_nodes_per_hop, num_sampled_edges_per_hop
+        h, graph = self.prepare(x, edge_index, edge_weight, *batch)
+        found: list[Tensor] = []
+        for number, part in enumerate(graph.along([1] * self.num_layers)):
+            h = self._layer(number, h, part)
+            found.append(h)
+        return self._read(found)
+
+    def _layer(self, number: int, h: Tensor | SparseMatrix, graph) -> Tensor:
+        out = self.layers[number](h, graph)
+        if self.residuals:
+            own = self.residuals[number](h, graph)
+            out = out + own[: out.size(0)]  # of a batch, those that receive come first
+        return self.dropout(self.act(self.norms[number](out)))
+
+    def _read(self, found: list[Tensor]) -> Tensor:
+        rows = found[-1].size(0)
+        if self.jumping == "none":
+            return self.lin(found[-1])
+        seeds = [h[:rows] for h in found]
+        return self.lin(torch.cat(seeds, -1) if self.jumping == "cat" else torch.stack(seeds).amax(0))
+
+    def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
+        h, found = features, []
+        for number in range(self.num_layers):
+            (h,) = walk.over(lambda x, graph, _, n=number: (self._layer(n, x, graph),), h)
+            found.append(h)
+        return self._read([one.to(self.lin.weight.device) for one in found]).cpu()
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, jumping={self.jumping!r}"
+
+
+def make_norm(norm: str, channels: int) -> nn.Module:
+    """A normalisation of rows ``[N, d]`` by name: ``"none"``, ``"batch"`` or ``"layer"``.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    kinds = {"none": lambda _: nn.Identity(), "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+    if norm not in kinds:
+        raise ValueError(f"unknown norm {norm!r}: use {', '.join(map(repr, kinds))}")
+    return kinds[norm](channels)
+
+
+def _convolution(conv: str, width: int, out: int, heads: int) -> nn.Module:
+    kinds: dict[str, Callable[[], nn.Module]] = {
+        "gcn": lambda: GCNConv(width, out),
+        "sage": lambda: SAGEConv(width, out),
+        "gat": lambda: GATConv(width, out // heads, heads),
+    }
+    if conv not in kinds:
+        raise ValueError(f"unknown conv {conv!r}: use {', '.join(map(repr, kinds))}")
+    if conv == "gat" and out % heads:
+        raise ValueError(f"hidden_channels={out} cannot be divided into {heads} heads")
+    return kinds[conv]()
+
+
+def _spec(conv: str, about: str, *more: str) -> ModelSpec:
+    reads = frozenset({"hidden_channels", "num_layers", "dropout", "norm", "residual", "jumping", *more})
+    both = ("node-classification", "link-prediction")
+    return ModelSpec(partial(ClassicGNN, conv=conv), reads, about, tasks=both, batches=conv != "gat")
+
+
+GCN_SPEC = _spec("gcn", "GCN with the normalisation, residual connections and jumping knowledge it is strong with")
+SAGE_SPEC = _spec("sage", "GraphSAGE with the same")
+GAT_SPEC = _spec("gat", "GAT with the same", "heads")

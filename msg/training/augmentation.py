@@ -1,0 +1,106 @@
+"""What is random about a graph in training, so that a network does not rely on single features or edges."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+from torch_geometric.data import Data
+from torch_geometric.transforms import HalfHop
+from torch_geometric.utils import dropout_edge
+
+from msg.graph import SparseMatrix
+from msg.models.network import GraphNetwork
+from msg.training.batches import Batch, MiniBatches
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A graph drawn anew for every update in training; what is measured is always the graph itself.
+
+    Attributes:
+        input_dropout: probability of dropping each feature of each node; the others are scaled.
+        drop_edge: probability of dropping each edge, both of its directions apart. `Rong et al. 2020, DropEdge
+            <https://arxiv.org/abs/1907.10903>`_.
+        half_hop: probability that a node gets its messages through slow nodes halfway along its edges,
+            :class:`torch_geometric.transforms.HalfHop` with ``alpha=0.5``. `Azabou et al. 2023, Half-Hop
+            <https://arxiv.org/abs/2308.09198>`_.
+
+    Raises:
+        ValueError: for probabilities that are none, or of 1.
+    """
+
+    input_dropout: float = 0.0
+    drop_edge: float = 0.0
+    half_hop: float = 0.0
+
+    def __post_init__(self):
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name} must be a probability below 1, not {getattr(self, field.name)}")
+
+    @property
+    def changes_graph(self) -> bool:
+        """Whether edges or nodes are not those of the graph."""
+        return self.drop_edge > 0 or self.half_hop > 0
+
+
+class Augmenting:
+    """An augmentation at work on the batches of one task.
+
+    Args:
+        settings: what is random.
+        batches: how the graph is divided, ``None``: it is not.
+
+    Raises:
+        ValueError: for edges that are drawn twice: those of a mini-batch are drawn already.
+    """
+
+    def __init__(self, settings: Augmentation, batches: MiniBatches | None = None):
+        if settings.changes_graph and batches is not None:
+            raise ValueError("drop_edge and half_hop are for whole graphs: mini-batches draw their edges already")
+        self.settings = settings
+        self._features = _Features()
+
+    def __call__(self, batch: Batch, model: nn.Module) -> tuple[Batch, Tensor | None]:
+        """A batch drawn anew with torch's generator, and which rows of the output are the graph's (``None``: all).
+
+        Args:
+            batch: of a task.
+            model: that reads it; the library's own keep sparse features as they are.
+        """
+        settings, nodes = self.settings, None
+        x, edge_index = batch.x, batch.edge_index
+        if settings.drop_edge:
+            edge_index = dropout_edge(edge_index, settings.drop_edge)[0]
+        if settings.half_hop:
+            dense = x if x.layout == torch.strided else x.to_dense()
+            slowed: Any = HalfHop(alpha=0.5, p=settings.half_hop)(Data(x=dense, edge_index=edge_index))
+            x, edge_index, nodes = slowed.x, slowed.edge_index, ~slowed.slow_node_mask
+        if settings.input_dropout:
+            x = self._features.dropped(x, settings.input_dropout, isinstance(model, GraphNetwork))
+        return batch._replace(x=x, edge_index=edge_index), nodes
+
+
+class _Features:
+    """Features of which others are dropped in every update; the pattern of sparse ones is made once."""
+
+    def __init__(self):
+        self._of: Tensor | None = None
+        self._pattern: SparseMatrix | None = None
+
+    def dropped(self, x: Tensor, probability: float, ours: bool) -> Any:
+        """``x`` under dropout, as sparse as it was.
+
+        Args:
+            x: ``[N, F]``.
+            probability: of dropping each.
+            ours: whether a :class:`~msg.graph.SparseMatrix` may be returned.
+        """
+        if x.layout == torch.strided:
+            return dropout(x, probability)
+        if self._of is not x or self._pattern is None:
+            self._of, self._pattern = x, SparseMatrix.from_tensor(x)
+        matrix = self._pattern.with_values(dropout(self._pattern.values, probability))
+        return matrix if ours else matrix.csr
