@@ -12,6 +12,9 @@ from msg.graph import Memo, Neighborhoods
 _FLOOR = 1e-3
 """Added to a resource allocation before its logarithm: that of a shared neighbour of a thousand others."""
 
+_SEEN = 7
+"""Numbers that say what the graph says of a pair."""
+
 
 class GraphDecoder(nn.Module, ABC):
     """A decoder that reads the edges that pass messages, beside what a model returns; the edges are prepared once."""
@@ -40,16 +43,18 @@ class StructuralDecoder(GraphDecoder):
 
     .. math::
         \ell_{ij} = a\, \sigma(s_{ij}) + \mathrm{MLP}\bigl(\sigma(s_{ij}),\ \log(1 + \mathrm{CN}),\
-        \log(1 + \mathrm{AA}),\
-        \log(1 + \mathrm{RA}),\ \log(\epsilon + \mathrm{RA}),\ \log(\epsilon + \mathrm{L3}),\ \delta_i + \delta_j,\
-        |\delta_i - \delta_j|\bigr)
+        \log(1 + \mathrm{AA}),\ \log(1 + \mathrm{RA}),\ \log(\epsilon + \mathrm{RA}),\
+        \log(\epsilon + \mathrm{L3}),\ \delta_i + \delta_j,\ |\delta_i - \delta_j|\bigr)
 
     where :math:`s` is the logit of the decoder inside (an inner product, or a squared distance on a manifold),
     :math:`\sigma(s) = s / (1 + |s|)`, CN, AA, RA and L3 are those of :class:`~msg.graph.Neighborhoods`, :math:`\delta
-    = \log(1 + d)`, :math:`\epsilon = 0.001`, and the MLP has one hidden layer with ReLU. It begins with the
-    order of the decoder inside: :math:`a` is 1 and the MLP 0. The score enters as :math:`\sigma` alone, because the
-    points of training edges have seen the edge between them and those of other pairs have not: without a bound the
-    model comes to trust its score too much, and ranks held-out edges worse than the counts do.
+    = \log(1 + d)`, :math:`\epsilon = 0.001`, and the MLP has one hidden layer with ReLU. What the graph says is brought
+    to mean 0 and variance 1 first, by batch normalisation without weights. In the beginning pairs have the order of the
+    decoder inside: :math:`a` is 1 and the MLP 0.
+
+    The score enters as :math:`\sigma` alone. The points of a training edge have seen the edge between them, and those of
+    other pairs have not: without a bound a model comes to trust its score too much, and ranks held-out edges worse than
+    the counts do.
 
     Neither counts nor degrees see the edge between the two nodes, so that training edges look as they would if they
     were held out; and all are counted on the edges that pass messages, which are training edges alone.
@@ -74,12 +79,14 @@ class StructuralDecoder(GraphDecoder):
             raise ValueError(f"hidden_channels must be at least 1, not {hidden_channels}")
         self._inside = (decoder,)
         self.scale = nn.Parameter(torch.ones(()))
-        self.mlp = nn.Sequential(nn.Linear(8, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, 1))
+        self.norm = nn.BatchNorm1d(_SEEN, affine=False)
+        self.mlp = nn.Sequential(nn.Linear(1 + _SEEN, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, 1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the hidden layer anew; pairs are ordered by the decoder inside again."""
         nn.init.ones_(self.scale)
+        self.norm.reset_running_stats()
         hidden, _, last = self.mlp
         hidden.reset_parameters()  # pyright: ignore[reportCallIssue]
         nn.init.zeros_(last.weight)  # pyright: ignore[reportArgumentType]
@@ -89,7 +96,7 @@ class StructuralDecoder(GraphDecoder):
         """Logits of the pairs."""
         (inside,) = self._inside
         score = inside(z, edge_label_index).to(self.scale.dtype)
-        seen = self.structure(edge_label_index, edge_index, z.size(0)).to(score)
+        seen = self.norm(self.structure(edge_label_index, edge_index, z.size(0)).to(score))
         bounded = softsign(score)
         return self.scale * bounded + self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
 

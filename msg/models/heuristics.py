@@ -116,7 +116,7 @@ class Heuristic(nn.Module):
 
     def __init__(self, in_channels: int, decoder: GraphDecoder):
         super().__init__()
-        self.in_channels, self.decoder = in_channels, decoder
+        self.in_channels, self.link_decoder = in_channels, decoder
 
     def reset_parameters(self) -> None:
         """There are none."""
@@ -169,7 +169,7 @@ def _build(in_channels: int, out_channels: int | None, kind: Callable[[int], Heu
 
 def _spec(kind: Callable[[int], Heuristic], about: str) -> ModelSpec:
     build = partial(_build, kind=kind)
-    return ModelSpec(build, frozenset(), f"{about}, nothing trained", tasks=("link-prediction",))
+    return ModelSpec(build, frozenset(), f"{about}, nothing trained", tasks=("link-prediction",), own_decoder=True)
 
 
 COMMON_NEIGHBORS_SPEC = _spec(CommonNeighbors, "number of common neighbours")

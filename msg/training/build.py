@@ -44,36 +44,40 @@ def link_prediction(
     parts, device = link_split(data, split, seed), data["edge_index"].device
     parts = type(parts)(*(part.to(device) for part in parts))
     decoder = decoder_of(model, parts.train["edge_index"])
-    if batches is not None and isinstance(getattr(model, "decoder", None), GraphDecoder):
-        raise ValueError(f"{type(model.decoder).__name__} counts neighbours in the whole graph: train without batches")
+    own = getattr(model, "link_decoder", None)
+    if batches is not None and isinstance(own, GraphDecoder):
+        raise ValueError(f"{type(own).__name__} reads the edges of the whole graph: train without batches")
     return LinkPrediction(parts, decoder, seed, batches, augmentation)
 
 
 def decoder_of(model: nn.Module, edge_index: Tensor) -> Decoder:
     """How pairs are scored from what a model returns.
 
-    A model's own ``model.decoder``, if it has one, which is trained with it; else the distance on its manifold; else an
-    inner product.
+    The model's own ``link_decoder``, if it has one, which is trained with it; else the distance on its manifold; else
+    an inner product.
 
     Args:
         model: whose output is decoded.
         edge_index: edges that pass messages, for decoders that read them too.
     """
-    own = getattr(model, "decoder", None)
+    own = getattr(model, "link_decoder", None)
     if own is None:
         return _plain_decoder(model)
     return partial(own, edge_index=edge_index) if isinstance(own, GraphDecoder) else own
 
 
 def add_structural_decoder(model: nn.Module) -> None:
-    """Give a model a :class:`~msg.nn.StructuralDecoder` about the decoder that it would have, trained with it.
+    """Give a model a :class:`~msg.nn.StructuralDecoder` about the decoder that it has or would have, trained with it.
 
     Raises:
-        ValueError: for a model with a decoder of its own.
+        ValueError: for a model whose decoder looks at edges already.
     """
-    if getattr(model, "decoder", None) is not None:
-        raise ValueError(f"{type(model).__name__} has a decoder of its own: leave the structural one out")
-    model.add_module("decoder", StructuralDecoder(_plain_decoder(model)))
+    own = getattr(model, "link_decoder", None)
+    if isinstance(own, GraphDecoder):
+        raise ValueError(f"{type(model).__name__} has a decoder that reads edges: leave the structural one out")
+    if isinstance(own, nn.Module):
+        model.plain_link_decoder = own  # held by the model, not by the one about it
+    model.link_decoder = StructuralDecoder(_plain_decoder(model) if own is None else own)
 
 
 def _plain_decoder(model: nn.Module) -> Decoder:

@@ -25,7 +25,10 @@ def test_the_logit_is_the_published_formula():
     torch.nn.init.normal_(decoder.mlp[2].weight)
     torch.nn.init.constant_(decoder.scale, 0.7)
     z = torch.randn(6, 3, dtype=torch.float64)
-    logits = decoder(z, PAIRS, EDGES)
+    decoder(z, PAIRS, EDGES)  # in training, so that it knows means and variances
+    logits = decoder.eval()(z, PAIRS, EDGES)
+    mean, var = decoder.norm.running_mean, decoder.norm.running_var
+    assert mean.any()
     graph = Neighborhoods(EDGES, 6)
     first, second, last = decoder.mlp[0], decoder.mlp[2].weight[0], decoder.mlp[2].bias[0]
     for k, (i, j) in enumerate(PAIRS.t().tolist()):
@@ -33,13 +36,14 @@ def test_the_logit_is_the_published_formula():
         cn, aa, ra, l3 = graph.counts(PAIRS[:, k : k + 1])[0].tolist()
         a, b = np.log1p(graph.degrees(PAIRS[:, k : k + 1])[0].numpy().astype(float))
         seen = [np.log1p(cn), np.log1p(aa), np.log1p(ra), np.log(1e-3 + ra), np.log(1e-3 + l3), a + b, abs(a - b)]
-        inputs = torch.tensor([s / (1 + abs(s)), *seen], dtype=torch.float64)
+        scaled = (torch.tensor(seen, dtype=torch.float64) - mean) / (var + 1e-5).sqrt()
+        inputs = torch.cat([torch.tensor([s / (1 + abs(s))], dtype=torch.float64), scaled])
         want = 0.7 * inputs[0] + second @ (first.weight @ inputs + first.bias).clamp(min=0) + last
         assert logits[k].item() == pytest.approx(want.item(), rel=1e-5)
 
 
 def test_it_is_symmetric_and_sees_the_edges_it_is_given():
-    decoder = StructuralDecoder(inner_product)
+    decoder = StructuralDecoder(inner_product).eval()
     torch.nn.init.normal_(decoder.mlp[2].weight)
     z = torch.randn(6, 3)
     logits = decoder(z, PAIRS, EDGES)
@@ -65,13 +69,15 @@ def test_on_a_manifold_the_points_and_the_decoder_learn(space, dtype):
 def test_state_holds_its_own_weights_alone():
     manifold, _ = parse_signature("L3")  # a curvature that is learned belongs to the model
     decoder = StructuralDecoder(FermiDirac(manifold))
-    assert set(decoder.state_dict()) == {"scale", "mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias"}
+    assert {name.partition(".")[0] for name in decoder.state_dict()} == {"scale", "norm", "mlp"}
     z = exp0(manifold, torch.randn(6, 3))
     decoder(z, PAIRS, EDGES)
+    decoder.eval()
     torch.testing.assert_close(copy.deepcopy(decoder)(z, PAIRS, EDGES), decoder(z, PAIRS, EDGES))
     torch.nn.init.normal_(decoder.mlp[2].weight)
     decoder.reset_parameters()
     assert not decoder.mlp[2].weight.any()
+    assert not decoder.norm.running_mean.any()
     assert "FermiDirac" in repr(decoder)
     assert "inner_product" in repr(StructuralDecoder(inner_product))
     with pytest.raises(ValueError, match="hidden_channels must be at least 1, not 0"):

@@ -158,11 +158,11 @@ def test_a_structural_decoder_is_trained_with_its_model_and_restored(karate):
     add_structural_decoder(model)
     task = link_prediction(karate, "link:60/20/20", model, 0)
     found = fit(model, task, Budget(epochs=8))
-    assert model.decoder.mlp[2].weight.any()
+    assert model.link_decoder.mlp[2].weight.any()
     assert task.evaluate(model, "val").metric == found.val.metric == found.history[found.best_epoch - 1].val
-    with pytest.raises(ValueError, match="MSG has a decoder of its own"):
+    with pytest.raises(ValueError, match="MSG has a decoder that reads edges"):
         add_structural_decoder(model)
-    with pytest.raises(ValueError, match="StructuralDecoder counts neighbours in the whole graph"):
+    with pytest.raises(ValueError, match="StructuralDecoder reads the edges of the whole graph"):
         link_prediction(karate, "link:60/20/20", model, 0, MiniBatches(8, (2, 2), 0))
 
 
@@ -170,8 +170,14 @@ def test_a_model_may_bring_its_decoder(karate):
     model = MSG(34, None, manifold="S3", timesteps=3)
     assert isinstance(decoder_of(model, karate.edge_index), FermiDirac)
     assert decoder_of(Answers(torch.randn(34, 3)), karate.edge_index) is inner_product
-    model.decoder = FermiDirac(model.manifold, radius=7)
-    assert decoder_of(model, karate.edge_index) is model.decoder
+    model.link_decoder = FermiDirac(model.manifold, radius=7)
+    assert decoder_of(model, karate.edge_index) is model.link_decoder
+    own = model.link_decoder
+    add_structural_decoder(model)
+    z = model.eval()(karate.x, karate.edge_index)
+    pairs = karate.edge_index[:, :5]
+    scores = own(z, pairs)
+    torch.testing.assert_close(model.link_decoder(z, pairs, karate.edge_index).double(), scores / (1 + scores.abs()))
 
 
 def test_inner_product():
