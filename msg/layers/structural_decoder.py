@@ -52,9 +52,9 @@ class StructuralDecoder(GraphDecoder):
     to mean 0 and variance 1 first, by batch normalisation without weights. In the beginning pairs have the order of the
     decoder inside: :math:`a` is 1 and the MLP 0.
 
-    The score enters as :math:`\sigma` alone. The points of a training edge have seen the edge between them, and those of
-    other pairs have not: without a bound a model comes to trust its score too much, and ranks held-out edges worse than
-    the counts do.
+    The score enters as :math:`\sigma` alone. The points of a training edge have seen the edge between them, and those
+    of other pairs have not: without a bound a model comes to trust its score too much, and ranks held-out edges worse
+    than the counts do.
 
     Neither counts nor degrees see the edge between the two nodes, so that training edges look as they would if they
     were held out; and all are counted on the edges that pass messages, which are training edges alone.
