@@ -58,6 +58,11 @@ MODELS = Registry(
         "kappa-gcn": "msg.models.peers.kappa_gcn:SPEC",
         "hybonet": "msg.models.peers.hybonet:SPEC",
         "q-gcn": "msg.models.peers.qgcn:SPEC",
+        "common-neighbors": "msg.models.heuristics:COMMON_NEIGHBORS_SPEC",
+        "adamic-adar": "msg.models.heuristics:ADAMIC_ADAR_SPEC",
+        "resource-allocation": "msg.models.heuristics:RESOURCE_ALLOCATION_SPEC",
+        "l3": "msg.models.heuristics:L3_SPEC",
+        "pagerank": "msg.models.heuristics:PAGERANK_SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""

@@ -1,6 +1,6 @@
 """What an experiment shows on a terminal; plain lines where there is none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +11,8 @@ from msg.cli.screen import one_line, shown
 from msg.experiments import Job, Progress
 from msg.report.tables import count, fixed, fixed_all, mean_std, render, significant
 from msg.training import Epoch
+
+_METRICS = {"average_precision": "average precision, %", "mrr": "mean reciprocal rank, %"}
 
 
 class Display(Progress):
@@ -86,10 +88,10 @@ def report(results: Mapping[str, Any]) -> str:
     what = [results["manifold"] or "Euclidean", results["gradient"], results["neuron"]]
     what += [f"T={results['timesteps']}"] if results["timesteps"] else []
     about = f"{results['model']}: {', '.join(word for word in what if word)}"
-    return f"{title}\n\n{render(rows)}\n\n{about}\n\n{render(_besides(models))}"
+    return f"{title}\n\n{render(rows)}\n\n{about}\n\n{render(_besides(models, results['metric']))}"
 
 
-def _besides(models: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _besides(models: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, str]]:
     shown = {
         "energy of one inference, mJ": lambda model: significant(model["energy"]["energy_mj"], 4),
         "the same with memory traffic, mJ": lambda model: significant(model["energy"]["energy_with_memory_mj"], 4),
@@ -99,4 +101,14 @@ def _besides(models: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         "firing rate by layer": lambda model: fixed_all(model["firing_rate"], 3, ", "),
         "largest radius": lambda model: fixed(model["max_radius"], 2),
     }
-    return [{"": name, **{model["model"]: show(model) for model in models}} for name, show in shown.items()]
+    names = [name for name in models[0].get("metrics", {}) if name != metric]
+    further = {f"test {_METRICS.get(name, name)}": _further(name) for name in names}
+    return [{"": name, **{model["model"]: show(model) for model in models}} for name, show in (further | shown).items()]
+
+
+def _further(name: str) -> Callable[[Mapping[str, Any]], str]:
+    def show(model: Mapping[str, Any]) -> str:
+        found = model.get("metrics", {}).get(name)
+        return mean_std(found["test"]["per_seed"]) if found else "–"
+
+    return show

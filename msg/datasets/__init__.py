@@ -4,7 +4,7 @@ from msg.datasets.canonical import content_hash
 from msg.datasets.cards import Card, available, get_card
 from msg.datasets.errors import DatasetError
 from msg.datasets.importing import Verification, import_folder, verify
-from msg.datasets.links import LinkSplit, link_split, pair_codes, sample_negatives
+from msg.datasets.links import LinkSplit, link_split, pair_codes, ranking_negatives, sample_negatives
 from msg.datasets.load import load_graph
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
@@ -29,6 +29,7 @@ __all__ = [
     "normalize_features",
     "open_graph",
     "pair_codes",
+    "ranking_negatives",
     "register",
     "remove",
     "sample_negatives",

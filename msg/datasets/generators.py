@@ -112,6 +112,53 @@ def disease(
     return RawGraph(features.astype(np.float32), edges, infected.astype(np.int64))
 
 
+def tree(
+    branching: int = 10,
+    levels: int = 4,
+    correlation: float = 1.0,
+    num_features: int = 100,
+    seed: int = 0,
+) -> RawGraph:
+    r"""A perfect tree whose features know the hierarchy as much as is wished, or nothing of it.
+
+    Every node but the last level's has ``branching`` children. The features of the root are noise, and those of a
+    child are :math:`x_v = \gamma\, x_{u} + \varepsilon_v` with the parent ``u``, so that with :math:`\gamma` =
+    ``correlation`` 0 edges can be told from the graph alone, and with 1 from the features as well. The label is the
+    branch: the ancestor among the root's children, and 0 of the root.
+
+    Source: the trees of Katsman & Gilbert, "Shedding Light on Problems with Hyperbolic Graph Learning" (2024,
+    arXiv:2411.06688), whose Tree1111 has 10 children, 4 levels, 1,000 Gaussian features and no labels. Noise is uniform
+    here, with variance 1, since uniform draws are the same for ever and on every machine; labels are this library's.
+
+    Args:
+        branching: The number of children, at least 2.
+        levels: The number of levels, the root's included, at least 2.
+        correlation: The weight of the parent's features.
+        num_features: The number of features.
+        seed: The seed of the features.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if branching < 2 or levels < 2 or num_features < 1 or not 0 <= correlation <= 1:
+        raise ValueError("tree needs branching >= 2, levels >= 2, num_features >= 1 and 0 <= correlation <= 1")
+    random = np.random.Generator(np.random.PCG64(seed))
+    num_nodes = (branching**levels - 1) // (branching - 1)
+    features = np.sqrt(3) * (2 * random.random((num_nodes, num_features)) - 1)
+    parent = (np.arange(1, num_nodes) - 1) // branching
+    branch = np.zeros(num_nodes, np.int64)
+    for node, above in enumerate(parent.tolist(), start=1):  # parents come before their children
+        features[node] += correlation * features[above]
+        branch[node] = branch[above] if above else node - 1
+    edges = torch.from_numpy(np.stack([parent, np.arange(1, num_nodes)]))
+    return RawGraph(features.astype(np.float32), edges, branch)
+
+
+def noise_tree() -> RawGraph:
+    """The same tree with features that know nothing of it."""
+    return tree(correlation=0.0)
+
+
 def _random_tree(num_nodes: int, max_children: int, random: np.random.Generator) -> np.ndarray:
     """Return each node's parent, numbered breadth first; the root's is -1."""
     children = 2 + np.floor((max_children - 1) * random.random(num_nodes)).astype(np.int64)

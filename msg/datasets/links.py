@@ -87,6 +87,49 @@ def sample_negatives(num_nodes: int, exclude: Tensor, count: int, generator: tor
     return _pairs(codes[order], num_nodes).to(device)
 
 
+def ranking_negatives(
+    pairs: Tensor, num_nodes: int, exclude: Tensor, count: int = 100, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw the pairs that each given pair is ranked against: half of them keep its first node, half its second.
+
+    The other end is uniform, with replacement, among the nodes that make neither an excluded pair nor a loop with the
+    one that is kept. Where there is none, the pair's other node is kept, and where that has none either, any node.
+
+    Args:
+        pairs: ``[2, M]``.
+        num_nodes: The number of nodes N.
+        exclude: The pairs that must not be drawn, as sorted unique codes from :func:`pair_codes`.
+        count: How many are drawn for each pair.
+        generator: The source of randomness, on the CPU; the global one if ``None``.
+
+    Shapes:
+        Returns ``[2, M, count]``, the node that is kept first, on the device of ``pairs``.
+
+    Raises:
+        ValueError: If all pairs are excluded.
+    """
+    low, high = _pairs(as_int64(exclude, "codes to exclude").cpu(), num_nodes)
+    nodes = torch.arange(num_nodes)
+    taken = torch.cat([low * num_nodes + high, high * num_nodes + low, nodes * num_nodes + nodes]).unique()
+    row, col = _pairs(taken, num_nodes)
+    begin = torch.searchsorted(row, torch.arange(num_nodes + 1))
+    free = num_nodes - begin.diff()
+    able = free.nonzero()[:, 0]
+    if pairs.numel() and not able.numel():
+        raise ValueError(f"cannot draw negatives to rank against: all pairs of {num_nodes} nodes are excluded")
+    ends = pairs.cpu()[:, :, None].expand(-1, -1, count).clone()
+    ends[:, :, count // 2 :] = ends[:, :, count // 2 :].flip(0)
+    first, second = ends
+    kept = torch.where(free[first] > 0, first, second)
+    spare = free[kept] == 0
+    kept[spare] = able[torch.randint(able.numel() or 1, (int(spare.sum()),), generator=generator)]
+    # the r-th free node comes after r free ones and as many taken ones as have no more than r free ones before them
+    before = col - (torch.arange(taken.numel()) - begin[row])
+    rank = (torch.rand(kept.shape, generator=generator, dtype=torch.float64) * free[kept]).long()
+    place = torch.searchsorted(row * (num_nodes + 1) + before, kept * (num_nodes + 1) + rank, right=True)
+    return torch.stack([kept, rank + place - begin[kept]]).to(pairs.device)
+
+
 def _without(codes: Tensor, exclude: Tensor) -> Tensor:
     """Return the codes that are not in ``exclude``, which is sorted."""
     if exclude.numel() == 0:

@@ -12,6 +12,8 @@ GENERATORS = Registry(
         "digits": "msg.datasets.generators:digits",
         "karate": "msg.datasets.generators:karate",
         "disease": "msg.datasets.generators:disease",
+        "tree": "msg.datasets.generators:tree",
+        "noise-tree": "msg.datasets.generators:noise_tree",
     },
 )
 """Functions without arguments that make a :class:`~msg.datasets.RawGraph`, by the key of its card."""

@@ -7,7 +7,16 @@ from torch_geometric.data import Data
 from msg.datasets import load_graph, normalize_features, top_features
 from msg.experiments.config import NODES, RunConfig, make_part, parse_fan_out
 from msg.names import MODELS
-from msg.training import Augmentation, Budget, MiniBatches, NodeClassification, Task, draw_split, link_prediction
+from msg.training import (
+    Augmentation,
+    Budget,
+    MiniBatches,
+    NodeClassification,
+    Task,
+    add_structural_decoder,
+    draw_split,
+    link_prediction,
+)
 
 
 def load_data(config: RunConfig) -> Data:
@@ -60,6 +69,8 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
     except (RuntimeError, MemoryError, OverflowError) as error:  # torch's word for what is too large
         said = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error
+    if config.decoder == "structural":
+        add_structural_decoder(model)
     changing = config.batch_size is not None or config.drop_edge or config.half_hop
     for module in model.modules() if changing else ():
         if getattr(module, "cached", False) is True:  # PyG's convolutions: each update has another graph

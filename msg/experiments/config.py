@@ -21,6 +21,7 @@ NO_BASELINE = "none"
 _TASKS = (NODES, LINKS)
 _FEATURES = ("auto", "dense", "sparse")
 _RESETS = ("subtract", "zero")
+_DECODERS = ("plain", "structural")
 _NORMS = ("none", "batch", "layer")
 _JUMPING = ("none", "cat", "max")
 _SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
@@ -116,6 +117,10 @@ class RunConfig:
     label_smoothing: Annotated[
         float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, task=NODES)
     ] = 0.0
+    decoder: Annotated[
+        str | None,
+        Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, reads="decoder", task=LINKS),
+    ] = None
     sparsity: Annotated[
         float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
     ] = 0.0
@@ -182,9 +187,11 @@ class RunConfig:
     def _check_model(self) -> None:
         if self.task not in MODELS[self.model].tasks:
             able = listed([name for name in MODELS if self.task in MODELS[name].tasks])
+            why, flat = "gives no points to decode", " (msg with manifold='E32' for flat space)"
+            if self.task == NODES:
+                why, flat = "scores pairs of nodes alone", ""
             raise ValueError(
-                f"task={self.task!r} contradicts model={self.model!r}, which gives no points to decode: use model "
-                f"{able} (msg with manifold='E32' for flat space)"
+                f"task={self.task!r} contradicts model={self.model!r}, which {why}: use model {able}{flat}"
             )
         if self.manifold is not None:
             from msg.manifolds import parse_signature
@@ -217,6 +224,11 @@ class RunConfig:
             raise ValueError(f"split={self.split!r} contradicts task={self.task!r}: use {wanted}")
 
     def _check_batches(self) -> None:
+        if self.decoder == "structural" and self.batch_size is not None:
+            raise ValueError(
+                f"batch_size={self.batch_size} contradicts decoder='structural', which counts neighbours in the whole "
+                "graph: leave one of them out"
+            )
         if self.fan_out is None:
             return
         if self.batch_size is None:

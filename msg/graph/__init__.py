@@ -2,6 +2,7 @@
 
 from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
+from msg.graph.neighborhoods import Neighborhoods
 from msg.graph.partition import Partition, partition
 from msg.graph.partitioned import PartitionedGraph
 from msg.graph.parts import GraphPart, SampledGraph
@@ -13,6 +14,7 @@ __all__ = [
     "GraphPart",
     "Memo",
     "NeighborSampler",
+    "Neighborhoods",
     "Partition",
     "PartitionedGraph",
     "SampledGraph",

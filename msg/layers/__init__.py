@@ -17,6 +17,7 @@ from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
+from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "DropConnect",
     "EdgeAttention",
     "FermiDirac",
+    "GraphDecoder",
     "GraphLayer",
     "GyroplaneHead",
     "HyperbolicGCNConv",
@@ -44,6 +46,7 @@ __all__ = [
     "RecurrentSpikingLayer",
     "RecurrentState",
     "SpikingLayer",
+    "StructuralDecoder",
     "Synapse",
     "TangentHead",
     "Translation",

@@ -4,6 +4,7 @@ from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.models.classic import ClassicGNN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
+from msg.models.heuristics import L3, AdamicAdar, CommonNeighbors, Heuristic, PageRank, ResourceAllocation
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
@@ -19,24 +20,30 @@ from msg.models.stack import SpikingStack
 
 __all__ = [
     "HGCN",
+    "L3",
     "LSNN",
     "MSG",
     "QGCN",
     "SAGE",
     "SGC",
+    "AdamicAdar",
     "AttentiveRecurrence",
     "CachedGCN",
     "ClassicGNN",
+    "CommonNeighbors",
     "ConvergentGNN",
     "ConvergentNetwork",
     "Embedding",
     "GraphNetwork",
+    "Heuristic",
     "HyboNet",
     "KappaGCN",
     "LSNNOutput",
     "LSNNState",
     "LayeredNetwork",
     "ModelSpec",
+    "PageRank",
+    "ResourceAllocation",
     "RiemannianConvergentGNN",
     "SpikingGCN",
     "SpikingGNN",

@@ -22,6 +22,7 @@ class ModelSpec:
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
         about: a line for lists of models.
         batches: whether it can be trained on samples of a graph, a hop for each of ``num_layers`` or ``num_hops``.
+        own_decoder: whether it scores pairs in its own way, and no other.
     """
 
     build: Callable[..., nn.Module]
@@ -30,8 +31,10 @@ class ModelSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ("node-classification",)
     batches: bool = False
+    own_decoder: bool = False
 
     @property
     def options(self) -> frozenset[str]:
-        """What it reads, and ``batch_size`` where it can be trained on samples."""
-        return self.reads | {"batch_size"} if self.batches else self.reads
+        """What it reads, ``batch_size`` where it can be trained on samples, ``decoder`` where links can have one."""
+        links = "link-prediction" in self.tasks and not self.own_decoder
+        return self.reads | ({"batch_size"} if self.batches else set()) | ({"decoder"} if links else set())

@@ -3,7 +3,8 @@
 from msg.training.alignment import gradient_alignment
 from msg.training.augmentation import Augmentation
 from msg.training.batches import Batch, MiniBatches
-from msg.training.build import draw_split, link_prediction, own_random_state
+from msg.training.build import add_structural_decoder, decoder_of, draw_split, link_prediction, own_random_state
+from msg.training.distortion import Distortion, distortion
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
 from msg.training.memory import peak_memory
@@ -16,12 +17,15 @@ from msg.training.tasks import (
     Task,
     firing,
     inner_product,
+    mean_reciprocal_rank,
+    measure_fully,
 )
 
 __all__ = [
     "Augmentation",
     "Batch",
     "Budget",
+    "Distortion",
     "Epoch",
     "Evaluation",
     "Fit",
@@ -33,7 +37,10 @@ __all__ = [
     "Seen",
     "Task",
     "Training",
+    "add_structural_decoder",
     "count_inference",
+    "decoder_of",
+    "distortion",
     "draw_split",
     "firing",
     "fit",
@@ -42,6 +49,8 @@ __all__ = [
     "link_prediction",
     "load_weights",
     "manifold_of",
+    "mean_reciprocal_rank",
+    "measure_fully",
     "observe",
     "observe_by_layers",
     "own_random_state",

@@ -1,15 +1,17 @@
 """What a training is made of, from a graph, a seed and a model."""
 
+from functools import partial
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from msg.datasets import apply_split, link_split
-from msg.nn import FermiDirac
+from msg.nn import FermiDirac, GraphDecoder, StructuralDecoder
 from msg.training.augmentation import Augmentation
 from msg.training.batches import MiniBatches
 from msg.training.observation import manifold_of
-from msg.training.tasks import LinkPrediction, inner_product
+from msg.training.tasks import Decoder, LinkPrediction, inner_product
 
 
 def draw_split(data: Data, seed: int) -> Data:
@@ -26,8 +28,7 @@ def link_prediction(
     batches: MiniBatches | None = None,
     augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
 ) -> LinkPrediction:
-    """Links of a graph; decoded by the model's own ``link_decoder`` where it has one, by distance on its manifold where
-    it has one, else by inner product.
+    """Links of a graph, decoded as :func:`decoder_of` says.
 
     Args:
         data: the graph.
@@ -40,11 +41,48 @@ def link_prediction(
     Raises:
         ValueError: if the graph cannot be split so.
     """
-    manifold, decoder = manifold_of(model), getattr(model, "link_decoder", None)
-    if decoder is None:
-        decoder = inner_product if manifold is None else FermiDirac(manifold)
     parts, device = link_split(data, split, seed), data["edge_index"].device
-    return LinkPrediction(type(parts)(*(part.to(device) for part in parts)), decoder, seed, batches, augmentation)
+    parts = type(parts)(*(part.to(device) for part in parts))
+    decoder = decoder_of(model, parts.train["edge_index"])
+    own = getattr(model, "link_decoder", None)
+    if batches is not None and isinstance(own, GraphDecoder):
+        raise ValueError(f"{type(own).__name__} reads the edges of the whole graph: train without batches")
+    return LinkPrediction(parts, decoder, seed, batches, augmentation)
+
+
+def decoder_of(model: nn.Module, edge_index: Tensor) -> Decoder:
+    """How pairs are scored from what a model returns.
+
+    The model's own ``link_decoder``, if it has one, which is trained with it; else the distance on its manifold; else
+    an inner product.
+
+    Args:
+        model: whose output is decoded.
+        edge_index: edges that pass messages, for decoders that read them too.
+    """
+    own = getattr(model, "link_decoder", None)
+    if own is None:
+        return _plain_decoder(model)
+    return partial(own, edge_index=edge_index) if isinstance(own, GraphDecoder) else own
+
+
+def add_structural_decoder(model: nn.Module) -> None:
+    """Give a model a :class:`~msg.nn.StructuralDecoder` about the decoder that it has or would have, trained with it.
+
+    Raises:
+        ValueError: for a model whose decoder looks at edges already.
+    """
+    own = getattr(model, "link_decoder", None)
+    if isinstance(own, GraphDecoder):
+        raise ValueError(f"{type(model).__name__} has a decoder that reads edges: leave the structural one out")
+    if isinstance(own, nn.Module):
+        model.plain_link_decoder = own  # held by the model, not by the one about it
+    model.link_decoder = StructuralDecoder(_plain_decoder(model) if own is None else own)
+
+
+def _plain_decoder(model: nn.Module) -> Decoder:
+    manifold = manifold_of(model)
+    return inner_product if manifold is None else FermiDirac(manifold)
 
 
 def own_random_state(device: str | torch.device):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from msg.training.tasks import Batch, Evaluation, Task
+from msg.training.tasks import Batch, Evaluation, Task, measure_fully
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Epoch(NamedTuple):
 
     Attributes:
         epoch: counted from 1.
-        loss: training loss before the update, under dropout; the mean of the batches'.
+        loss: training loss before the update, under dropout; the mean of the batches'; ``val_loss`` where nothing
+            is learned.
         val_loss: loss of the validation part after the update.
         val: the validation metric after the update.
         rates: mean firing rate of every layer.
@@ -81,22 +82,30 @@ class Training:
     """A training between two epochs. The validation part alone selects; the test part is read once, at the end.
 
     Args:
-        model: trained in place.
+        model: trained in place; one without parameters is measured only.
         task: what to minimise and measure.
         budget: what may be spent.
+
+    Attributes:
+        learns: whether there is anything to train.
     """
 
     def __init__(self, model: nn.Module, task: Task, budget: Budget):
         self.model, self.task, self.budget = model, task, budget
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=budget.lr, weight_decay=budget.weight_decay)
+        self.learns = any(parameter.requires_grad for parameter in model.parameters())
+        # as a group, which may be empty: a heuristic has no parameters
+        group = {"params": list(model.parameters())}
+        self.optimizer = torch.optim.Adam([group], lr=budget.lr, weight_decay=budget.weight_decay)
         self.history: list[Epoch] = []
         self.best_epoch = 0
         self._best_weights: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
-        """Whether the epochs or the patience are spent."""
+        """Whether the epochs or the patience are spent; what has nothing to learn is measured once."""
         done, patience = len(self.history), self.budget.patience
+        if not self.learns:
+            return done > 0
         return done >= self.budget.epochs or (patience > 0 and done - self.best_epoch >= patience)
 
     def step(self) -> Epoch:
@@ -107,12 +116,13 @@ class Training:
         """
         number = len(self.history) + 1
         start = time.perf_counter()
-        losses = [self._update(batch, number) for batch in self.task.batches(number)]
+        losses = [self._update(batch, number) for batch in self.task.batches(number)] if self.learns else []
         if self.task.x.is_cuda:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         seen = self.task.evaluate(self.model, "val")
-        row = Epoch(number, statistics.fmean(losses), seen.loss, seen.metric, seen.rates, seen.radius, seconds)
+        loss = statistics.fmean(losses) if losses else seen.loss
+        row = Epoch(number, loss, seen.loss, seen.metric, seen.rates, seen.radius, seconds)
         if not self.history or row.val > self.history[self.best_epoch - 1].val:
             self.best_epoch = number
             self._best_weights = copy.deepcopy(self.model.state_dict())
@@ -130,7 +140,7 @@ class Training:
         return value
 
     def conclude(self) -> Fit:
-        """Restore the best weights and measure them, on the test part too.
+        """Restore the best weights and measure them, on the test part too, by all metrics that the task has.
 
         Raises:
             ValueError: if no epoch was trained.
@@ -138,7 +148,7 @@ class Training:
         if not self.history:
             raise ValueError("nothing to conclude: call step() first")
         self.model.load_state_dict(self._best_weights)
-        val, test = (self.task.evaluate(self.model, part) for part in ("val", "test"))
+        val, test = (measure_fully(self.task, self.model, part) for part in ("val", "test"))
         return Fit(val, test, self.best_epoch, self.history)
 
     def state_dict(self) -> dict[str, Any]:

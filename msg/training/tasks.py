@@ -1,17 +1,17 @@
 """Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch_geometric.data import Data
 
-from msg.datasets import LinkSplit, sample_negatives
+from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
 from msg.models.network import LayeredNetwork
 from msg.models.stack import SpikingStack
@@ -21,6 +21,8 @@ from msg.training.observation import observe, observe_by_layers, watching
 
 Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
+_CHUNK = 2**18
+"""Pairs that are scored together."""
 
 
 class Evaluation(NamedTuple):
@@ -31,12 +33,14 @@ class Evaluation(NamedTuple):
         metric: the task's metric, larger is better.
         rates: mean firing rate of every layer, see :class:`~msg.training.Observation`.
         radius: largest distance of a node from the origin, or ``None``.
+        further: other metrics by name, where they were measured.
     """
 
     loss: float
     metric: float
     rates: tuple[float, ...]
     radius: float | None
+    further: Mapping[str, float] | None = None
 
 
 class Task(Protocol):
@@ -63,6 +67,14 @@ class Task(Protocol):
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         """Measure a model on one part, in one forward."""
         ...
+
+
+def measure_fully(task: Task, model: nn.Module, part: Part) -> Evaluation:
+    """Measure a model by all metrics of a task: by ``task.evaluate_fully(model, part)``, where it has that.
+
+    What selects in every epoch is one metric; others may cost more, and are measured when a training is over.
+    """
+    return getattr(task, "evaluate_fully", task.evaluate)(model, part)
 
 
 class NodeClassification:
@@ -197,6 +209,11 @@ def inner_product(z: Tensor, edge_label_index: Tensor) -> Tensor:
 class LinkPrediction:
     """Binary cross-entropy of training edges against as many negatives, fresh ones every epoch; ROC-AUC.
 
+    When a training is over, average precision and mean reciprocal rank are measured beside it. Each held-out edge is
+    ranked against its own fixed negatives, see :func:`msg.datasets.ranking_negatives`: as many keep one of its ends as
+    the other, none is an edge of any part, and for each seed they are the same for all models. A pair that scores as
+    the edge does counts one half. They may be among the training negatives, as any pair that is no edge.
+
     Args:
         split: from :func:`msg.datasets.link_split`.
         decoder: scores pairs.
@@ -207,6 +224,8 @@ class LinkPrediction:
     """
 
     metric = "roc_auc"
+    rivals = 100
+    """Negatives that a held-out edge is ranked against."""
 
     def __init__(
         self,
@@ -259,6 +278,37 @@ class LinkPrediction:
             logits = self.decoder(seen.output, pairs)
             loss = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return Evaluation(float(loss), float(roc_auc_score(labels.cpu(), logits.cpu())), seen.rates, seen.radius)
+
+    def evaluate_fully(self, model: nn.Module, part: Part) -> Evaluation:
+        """The same with average precision and mean reciprocal rank."""
+        pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
+        positives, output = pairs[:, labels == 1], observe(model, self.x, self.edge_index).output
+        with torch.no_grad():
+            precision = average_precision_score(labels.cpu(), self.decoder(output, pairs).cpu())
+            scores = self.decoder(output, positives)
+            against = [self.decoder(output, some) for some in self._ranked_against(part).split(_CHUNK, dim=1)]
+        mrr = mean_reciprocal_rank(scores, torch.cat(against).view(len(scores), self.rivals))
+        return self.evaluate(model, part)._replace(further={"average_precision": float(precision), "mrr": mrr})
+
+    def _ranked_against(self, part: Part) -> Tensor:
+        """Pairs that a part's edges are ranked against, the first edge's before the second's."""
+        pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
+        mixed = np.random.SeedSequence((self.seed, _PARTS.index(part), self.rivals)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
+        count = self.x.size(0)
+        return ranking_negatives(pairs[:, labels == 1], count, self.excluded, self.rivals, generator).flatten(1)
+
+
+def mean_reciprocal_rank(scores: Tensor, against: Tensor) -> float:
+    r"""Mean of :math:`1 / r`, where :math:`r` is the rank of a score among those it is compared with.
+
+    Of scores that are equal, half stand before it, as in the evaluator of the Open Graph Benchmark.
+
+    Shapes:
+        ``scores``: ``[M]``; ``against``: ``[M, K]``.
+    """
+    above, equal = (against > scores[:, None]).sum(1), (against == scores[:, None]).sum(1)
+    return float((1 / (1 + above.double() + equal.double() / 2)).mean())
 
 
 def _scored(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:

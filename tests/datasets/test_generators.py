@@ -8,7 +8,7 @@ from torch_geometric.datasets import KarateClub
 from torch_geometric.utils import is_undirected
 
 from msg.datasets import load_graph
-from msg.datasets.generators import digits, disease, karate
+from msg.datasets.generators import digits, disease, karate, tree
 from msg.datasets.splits import MASKS
 
 
@@ -77,3 +77,31 @@ def test_disease_is_fixed_by_its_seed():
 def test_disease_rejects_bad_arguments(bad):
     with pytest.raises(ValueError, match="disease needs"):
         disease(**bad)
+
+
+def test_tree_is_perfect_and_its_features_follow_it():
+    raw = tree(branching=3, levels=4, correlation=0.5, num_features=2000, seed=1)
+    parents, children = raw.edge_index
+    assert raw.features.shape == (1 + 3 + 9 + 27, 2000)
+    assert torch.equal(children, torch.arange(1, 40))
+    assert parents.bincount().tolist() == [3] * 13
+    noise = raw.features[children] - 0.5 * raw.features[parents]
+    assert abs(noise.mean()) < 0.02
+    assert abs(noise.var() - 1) < 0.02
+    assert abs(np.mean(noise * raw.features[parents])) < 0.02
+    first = raw.labels[1:4]
+    assert first.tolist() == [0, 1, 2]
+    below = children[parents > 0]
+    assert (raw.labels[below] == raw.labels[parents[parents > 0]]).all()
+
+
+def test_tree_of_noise_knows_nothing_of_its_edges():
+    alone = tree(correlation=0.0, num_features=500)
+    parents, children = alone.edge_index
+    cosines = [np.corrcoef(alone.features[p], alone.features[c])[0, 1] for p, c in zip(parents, children)]
+    assert abs(np.mean(cosines)) < 0.01
+    assert load_graph("noise-tree").num_nodes == load_graph("tree").num_nodes == 1111
+    assert (tree(seed=1).features != tree().features).any()
+    for bad in ({"branching": 1}, {"levels": 1}, {"num_features": 0}, {"correlation": 2}):
+        with pytest.raises(ValueError, match="tree needs"):
+            tree(**bad)

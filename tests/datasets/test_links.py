@@ -5,7 +5,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import is_undirected, to_undirected
 
-from msg.datasets import link_split, load_graph, pair_codes, sample_negatives
+from msg.datasets import link_split, load_graph, pair_codes, ranking_negatives, sample_negatives
 
 
 def pairs(edge_index: torch.Tensor) -> set[frozenset[int]]:
@@ -179,3 +179,42 @@ def test_codes_to_exclude_of_every_type(dtype):
         assert drawn.dtype == torch.int64
         assert (drawn[0] < drawn[1]).all()
         assert int(drawn.max()) < 60_000
+
+
+@pytest.mark.parametrize("data", [messy_graph(), load_graph("karate")], ids=["messy", "karate"])
+def test_negatives_to_rank_against_keep_one_end_and_are_no_edges(data):
+    split = link_split(data)
+    positives = split.test.edge_label_index[:, split.test.edge_label == 1]
+    excluded, nodes = split.train.excluded, int(data.num_nodes)
+    drawn = ranking_negatives(positives, nodes, excluded, 10, torch.Generator().manual_seed(0))
+    assert drawn.shape == (2, positives.size(1), 10)
+    assert torch.equal(drawn[0, :, :5], positives[0][:, None].expand(-1, 5))
+    assert torch.equal(drawn[0, :, 5:], positives[1][:, None].expand(-1, 5))
+    assert not torch.isin(pair_codes(drawn.flatten(1), nodes), excluded).any()
+    assert (drawn[0] != drawn[1]).all()
+    again = ranking_negatives(positives, nodes, excluded, 10, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, again)
+
+
+def test_negatives_to_rank_against_are_uniform_among_the_free_nodes():
+    excluded = pair_codes(torch.tensor([[0, 0, 0, 3], [1, 3, 5, 6]]), 8)
+    drawn = ranking_negatives(torch.tensor([[0], [3]]), 8, excluded, 60_000, torch.Generator().manual_seed(0))
+    kept, other = drawn[:, 0, :30_000], drawn[:, 0, 30_000:]
+    for (node, ends), free in zip((kept, other), ({2, 4, 6, 7}, {1, 2, 4, 5, 7})):
+        assert node.unique().numel() == 1
+        counts = ends.bincount(minlength=8)
+        assert set(counts.nonzero()[:, 0].tolist()) == free
+        assert (counts[list(free)] / 30_000 - 1 / len(free)).abs().max() < 0.02
+
+
+def test_nodes_that_are_joined_to_all_others_are_not_kept():
+    star = pair_codes(torch.stack([torch.zeros(5, dtype=torch.long), torch.arange(1, 6)]), 6)
+    drawn = ranking_negatives(torch.tensor([[0], [2]]), 6, star, 8)
+    assert (drawn[0] == 2).all()
+    assert set(drawn[1].flatten().tolist()) <= {1, 3, 4, 5}
+    two = torch.triu_indices(4, 4, 1)[:, :-1]  # all but (2, 3)
+    drawn = ranking_negatives(torch.tensor([[0], [1]]), 4, pair_codes(two, 4), 6)
+    assert set(drawn.flatten().tolist()) == {2, 3}
+    with pytest.raises(ValueError, match="all pairs of 3 nodes are excluded"):
+        ranking_negatives(torch.tensor([[0], [1]]), 3, pair_codes(torch.triu_indices(3, 3, 1), 3), 2)
+    assert ranking_negatives(torch.zeros(2, 0, dtype=torch.long), 6, star, 8).shape == (2, 0, 8)

@@ -108,6 +108,19 @@ def test_impossible_values(options, message):
     ("options", "message"),
     [
         ({"model": "spiking-gnn", "task": "link-prediction"}, "contradicts model='spiking-gnn'.*E32"),
+        (
+            {"model": "adamic-adar"},
+            "contradicts model='adamic-adar', which scores pairs of nodes alone: use model 'msg'",
+        ),
+        ({"decoder": "structural"}, "decoder contradicts task='node-classification'.*'link-prediction', leave it out"),
+        (
+            {"task": "link-prediction", "decoder": "structural", "batch_size": 8},
+            "batch_size=8 contradicts decoder='structural'",
+        ),
+        (
+            {"task": "link-prediction", "decoder": "structural", "model": "l3"},
+            "decoder='structural' contradicts model='l3', which does not read it",
+        ),
         ({"model": "spiking-gnn", "manifold": "H8"}, "manifold='H8' contradicts model='spiking-gnn'"),
         ({"model": "spiking-gnn", "step_size": 0.2}, "step_size=0.2 contradicts"),
         ({"model": "spiking-gnn", "max_step": 2.0}, "max_step=2.0 contradicts"),
@@ -154,7 +167,7 @@ def test_importing_it_imports_no_torch():
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_every_model_of_the_registry_has_the_options_that_it_reads(model):
-    config, reads = RunConfig(model=model), MODELS[model].reads
+    config, reads = RunConfig(model=model, task=MODELS[model].tasks[0]), MODELS[model].reads
     read = {
         "manifold": "manifold", "hidden": "hidden_channels", "hops": "num_hops", "timesteps": "timesteps",
         "neuron": "neuron", "reset": "neuron", "gradient": "gradient", "conv": "conv",
@@ -297,8 +310,9 @@ def test_table_of_options():
 
 def test_defaults_as_shown_are_those_that_are_taken():
     plain, flat = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif")
-    named = [RunConfig(model=name) for name in MODELS]
+    links = RunConfig(task="link-prediction")
+    named = [RunConfig(model=name, task=MODELS[name].tasks[0]) for name in MODELS]
     for name, field in fields_of(RunConfig).items():
-        values = {str(getattr(config, name)) for config in (plain, flat, *named)}
+        values = {str(getattr(config, name)) for config in (plain, flat, links, *named)}
         if name not in ("root", "split", "top_features", "hops", "gradient", "seeds", "batch_size", "fan_out"):
             assert field.option.shown_default in values, name

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from msg.cli.display import report
 from msg.datasets import load_graph
 from msg.experiments import Experiment, Progress, TrainStudy, load_model, resume, run
-from msg.experiments.files import read_json
+from msg.experiments.files import read_json, sealed_json
 from msg.nn import MSG, SpikingGNN
 
 KEYS = {
     "dataset", "content_hash", "task", "split", "metric", "manifold", "gradient", "neuron", "timesteps", "num_layers",
     "seeds", "model", "parameters", "test", "val", "epochs", "best_epoch", "seconds_per_epoch", "firing_rate",
-    "max_radius", "energy", "baseline", "config", "versions",
+    "max_radius", "energy", "baseline", "config", "versions", "metrics",
 }  # fmt: skip
 OF_A_MODEL = {
     "model", "parameters", "test", "val", "epochs", "best_epoch", "seconds_per_epoch", "firing_rate", "max_radius",
-    "energy",
+    "energy", "metrics",
 }  # fmt: skip
 FILES = ["best.pt", "config.json", "curves.png", "history.csv", "jobs", "results.json"]
 
@@ -121,6 +122,7 @@ VARIANTS = {
     "gcn": {"model": "gcn", "timesteps": None, "baseline": "sage"},
     "batches": {"batch_size": 4, "fan_out": "3,2", "dropout": 0.3, "split": "random:30/30/40"},
     "batches of links": {"task": "link-prediction", "manifold": "S4", "split": "link:60/20/20", "batch_size": 16},
+    "structural decoder": {"task": "link-prediction", "split": "link:60/20/20", "decoder": "structural"},
     "product": {"manifold": "E1xH2xU2", "gradient": "bptt", "conv": "gin", "max_step": 0.0},
 }
 
@@ -161,6 +163,36 @@ def test_link_prediction(tmp_path, small):
     model = load_model(tmp_path / "best.pt")
     assert isinstance(model, MSG)
     assert model.out_channels is None
+
+
+def test_all_metrics_of_links_beside_a_heuristic(tmp_path, small):
+    options = {"task": "link-prediction", "decoder": "structural", "seeds": (0, 1), "split": "link:60/20/20"}
+    results = run(small(baseline="adamic-adar", **options), tmp_path / "r")
+    other = results["baseline"]
+    assert (other["model"], other["parameters"], other["epochs"]) == ("AdamicAdar", 0, [1, 1])
+    for model in (results, other):
+        assert list(model["metrics"]) == ["roc_auc", "average_precision", "mrr"]
+        assert model["metrics"]["roc_auc"] == {"val": model["val"], "test": model["test"]}
+        assert all(0 < value < 1 for value in model["metrics"]["mrr"]["test"]["per_seed"])
+    model = load_model(tmp_path / "r" / "best.pt")
+    assert model.link_decoder.mlp[2].weight.any()
+    text = report(results)
+    assert "test average precision, %" in text
+    assert "test mean reciprocal rank, %" in text
+
+
+def test_a_folder_from_before_there_were_several_metrics(tmp_path, small):
+    results = run(small(seeds=(0,)), tmp_path / "r")
+    path = next((tmp_path / "r" / "jobs").glob("msg-0*.json"))
+    kept = read_json(path)
+    assert kept["record"].pop("metrics") == {
+        "accuracy": {"val": results["val"]["mean"], "test": results["test"]["mean"]}
+    }
+    path.write_bytes(sealed_json(kept))
+    (tmp_path / "r" / "results.json").unlink()
+    again = resume(tmp_path / "r")
+    assert again["metrics"] == {}
+    assert again["test"] == results["test"]
 
 
 def test_spiking_gnn(tmp_path, small):

@@ -118,7 +118,7 @@ def _batch(model: nn.Module, x: Tensor, edges: Tensor, weight: Tensor) -> Tensor
 
 _ZEROED = LIF(threshold=0.4, reset="zero")
 SPIKING = {
-    **{name: _named(name) for name in MODELS},
+    **{name: _named(name) for name in MODELS if "node-classification" in MODELS[name].tasks},
     **{f"MSG, {name}": _msg(gradient=GRADIENTS[name]()) for name in GRADIENTS},
     **{f"MSG, {name}, train": _msg(_train, gradient=GRADIENTS[name]()) for name in GRADIENTS},
     **{f"SpikingGNN, {name}": _flat(gradient=GRADIENTS[name]()) for name in GRADIENTS if name != "dvm"},

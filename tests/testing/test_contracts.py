@@ -26,7 +26,7 @@ def _named(name):
 
 
 MADE = {
-    **{name: _named(name) for name in MODELS},
+    **{name: _named(name) for name in MODELS if "node-classification" in MODELS[name].tasks},
     "msg, points": lambda: MSG(5, None, "H2xS2", timesteps=5, neuron=LIF(threshold=0.3)),
     "convergent": lambda: ConvergentGNN(5, 3, 4),
     "riemannian convergent": lambda: RiemannianConvergentGNN(5, 3, "H4"),

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 from torch_geometric.data import Data
 
@@ -11,11 +11,16 @@ from msg.nn import MSG, FermiDirac, SpikingGCN, SpikingGNN
 from msg.training import (
     Budget,
     LinkPrediction,
+    MiniBatches,
     NodeClassification,
+    add_structural_decoder,
+    decoder_of,
     firing,
     fit,
     inner_product,
+    link_prediction,
     manifold_of,
+    mean_reciprocal_rank,
     observe,
 )
 
@@ -109,6 +114,70 @@ def test_link_metric_is_the_auc_of_distances(karate):
     source, target = split.test.edge_label_index
     expected = roc_auc_score(split.test.edge_label, -distance(model.manifold, z[source], z[target]).detach())
     assert task.evaluate(model, "test").metric == pytest.approx(expected, abs=1e-12)
+
+
+def test_held_out_edges_are_ranked_against_fixed_negatives_of_their_own(karate):
+    split = link_split(karate, seed=3)
+    seen = []
+
+    def decoder(z, pairs):
+        seen.append(pairs)
+        return (z[pairs[0]] * z[pairs[1]]).sum(-1)
+
+    task, model = LinkPrediction(split, decoder, seed=3), Answers(torch.randn(34, 3))
+    found = task.evaluate_fully(model, "test")
+    assert found[:4] == task.evaluate(model, "test")[:4]
+    part, z = split.test, model.output.detach()
+    positives = part.edge_label_index[:, part.edge_label == 1]
+    (against,) = (pairs for pairs in seen if pairs.size(1) == positives.size(1) * task.rivals)
+    assert not torch.isin(pair_codes(against, 34), pair_codes(karate.edge_index, 34)).any()
+    ranks = []
+    for number, (i, j) in enumerate(positives.t().tolist()):
+        own = against[:, number * 100 : (number + 1) * 100]
+        assert set(own[0].tolist()) == {i, j}
+        rivals = (z[own[0]] * z[own[1]]).sum(-1)
+        ranks.append(1 + int((rivals > z[i] @ z[j]).sum()))
+    assert found.further is not None
+    assert found.further["mrr"] == pytest.approx(sum(1 / rank for rank in ranks) / len(ranks))
+    scores = (z[part.edge_label_index[0]] * z[part.edge_label_index[1]]).sum(-1)
+    assert found.further["average_precision"] == pytest.approx(average_precision_score(part.edge_label, scores))
+    other = LinkPrediction(split, inner_product, seed=3)  # another model meets the same negatives
+    assert torch.equal(other._ranked_against("test"), task._ranked_against("test"))
+    assert not torch.equal(other._ranked_against("val")[:, :100], task._ranked_against("test")[:, :100])
+
+
+def test_scores_that_are_equal_share_their_ranks():
+    scores = torch.tensor([1.0, 0.0])
+    against = torch.tensor([[2.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert mean_reciprocal_rank(scores, against) == pytest.approx((1 / 3 + 1 / 3) / 2)
+
+
+def test_a_structural_decoder_is_trained_with_its_model_and_restored(karate):
+    torch.manual_seed(0)
+    model = MSG(34, None, manifold="S3", timesteps=3)
+    add_structural_decoder(model)
+    task = link_prediction(karate, "link:60/20/20", model, 0)
+    found = fit(model, task, Budget(epochs=8))
+    assert model.link_decoder.mlp[2].weight.any()
+    assert task.evaluate(model, "val").metric == found.val.metric == found.history[found.best_epoch - 1].val
+    with pytest.raises(ValueError, match="MSG has a decoder that reads edges"):
+        add_structural_decoder(model)
+    with pytest.raises(ValueError, match="StructuralDecoder reads the edges of the whole graph"):
+        link_prediction(karate, "link:60/20/20", model, 0, MiniBatches(8, (2, 2), 0))
+
+
+def test_a_model_may_bring_its_decoder(karate):
+    model = MSG(34, None, manifold="S3", timesteps=3)
+    assert isinstance(decoder_of(model, karate.edge_index), FermiDirac)
+    assert decoder_of(Answers(torch.randn(34, 3)), karate.edge_index) is inner_product
+    model.link_decoder = FermiDirac(model.manifold, radius=7)
+    assert decoder_of(model, karate.edge_index) is model.link_decoder
+    own = model.link_decoder
+    add_structural_decoder(model)
+    z = model.eval()(karate.x, karate.edge_index)
+    pairs = karate.edge_index[:, :5]
+    scores = own(z, pairs)
+    torch.testing.assert_close(model.link_decoder(z, pairs, karate.edge_index).double(), scores / (1 + scores.abs()))
 
 
 def test_inner_product():

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from annotated_types import Ge, Le, Len
@@ -60,6 +60,7 @@ class _Record:
     cosine_before: _Cosines
     cosine_after: _Cosines
     line: _Text
+    metrics: dict[_Name, dict[Literal["val", "test"], _Metric]] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ def fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     Extras of the job: ``exact``, a rule to compare gradients with before and after; ``keep``, whether the best weights
     and a picture's points are kept; ``forgiving``, whether a training that diverges is a result as well.
 
-    Record: ``model``, ``val``, ``test``, ``best_epoch``, ``rates``, ``radius``, ``parameters``, ``in_channels``,
-    ``operations`` of one inference, ``history``, ``cosine_before``, ``cosine_after``; or ``diverged``.
+    Record: ``model``, ``val``, ``test``, ``metrics`` (all, by name), ``best_epoch``, ``rates``, ``radius``,
+    ``parameters``, ``in_channels``, ``operations`` of one inference, ``history``, ``cosine_before``,
+    ``cosine_after``; or ``diverged``.
 
     Raises:
         FloatingPointError: if it diverges.
@@ -187,6 +189,7 @@ def record(
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "in_channels": task.x.size(1),
         "metric": task.metric,
+        "metrics": _metrics(task, found),
         "operations": _OPERATIONS.dump_python(count_inference(model, task), mode="json"),
         "history": [list(row) for row in found.history],
         "cosine_before": before,
@@ -197,6 +200,13 @@ def record(
         return Result(said)
     said["chart"], points = _points(model, task, data)
     return Result(said, {"weights": model.state_dict(), **points})
+
+
+def _metrics(task: Task, found: Fit) -> dict[str, dict[str, float]]:
+    """Every metric of the best weights by name, that which selected first."""
+    parts = {"val": found.val, "test": found.test}
+    every = {part: {task.metric: seen.metric, **(seen.further or {})} for part, seen in parts.items()}
+    return {name: {part: values[name] for part, values in every.items()} for name in every["val"]}
 
 
 def operations_of(record: dict[str, Any]) -> Operations:

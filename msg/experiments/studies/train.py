@@ -185,6 +185,16 @@ def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
     return {"per_seed": list(values), "mean": statistics.fmean(values), "std": std(values)}
 
 
+def _further(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Every metric of both parts, by name; of folders from before there were several, none."""
+    kept = [record.get("metrics") or {} for record in records]
+    return {
+        name: {part: mean_and_std([values[name][part] for values in kept]) for part in ("val", "test")}
+        for name in kept[0]
+        if all(name in values for values in kept)
+    }
+
+
 def _of_a_model(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     radii = [record["radius"] for record in records if record["radius"] is not None]
     energies = [report(operations_of(record)).as_dict() for record in records]
@@ -193,6 +203,7 @@ def _of_a_model(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "parameters": records[0]["parameters"],
         "test": mean_and_std([record["test"] for record in records]),
         "val": mean_and_std([record["val"] for record in records]),
+        "metrics": _further(records),
         "epochs": [len(record["history"]) for record in records],
         "best_epoch": [record["best_epoch"] for record in records],
         "seconds_per_epoch": statistics.median(row[-1] for record in records for row in record["history"]),
