@@ -8,13 +8,27 @@ from msg.registry import Registry
 
 NEURONS = Registry(
     "neuron",
-    {"if": "msg.neurons:IF", "lif": "msg.neurons:LIF", "plif": "msg.neurons:ParametricLIF"},
+    {
+        "if": "msg.neurons:IF",
+        "lif": "msg.neurons:LIF",
+        "plif": "msg.neurons:ParametricLIF",
+        "scaled-lif": "msg.neurons:ScaledLIF",
+        "decaying-lif": "msg.neurons:DecayingThresholdLIF",
+    },
 )
 """Classes of neurons."""
 
 SURROGATES = Registry(
     "surrogate",
-    {"atan": "msg.neurons:ATan", "sigmoid": "msg.neurons:Sigmoid", "triangle": "msg.neurons:Triangle"},
+    {
+        "atan": "msg.neurons:ATan",
+        "sigmoid": "msg.neurons:Sigmoid",
+        "triangle": "msg.neurons:Triangle",
+        "superspike": "msg.neurons:SuperSpike",
+        "arctan": "msg.neurons:ArcTan",
+        "multi-gaussian": "msg.neurons:MultiGaussian",
+        "box": "msg.neurons:Box",
+    },
 )
 """Classes of surrogate derivatives."""
 
