@@ -5,6 +5,7 @@ from msg.graph.memo import Memo
 from msg.graph.partition import Partition, partition
 from msg.graph.partitioned import PartitionedGraph
 from msg.graph.parts import GraphPart, SampledGraph
+from msg.graph.picks import neighbor_mean, pick_neighbors
 from msg.graph.sampling import NeighborSampler
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
@@ -19,5 +20,7 @@ __all__ = [
     "SparseMatrix",
     "WeightedEdges",
     "check_tensors",
+    "neighbor_mean",
     "partition",
+    "pick_neighbors",
 ]
