@@ -65,6 +65,9 @@ MODELS = Registry(
         "sage": "msg.models.baselines:SAGE_SPEC",
         "gat": "msg.models.baselines:GAT_SPEC",
         "sgc": "msg.models.baselines:SGC_SPEC",
+        "spikenet": "msg.models.peers.spikenet:SPEC",
+        "spikegcl": "msg.models.peers.spikegcl:SPEC",
+        "bernoulli-spikinggcn": "msg.models.peers.bernoulli_spikinggcn:SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""

@@ -6,6 +6,9 @@ from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
+from msg.models.peers.bernoulli_spikinggcn import BernoulliSpikingGCN
+from msg.models.peers.spikegcl import SpikeGCL
+from msg.models.peers.spikenet import SpikeNet
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -18,6 +21,7 @@ __all__ = [
     "SAGE",
     "SGC",
     "AttentiveRecurrence",
+    "BernoulliSpikingGCN",
     "CachedGCN",
     "ConvergentGNN",
     "ConvergentNetwork",
@@ -28,6 +32,8 @@ __all__ = [
     "LayeredNetwork",
     "ModelSpec",
     "RiemannianConvergentGNN",
+    "SpikeGCL",
+    "SpikeNet",
     "SpikingGCN",
     "SpikingGNN",
     "SpikingNetwork",

@@ -14,7 +14,8 @@ from msg.testing import assert_model, assert_neuron, assert_rule
 
 OPTIONS = {
     "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "timesteps": 5, "conv": "gcn",
-    "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
+    "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2, "threshold": 0.4, "norm": "batch",
+    "residual": True,
 }  # fmt: skip
 
 
