@@ -8,13 +8,27 @@ from msg.registry import Registry
 
 NEURONS = Registry(
     "neuron",
-    {"if": "msg.neurons:IF", "lif": "msg.neurons:LIF", "plif": "msg.neurons:ParametricLIF"},
+    {
+        "if": "msg.neurons:IF",
+        "lif": "msg.neurons:LIF",
+        "plif": "msg.neurons:ParametricLIF",
+        "scaled-lif": "msg.neurons:ScaledLIF",
+        "decaying-lif": "msg.neurons:DecayingThresholdLIF",
+    },
 )
 """Classes of neurons."""
 
 SURROGATES = Registry(
     "surrogate",
-    {"atan": "msg.neurons:ATan", "sigmoid": "msg.neurons:Sigmoid", "triangle": "msg.neurons:Triangle"},
+    {
+        "atan": "msg.neurons:ATan",
+        "sigmoid": "msg.neurons:Sigmoid",
+        "triangle": "msg.neurons:Triangle",
+        "superspike": "msg.neurons:SuperSpike",
+        "arctan": "msg.neurons:ArcTan",
+        "multi-gaussian": "msg.neurons:MultiGaussian",
+        "box": "msg.neurons:Box",
+    },
 )
 """Classes of surrogate derivatives."""
 
@@ -63,6 +77,9 @@ MODELS = Registry(
         "resource-allocation": "msg.models.heuristics:RESOURCE_ALLOCATION_SPEC",
         "l3": "msg.models.heuristics:L3_SPEC",
         "pagerank": "msg.models.heuristics:PAGERANK_SPEC",
+        "spikenet": "msg.models.peers.spikenet:SPEC",
+        "spikegcl": "msg.models.peers.spikegcl:SPEC",
+        "bernoulli-spikinggcn": "msg.models.peers.bernoulli_spikinggcn:SPEC",
     },
 )
 """Every :class:`~msg.models.ModelSpec`: the baselines are models like the others."""

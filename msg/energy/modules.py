@@ -13,8 +13,8 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
 from msg.graph import Memo
-from msg.layers import Propagation, Synapse
-from msg.neurons import ALIF, IF, LIF, Neuron, ParametricLIF
+from msg.layers import Propagation, StepwiseBatchNorm, Synapse
+from msg.neurons import ALIF, IF, LIF, DecayingThresholdLIF, Neuron, ParametricLIF, ScaledLIF
 
 Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | Operations | None]
 """From a module, the arguments of its call and what it returned to a count, or to the counts of its parts by name;
@@ -206,7 +206,7 @@ def _dropout(module: nn.Dropout, args: tuple, kwargs: dict, output: Tensor) -> C
     return elementwise(output.numel(), multiply=1) if module.training and module.p else Count()
 
 
-@rule(nn.BatchNorm1d)
+@rule(nn.BatchNorm1d, StepwiseBatchNorm)
 def _batch_norm(module: nn.BatchNorm1d, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """In inference one multiply-accumulate with constants; in training mean and variance of the batch too."""
     count = elementwise(output.numel(), multiply_accumulate=1)
@@ -226,8 +226,9 @@ def _layer_norm(module: nn.LayerNorm, args: tuple, kwargs: dict, output: Tensor)
 
 
 def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int = 0) -> Count:
-    """Neurons that integrate, leak, compare and reset; those of an :class:`~msg.neurons.ALIF` also let their threshold
-    decay to its rest, and raise it with each spike. Its factors of current and spike are folded into weights.
+    """Neurons that integrate, leak, compare and reset. Those of an :class:`~msg.neurons.ALIF` or a
+    :class:`~msg.neurons.DecayingThresholdLIF` also let their threshold decay, and raise it with each spike. Factors of
+    current and spike are folded into weights.
 
     Args:
         neuron: which one.
@@ -235,7 +236,8 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
         spikes: that they fire; each resets one potential.
         silent: updates without any input, which an event-driven machine does not make.
     """
-    leaks, adapts = not isinstance(neuron, IF), isinstance(neuron, ALIF)
+    leaks, adapts = not isinstance(neuron, IF), isinstance(neuron, ALIF | DecayingThresholdLIF)
+    rests = isinstance(neuron, ALIF)  # what a spike added stands on a threshold at rest
     waits = isinstance(neuron, ALIF) and neuron.refractory > 0
 
     def counts(number: int) -> Any:
@@ -244,7 +246,7 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
                 "state_update": number,
                 "comparison": number * (1 + waits),
                 "multiply": number * (leaks + adapts),
-                "accumulate": number * (adapts + waits) + spikes * (1 + adapts),
+                "accumulate": number * (rests + waits) + spikes * (1 + adapts),
                 "state": 2 * number * state_words(neuron),
                 "activations": spikes,
                 "spike": spikes,
@@ -255,11 +257,13 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
 
 
 def state_words(neuron: Neuron | None) -> int:
-    """How many numbers a neuron keeps: its potential, and its adaptation and refractory counter where it has them."""
+    """How many numbers a neuron keeps: its potential, and its threshold and refractory counter where they vary."""
+    if isinstance(neuron, DecayingThresholdLIF):
+        return 2
     return 1 + (1 + (neuron.refractory > 0) if isinstance(neuron, ALIF) else 0)
 
 
-NEURONS = (IF, LIF, ParametricLIF, ALIF)
+NEURONS = (IF, LIF, ParametricLIF, ALIF, ScaledLIF, DecayingThresholdLIF)
 """Neurons that :func:`neuron_updates` knows; it takes any other for a leaky one."""
 
 

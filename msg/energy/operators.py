@@ -188,6 +188,9 @@ _register("dot vdot linalg_vecdot", _reduces(multiply_accumulate=1))
 _register("mm bmm mv _sparse_mm", _multiplies(0))
 _register("addmm baddbmm addmv _sparse_addmm", _multiplies(1, bias=True))
 _register("scatter_add index_add scatter_reduce index_reduce", _scatters(3))
+# a linear congruence for each number
+_register("rand rand_like uniform", _each(multiply_accumulate=1))
+_register("randint randperm random", _free)
 _register("nll_loss_forward", lambda args, output: Count.of({"accumulate": args[1].numel()}))
 _register("nll_loss_backward", _free)
 
@@ -198,4 +201,15 @@ def _index_put(args: tuple[Any, ...], output: Tensor) -> Count:
     return Count.of({"accumulate": values * accumulates, "activations": 2 * values, "indices": values})
 
 
+def _embedding_bag(args: tuple[Any, ...], output: Any) -> Count:
+    """Rows that an index names are added up."""
+    width, chosen = args[0].size(1), args[1].numel()
+    added, results = chosen * width, _size(output[0])
+    counts = {"accumulate": added, "message": added, "multiply": results, "indices": chosen}
+    return Count.of(
+        {**counts, "activations": added + results}, {"activations": _size(args[0]) + results, "indices": chosen}
+    )
+
+
+_register("_embedding_bag _embedding_bag_forward_only", _embedding_bag)
 _register("index_put _index_put_impl", _index_put)

@@ -6,6 +6,7 @@ from msg.graph.neighborhoods import Neighborhoods
 from msg.graph.partition import Partition, partition
 from msg.graph.partitioned import PartitionedGraph
 from msg.graph.parts import GraphPart, SampledGraph
+from msg.graph.picks import neighbor_mean, pick_neighbors
 from msg.graph.sampling import NeighborSampler
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 
@@ -21,5 +22,7 @@ __all__ = [
     "SparseMatrix",
     "WeightedEdges",
     "check_tensors",
+    "neighbor_mean",
     "partition",
+    "pick_neighbors",
 ]

@@ -4,25 +4,33 @@ of a manifold.
 """
 
 from msg.layers.attention import AttentiveCell
+from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
+from msg.layers.draws import Draws
 from msg.layers.graph_layer import GraphLayer
 from msg.layers.head import TangentHead
 from msg.layers.hyperbolic_conv import EdgeAttention, HyperbolicGCNConv
 from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
 from msg.layers.lorentz import LorentzAggregation, LorentzHead, LorentzLinear
-from msg.layers.norm import make_norm
+from msg.layers.norm import NORMS, StepwiseBatchNorm, check_norm, make_norm
 from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
 from msg.layers.path import LastCurrent, ManifoldPath
+from msg.layers.picked_mean import picked_mean
 from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
 from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
+from msg.layers.unrolled import SpikeLinear, Unrolled
 
 __all__ = [
+    "NORMS",
     "AttentiveCell",
+    "BernoulliEncoder",
+    "BernoulliLinear",
     "Conv",
+    "Draws",
     "DropConnect",
     "EdgeAttention",
     "FermiDirac",
@@ -45,17 +53,22 @@ __all__ = [
     "PseudoHyperbolicGCNConv",
     "RecurrentSpikingLayer",
     "RecurrentState",
+    "SpikeLinear",
     "SpikingLayer",
+    "StepwiseBatchNorm",
     "StructuralDecoder",
     "Synapse",
     "TangentHead",
     "Translation",
+    "Unrolled",
+    "check_norm",
     "current_layer",
     "first_rows",
     "frame",
     "gcn_matrix",
     "make_norm",
     "make_synapse",
+    "picked_mean",
     "readout_layer",
     "spiking_layers",
 ]

@@ -8,10 +8,13 @@ from msg.models.heuristics import L3, AdamicAdar, CommonNeighbors, Heuristic, Pa
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
+from msg.models.peers.bernoulli_spikinggcn import BernoulliSpikingGCN
 from msg.models.peers.hgcn import HGCN
 from msg.models.peers.hybonet import HyboNet
 from msg.models.peers.kappa_gcn import KappaGCN
 from msg.models.peers.qgcn import QGCN
+from msg.models.peers.spikegcl import SpikeGCL
+from msg.models.peers.spikenet import SpikeNet
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -28,6 +31,7 @@ __all__ = [
     "SGC",
     "AdamicAdar",
     "AttentiveRecurrence",
+    "BernoulliSpikingGCN",
     "CachedGCN",
     "ClassicGNN",
     "CommonNeighbors",
@@ -45,6 +49,8 @@ __all__ = [
     "PageRank",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
+    "SpikeGCL",
+    "SpikeNet",
     "SpikingGCN",
     "SpikingGNN",
     "SpikingNetwork",

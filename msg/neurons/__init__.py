@@ -2,7 +2,18 @@
 
 from msg.neurons.adaptive import ALIF, ALIFState
 from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF, resolve_neuron
-from msg.neurons.surrogates import ATan, Sigmoid, Surrogate, Triangle, heaviside
+from msg.neurons.scaled import DecayingThresholdLIF, DecayingThresholdState, ScaledLIF
+from msg.neurons.surrogates import (
+    ArcTan,
+    ATan,
+    Box,
+    MultiGaussian,
+    Sigmoid,
+    SuperSpike,
+    Surrogate,
+    Triangle,
+    heaviside,
+)
 
 __all__ = [
     "ALIF",
@@ -10,10 +21,17 @@ __all__ = [
     "LIF",
     "ALIFState",
     "ATan",
+    "ArcTan",
+    "Box",
+    "DecayingThresholdLIF",
+    "DecayingThresholdState",
     "Fire",
+    "MultiGaussian",
     "Neuron",
     "ParametricLIF",
+    "ScaledLIF",
     "Sigmoid",
+    "SuperSpike",
     "Surrogate",
     "Triangle",
     "heaviside",

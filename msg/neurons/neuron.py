@@ -111,6 +111,14 @@ class Neuron(nn.Module):
         """
         return state
 
+    def drive(self, current: Tensor) -> Tensor:
+        """What the current adds to the potential: itself, or in a neuron of your own any factor of it."""
+        return current
+
+    def level(self, potential: Tensor) -> float:
+        """The neuron fires where its potential is strictly above this number: the threshold."""
+        return self.threshold
+
     def forward(
         self,
         current: Tensor,
@@ -130,8 +138,8 @@ class Neuron(nn.Module):
         Returns:
             Spikes (0 or 1, in the dtype of ``current``) and the new state.
         """
-        u = current if state is None else self.decay(state) + current
-        spikes = fire(u, self.threshold)
+        u = self.drive(current) if state is None else self.decay(state) + self.drive(current)
+        spikes = fire(u, self.level(u))
         reset = spikes.detach() if detach_reset else spikes
         if self.reset == "subtract":
             return spikes, torch.sub(u, reset, alpha=self.threshold)
@@ -143,11 +151,12 @@ class Neuron(nn.Module):
         r"""One time step with its derivative in a constant increment of the current, without gradient.
 
         .. math::
-            \rho_t = \lambda\,\dot v_{t-1} + 1, \qquad \dot s_t = \sigma'(u_t - \theta)\,\rho_t, \qquad
+            \rho_t = \lambda\,\dot v_{t-1} + g, \qquad \dot s_t = \sigma'(u_t - \theta)\,\rho_t, \qquad
             \dot v_t = \rho_t - \theta\dot s_t \ \text{(subtract)} \quad\text{or}\quad
             \dot v_t = \rho_t(1 - s_t) - u_t\dot s_t \ \text{(zero)},
 
-        the last terms only where the reset is differentiated. The same as forward-mode differentiation of
+        with the factor :math:`g` of :meth:`drive`, mostly 1, and the last terms only where the reset is differentiated.
+        The same as forward-mode differentiation of
         :meth:`forward`, in a third of the time.
 
         Args:
@@ -160,9 +169,10 @@ class Neuron(nn.Module):
         Returns:
             Spikes, new state, and the derivatives of the state and of the spikes.
         """
-        u = current if state is None else self.decay(state) + current
-        spikes = heaviside(u, self.threshold)
-        rho = torch.ones_like(u) if tangent is None else self.decay(tangent).add_(1)
+        u = self.drive(current) if state is None else self.decay(state) + self.drive(current)
+        spikes = heaviside(u, self.level(u))
+        gain = self.drive(u.new_ones(()))
+        rho = torch.ones_like(u).mul_(gain) if tangent is None else self.decay(tangent).add_(gain)
         change = surrogate.derivative(u - self.threshold).mul_(rho)
         if self.reset == "subtract":
             return (

@@ -127,6 +127,110 @@ class Triangle(Surrogate):
         return self.gamma * (1 - u.abs()).clamp(min=0)
 
 
+@dataclass(frozen=True)
+class SuperSpike(Surrogate):
+    r""":math:`\sigma'(u) = \frac{1}{(1 + \alpha|u|)^2}`.
+
+    Source: `Zenke & Ganguli 2018, SuperSpike: Supervised Learning in Multilayer Spiking Neural Networks
+    <https://arxiv.org/abs/1705.11146>`_, eq. 4, whose :math:`\beta` is ``alpha``.
+
+    Args:
+        alpha: sharpness; the derivative at threshold is 1 for any.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        _check_positive("alpha", self.alpha)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (1 + self.alpha * u.abs()).square().reciprocal()
+
+
+@dataclass(frozen=True)
+class ArcTan(Surrogate):
+    r""":math:`\sigma'(u) = \frac{1}{1 + \alpha u^2}`: the shape of :class:`ATan` with a height of 1 for any sharpness.
+
+    Source: the form in which spiking graph networks use it, as `Li et al. 2023, Scaling Up Dynamic Graph Representation
+    Learning via Spiking Neural Networks <https://arxiv.org/abs/2208.10364>`_.
+
+    Args:
+        alpha: sharpness; the derivative at threshold is 1 for any.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        _check_positive("alpha", self.alpha)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (1 + self.alpha * u.square()).reciprocal()
+
+
+@dataclass(frozen=True)
+class MultiGaussian(Surrogate):
+    r""":math:`\sigma'(u) = (1 + h)\,N(u; 0, \sigma) - h\,N(u; \sigma, s\sigma) - h\,N(u; -\sigma, s\sigma)`, with
+    the normal density :math:`N(u; \mu, \sigma)`: negative far from the threshold.
+
+    Source: `Yin et al. 2021, Accurate and efficient time-domain classification with adaptive spiking recurrent neural
+    networks <https://arxiv.org/abs/2103.12593>`_.
+
+    Args:
+        sigma: width of the peak ``σ``.
+        height: share of the negative lobes ``h``.
+        spread: how many times as wide they are, ``s``.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
+    """
+
+    sigma: float = 0.5
+    height: float = 0.15
+    spread: float = 6.0
+
+    def __post_init__(self):
+        for name in ("sigma", "height", "spread"):
+            _check_positive(name, getattr(self, name))
+
+    def derivative(self, u: Tensor) -> Tensor:
+        wide = self.spread * self.sigma
+        lobes = _normal(u - self.sigma, wide) + _normal(u + self.sigma, wide)
+        return (1 + self.height) * _normal(u, self.sigma) - self.height * lobes
+
+
+def _normal(u: Tensor, sigma: float) -> Tensor:
+    return torch.exp(-0.5 * (u / sigma).square()) / (sigma * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class Box(Surrogate):
+    r""":math:`\sigma'(u) = \frac{1}{2a}` for :math:`|u| < a`, else 0.
+
+    Source: `Wu et al. 2018, Spatio-Temporal Backpropagation for Training High-Performance Spiking Neural Networks
+    <https://arxiv.org/abs/1706.02609>`_, :math:`h_1` of eq. 24, whose width is :math:`2a`.
+
+    Args:
+        half_width: ``a``.
+
+    Raises:
+        ValueError: for a setting that is not a positive number.
+    """
+
+    half_width: float = 0.5
+
+    def __post_init__(self):
+        _check_positive("half_width", self.half_width)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (u.abs() < self.half_width).to(u.dtype) / (2 * self.half_width)
+
+
 def heaviside(potential: Tensor, threshold: float = 0.0) -> Tensor:
     """Fire without a derivative: 1 where ``potential > threshold``, else 0, in the dtype and shape of ``potential``."""
     return _step(potential.detach(), threshold)

@@ -3,6 +3,7 @@
 import copy
 import io
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ def assert_model(make: Callable[[], nn.Module], x: Tensor, edge_index: Tensor, s
 
     In evaluation mode it gives one finite row a node, the same each time and in float64 nearly so; an isolated node is
     finite, and so is a graph without edges; sparse features give what dense ones give; gradients reach every parameter
-    and are finite; a copy, a pickle and a loaded ``state_dict`` give the same output, and a copy shares nothing; a new
-    draw of its parameters changes them; hooks on all of its modules that ran leave its output alone. A
-    :class:`~msg.models.SpikingNetwork` runs its three rooms as modules.
+    and are finite, through the output or, where the model has one, its ``unsupervised_loss(x, edge_index)``; a copy, a
+    pickle and a loaded ``state_dict`` give the same output, and a copy shares nothing; a new draw of its parameters
+    changes them; hooks on all of its modules that ran leave its output alone. A :class:`~msg.models.SpikingNetwork`
+    runs its three rooms as modules.
 
     Args:
         make: makes the model anew, with parameters drawn from torch's generator.
@@ -85,7 +87,9 @@ def _copies(make: Callable[[], nn.Module], model: nn.Module, want: Tensor, x: Te
 
 def _gradients(model: nn.Module, x: Tensor, edge_index: Tensor) -> None:
     model.zero_grad()
-    model(x, edge_index).square().sum().backward()
+    loss = model(x, edge_index).square().sum()
+    unsupervised: Any = getattr(model, "unsupervised_loss", None)
+    (loss if unsupervised is None else loss + unsupervised(x, edge_index)).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             found = parameter.grad is not None and bool(parameter.grad.isfinite().all())

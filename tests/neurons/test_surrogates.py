@@ -5,7 +5,22 @@ import pickle
 import pytest
 import torch
 
-from msg.neurons import ATan, Sigmoid, Surrogate, Triangle, heaviside
+from msg.neurons import (
+    ArcTan,
+    ATan,
+    Box,
+    MultiGaussian,
+    Sigmoid,
+    SuperSpike,
+    Surrogate,
+    Triangle,
+    heaviside,
+)
+
+
+def _lobe(u, sigma):
+    return torch.special.ndtr(u / sigma)
+
 
 # the surrogate and the smooth step whose derivative it claims to be; a new surrogate is one entry
 PRIMITIVES = {
@@ -14,6 +29,16 @@ PRIMITIVES = {
     "ATan": (ATan(), lambda u: (math.pi * u).atan() / math.pi),
     "ATan(3)": (ATan(3.0), lambda u: (math.pi / 2 * 3 * u).atan() / math.pi),
     "Triangle": (Triangle(), lambda u: torch.where(u.abs() < 1, u - u * u.abs() / 2, u.sign() / 2)),
+    "SuperSpike": (SuperSpike(), lambda u: u / (1 + u.abs())),
+    "SuperSpike(3)": (SuperSpike(3.0), lambda u: u / (1 + 3 * u.abs())),
+    "ArcTan": (ArcTan(), lambda u: u.atan()),
+    "ArcTan(4)": (ArcTan(4.0), lambda u: (2 * u).atan() / 2),
+    "MultiGaussian": (
+        MultiGaussian(),
+        lambda u: 1.15 * _lobe(u, 0.5) - 0.15 * _lobe(u - 0.5, 3.0) - 0.15 * _lobe(u + 0.5, 3.0),
+    ),
+    "Box": (Box(), lambda u: u.clamp(-0.5, 0.5)),
+    "Box(0.2)": (Box(0.2), lambda u: u.clamp(-0.2, 0.2) / 0.4),
     "Triangle(0.3)": (Triangle(0.3), lambda u: 0.3 * torch.where(u.abs() < 1, u - u * u.abs() / 2, u.sign() / 2)),
 }
 
@@ -37,6 +62,21 @@ def test_published_height_at_threshold():
     assert Sigmoid(4.0).derivative(zero).item() == 1.0
     assert ATan(2.0).derivative(zero).item() == 1.0
     assert Triangle(0.3).derivative(zero).item() == pytest.approx(0.3)
+    assert SuperSpike(7.0).derivative(zero).item() == ArcTan(7.0).derivative(zero).item() == 1.0
+    assert Box(0.5).derivative(zero).item() == 1.0
+
+
+def test_arctan_is_an_atan_of_another_height():
+    u = torch.linspace(-3, 3, 31, dtype=torch.float64)
+    ours, published = ArcTan(2.0).derivative(u), ATan(2 * math.sqrt(2.0) / math.pi).derivative(u)
+    torch.testing.assert_close(published, ours * math.sqrt(2.0) / math.pi)
+
+
+@pytest.mark.parametrize("kind", [SuperSpike, ArcTan, MultiGaussian, Box])
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
+def test_settings_are_positive_numbers(kind, bad):
+    with pytest.raises(ValueError, match="positive"):
+        kind(bad)
 
 
 def test_fires_strictly_above_and_differentiates_by_the_surrogate(pair, dtype):

@@ -1,1 +1,3 @@
-"""Models of others that spiking networks are compared with, one a file, written anew from their papers."""
+"""Models of others, made anew from their papers, to compare with: one a file, each with what differs from its paper and
+from its released code.
+"""

@@ -1,0 +1,55 @@
+"""Rules of linear maps that read spikes, and of spikes that are drawn at random."""
+
+import torch
+from torch import Tensor
+
+from msg.energy.counts import Count
+from msg.energy.modules import parameters, rule
+from msg.energy.products import nonzeros
+from msg.layers import BernoulliEncoder, BernoulliLinear, SpikeLinear
+
+
+def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: int, inputs: int) -> Count:
+    """A product of spikes with weights: each spike adds one row of them.
+
+    Args:
+        spikes: how many.
+        width: columns of the weights.
+        outputs: entries of the output.
+        bias: whether one is added to each of them.
+        weights: number of parameters.
+        inputs: entries of the input, spikes or not.
+    """
+    added = spikes * width
+    counts = {
+        "accumulate": added + outputs * bias,
+        "weights": added + outputs * bias,
+        "activations": 2 * added + spikes,
+    }
+    return Count.of(counts, {"weights": weights, "activations": inputs + outputs})
+
+
+@rule(SpikeLinear)
+def _spike_linear(module: SpikeLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    x, bias = args[0], module.bias is not None
+    return rows_of_weights(nonzeros(x), output.size(-1), output.numel(), bias, parameters(module), x.numel())
+
+
+def _drawn(probabilities: Tensor, timesteps: int) -> Count:
+    """A random number for each spike that chance decides: a multiply-accumulate (a linear congruence), compared."""
+    number = int(((probabilities > 0) & (probabilities < 1)).count_nonzero()) * timesteps
+    return Count.of({"multiply_accumulate": number, "comparison": number, "activations": 2 * number})
+
+
+@rule(BernoulliEncoder)
+def _bernoulli(module: BernoulliEncoder, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    return _drawn(args[0], output.size(0))
+
+
+@rule(BernoulliLinear)
+def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Spikes are as many as their probabilities say in the mean."""
+    x, steps, weights = args[0], output.size(0), parameters(module)
+    spikes = round(float(x.clamp(0, 1).sum(dtype=torch.float64)) * steps)
+    added = rows_of_weights(spikes, output.size(-1), output.numel(), False, weights, x.numel())
+    return _drawn(x, steps) + added + Count.of({"spike": spikes})

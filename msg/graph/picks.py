@@ -1,0 +1,67 @@
+"""Neighbours that are drawn for many nodes at once, with replacement."""
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import add_remaining_self_loops
+
+from msg.graph.graph import Graph
+from msg.graph.sparse import SparseMatrix
+
+
+def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix:
+    """The matrix of the mean over each node's neighbours, itself among them, built once for a graph.
+
+    Args:
+        graph: whose weights, where it has some, make the mean a weighted one.
+        dtype: of the entries.
+
+    Raises:
+        ValueError: for weights that are negative, or have a gradient.
+    """
+    weight = graph.edge_weight
+    if weight is not None and (weight.requires_grad or bool((weight < 0).any())):
+        raise ValueError("edge weights are shares of a mean here: constant, and not negative")
+
+    def entries(whole: Graph) -> tuple[Tensor, Tensor]:
+        given = None if whole.edge_weight is None else whole.edge_weight.to(dtype)
+        edges, weights = add_remaining_self_loops(whole.edge_index, given, 1.0, whole.num_nodes)
+        weights = torch.ones_like(edges[0], dtype=dtype) if weights is None else weights
+        total = torch.zeros(whole.num_nodes, dtype=dtype, device=edges.device).index_add(0, edges[1], weights)
+        return edges, weights / total.masked_fill(total == 0, 1.0)[edges[1]]
+
+    matrix = graph.matrix(("mean with loops", dtype), entries)
+    assert isinstance(matrix, SparseMatrix)
+    return matrix
+
+
+def pick_neighbors(
+    matrix: SparseMatrix, nodes: Tensor, number: int, generator: torch.Generator, weighted: bool = False
+) -> Tensor:
+    """Draw neighbours of nodes, with replacement.
+
+    Args:
+        matrix: whose entries of row ``v`` are the neighbours of node ``v``; each row has one at least.
+        nodes: whose neighbours are drawn, any shape; one that stands there twice draws twice.
+        number: how many each draws.
+        generator: what is drawn by, on the device of the matrix.
+        weighted: draw in proportion to the entries; else each alike.
+
+    Shapes:
+        returns ``[*nodes.shape, number]``.
+
+    Raises:
+        ValueError: for fewer than one.
+    """
+    if number < 1:
+        raise ValueError(f"the number of neighbours that are drawn must be at least 1, not {number}")
+    shape, device = (*nodes.shape, number), matrix.columns.device
+    # in float64: the product with a large degree has to reach each neighbour
+    chance = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
+    begin, end = matrix.pointers[nodes, None].long(), matrix.pointers[nodes + 1, None].long()
+    if weighted:
+        sums = torch.cat([chance.new_zeros(1), matrix.values.double().cumsum(0)])
+        wanted = sums[begin] + chance * (sums[end] - sums[begin])
+        place = torch.searchsorted(sums[1:], wanted, right=True)
+    else:
+        place = begin + (chance * (end - begin)).long()
+    return matrix.columns[torch.minimum(torch.maximum(place, begin), end - 1)].long()

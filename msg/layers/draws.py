@@ -1,0 +1,48 @@
+"""Randomness of a module's own, which can be had again."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Draws(nn.Module):
+    """Generators of random numbers for a module, one a forward pass.
+
+    What is drawn depends on a seed and on how many passes there were in training mode, and both are buffers: a copy, a
+    pickle or a ``state_dict`` goes on as the module would have. In evaluation mode every pass draws the same.
+
+    Args:
+        seed: a number; ``None`` takes one from torch's generator, so that ``torch.manual_seed`` before the module is
+            made decides it.
+    """
+
+    seed: Tensor
+    passes: Tensor
+
+    def __init__(self, seed: int | None = None):
+        super().__init__()
+        self.given = seed
+        self.register_buffer("seed", torch.zeros((), dtype=torch.long))
+        self.register_buffer("passes", torch.zeros((), dtype=torch.long))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin anew, with another seed if none was given."""
+        self.seed.fill_(int(torch.randint(2**31, ())) if self.given is None else self.given)
+        self.passes.zero_()
+
+    def next(self, device: torch.device | str = "cpu") -> torch.Generator:
+        """The generator of this pass.
+
+        Args:
+            device: of what is drawn.
+        """
+        if self.training:
+            self.passes += 1
+        key = (int(self.seed), int(self.passes) if self.training else 0)
+        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
+        mixed = np.random.SeedSequence(key).generate_state(1)
+        return torch.Generator(device).manual_seed(int(mixed[0]))
+
+    def extra_repr(self) -> str:
+        return f"seed={int(self.seed)}"

@@ -1,0 +1,56 @@
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+
+from msg.layers import Draws
+
+
+def _numbers(draws, times=1):
+    return [torch.rand(5, generator=draws.next()).tolist() for _ in range(times)]
+
+
+def test_evaluation_draws_the_same_and_training_does_not():
+    draws = Draws(3).eval()
+    first, second = _numbers(draws, 2)
+    assert first == second
+    trained = _numbers(draws.train(), 3)
+    assert len({tuple(numbers) for numbers in [first, *trained]}) == 4
+    assert _numbers(draws.eval())[0] == first  # however much was trained between
+
+
+def test_training_is_reproducible_and_goes_on_from_where_it_was_kept():
+    draws, again = Draws(3), Draws(3)
+    want = _numbers(draws, 6)
+    assert _numbers(again, 2) == want[:2]
+    buffer = io.BytesIO()
+    torch.save(again.state_dict(), buffer)
+    buffer.seek(0)
+    other = Draws(8)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    for twin in (other, copy.deepcopy(again), pickle.loads(pickle.dumps(again))):
+        assert _numbers(twin, 4) == want[2:]
+
+
+def test_the_seed_is_torchs_unless_one_is_given():
+    torch.manual_seed(1)
+    a = Draws()
+    torch.manual_seed(1)
+    b, c = Draws(), Draws()
+    assert _numbers(a) == _numbers(b)
+    assert _numbers(c) != _numbers(Draws())
+    before = torch.get_rng_state()
+    _numbers(a)
+    Draws(5).reset_parameters()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("given", [None, 4])
+def test_reset_begins_anew(given):
+    draws = Draws(given)
+    first = _numbers(draws)
+    draws.reset_parameters()
+    assert (_numbers(draws) == first) == (given is not None)
+    assert "seed=" in repr(draws)
