@@ -4,6 +4,7 @@ currents to a point (paths), and from a point to logits or scores (heads, decode
 
 from msg.layers.attention import AttentiveCell
 from msg.layers.decoder import FermiDirac
+from msg.layers.graph_attention import GraphAttention
 from msg.layers.head import TangentHead
 from msg.layers.path import LastCurrent, ManifoldPath
 from msg.layers.propagation import Propagation
@@ -15,6 +16,7 @@ __all__ = [
     "AttentiveCell",
     "Conv",
     "FermiDirac",
+    "GraphAttention",
     "LastCurrent",
     "ManifoldPath",
     "Propagation",
