@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch_geometric.nn import Aggregation
 
-from msg.energy import spiking  # noqa: F401 - the rules of spiking networks
+from msg.energy import spiking, trains  # noqa: F401 - the rules of spiking networks
 from msg.energy.counts import BACKWARD, OUTSIDE, Operations
 from msg.energy.modules import Rule, known, leaves_children
 from msg.energy.operators import count_operator

@@ -6,6 +6,8 @@ from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
+from msg.models.peers.spike_graphormer import SpikeGraphormer
+from msg.models.peers.stfn import GASNN, GCSNN
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -13,6 +15,8 @@ from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
 
 __all__ = [
+    "GASNN",
+    "GCSNN",
     "LSNN",
     "MSG",
     "SAGE",
@@ -28,6 +32,7 @@ __all__ = [
     "LayeredNetwork",
     "ModelSpec",
     "RiemannianConvergentGNN",
+    "SpikeGraphormer",
     "SpikingGCN",
     "SpikingGNN",
     "SpikingNetwork",

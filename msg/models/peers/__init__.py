@@ -1,0 +1,1 @@
+"""Models of other papers, rebuilt from their formulas, one a file."""
