@@ -77,6 +77,24 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
     return ops
 
 
+def train_count(synapse: Synapse, train: Tensor, graph: Graph, width: int) -> Count | None:
+    """What a synapse does with a train of spikes ``[N, T, d]`` when the current of every step is read.
+
+    Args:
+        synapse: which one.
+        train: the spikes, or what dropout leaves of them.
+        graph: as the synapse reads it.
+        width: of the current.
+
+    Returns:
+        The count of the cheapest way; ``None`` for a synapse that is not known.
+    """
+    nodes, steps, channels = train.shape
+    fired = train.bool().sum((1, 2))
+    events = _Synapse(synapse.conv, nodes, channels, width, steps, graph)
+    return events.cheapest(fired) if synapse.linear else _stepwise(events, fired, graph)
+
+
 def _add(ops: Operations, name: str, count: Count | None, layer: SpikingLayer, times: int) -> None:
     if count is None:
         ops.unknown[type(layer.synapse.conv).__name__] += times

@@ -111,7 +111,7 @@ class SparseMatrix:
         """The transpose of :attr:`unscaled`, made when first asked for."""
         with torch.inference_mode(False):
             if self._pattern is not None:
-                return _like(self._pattern.transposed, self.unscaled.values()[self._pattern._order])
+                return _like(self._pattern.transposed, self.unscaled.values()[self._pattern.transposed_order])
             if self._symmetric():
                 return self.unscaled
             pointers, columns, order = _sorted(self.columns.long(), self._rows(), (self.shape[1], self.shape[0]))
@@ -147,7 +147,7 @@ class SparseMatrix:
         return torch.repeat_interleave(row, self.pointers.diff().long())
 
     @cached_property
-    def _order(self) -> Tensor:
+    def transposed_order(self) -> Tensor:
         """Where the entries of the transpose come from."""
         return torch.sort(self.columns.long() * self.shape[0] + self._rows(), stable=True).indices
 

@@ -7,21 +7,25 @@ from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
 from msg.layers.draws import Draws
+from msg.layers.graph_attention import GraphAttention
 from msg.layers.graph_layer import GraphLayer
 from msg.layers.head import TangentHead
 from msg.layers.hyperbolic_conv import EdgeAttention, HyperbolicGCNConv
 from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
 from msg.layers.lorentz import LorentzAggregation, LorentzHead, LorentzLinear
 from msg.layers.norm import NORMS, StepwiseBatchNorm, check_norm, make_norm
+from msg.layers.normalization import STFNorm, TrainBatchNorm, make_train_norm
 from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
 from msg.layers.path import LastCurrent, ManifoldPath
 from msg.layers.picked_mean import picked_mean
 from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
+from msg.layers.spiking_attention import SpikingAttention, SpikingMLP
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
 from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
+from msg.layers.train import MembraneShortcut, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain
 from msg.layers.unrolled import SpikeLinear, Unrolled
 
 __all__ = [
@@ -34,6 +38,7 @@ __all__ = [
     "DropConnect",
     "EdgeAttention",
     "FermiDirac",
+    "GraphAttention",
     "GraphDecoder",
     "GraphLayer",
     "GyroplaneHead",
@@ -47,18 +52,27 @@ __all__ = [
     "LorentzLinear",
     "LorentzianDecoder",
     "ManifoldPath",
+    "MembraneShortcut",
     "OriginExp",
     "OriginLog",
     "Propagation",
     "PseudoHyperbolicGCNConv",
     "RecurrentSpikingLayer",
     "RecurrentState",
+    "STFNorm",
+    "SpikeCount",
     "SpikeLinear",
+    "SpikeProduct",
+    "SpikeSynapse",
+    "SpikeTrain",
+    "SpikingAttention",
     "SpikingLayer",
+    "SpikingMLP",
     "StepwiseBatchNorm",
     "StructuralDecoder",
     "Synapse",
     "TangentHead",
+    "TrainBatchNorm",
     "Translation",
     "Unrolled",
     "check_norm",
@@ -68,6 +82,7 @@ __all__ = [
     "gcn_matrix",
     "make_norm",
     "make_synapse",
+    "make_train_norm",
     "picked_mean",
     "readout_layer",
     "spiking_layers",

@@ -13,8 +13,10 @@ from msg.models.peers.hgcn import HGCN
 from msg.models.peers.hybonet import HyboNet
 from msg.models.peers.kappa_gcn import KappaGCN
 from msg.models.peers.qgcn import QGCN
+from msg.models.peers.spike_graphormer import SpikeGraphormer
 from msg.models.peers.spikegcl import SpikeGCL
 from msg.models.peers.spikenet import SpikeNet
+from msg.models.peers.stfn import GASNN, GCSNN
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -22,6 +24,8 @@ from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
 
 __all__ = [
+    "GASNN",
+    "GCSNN",
     "HGCN",
     "L3",
     "LSNN",
@@ -50,6 +54,7 @@ __all__ = [
     "ResourceAllocation",
     "RiemannianConvergentGNN",
     "SpikeGCL",
+    "SpikeGraphormer",
     "SpikeNet",
     "SpikingGCN",
     "SpikingGNN",

@@ -1,0 +1,91 @@
+"""Rules of what reads and normalises trains of spikes: a spike adds a row of weights, a product of spikes is a mask."""
+
+import torch
+from torch import Tensor
+
+from msg.energy.counts import Count
+from msg.energy.modules import bias_additions, parameters, rule, synapse_count
+from msg.energy.products import Edges, aggregation, elementwise, nonzeros, product
+from msg.energy.spiking import train_count
+from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm
+from msg.layers.train import SpikeLinear
+
+
+@rule(SpikeTrain, leave_children=True)
+def _train(module: SpikeTrain, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """The neurons count themselves; a factor of their current is folded into what computes it."""
+    return Count()
+
+
+def _rows(x: Tensor, width: int, outputs: int, bias: bool, weights: int) -> Count:
+    """A product of spikes with weights."""
+    spikes = nonzeros(x)
+    added = spikes * width
+    counts = {"accumulate": added, "weights": added, "activations": 2 * added + spikes}
+    footprint = {"weights": weights, "activations": x.numel() + outputs}
+    return Count.of(counts, footprint) + bias_additions(outputs, bias)
+
+
+@rule(SpikeLinear)
+def _linear(module: SpikeLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    return _rows(args[0], output.size(-1), output.numel(), module.bias is not None, parameters(module))
+
+
+@rule(SpikeSynapse)
+def _synapse(synapse: SpikeSynapse, args: tuple, kwargs: dict, output: Tensor) -> Count | None:
+    x, graph = args
+    if isinstance(x, Tensor) and x.dim() == 3:
+        return train_count(synapse, x, graph, output.size(-1))
+    return synapse_count(synapse.conv, getattr(x, "csr", x), graph.edge_index, graph.edge_weight, output)
+
+
+@rule(SpikeProduct)
+def _product(module: SpikeProduct, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Each spike of the first looks whether the second fires too."""
+    spikes, both = nonzeros(args[0]), nonzeros(output)
+    return Count.of({"comparison": spikes, "activations": 2 * spikes + both}, {"activations": 2 * output.numel()})
+
+
+@rule(SpikeCount)
+def _count(module: SpikeCount, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    spikes = nonzeros(args[0])
+    return Count.of(
+        {"accumulate": spikes, "activations": spikes + output.numel()},
+        {"activations": args[0].numel() + output.numel()},
+    )
+
+
+@rule(STFNorm)
+def _stfn(module: STFNorm, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """As a layer norm; the statistics of all steps so far are updated by those of each step."""
+    size, rows = output.numel(), output.numel() // output.size(-1)
+    count = elementwise(size, accumulate=2, multiply_accumulate=2, multiply=1)
+    each = Count.of({"multiply": 2 * rows, "accumulate": rows, "transcendental": 2 * rows})
+    if output.dim() == 2:
+        return count + each
+    return count + each + Count.of({"accumulate": 4 * rows, "multiply_accumulate": 2 * rows, "state": 4 * rows})
+
+
+@rule(GraphAttention)
+def _attention(module: GraphAttention, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """As PyG's ``GATConv`` in each step, but that a spike adds a row of weights."""
+    x, graph = getattr(args[0], "csr", args[0]), args[1]
+    outputs, width, steps = output.numel(), output.size(-1), output.size(1) if output.dim() == 3 else 1
+    source, target = graph.edge_index
+    fanout = torch.bincount(source, minlength=graph.num_nodes)
+    if module.add_self_loops:
+        fanout = torch.bincount(source[source != target], minlength=graph.num_nodes) + 1
+    edges = Edges(graph.num_nodes, fanout, True, 0)
+    weights = parameters(module)
+    if x.dim() == 3:
+        count = _rows(x, width, outputs, False, weights)
+    else:
+        count = product(nonzeros(x), x.numel(), width, outputs, False, weights)
+    count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
+    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
+    scores = edges.messages * module.heads * steps
+    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=2)
+    count += aggregation(edges, width, steps)
+    if module.mean:
+        count += Count.of({"multiply": outputs})
+    return count + bias_additions(outputs, module.bias is not None)

@@ -1,0 +1,135 @@
+r"""Trains of spikes ``[N, T, d]`` with time folded into the rows of every product: what networks are made of whose
+normalisation, attention or shortcuts stand between a synapse and its neurons.
+
+A :class:`~msg.models.SpikingStack` simulates layers of synapse and neuron under any gradient rule, since its mean
+currents need only rates. Where something that is not linear stands between the two, every step's current is needed, and
+the network is differentiated through time by surrogates alone.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from msg.layers.synapse import Synapse
+from msg.neurons import ATan, Neuron, Surrogate
+
+
+class SpikeTrain(nn.Module):
+    r"""Neurons run along the time axis of a current, differentiated through time by a surrogate.
+
+    With ``decay_input`` a current is scaled as in networks whose membrane relaxes towards it,
+
+    .. math::
+        u_t = v_{t-1} + \tfrac1\tau (c_t - v_{t-1}) = \lambda v_{t-1} + (1 - \lambda)\,c_t, \qquad
+        \lambda = 1 - \tfrac1\tau,
+
+    for any neuron whose potential decays by a factor :math:`\lambda`, learned or not. That is the leaky neuron of
+    spikingjelly, but for one thing: here a neuron fires above its threshold, there at it too.
+
+    Args:
+        neuron: prototype, taken as it is.
+        surrogate: the derivative that stands in for that of the step.
+        decay_input: whether the current is scaled by :math:`1 - \lambda`.
+        detach_reset: cut the gradient through the reset.
+
+    Shapes:
+        ``current``: ``[N, T, d]``, or ``[N, d]`` with a number of ``timesteps``: constant; returns ``[N, T, d]``.
+
+    Raises:
+        ValueError: for ``decay_input`` with a neuron that does not leak.
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        surrogate: Surrogate = ATan(),  # noqa: B008 - a frozen value
+        decay_input: bool = False,
+        detach_reset: bool = True,
+    ):
+        super().__init__()
+        if decay_input and not bool(neuron.decay(torch.ones(())) < 1):
+            raise ValueError(f"decay_input=True needs a neuron that leaks, and {type(neuron).__name__} does not")
+        self.neuron = neuron
+        self.surrogate, self.decay_input, self.detach_reset = surrogate, decay_input, detach_reset
+
+    def reset_parameters(self) -> None:
+        """Reset the neuron."""
+        self.neuron.reset_parameters()
+
+    def forward(self, current: Tensor, timesteps: int | None = None) -> Tensor:
+        if self.decay_input:
+            current = current * (1 - self.neuron.decay(current.new_ones(())))
+        constant = current.dim() == 2
+        steps = [current] * (timesteps or 1) if constant else current.unbind(1)
+        train, state = [], None
+        for now in steps:
+            spikes, state = self.neuron(now, state, self.surrogate, self.detach_reset)
+            train.append(spikes)
+        return torch.stack(train, dim=1)
+
+    def extra_repr(self) -> str:
+        return f"surrogate={self.surrogate}, decay_input={self.decay_input}, detach_reset={self.detach_reset}"
+
+
+class SpikeLinear(nn.Linear):
+    """``torch.nn.Linear`` that reads spikes: of its product energy counts a row of weights added for each."""
+
+
+class SpikeSynapse(Synapse):
+    """A :class:`~msg.layers.Synapse` that reads trains of spikes: energy counts what each spike does."""
+
+
+class SpikeProduct(nn.Module):
+    r"""Element-wise product of two trains of spikes, :math:`a \odot b`: where both fire. No multiplication is needed.
+
+    Shapes:
+        ``a``, ``b``: any that broadcast; returns the common shape.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a * b
+
+
+class SpikeCount(nn.Module):
+    r"""How many of some neurons fire, :math:`\sum_n s_n`, along one axis, which is kept: an addition for each spike.
+
+    Args:
+        dim: the axis.
+
+    Shapes:
+        ``spikes``: any; returns the same with one entry along ``dim``.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        return spikes.sum(self.dim, keepdim=True)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class MembraneShortcut(nn.Module):
+    r"""A residual connection between currents, :math:`x + f(x)`: what is added are real numbers, before neurons fire.
+
+    Source: `Hu et al. 2021, Advancing Spiking Neural Networks towards Deep Residual Learning
+    <https://arxiv.org/abs/2112.08954>`_, where what is added stays out of the spikes.
+
+    Args:
+        body: ``f``, which begins with neurons.
+
+    Shapes:
+        ``x``: what the body reads and returns.
+    """
+
+    def __init__(self, body: nn.Module):
+        super().__init__()
+        self.body = body
+
+    def reset_parameters(self) -> None:
+        """Reset the body."""
+        self.body.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)

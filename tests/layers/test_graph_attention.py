@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch.nn.functional import leaky_relu
+from torch_geometric.nn import GATConv
+
+from msg.graph import Graph, SparseMatrix
+from msg.layers import GraphAttention, graph_attention
+
+
+def slow(conv, x, edge_index):
+    """One step, node by node."""
+    h = (x @ conv.lin.weight.t()).view(len(x), conv.heads, -1)
+    out = torch.zeros_like(h)
+    for i in range(len(x)):
+        near = [j for j, k in edge_index.t().tolist() if k == i]
+        if conv.add_self_loops:
+            near = [j for j in near if j != i] + [i]
+        for head in range(conv.heads):
+            score = [
+                leaky_relu(h[j, head] @ conv.att_src[0, head] + h[i, head] @ conv.att_dst[0, head], 0.2) for j in near
+            ]
+            total = sum(e.exp() for e in score)
+            for j, e in zip(near, score):
+                out[i, head] = out[i, head] + e.exp() / total * h[j, head] / (len(near) if conv.mean else 1)
+    out = out.flatten(1)
+    return out if conv.bias is None else out + conv.bias
+
+
+@pytest.mark.parametrize(("loops", "mean", "bias"), [(True, False, True), (False, True, False), (False, False, True)])
+def test_formula_and_gradients(loops, mean, bias, edge_index):
+    conv = GraphAttention(5, 6, 2, add_self_loops=loops, mean=mean, bias=bias).double()
+    x = torch.randn(7, 3, 5, dtype=torch.float64, requires_grad=True)
+    want = torch.stack([slow(conv, now, edge_index) for now in x.unbind(1)], dim=1)
+    out = conv(x, Graph(edge_index, None, 7))
+    assert torch.allclose(out, want)
+    weighed, leaves = torch.randn_like(out), [x, *conv.parameters()]
+    ours = torch.autograd.grad((out * weighed).sum(), leaves)
+    theirs = torch.autograd.grad((want * weighed).sum(), leaves)
+    for a, b in zip(ours, theirs):
+        assert torch.allclose(a, b)
+
+
+def test_it_is_pygs(edge_index):
+    ours, theirs = GraphAttention(5, 6, 3), GATConv(5, 2, 3)
+    ours.load_state_dict(theirs.state_dict())
+    x, graph = torch.randn(7, 5), Graph(edge_index, None, 7)
+    assert torch.allclose(ours(x, graph), theirs(x, edge_index), atol=1e-6)
+    few = x * (torch.rand(7, 5) > 0.5)
+    sparse = SparseMatrix.from_tensor(few.to_sparse_coo())
+    assert torch.allclose(ours(sparse, graph), theirs(few, edge_index), atol=1e-6)
+
+
+def test_gathering_in_parts_changes_nothing(edge_index, monkeypatch):
+    conv, x = GraphAttention(5, 6, 2), torch.randn(7, 3, 5)
+    grads = []
+    for chunk in (1, 2**18):
+        monkeypatch.setattr(graph_attention, "_CHUNK", chunk)
+        conv.zero_grad()
+        conv(x, Graph(edge_index, None, 7)).square().sum().backward()
+        grads.append(conv.lin.weight.grad.clone())
+    assert torch.equal(*grads)
+
+
+def test_large_scores_do_not_overflow(edge_index):
+    conv = GraphAttention(5, 6, 2)
+    out = conv(1e4 * torch.randn(7, 5), Graph(edge_index, None, 7))
+    assert bool(out.isfinite().all())
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_without_edges(loops):
+    conv = GraphAttention(5, 6, 2, add_self_loops=loops)
+    x = torch.randn(4, 5, requires_grad=True)
+    out = conv(x, Graph(torch.zeros(2, 0, dtype=torch.long), None, 4))
+    assert torch.allclose(out, conv.lin(x) + conv.bias if loops else torch.zeros(4, 6))
+    out.square().sum().backward()
+    assert bool(x.grad.isfinite().all())
+
+
+def test_refusals(edge_index):
+    with pytest.raises(ValueError, match="heads must divide the width 6, but heads=4"):
+        GraphAttention(5, 6, 4)
+    conv = GraphAttention(5, 6, 2)
+    with pytest.raises(ValueError, match="cannot honour edge_weight"):
+        conv(torch.randn(7, 5), Graph(edge_index, torch.rand(edge_index.size(1)), 7))
+    assert "heads=2" in repr(conv)

@@ -1,0 +1,135 @@
+import pytest
+import torch
+from torch import nn
+
+from msg.layers import (
+    MembraneShortcut,
+    SpikeCount,
+    SpikeProduct,
+    SpikeTrain,
+    STFNorm,
+    TrainBatchNorm,
+    make_train_norm,
+)
+from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid
+
+
+def test_decay_input_is_a_membrane_that_relaxes_towards_its_input():
+    current, tau, threshold = 3 * torch.rand(3, 6, 4, dtype=torch.float64), 2.0, 0.7
+    want, v = torch.zeros_like(current), torch.zeros(3, 4, dtype=torch.float64)
+    for t in range(6):
+        v = v + (current[:, t] - v) / tau
+        want[:, t] = (v > threshold).double()
+        v = torch.where(v > threshold, 0.0, v)
+    assert 0 < want.mean() < 1
+    assert torch.equal(SpikeTrain(LIF(tau, threshold, "zero"), decay_input=True)(current), want)
+    assert torch.equal(SpikeTrain(LIF(tau, threshold, "zero"))(current / tau), want)
+
+
+def test_a_learned_leak_scales_the_current_too():
+    current = 3 * torch.rand(3, 6, 4, dtype=torch.float64)
+    train = SpikeTrain(ParametricLIF(2.0, 0.7, "zero").double(), decay_input=True)
+    assert torch.equal(train(current), SpikeTrain(LIF(2.0, 0.7, "zero"), decay_input=True)(current))
+    # before the first spike only the factor of the current depends on the leak
+    small = torch.full((1, 1, 2), 0.3, dtype=torch.float64)
+    train(small).sum().backward()
+    leak = torch.tensor(0.5, dtype=torch.float64)
+    slope = ATan().derivative(leak * 0.3 - 0.7) * 0.3 * leak * (1 - leak)
+    assert torch.allclose(train.neuron.weight.grad, 2 * slope)
+
+
+def test_a_constant_current_is_a_train_of_it():
+    current, train = 2 * torch.rand(3, 4), SpikeTrain(LIF(threshold=0.5), Sigmoid(4.0))
+    assert torch.equal(train(current, 5), train(current[:, None].expand(-1, 5, -1)))
+
+
+def test_a_neuron_that_does_not_leak_has_no_scale():
+    with pytest.raises(ValueError, match="needs a neuron that leaks, and IF does not"):
+        SpikeTrain(IF(), decay_input=True)
+
+
+def test_spikes_multiply_and_count():
+    a, b = (torch.rand(2, 5, 4) > 0.5).float().unbind(0)[0], torch.ones(5, 4)
+    assert torch.equal(SpikeProduct()(a, b), a)
+    assert torch.equal(SpikeCount(0)(a), a.sum(0, keepdim=True))
+
+
+def test_a_shortcut_adds_currents():
+    x, lin = torch.randn(3, 2, 4), nn.Linear(4, 4)
+    shortcut = MembraneShortcut(lin)
+    assert torch.allclose(shortcut(x), x + lin(x))
+    before = lin.weight.detach().clone()
+    shortcut.reset_parameters()
+    assert not torch.equal(lin.weight, before)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_is_over_nodes_and_time(training):
+    x = torch.randn(5, 3, 4, dtype=torch.float64) * 3 + 1
+    norm = TrainBatchNorm(4).double().train(training)
+    out = norm(x)
+    if training:
+        for k in range(4):
+            entries = x[:, :, k]
+            want = (entries - entries.mean()) / (entries.var(correction=0) + 1e-5).sqrt()
+            assert torch.allclose(out[:, :, k], want)
+        assert torch.allclose(norm.norm.running_mean, 0.1 * x.mean((0, 1)))
+    else:
+        assert torch.allclose(out, x / (1 + 1e-5) ** 0.5)
+
+
+def slow_stfn(x, threshold, weight, bias):
+    out = torch.zeros_like(x)
+    for n in range(x.size(0)):
+        for t in range(x.size(1)):
+            seen = x[n, : t + 1].flatten()
+            mean = seen.sum() / seen.numel()
+            variance = (seen - mean).square().sum() / seen.numel()
+            out[n, t] = threshold * (x[n, t] - mean) / (variance + 1e-5).sqrt() * weight + bias
+    return out
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_stfn_is_over_channels_and_the_time_so_far(detach):
+    x = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
+    norm = STFNorm(3, 0.5, detach=detach).double()
+    nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
+    want = slow_stfn(x, 0.5, norm.weight, norm.bias)
+    assert torch.allclose(norm(x), want)
+    weighed = torch.randn_like(x)
+    (grad,) = torch.autograd.grad((norm(x) * weighed).sum(), x)
+    (slow,) = torch.autograd.grad((want * weighed).sum(), x)
+    assert torch.allclose(grad, slow) != detach
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_stfn_of_a_constant_is_that_of_its_train(detach):
+    x, norm = torch.randn(4, 3, dtype=torch.float64), STFNorm(3, 0.5, detach=detach).double()
+    train = norm(x[:, None].expand(-1, 4, -1))
+    assert torch.allclose(train, norm(x)[:, None].expand_as(train))
+    assert torch.allclose(norm(x[:, None])[:, 0], norm(x))
+
+
+def test_stfn_needs_no_other_node_and_no_running_statistics():
+    x, norm = torch.randn(6, 4, 3), STFNorm(3)
+    assert torch.allclose(norm(x)[:2], norm(x[:2]), atol=1e-6)
+    assert torch.equal(norm.eval()(x), norm.train()(x))
+    assert not list(norm.buffers())
+
+
+def test_stfn_is_finite_where_nothing_varies_and_far_from_zero():
+    norm = STFNorm(3)
+    assert torch.equal(norm(torch.zeros(2, 4, 3)), torch.zeros(2, 4, 3))
+    x = torch.randn(4, 5, 3, dtype=torch.float64)
+    moved = (x + 1000).float()
+    assert torch.allclose(norm(moved), slow_stfn(x, 1.0, 1.0, 0.0).float(), atol=1e-2)
+
+
+def test_norms_by_name():
+    kinds = [type(make_train_norm(name, 3)) for name in ("none", "batch", "layer", "stfn")]
+    assert kinds == [nn.Identity, TrainBatchNorm, nn.LayerNorm, STFNorm]
+    assert make_train_norm("stfn", 3, 0.25).threshold == 0.25
+    with pytest.raises(ValueError, match="unknown norm 'group'"):
+        make_train_norm("group", 3)
+    with pytest.raises(ValueError, match="rho must be positive"):
+        STFNorm(3, rho=0.0)

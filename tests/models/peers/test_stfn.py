@@ -1,0 +1,243 @@
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, leaky_relu
+
+from msg.energy import count
+from msg.models import GASNN, GCSNN
+from msg.models.peers.stfn import GA_SPEC, GC_SPEC
+from msg.names import MODELS
+from msg.testing import assert_model
+
+MADE = {
+    "gc": lambda **options: GCSNN(5, 3, 4, timesteps=5, **options),
+    "ga": lambda **options: GASNN(5, 3, 4, timesteps=5, heads=2, **options),
+}
+
+
+def dense(edge_index, nodes):
+    """How many edges lead from j to i, in row i and column j."""
+    a = torch.zeros(nodes, nodes, dtype=torch.float64)
+    for j, i in edge_index.t().tolist():
+        a[i, j] += 1
+    return a
+
+
+def slow_convolution(conv, x, a):
+    """PyG's GCNConv as a dense matrix: a node without a self-loop gets one."""
+    lin, bias = conv.lin.weight, conv.bias
+    a = a.clone()
+    for i in range(len(a)):
+        a[i, i] = max(a[i, i], 1)
+    scale = a.sum(1).rsqrt()
+    return (scale[:, None] * a * scale) @ x @ lin.t() + bias
+
+
+def slow_mean(conv, x, a):
+    degree = a.sum(1)
+    out = torch.zeros(len(a), len(conv.bias), dtype=torch.float64)
+    for i in range(len(a)):
+        for j in range(len(a)):
+            if a[i, j]:
+                message = conv.weight @ x[j] / (degree[i] * degree[j]).sqrt() if degree[j] else 0 * conv.bias
+                out[i] = out[i] + a[i, j] * (message + conv.bias) / degree[i]
+    return out
+
+
+def slow_attention(conv, x, a):
+    a = a.clone()
+    inner = getattr(conv, "attention", conv)
+    if inner.add_self_loops:
+        a.fill_diagonal_(1)
+    out = []
+    for head in range(inner.heads):
+        width = inner.att_src.size(-1)
+        h = x @ inner.lin.weight[head * width : (head + 1) * width].t()
+        score = leaky_relu((h @ inner.att_src[0, head])[None] + (h @ inner.att_dst[0, head])[:, None], 0.2).exp() * a
+        alpha = score / score.sum(1, keepdim=True).clamp(min=1e-300)
+        out.append(alpha @ h / (a.sum(1, keepdim=True).clamp(min=1) if inner.mean else 1))
+    y = torch.cat(out, dim=1)
+    return y @ conv.lin.weight.t() if hasattr(conv, "attention") else y + inner.bias
+
+
+def slow(model, x, edge_index, convolution):
+    """Step by step and layer by layer, each step's statistics over all steps so far."""
+    a, layers = dense(edge_index, len(x)), list(model.layers)
+    seen, v, total = [[] for _ in layers], [0.0 for _ in layers], 0.0
+    for _ in range(model.timesteps):
+        s = x
+        for l, layer in enumerate(layers):
+            inner = layer.conv.conv if hasattr(layer.conv, "conv") else layer.conv
+            current = convolution(inner, s, a)
+            seen[l].append(current)
+            so_far = torch.cat(seen[l], dim=1)
+            mean = so_far.mean(1, keepdim=True)
+            deviation = (so_far.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+            current = 0.5 * (current - mean) / deviation * layer.norm.weight + layer.norm.bias
+            if layer.shortcut is not None:
+                current = current + layer.shortcut.conv(s)
+            u = v[l] + (current - v[l]) / 2
+            s = (u > 0.5).double()
+            v[l] = u * (1 - s)
+        total = total + s
+    return model.lin(total / model.timesteps)
+
+
+SLOW = {
+    ("gc", False): slow_convolution,
+    ("gc", True): slow_mean,
+    ("ga", False): slow_attention,
+    ("ga", True): slow_attention,
+}
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("name", "as_released"), list(SLOW))
+def test_formula(name, as_released, residual, edge_index):
+    edge_index = edge_index[:, edge_index[0] != edge_index[1]]
+    edge_index = edge_index.unique(dim=1)
+    x = torch.randn(7, 5, dtype=torch.float64)
+    model = MADE[name](residual=residual, as_released=as_released).double()
+    for layer in model.layers:
+        torch.nn.init.uniform_(layer.norm.bias)
+    want = slow(model, x, edge_index, SLOW[name, as_released])
+    out = model(x, edge_index)
+    assert torch.allclose(out, want)
+    assert len(out.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"as_released": True}, {"residual": True, "jumping": "cat"}, {"norm": "batch"}]
+)
+@pytest.mark.parametrize("name", list(MADE))
+def test_contract(name, options, edge_index):
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(1)) * 2
+    assert_model(lambda: MADE[name](**options), x, edge_index)
+
+
+@pytest.mark.parametrize("name", list(MADE))
+@pytest.mark.parametrize("as_released", [False, True])
+def test_it_is_counted(name, as_released, edge_index):
+    model, x = MADE[name](residual=True, as_released=as_released).eval(), torch.randn(7, 5)
+    with torch.no_grad(), count(model) as ops:
+        model(x, edge_index)
+    assert not ops.unknown
+    total = ops.total()
+    assert total["state_update"] == 2 * 5 * 7 * 4
+    assert total["spike"] > 0
+
+
+def test_spikes_are_delivered_as_additions(edge_index):
+    model, x = GCSNN(5, 3, 4, timesteps=5).eval(), torch.randn(7, 5)
+    with torch.no_grad(), count(model) as ops:
+        model(x, edge_index)
+    second = ops.modules["layers.1.conv"].nonzero
+    assert second["accumulate"] > 0
+    assert second["multiply_accumulate"] == 0
+
+
+def test_released_convolution_is_another(edge_index):
+    torch.manual_seed(0)
+    released = MADE["gc"](as_released=True)
+    torch.manual_seed(0)
+    model = MADE["gc"]()
+    x = torch.randn(7, 5)
+    alone = torch.zeros(2, 0, dtype=torch.long)
+    # without self-loops a node without edges sees nothing, not even itself
+    assert torch.equal(released(x, alone)[0], released(x, alone)[1])
+    assert not torch.allclose(model(x, alone)[0], model(x, alone)[1])
+
+
+def test_statistics_carry_gradient_unless_as_released(edge_index):
+    x, grads = torch.randn(7, 5), []
+    for detach in (False, True):
+        torch.manual_seed(0)
+        model = MADE["gc"](as_released=True)
+        for layer in model.layers:
+            assert layer.norm.detach
+            layer.norm.detach = detach
+        model(x, edge_index).square().sum().backward()
+        grads.append(model.layers[0].conv.weight.grad.clone())
+    assert not torch.allclose(*grads)
+    assert not any(layer.norm.detach for layer in MADE["gc"]().layers)
+
+
+def test_any_graph_after_another(edge_index):
+    model = GCSNN(5, 3, 4).eval()
+    x = torch.randn(7, 5)
+    want = model(x, edge_index)
+    model.train()(torch.randn(9, 5), edge_index)
+    assert torch.equal(model.eval()(x, edge_index), want)
+
+
+def test_dropout_is_of_training_alone(edge_index):
+    model, x = GCSNN(5, 3, 4, dropout=0.5), torch.randn(7, 5)
+    plain = GCSNN(5, 3, 4)
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(x, edge_index), plain.eval()(x, edge_index))
+    model.train()
+    assert not torch.equal(model(x, edge_index), model(x, edge_index))
+
+
+def test_jumping():
+    edge_index, x = torch.tensor([[0, 1], [1, 0]]), torch.randn(2, 5)
+    for jumping, width in (("none", 4), ("max", 4), ("cat", 8)):
+        model = GCSNN(5, 3, 4, jumping=jumping)
+        assert model.lin.in_features == width
+        assert model(x, edge_index).shape == (2, 3)
+
+
+def test_edge_weights(edge_index):
+    x, weight = torch.randn(7, 5), torch.rand(edge_index.size(1))
+    for as_released in (False, True):
+        model = GCSNN(5, 3, 4, as_released=as_released)
+        ones = model(x, edge_index, torch.ones(edge_index.size(1)))
+        assert torch.allclose(ones, model(x, edge_index), atol=1e-5)
+        assert not torch.allclose(model(x, edge_index, weight), ones)
+    with pytest.raises(ValueError, match="cannot honour edge_weight"):
+        GASNN(5, 3, 4)(x, edge_index, weight)
+
+
+@pytest.mark.parametrize("name", list(MADE))
+def test_learns(name):
+    edge_index = torch.tensor([[0, 3, 1, 4, 2, 5], [3, 6, 4, 1, 5, 2]])
+    y = torch.arange(7) % 3
+    torch.manual_seed(0)
+    model, x = MADE[name](), torch.eye(5)[y]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(60):
+        loss = cross_entropy(model(x, edge_index), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.3
+
+
+def test_refusals():
+    for options, message in (
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"timesteps": 0}, "timesteps must be at least 1"),
+        ({"jumping": "sum"}, "unknown jumping 'sum'"),
+        ({"norm": "group"}, "unknown norm 'group'"),
+        ({"threshold": 0.0}, "threshold must be positive"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GCSNN(5, 3, **options)
+    with pytest.raises(ValueError, match="heads must divide the width 64, but heads=7"):
+        GASNN(5, 3, heads=7)
+    assert "as_released=False" in repr(GCSNN(5, 3))
+
+
+def test_by_name():
+    assert MODELS["gc-snn"] is GC_SPEC
+    assert MODELS["ga-snn"] is GA_SPEC
+    for spec in (GC_SPEC, GA_SPEC):
+        options = {
+            "hidden_channels": 8, "num_layers": 3, "timesteps": 4, "dropout": 0.1, "threshold": 0.4, "residual": True,
+            "jumping": "max", "heads": 2,
+        }  # fmt: skip
+        model = spec.build(5, 3, **{name: options[name] for name in spec.reads})
+        assert len(model.layers) == 3
+        assert model.layers[0].fire.neuron.threshold == model.layers[0].norm.threshold == 0.4
+        assert torch.equal(copy.deepcopy(model).lin.weight, model.lin.weight)
