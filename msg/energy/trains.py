@@ -6,29 +6,15 @@ from torch import Tensor
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, parameters, rule, synapse_count
 from msg.energy.products import Edges, aggregation, elementwise, nonzeros, product
+from msg.energy.spikes import rows_of_weights
 from msg.energy.spiking import train_count
 from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm
-from msg.layers.train import SpikeLinear
 
 
 @rule(SpikeTrain, leave_children=True)
 def _train(module: SpikeTrain, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """The neurons count themselves; a factor of their current is folded into what computes it."""
     return Count()
-
-
-def _rows(x: Tensor, width: int, outputs: int, bias: bool, weights: int) -> Count:
-    """A product of spikes with weights."""
-    spikes = nonzeros(x)
-    added = spikes * width
-    counts = {"accumulate": added, "weights": added, "activations": 2 * added + spikes}
-    footprint = {"weights": weights, "activations": x.numel() + outputs}
-    return Count.of(counts, footprint) + bias_additions(outputs, bias)
-
-
-@rule(SpikeLinear)
-def _linear(module: SpikeLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
-    return _rows(args[0], output.size(-1), output.numel(), module.bias is not None, parameters(module))
 
 
 @rule(SpikeSynapse)
@@ -78,7 +64,7 @@ def _attention(module: GraphAttention, args: tuple, kwargs: dict, output: Tensor
     edges = Edges(graph.num_nodes, fanout, True, 0)
     weights = parameters(module)
     if x.dim() == 3:
-        count = _rows(x, width, outputs, False, weights)
+        count = rows_of_weights(nonzeros(x), width, outputs, False, weights, x.numel())
     else:
         count = product(nonzeros(x), x.numel(), width, outputs, False, weights)
     count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})

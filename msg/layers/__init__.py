@@ -13,8 +13,7 @@ from msg.layers.head import TangentHead
 from msg.layers.hyperbolic_conv import EdgeAttention, HyperbolicGCNConv
 from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
 from msg.layers.lorentz import LorentzAggregation, LorentzHead, LorentzLinear
-from msg.layers.norm import NORMS, StepwiseBatchNorm, check_norm, make_norm
-from msg.layers.normalization import STFNorm, TrainBatchNorm, make_train_norm
+from msg.layers.norm import NORMS, StepwiseBatchNorm, STFNorm, TrainBatchNorm, check_norm, make_norm, make_train_norm
 from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
 from msg.layers.path import LastCurrent, ManifoldPath
 from msg.layers.picked_mean import picked_mean
@@ -25,8 +24,8 @@ from msg.layers.spiking_attention import SpikingAttention, SpikingMLP
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
 from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
-from msg.layers.train import MembraneShortcut, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain
-from msg.layers.unrolled import SpikeLinear, Unrolled
+from msg.layers.train import MembraneShortcut, SpikeCount, SpikeLinear, SpikeProduct, SpikeSynapse, SpikeTrain
+from msg.layers.unrolled import Unrolled
 
 __all__ = [
     "NORMS",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from msg.layers.normalization import TrainBatchNorm
+from msg.layers.norm import TrainBatchNorm
 from msg.layers.train import SpikeCount, SpikeLinear, SpikeProduct
 
 Fires = Callable[[float], nn.Module]

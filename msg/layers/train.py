@@ -71,7 +71,9 @@ class SpikeTrain(nn.Module):
 
 
 class SpikeLinear(nn.Linear):
-    """``torch.nn.Linear`` that reads spikes: of its product energy counts a row of weights added for each."""
+    """``torch.nn.Linear`` that reads spikes: the same product, of which :func:`msg.energy.count` counts a row of
+    weights added for each spike.
+    """
 
 
 class SpikeSynapse(Synapse):

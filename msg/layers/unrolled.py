@@ -1,4 +1,4 @@
-"""Neurons that run through a train of currents, and linear maps of what they fire."""
+"""Neurons that run through a train of currents."""
 
 import copy
 from typing import Any
@@ -53,10 +53,3 @@ class Unrolled(nn.Module):
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, detach_reset={self.detach_reset}, detach_state={self.detach_state}"
-
-
-class SpikeLinear(nn.Linear):
-    """A ``torch.nn.Linear`` that reads spikes: the same product, but what it takes is additions of rows of weights.
-
-    That is how :func:`msg.energy.count` counts it, one row a spike.
-    """
