@@ -37,7 +37,7 @@ from msg.energy.modules import (
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
 from msg.graph import Graph, SampledGraph
-from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
+from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead, TrainBatchNorm
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
 
@@ -53,6 +53,8 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
     layers: list[SpikingLayer] = list(stack.layers)  # pyright: ignore[reportAssignmentType]
     currents, rates, steps = activity.currents, activity.rates, stack.timesteps
     _add(ops, "layers.0.synapse", _encoder(layers[0].synapse, x, graph, currents[0]), layers[0], 1)
+    if layers[0].norm is not None:
+        _norm(ops, layers[0].norm, currents[0])
     spikes = [(rate.detach().sum(-1, dtype=torch.float64) * steps).round().long() for rate in rates]
     for index, (layer, below) in enumerate(zip(layers[1:], layers)):
         nodes, fired = rates[index].size(0), spikes[index]
@@ -75,6 +77,17 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
         _add(ops, f"layers.{index + 1}.synapse", count, layer, times)
         ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear)
     return ops
+
+
+def _norm(ops: Operations, norm: nn.Module, current: Tensor) -> None:
+    """The normalisation of the encoder's current."""
+    norm = norm.norm if isinstance(norm, TrainBatchNorm) else norm
+    counted = known(norm)
+    found = None if counted is None else counted(norm, (current,), {}, current)
+    if isinstance(found, Count):
+        ops.add("layers.0.norm", found)
+    else:
+        ops.unknown[type(norm).__name__] += 1
 
 
 def train_count(synapse: Synapse, train: Tensor, graph: Graph, width: int) -> Count | None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from msg.graph import Graph, SparseMatrix
+from msg.layers.norm import make_train_norm
 from msg.layers.synapse import Conv, Synapse, make_synapse
 from msg.neurons import Neuron
 
@@ -19,14 +20,25 @@ class SpikingLayer(nn.Module):
         neuron: fires on the current; ``None`` for a read-out layer, whose spikes nobody needs.
         out_channels: width of the current.
         dropout: probability of dropping a firing rate before the synapse of a read-out layer, in training.
+        norm: of the current, of a first layer only: a current that does not vary in time keeps its meaning.
     """
 
-    def __init__(self, synapse: Synapse, neuron: Neuron | None, out_channels: int, dropout: float = 0.0):
+    norm: nn.Module | None
+
+    def __init__(
+        self,
+        synapse: Synapse,
+        neuron: Neuron | None,
+        out_channels: int,
+        dropout: float = 0.0,
+        norm: nn.Module | None = None,
+    ):
         super().__init__()
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.synapse = synapse
         self.neuron = neuron
         self.out_channels = out_channels
+        self.norm = norm
 
     @property
     def linear(self) -> bool:
@@ -39,10 +51,10 @@ class SpikingLayer(nn.Module):
         return self.synapse.hops
 
     def reset_parameters(self) -> None:
-        """Reset synapse and neuron."""
-        self.synapse.reset_parameters()
-        if self.neuron is not None:
-            self.neuron.reset_parameters()
+        """Reset synapse, normalisation and neuron."""
+        for part in (self.synapse, self.norm, self.neuron):
+            if part is not None:
+                part.reset_parameters()  # pyright: ignore[reportCallIssue]
 
     def current(self, x: Tensor | SparseMatrix, graph: Graph, received: Tensor | None = None) -> Tensor:
         """Input current ``[N, d]`` or ``[N, T, d]`` for input of the same layout.
@@ -67,12 +79,24 @@ class SpikingLayer(nn.Module):
                 f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "
                 f"{self.out_channels} channels: with several heads, average them (concat=False) or divide the width"
             )
-        return current
+        if self.norm is None:
+            return current
+        if self.training and not isinstance(self.norm, nn.LayerNorm):
+            graph.whole_only("a normalisation over nodes", "norm='layer'")
+        return self.norm(current)
 
 
-def spiking_layers(conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True) -> list[SpikingLayer]:
-    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``."""
-    return [SpikingLayer(make_synapse(conv, i, o, bias), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
+def spiking_layers(
+    conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True, norm: str = "none"
+) -> list[SpikingLayer]:
+    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``; the first with a ``norm``.
+
+    Raises:
+        ValueError: for an unknown norm.
+    """
+    layers = [SpikingLayer(make_synapse(conv, i, o, bias), copy.deepcopy(neuron), o) for i, o in pairwise(sizes)]
+    layers[0].norm = None if norm == "none" else make_train_norm(norm, sizes[1])
+    return layers
 
 
 def current_layer(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> SpikingLayer:

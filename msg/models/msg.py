@@ -44,6 +44,9 @@ class MSG(SpikingNetwork):
         hidden_channels: intrinsic dimension, where ``manifold`` does not say it.
         max_step: bound on a step's length, ``None`` for none.
         bias: whether synapses given by name add a constant current :math:`b^l`; the published model has none.
+        norm: normalisation of the current from the features, ``"batch"`` (over nodes), ``"layer"`` (over channels) or
+            ``"none"``.
+            The currents above are sums of spikes, to whose scale ``threshold="auto"`` fits the neurons.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``;
@@ -69,6 +72,7 @@ class MSG(SpikingNetwork):
         hidden_channels: int | None = None,
         max_step: float | None = 1.0,
         bias: bool = True,
+        norm: str = "none",
     ):
         if num_layers < 2:
             raise ValueError(
@@ -76,7 +80,7 @@ class MSG(SpikingNetwork):
                 f"{num_layers}"
             )
         space, dim = resolve(manifold, hidden_channels)
-        layers = spiking_layers(conv, [in_channels, *[dim] * (num_layers - 1)], resolve_neuron(neuron), bias)
+        layers = spiking_layers(conv, [in_channels, *[dim] * (num_layers - 1)], resolve_neuron(neuron), bias, norm)
         layers.append(current_layer(conv, dim, dim, bias))
         super().__init__(
             SpikingStack(layers, timesteps, gradient or DvM(), "MSG"),
@@ -106,6 +110,7 @@ SPEC = ModelSpec(
             "step_size",
             "max_step",
             "dropout",
+            "norm",
         }
     ),
     about="spiking network on a manifold",

@@ -29,6 +29,7 @@ class SpikingGNN(SpikingNetwork):
         dropout: probability of dropping a firing rate before the read-out, in training.
         conv: synapse, as in :class:`MSG`.
         bias: whether synapses given by name add a constant current.
+        norm: normalisation of the features' current, as in :class:`MSG`.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
@@ -49,11 +50,12 @@ class SpikingGNN(SpikingNetwork):
         dropout: float = 0.0,
         conv: Conv = "gcn",
         bias: bool = True,
+        norm: str = "none",
     ):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
         sizes = [in_channels, *[hidden_channels] * num_layers]
-        layers = spiking_layers(conv, sizes, resolve_neuron(neuron), bias)
+        layers = spiking_layers(conv, sizes, resolve_neuron(neuron), bias, norm)
         layers.append(readout_layer(hidden_channels, out_channels, dropout))
         stack = SpikingStack(layers, timesteps, gradient or SurrogateBPTT(), "SpikingGNN", flat=True)
         super().__init__(stack, LastCurrent(), nn.Identity())
@@ -63,7 +65,9 @@ class SpikingGNN(SpikingNetwork):
 
 SPEC = ModelSpec(
     build=SpikingGNN,
-    reads=frozenset({"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout"}),
+    reads=frozenset(
+        {"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout", "norm"}
+    ),
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt"},
     batches=True,
