@@ -11,6 +11,9 @@ from torch import Tensor
 _CHUNK = 2**16
 """Pairs whose neighbours are compared together."""
 
+_ROWS = 256
+"""Rows that are dense at a time."""
+
 
 class Neighborhoods:
     r"""The neighbours of every node of an undirected graph, from which pairs of nodes are scored.
@@ -64,6 +67,14 @@ class Neighborhoods:
         rows = [self.adjacency[source[chunk]].multiply(self.adjacency[target[chunk]]) for chunk in chunks]
         return sp.csr_matrix(sp.vstack(rows))
 
+    def shared(self, pairs: Tensor) -> Tensor:
+        """CN, AA and RA alone, which cost far less than walks.
+
+        Shapes:
+            ``pairs``: ``[2, M]``; returns ``[M, 3]``, float32, on the CPU.
+        """
+        return torch.from_numpy(np.asarray(self.common(pairs) @ self._weights))
+
     def counts(self, pairs: Tensor) -> Tensor:
         """CN, AA, RA and L3.
 
@@ -93,8 +104,7 @@ class Neighborhoods:
 
     def _counted(self, pairs: Tensor) -> Tensor:
         """Counts in which an edge between the two would be seen."""
-        shared = np.asarray(self.common(pairs) @ self._weights)
-        return torch.from_numpy(np.column_stack([shared, self._walks(pairs)]))
+        return torch.cat([self.shared(pairs), torch.from_numpy(self._walks(pairs))[:, None]], dim=1)
 
     def _walks(self, pairs: Tensor) -> np.ndarray:
         """L3 with the edge between the two: from the end of fewer neighbours on, the other is two steps away."""
@@ -102,22 +112,32 @@ class Neighborhoods:
         turned = self.degree[source] > self.degree[target]
         near, far = np.where(turned, target, source), np.where(turned, source, target)
         found = np.zeros(len(near), np.float32)
+        order = np.argsort(far, kind="stable")
         for start in range(0, len(near), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
+            chunk = order[start : start + _CHUNK]
             steps = self.adjacency[near[chunk]]
-            ends = np.repeat(far[chunk], np.diff(steps.indptr))
-            weights = np.asarray(self._two_steps[ends, steps.indices]).ravel() * self._weights[steps.indices, 2]
-            rows = np.repeat(np.arange(steps.shape[0]), np.diff(steps.indptr))
-            found[chunk] = np.bincount(rows, weights, minlength=steps.shape[0])
+            lengths = np.diff(steps.indptr)
+            rows = np.repeat(np.arange(len(chunk)), lengths)
+            weights = self._from(np.repeat(far[chunk], lengths), steps.indices) * self._weights[steps.indices, 2]
+            found[chunk] = np.bincount(rows, weights, minlength=len(chunk))
+        return found
+
+    def _from(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Entries of :attr:`_two_steps` of sorted rows, some of which at a time are made dense: searching is slower."""
+        found = np.zeros(len(rows), np.float32)
+        asked, place = np.unique(rows, return_inverse=True)
+        bounds = np.searchsorted(place, np.arange(0, len(asked) + _ROWS, _ROWS))
+        for number, begin in enumerate(range(0, len(asked), _ROWS)):
+            some = slice(bounds[number], bounds[number + 1])
+            dense = self._two_steps[asked[begin : begin + _ROWS]].toarray()
+            found[some] = dense[place[some] - begin, columns[some]]
         return found
 
     @cached_property
     def _two_steps(self) -> sp.csr_matrix:
         """RA of all pairs."""
         two: Any = self.adjacency @ sp.diags(self._weights[:, 2]) @ self.adjacency
-        two = sp.csr_matrix(two, dtype=np.float32)
-        two.sort_indices()
-        return two
+        return sp.csr_matrix(two, dtype=np.float32)
 
     @cached_property
     def _weights(self) -> np.ndarray:

@@ -36,8 +36,9 @@ class SharedNeighbors(GraphDecoder):
 
     def forward(self, z: Tensor, edge_label_index: Tensor, edge_index: Tensor) -> Tensor:
         """Scores of the pairs."""
-        counts = self.neighborhoods(edge_index, z.size(0)).counts(edge_label_index)
-        return counts[:, self.measures.index(self.measure)].to(z.device)
+        graph = self.neighborhoods(edge_index, z.size(0))
+        found = graph.counts(edge_label_index) if self.measure == "l3" else graph.shared(edge_label_index)
+        return found[:, self.measures.index(self.measure)].to(z.device)
 
     def extra_repr(self) -> str:
         """The measure."""

@@ -34,7 +34,11 @@ def slow(edge_index, num_nodes, i, j):
     return scores, [len(near[i]), len(near[j])]
 
 
-def test_scores_are_those_of_the_graph_without_the_pair_own_edge():
+@pytest.mark.parametrize("size", [None, 3])
+def test_scores_are_those_of_the_graph_without_the_pair_own_edge(size, monkeypatch):
+    if size is not None:  # many chunks and blocks
+        monkeypatch.setattr("msg.graph.neighborhoods._CHUNK", 20)
+        monkeypatch.setattr("msg.graph.neighborhoods._ROWS", size)
     edge_index, num_nodes = graph()
     pairs = torch.triu_indices(num_nodes, num_nodes, 1)
     pairs = torch.cat([pairs, pairs[:, ::7].flip(0)], dim=1)  # the order of the two does not matter
@@ -42,6 +46,7 @@ def test_scores_are_those_of_the_graph_without_the_pair_own_edge():
     want = [slow(edge_index, num_nodes, *pair) for pair in pairs.t().tolist()]
     counts, degrees = (torch.tensor(part, dtype=torch.float32) for part in zip(*want))
     torch.testing.assert_close(neighborhoods.counts(pairs), counts, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(neighborhoods.shared(pairs), counts[:, :3], rtol=1e-5, atol=1e-6)
     assert torch.equal(neighborhoods.degrees(pairs), degrees)
     assert (counts[:, 3] > 0).any()
 
