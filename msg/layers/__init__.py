@@ -9,6 +9,7 @@ from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
 from msg.layers.draws import Draws
 from msg.layers.graph_attention import GraphAttention
 from msg.layers.graph_layer import GraphLayer
+from msg.layers.grouped_gcn import GroupedGCN
 from msg.layers.head import TangentHead
 from msg.layers.hyperbolic_conv import EdgeAttention, HyperbolicGCNConv
 from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
@@ -43,6 +44,7 @@ __all__ = [
     "GyroplaneHead",
     "HyperbolicGCNConv",
     "KappaGCNConv",
+    "GroupedGCN",
     "LastCurrent",
     "LearnedFermiDirac",
     "LocalMean",
