@@ -46,11 +46,12 @@ class MeanOfMessages(nn.Module):
         zeros(self.bias)
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        def mean(whole: Graph) -> tuple[Tensor, Tensor, Tensor]:
+        def mean(whole: Graph) -> tuple[Tensor, Tensor]:
             weight = None if whole.edge_weight is None else whole.edge_weight.to(x.dtype)
-            edge_index, value = gcn_norm(whole.edge_index, weight, whole.num_nodes, add_self_loops=False, dtype=x.dtype)
-            number = torch.bincount(whole.edge_index[1], minlength=whole.num_nodes)
-            return edge_index, value, 1 / number.clamp(min=1).to(x.dtype)  # pyright: ignore[reportReturnType]
+            _, value = gcn_norm(whole.edge_index, weight, whole.num_nodes, add_self_loops=False, dtype=x.dtype)
+            assert value is not None
+            target = whole.edge_index[1]
+            return whole.edge_index, value / torch.bincount(target, minlength=whole.num_nodes)[target]
 
         matrix = graph.matrix(("mean of messages", x.dtype), mean)
         weight = self.weight.t()
