@@ -89,7 +89,7 @@ class SpikingLayer(nn.Module):
 def spiking_layers(
     conv: Conv, sizes: Sequence[int], neuron: Neuron, bias: bool = True, norm: str = "none"
 ) -> list[SpikingLayer]:
-    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``; the first with a ``norm``.
+    """One layer for each consecutive pair of ``sizes``, each with its own copy of ``neuron``; the first has a ``norm``.
 
     Raises:
         ValueError: for an unknown norm.

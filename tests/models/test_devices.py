@@ -14,7 +14,9 @@ from torch_geometric.nn import GATConv
 
 import msg.nn
 from msg.gradients import EquilibriumPropagation, SettlingBPTT, SparseAttentiveBacktracking, simulation
+from msg.layers import GraphDecoder
 from msg.manifolds import checks
+from msg.models.heuristics import Heuristic
 from msg.names import CONVS, GRADIENTS, MANIFOLDS, MODELS, NEURONS
 from msg.neurons import ALIF, IF, LIF, Sigmoid, Triangle
 from msg.nn import (
@@ -116,9 +118,11 @@ def _batch(model: nn.Module, x: Tensor, edges: Tensor, weight: Tensor) -> Tensor
     return model(x, edges, batch_size=3)
 
 
+DRAWING = ("spikenet", "bernoulli-spikinggcn")
+"""A generator of random numbers needs a device that is there."""
 _ZEROED = LIF(threshold=0.4, reset="zero")
 SPIKING = {
-    **{name: _named(name) for name in MODELS if "node-classification" in MODELS[name].tasks},
+    **{name: _named(name) for name in MODELS if name not in DRAWING and "node-classification" in MODELS[name].tasks},
     **{f"MSG, {name}": _msg(gradient=GRADIENTS[name]()) for name in GRADIENTS},
     **{f"MSG, {name}, train": _msg(_train, gradient=GRADIENTS[name]()) for name in GRADIENTS},
     **{f"SpikingGNN, {name}": _flat(gradient=GRADIENTS[name]()) for name in GRADIENTS if name != "dvm"},
@@ -248,6 +252,9 @@ def test_steps_share_operations_in_longer_chunks_elsewhere(monkeypatch):
 
 def test_every_public_module_was_among_them():
     public = {value for name in msg.nn.__all__ if isinstance(value := getattr(msg.nn, name), type)}
+    # these draw; those count neighbours, which SciPy does on the CPU
+    public -= {msg.nn.SpikeNet, msg.nn.BernoulliSpikingGCN, msg.nn.BernoulliEncoder, msg.nn.BernoulliLinear}
+    public = {kind for kind in public if not issubclass(kind, Heuristic | GraphDecoder)}
     used = {type(module) for case in CASES.values() for module in case.make(2).modules()}
     bases = {kind for kind in public if any(issubclass(other, kind) and other is not kind for other in used)}
     assert {kind for kind in public if issubclass(kind, nn.Module)} == used & public | bases
