@@ -53,7 +53,7 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
         "manifold": "S3", "layers": 2, "timesteps": 2, "conv": "sage", "neuron": "lif", "threshold": 0.5,
         "reset": "zero", "tau": 3.0, "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "gradient": "bptt",
         "surrogate": "triangle", "epochs": 2, "lr": 0.02, "weight_decay": 1e-4, "patience": 1, "device": "cpu",
-        "checkpoint_every": 1, "root": "data", "batch_size": 64, "fan_out": "5,-1",
+        "checkpoint_every": 1, "root": "data", "batch_size": 64, "fan_out": "5,-1", "decoder": "plain",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
