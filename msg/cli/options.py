@@ -66,6 +66,7 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
         help=said.help.replace("`", ""),
         group=_PANELS.get(said.panel, _WHAT),
         show_default=(lambda _: shown) if shown != "None" else False,
+        show_choices=False,
         negative_none="no-" if name == "baseline" else None,
         negative_iterable="",
         allow_leading_hyphen=kind == list[str],

@@ -54,14 +54,16 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
         "reset": "zero", "tau": 3.0, "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "gradient": "bptt",
         "surrogate": "triangle", "epochs": 2, "lr": 0.02, "weight_decay": 1e-4, "patience": 1, "device": "cpu",
         "checkpoint_every": 1, "root": "data", "batch_size": 64, "fan_out": "5,-1", "decoder": "plain",
+        "norm": "layer", "input_dropout": 0.1,
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "o" / "config.json").read_text())["options"]
     given = {"seeds": [4, 5], "baseline": "none", "bias": False, "detach_reset": False}
-    of_nodes_only = {"top_features": None, "sparsity": 0.0, "hidden": None, "hops": None}
-    assert kept == {**options, **given, **of_nodes_only}
+    left = ("top_features", "sparsity", "hidden", "hops", "normalize_features", "heads", "residual", "jumping")
+    left += ("learn_curvature", "drop_edge", "half_hop", "label_smoothing")
+    assert kept == {**options, **given, **{name: getattr(RunConfig(), name) for name in left}}
 
 
 def test_options_of_node_classification_reach_the_configuration(cli, tmp_path):

@@ -81,6 +81,7 @@ SPACE: Space = {
     "timesteps": Choice((5, 8, 15, 32), 5),
     "threshold": Between(0.03, 3.0, 1.0, log=True),
     "step_size": Between(0.01, 1.0, 0.1, log=True),
+    "decoder": Choice(("plain", "structural"), "plain"),
     "dropout": Between(0.0, 0.8, 0.5),
     "input_dropout": Between(0.0, 0.8, 0.0),
     "normalize_features": Choice((False, True), False),
