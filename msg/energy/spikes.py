@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from msg.energy.counts import Count
-from msg.energy.modules import parameters, rule
+from msg.energy.modules import known, parameters, rule
 from msg.energy.products import nonzeros
+from msg.graph import SparseMatrix
 from msg.layers import BernoulliEncoder, BernoulliLinear, SpikeLinear
+from msg.models import BernoulliSpikingGCN
 
 
 def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: int, inputs: int) -> Count:
@@ -53,3 +55,17 @@ def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output
     spikes = round(float(x.clamp(0, 1).sum(dtype=torch.float64)) * steps)
     added = rows_of_weights(spikes, output.size(-1), output.numel(), False, weights, x.numel())
     return _drawn(x, steps) + added + Count.of({"spike": spikes})
+
+
+@rule(BernoulliSpikingGCN, leave_children=True)
+def _bernoulli_spikinggcn(model: BernoulliSpikingGCN, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Features are propagated in an inference, though the network keeps them; spikes of the output are counted."""
+    features, graph = model.prepare(*args, **kwargs)
+    x = features.csr if isinstance(features, SparseMatrix) else features
+    propagated = model.propagation.along(x if x.layout == torch.strided else x.to_dense(), graph)
+    rule_of_it = known(model.propagation)
+    assert rule_of_it is not None
+    count = rule_of_it(model.propagation, (x, graph.edge_index, graph.edge_weight), {}, propagated)
+    assert isinstance(count, Count)
+    counted = output.numel() * model.timesteps
+    return count + Count.of({"accumulate": counted, "multiply": output.numel(), "activations": counted})

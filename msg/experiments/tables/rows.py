@@ -40,6 +40,7 @@ ROWS = (
     _row("SpikeNet", SPIKING, "spikenet"),
     _row("GC-SNN", SPIKING, "gc-snn"),
     _row("GA-SNN", SPIKING, "ga-snn"),
+    _row("SiGNN", SPIKING, "signn"),
     _row("SpikeGCL", SPIKING, "spikegcl"),
     _row("SpikeGraphormer", SPIKING, "spikegraphormer"),
     _row("SpikingGNN", SPIKING, "spiking-gnn"),
