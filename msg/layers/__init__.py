@@ -6,6 +6,7 @@ from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.decoder import FermiDirac
 from msg.layers.draws import Draws
+from msg.layers.grouped_gcn import GroupedGCN
 from msg.layers.head import TangentHead
 from msg.layers.norm import NORMS, StepwiseBatchNorm, check_norm, make_norm
 from msg.layers.path import LastCurrent, ManifoldPath
@@ -24,6 +25,7 @@ __all__ = [
     "Conv",
     "Draws",
     "FermiDirac",
+    "GroupedGCN",
     "LastCurrent",
     "ManifoldPath",
     "Propagation",

@@ -4,108 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch_geometric.nn.inits import glorot
 
 from msg.graph import Graph, Memo, SparseMatrix
-from msg.layers import Draws, SpikeLinear, StepwiseBatchNorm, Unrolled, check_norm
+from msg.layers import Draws, GroupedGCN, SpikeLinear, StepwiseBatchNorm, Unrolled, check_norm
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import Neuron, ScaledLIF, Sigmoid, Surrogate
-
-
-class _Groups(nn.Module):
-    r"""A graph convolution with weights of its own for each group of features, all groups at once.
-
-    Batch normalisation of a feature is :math:`a x + c`, so dense features go through the adjacency first, without any
-    weight: no gradient has to come back through it.
-
-    Args:
-        in_channels: number of features.
-        out_channels: width ``d`` for each group.
-        size: features of a group; the last one may have fewer.
-        normalised: whether features are normalised over the nodes.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, size: int, normalised: bool):
-        super().__init__()
-        self.size, self.count = size, -(-in_channels // size)
-        self.weight = nn.Parameter(torch.empty(in_channels, out_channels))
-        self.bias = nn.Parameter(torch.empty(self.count * out_channels))
-        self.norm = nn.BatchNorm1d(in_channels) if normalised else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        with torch.no_grad():
-            for rows in self.weight.split(self.size):
-                glorot(rows)
-        nn.init.zeros_(self.bias)
-        if self.norm is not None:
-            self.norm.reset_parameters()
-
-    def _scale_and_shift(self, x: Tensor | SparseMatrix) -> tuple[Tensor, Tensor]:
-        """``a`` and ``c`` of each feature."""
-        norm = self.norm
-        assert norm is not None
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        mean, variance = norm.running_mean, norm.running_var
-        nodes = x.size(0)
-        if norm.training and nodes > 1:
-            mean, variance = _moments(x)
-            with torch.no_grad():
-                share = 0.1 if norm.momentum is None else norm.momentum
-                norm.running_mean.lerp_(mean, share)
-                norm.running_var.lerp_(variance * (nodes / (nodes - 1)), share)
-        scale = norm.weight / torch.sqrt(variance + norm.eps)
-        return scale, norm.bias - mean * scale
-
-    def forward(self, x: Tensor | SparseMatrix, graph: Graph, received: Tensor | None = None) -> Tensor:
-        """Currents ``[N, count, d]`` of features ``[N, F]``; ``received``: what comes along the edges, if known."""
-        adjacency, weight, constant = graph.normalized(x.dtype), self.weight, None
-        bias = self.bias.view(self.count, -1)
-        if self.norm is not None:
-            scale, shift = self._scale_and_shift(x)
-            constant = torch.stack([part.sum(0) for part in (shift[:, None] * weight).split(self.size)])
-            weight = scale[:, None] * weight
-        if isinstance(x, SparseMatrix):
-            sent = _apart(x, self.size, self.count).matmul(weight).view(-1, self.count, weight.size(1))
-            return adjacency.matmul(sent if constant is None else sent + constant) + bias
-        received = adjacency.matmul(x) if received is None else received
-        out = self._product(received, weight) + bias
-        if constant is None:
-            return out
-        # what a constant 1 becomes, a column that is the same for all groups
-        return out + adjacency.matmul(torch.ones_like(x[:, :1]))[:, :, None] * constant
-
-    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
-        missing = self.size * self.count - weight.size(0)
-        if missing:
-            x, weight = F.pad(x, (0, missing)), F.pad(weight, (0, 0, 0, missing))
-        return torch.einsum(
-            "ntg,tgd->ntd", x.unflatten(1, (self.count, self.size)), weight.unflatten(0, (-1, self.size))
-        )
-
-
-def _moments(x: Tensor | SparseMatrix) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each feature over the nodes."""
-    if isinstance(x, Tensor):
-        if x.requires_grad:
-            variance, mean = torch.var_mean(x, 0, correction=0)
-            return mean, variance
-        # momentum 1 leaves the batch's own statistics, several times as fast as var_mean over rows
-        mean, variance = x.new_zeros(2, x.size(1)).unbind()
-        F.batch_norm(x, mean, variance, training=True, momentum=1.0)
-        return mean, variance * ((x.size(0) - 1) / x.size(0))
-    _, column, value = x.entries()
-    sums = value.new_zeros(2, x.size(1)).index_add(1, column, torch.stack([value, value.square()])) / x.size(0)
-    return sums[0], (sums[1] - sums[0].square()).clamp(min=0)
-
-
-def _apart(x: SparseMatrix, size: int, count: int) -> SparseMatrix:
-    """Sparse features with a row for each node and group, ``[N * count, F]``."""
-    row, column, value = x.entries()
-    return SparseMatrix(row * count + column // size, column, value, (x.size(0) * count, x.size(1)))
 
 
 class _Shared(nn.Module):
@@ -162,8 +67,9 @@ class SpikeGCL(GraphNetwork):
 
     Differences from the released code: there the membrane is not reset after a view but lowered by the threshold, and
     goes on into the next view, the next epoch and the evaluation, which its output then depends on once the time
-    constant has been learned; here each run starts from rest. There the probe is trained after the encoder, by an
-    optimiser of its own, here beside it, if :meth:`unsupervised_loss` is added to its loss. ``num_layers``,
+    constant has been learned; here each run starts from rest. There the probe is trained after the encoder, with a
+    learning rate of 0.01 after 0.001; here by the same optimiser, if :meth:`unsupervised_loss` is added to its loss,
+    beside the encoder for ``encoder_epochs`` and on embeddings that no longer change after that. ``num_layers``,
     ``norm="layer"`` (of hidden layers; features are then read as they are) and ``residual`` are additions.
 
     Args:
@@ -179,6 +85,8 @@ class SpikeGCL(GraphNetwork):
         decoder_channels: outputs of ``W_d``, which are summed up.
         margin: ``m``.
         drop_edge: probability of dropping an edge of the corrupted graph.
+        encoder_epochs: how often :meth:`unsupervised_loss` trains the encoder in training mode, once an epoch on a
+            whole graph; it is zero after that. ``None``: always. The authors train for 5 to 50, see above.
         neuron: prototype, copied; ``None`` is ``ScaledLIF(1.0, threshold, learn_tau=True)``.
         surrogate: derivative that stands in for that of firing.
         seed: of what is corrupted, see :class:`~msg.layers.Draws`.
@@ -204,6 +112,7 @@ class SpikeGCL(GraphNetwork):
         decoder_channels: int = 8,
         margin: float = 0.0,
         drop_edge: float = 0.2,
+        encoder_epochs: int | None = 50,
         neuron: Neuron | None = None,
         surrogate: Surrogate = Sigmoid(2.0),  # noqa: B008 - a frozen value
         seed: int | None = None,
@@ -216,10 +125,13 @@ class SpikeGCL(GraphNetwork):
         for name, value in (("dropout", dropout), ("drop_edge", drop_edge)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be a probability below 1, not {value}")
+        if encoder_epochs is not None and encoder_epochs < 0:
+            raise ValueError(f"encoder_epochs must not be negative, or None, not {encoder_epochs}")
         check_norm(norm)
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps
         self.dropout, self.margin, self.drop_edge, self.residual = dropout, margin, drop_edge, residual
-        self.first = _Groups(in_channels, hidden_channels, -(-in_channels // timesteps), norm == "batch")
+        self.encoder_epochs = encoder_epochs
+        self.first = GroupedGCN(in_channels, hidden_channels, -(-in_channels // timesteps), norm == "batch")
         self.layers = nn.ModuleList(_Shared(hidden_channels, norm) for _ in range(num_layers - 1))
         neuron = ScaledLIF(1.0, threshold, learn_tau=True) if neuron is None else neuron
         self.act, self.neurons = nn.ELU(), Unrolled(neuron, surrogate, detach_state=True)
@@ -266,6 +178,8 @@ class SpikeGCL(GraphNetwork):
     def unsupervised_loss(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """How far the graph is from being scored above a corrupted one, summed over the steps.
 
+        It is zero, without a gradient, once the encoder has been trained for ``encoder_epochs``.
+
         Args:
             x: features ``[N, F]``.
             edge_index: ``[2, E]``.
@@ -273,6 +187,8 @@ class SpikeGCL(GraphNetwork):
         """
         features, graph = self.prepare(x, edge_index, edge_weight)
         graph.whole_only(type(self).__name__, "SpikingGNN")
+        if self.training and self.encoder_epochs is not None and int(self.draws.passes) >= self.encoder_epochs:
+            return torch.zeros((), dtype=features.dtype, device=graph.edge_index.device)
         good = self.decoder(self._encode(features, graph, self.training)).sum(-1)
         bad = self.decoder(self._encode(*self._corrupted(features, graph), self.training, keep=False)).sum(-1)
         # not relu: clamp has a gradient where a node scores alike in both, as torch's own margin ranking loss has

@@ -172,6 +172,18 @@ def test_views_differ_from_epoch_to_epoch_and_can_be_had_again(x, edge_index):
     assert model.unsupervised_loss(x, edge_index).item() == model.unsupervised_loss(x, edge_index).item()
 
 
+def test_the_encoder_is_trained_for_so_many_epochs(x, edge_index):
+    model = _model(margin=0.5, encoder_epochs=2)
+    losses = [model.unsupervised_loss(x, edge_index) for _ in range(4)]
+    assert [loss.requires_grad for loss in losses] == [True, True, False, False]
+    assert losses[3].item() == 0
+    (model(x, edge_index).sum() + losses[3]).backward()
+    assert model.first.weight.grad is None  # so that an optimiser leaves it as it is
+    assert model.eval().unsupervised_loss(x, edge_index).item() > 0  # what it comes to can still be measured
+    always = _model(margin=0.5, encoder_epochs=None)
+    assert all(always.unsupervised_loss(x, edge_index).requires_grad for _ in range(60))
+
+
 def test_sparse_and_dense_dropout_keep_the_expected_value():
     x = torch.ones(500, 40)
     for dropped in (_drop(x, 0.25, True), _drop(SparseMatrix.from_tensor(x.to_sparse()), 0.25, True).values):
@@ -229,6 +241,7 @@ def test_one_node_alone(norm):
         {"decoder_channels": 0},
         {"dropout": 1.0},
         {"drop_edge": -0.1},
+        {"encoder_epochs": -1},
         {"norm": "graph"},
         {"threshold": -1.0},
     ],
