@@ -86,7 +86,7 @@ class SpikeGCL(GraphNetwork):
         margin: ``m``.
         drop_edge: probability of dropping an edge of the corrupted graph.
         encoder_epochs: how often :meth:`unsupervised_loss` trains the encoder in training mode, once an epoch on a
-            whole graph; it is zero after that. ``None``: always. More is not better, see the settings above.
+            whole graph; it is zero after that. ``None``: always. The authors train for 5 to 50, see above.
         neuron: prototype, copied; ``None`` is ``ScaledLIF(1.0, threshold, learn_tau=True)``.
         surrogate: derivative that stands in for that of firing.
         seed: of what is corrupted, see :class:`~msg.layers.Draws`.
