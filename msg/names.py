@@ -71,6 +71,7 @@ MODELS = Registry(
         "classic-gcn": "msg.models.classic:GCN_SPEC",
         "classic-sage": "msg.models.classic:SAGE_SPEC",
         "classic-gat": "msg.models.classic:GAT_SPEC",
+        "polynormer": "msg.models.peers.polynormer:SPEC",
         "hgcn": "msg.models.peers.hgcn:SPEC",
         "kappa-gcn": "msg.models.peers.kappa_gcn:SPEC",
         "hybonet": "msg.models.peers.hybonet:SPEC",

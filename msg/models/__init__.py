@@ -12,6 +12,7 @@ from msg.models.peers.bernoulli_spikinggcn import BernoulliSpikingGCN
 from msg.models.peers.hgcn import HGCN
 from msg.models.peers.hybonet import HyboNet
 from msg.models.peers.kappa_gcn import KappaGCN
+from msg.models.peers.polynormer import Polynormer
 from msg.models.peers.qgcn import QGCN
 from msg.models.peers.spike_graphormer import SpikeGraphormer
 from msg.models.peers.spikegcl import SpikeGCL
@@ -51,6 +52,7 @@ __all__ = [
     "LayeredNetwork",
     "ModelSpec",
     "PageRank",
+    "Polynormer",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
     "SpikeGCL",

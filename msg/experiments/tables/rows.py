@@ -31,6 +31,7 @@ ROWS = (
     _row("GCN, norm and residual", EUCLIDEAN, "classic-gcn"),
     _row("GAT, norm and residual", EUCLIDEAN, "classic-gat"),
     _row("SAGE, norm and residual", EUCLIDEAN, "classic-sage"),
+    _row("Polynormer", EUCLIDEAN, "polynormer"),
     _row("HGCN", RIEMANNIAN, "hgcn"),
     _row("κ-GCN", RIEMANNIAN, "kappa-gcn"),
     _row("Q-GCN", RIEMANNIAN, "q-gcn"),
