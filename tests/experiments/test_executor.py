@@ -44,11 +44,13 @@ def test_results_and_what_is_told_do_not_depend_on_who_works(tmp_path, small):
     assert kept[0] == kept[1]
 
 
+@pytest.mark.slow
 def test_an_error_is_that_of_the_job_and_ends_all(tmp_path, small):
     with pytest.raises(FloatingPointError, match="the loss is"):
         run(small(epochs=50, lr=1e30, neuron="lif"), tmp_path, executor=Processes(2))
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_and_what_is_kept_goes_on(tmp_path, small, interrupt):
     config = small(seeds=(0, 1), dropout=0.3, epochs=6, checkpoint_every=2)
     with pytest.raises(KeyboardInterrupt):

@@ -285,7 +285,11 @@ def test_bad_arguments(arguments, error, match):
     [
         "eager",
         pytest.param(
-            "inductor", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+            "inductor",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+            ],
         ),
     ],
 )

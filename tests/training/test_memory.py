@@ -52,6 +52,7 @@ def test_what_is_not_reported_is_none(monkeypatch, tmp_path):
     assert peak_memory(allocate, 1) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the list of processes")
 def test_children_end_with_their_parent(tmp_path):
     script = tmp_path / "parent.py"
