@@ -21,7 +21,7 @@ class KappaGCN(GraphNetwork):
 
     with layers :class:`~msg.layers.KappaGCNConv` and logits :math:`\ell` of :class:`~msg.layers.GyroplaneHead`,
     aggregated once more: the last of ``num_layers`` convolutions. At :math:`\kappa = 0` it is the GCN of Kipf and
-        Welling.
+    Welling.
 
     Source: `Bachmann, Bécigneul, Ganea 2020, Constant Curvature Graph Convolutional Networks
     <https://arxiv.org/abs/1911.05076>`_ (ICML). No code of its authors is known, so initialisations are ours: Glorot's
