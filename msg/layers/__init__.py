@@ -26,7 +26,6 @@ from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer,
 from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
 from msg.layers.train import MembraneShortcut, SpikeCount, SpikeLinear, SpikeProduct, SpikeSynapse, SpikeTrain
-from msg.layers.unrolled import Unrolled
 
 __all__ = [
     "NORMS",
@@ -75,7 +74,6 @@ __all__ = [
     "TangentHead",
     "TrainBatchNorm",
     "Translation",
-    "Unrolled",
     "check_norm",
     "current_layer",
     "first_rows",

@@ -8,6 +8,7 @@ the network is differentiated through time by surrogates alone.
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from msg.layers.synapse import Synapse
 from msg.neurons import ATan, Neuron, Surrogate
@@ -30,9 +31,12 @@ class SpikeTrain(nn.Module):
         surrogate: the derivative that stands in for that of the step.
         decay_input: whether the current is scaled by :math:`1 - \lambda`.
         detach_reset: cut the gradient through the reset.
+        detach_state: cut the gradient through all that a neuron carries from step to step: each step learns by itself.
+        dim: the axis of time.
 
     Shapes:
-        ``current``: ``[N, T, d]``, or ``[N, d]`` with a number of ``timesteps``: constant; returns ``[N, T, d]``.
+        ``current``: ``[N, T, d]`` (with ``dim=0`` ``[T, ...]``), or ``[N, d]`` with a number of ``timesteps``:
+        constant; returns the spikes of a train.
 
     Raises:
         ValueError: for ``decay_input`` with a neuron that does not leak.
@@ -44,12 +48,15 @@ class SpikeTrain(nn.Module):
         surrogate: Surrogate = ATan(),  # noqa: B008 - a frozen value
         decay_input: bool = False,
         detach_reset: bool = True,
+        detach_state: bool = False,
+        dim: int = 1,
     ):
         super().__init__()
         if decay_input and not bool(neuron.decay(torch.ones(())) < 1):
             raise ValueError(f"decay_input=True needs a neuron that leaks, and {type(neuron).__name__} does not")
         self.neuron = neuron
         self.surrogate, self.decay_input, self.detach_reset = surrogate, decay_input, detach_reset
+        self.detach_state, self.dim = detach_state, dim
 
     def reset_parameters(self) -> None:
         """Reset the neuron."""
@@ -58,13 +65,15 @@ class SpikeTrain(nn.Module):
     def forward(self, current: Tensor, timesteps: int | None = None) -> Tensor:
         if self.decay_input:
             current = current * (1 - self.neuron.decay(current.new_ones(())))
-        constant = current.dim() == 2
-        steps = [current] * (timesteps or 1) if constant else current.unbind(1)
+        constant = self.dim == 1 and current.dim() == 2
+        steps = [current] * (timesteps or 1) if constant else current.unbind(self.dim)
         train, state = [], None
         for now in steps:
+            if self.detach_state:
+                state = tree_map_only(Tensor, Tensor.detach, state)
             spikes, state = self.neuron(now, state, self.surrogate, self.detach_reset)
             train.append(spikes)
-        return torch.stack(train, dim=1)
+        return torch.stack(train, dim=self.dim)
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, decay_input={self.decay_input}, detach_reset={self.detach_reset}"

@@ -15,9 +15,10 @@ class ModelSpec:
         build: ``(in_channels, out_channels, **options) -> model`` with ``model(x, edge_index)``; the options are those
             that the model reads, under these names. Without classes (``out_channels=None``) it embeds nodes, for link
             prediction.
-        reads: names of the options that the model reads, out of ``manifold``, ``hidden_channels``, ``num_layers``,
-            ``num_hops``, ``timesteps``, ``neuron``, ``gradient``, ``conv``, ``bias``, ``step_size``, ``max_step`` and
-            ``dropout``.
+        reads: names of the options that the model reads, out of those of :func:`msg.experiments.build.build_model`:
+            ``manifold``, ``hidden_channels``, ``num_layers``, ``num_hops``, ``timesteps``, ``neuron``, ``threshold``,
+            ``gradient``, ``conv``, ``heads``, ``bias``, ``norm``, ``residual``, ``jumping``, ``learn_curvature``,
+            ``step_size``, ``max_step`` and ``dropout``.
         defaults: what an option is where the model's own default differs from that of the configuration.
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
         about: a line for lists of models.

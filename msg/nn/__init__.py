@@ -38,7 +38,6 @@ from msg.layers import (
     Synapse,
     TangentHead,
     TrainBatchNorm,
-    Unrolled,
     make_synapse,
 )
 from msg.models import (
@@ -145,6 +144,5 @@ __all__ = [
     "Synapse",
     "TangentHead",
     "TrainBatchNorm",
-    "Unrolled",
     "make_synapse",
 ]

@@ -2,16 +2,18 @@ import pytest
 import torch
 from torch import nn
 
+from msg.energy import count
 from msg.layers import (
     MembraneShortcut,
     SpikeCount,
+    SpikeLinear,
     SpikeProduct,
     SpikeTrain,
     STFNorm,
     TrainBatchNorm,
     make_train_norm,
 )
-from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid
+from msg.neurons import IF, LIF, ATan, DecayingThresholdLIF, ParametricLIF, ScaledLIF, Sigmoid, SuperSpike
 
 
 def test_decay_input_is_a_membrane_that_relaxes_towards_its_input():
@@ -133,3 +135,41 @@ def test_norms_by_name():
         make_train_norm("group", 3)
     with pytest.raises(ValueError, match="rho must be positive"):
         STFNorm(3, rho=0.0)
+
+
+@pytest.mark.parametrize("neuron", [ScaledLIF(2.0, 0.4), DecayingThresholdLIF(2.0)], ids=repr)
+@pytest.mark.parametrize("detach_state", [False, True])
+def test_time_may_come_first(neuron, detach_state):
+    module = SpikeTrain(neuron, Sigmoid(2.0), detach_reset=False, detach_state=detach_state, dim=0).double()
+    currents = torch.rand(6, 4, 3, dtype=torch.float64).requires_grad_()
+    upstream = torch.randn(6, 4, 3, dtype=torch.float64)
+    state, spikes = None, []
+    for current in currents:
+        now, state = neuron(current, state, Sigmoid(2.0), False)
+        if detach_state:
+            state = type(state)(*[part.detach() for part in state]) if isinstance(state, tuple) else state.detach()
+        spikes.append(now)
+    want = torch.stack(spikes)
+    got = module(currents)
+    assert torch.equal(got, want)
+    for a, b in zip(*(torch.autograd.grad((out * upstream).sum(), currents) for out in (got, want))):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_a_detached_state_leaves_steps_to_themselves():
+    module = SpikeTrain(ScaledLIF(2.0, 0.4), SuperSpike(), detach_state=True, dim=0)
+    currents = torch.rand(5, 3).requires_grad_()
+    (grad,) = torch.autograd.grad(module(currents)[-1].sum(), currents)
+    assert not grad[:-1].any()
+    assert grad[-1].all()
+
+
+def test_spikes_add_rows_of_weights():
+    layer, spikes = SpikeLinear(4, 3), (torch.rand(2, 5, 4) > 0.5).float()
+    with torch.no_grad(), count(layer) as ops:
+        out = layer(spikes)
+    assert torch.equal(out, torch.nn.functional.linear(spikes, layer.weight, layer.bias))
+    assert not ops.unknown
+    assert ops.total()["accumulate"] == int(spikes.sum()) * 3 + out.numel()
+    assert ops.total()["multiply_accumulate"] == 0
+    assert ops.total("dense") == ops.total()

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from msg.graph import Graph, Memo, SparseMatrix
-from msg.layers import BernoulliLinear, Propagation, Unrolled
+from msg.layers import BernoulliLinear, Propagation, SpikeTrain
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import ScaledLIF, Sigmoid, Surrogate
@@ -78,7 +78,7 @@ class BernoulliSpikingGCN(GraphNetwork):
         self.synapse = BernoulliLinear(in_channels, out_channels, seed)
         self.dropout = nn.Dropout(dropout)
         neuron = ScaledLIF(tau, threshold, "subtract", at_threshold=True)
-        self.neurons = Unrolled(neuron, surrogate, detach_reset=False)
+        self.neurons = SpikeTrain(neuron, surrogate, detach_reset=False, dim=0)
         self._propagated = Memo()
 
     def reset_parameters(self) -> None:

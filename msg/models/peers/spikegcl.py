@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import glorot
 
 from msg.graph import Graph, Memo, SparseMatrix
-from msg.layers import Draws, GroupedGCN, SpikeLinear, StepwiseBatchNorm, Unrolled, check_norm
+from msg.layers import Draws, GroupedGCN, SpikeLinear, SpikeTrain, StepwiseBatchNorm, check_norm
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import Neuron, ScaledLIF, Sigmoid, Surrogate
@@ -134,7 +134,7 @@ class SpikeGCL(GraphNetwork):
         self.first = GroupedGCN(in_channels, hidden_channels, -(-in_channels // timesteps), norm == "batch")
         self.layers = nn.ModuleList(_Shared(hidden_channels, norm) for _ in range(num_layers - 1))
         neuron = ScaledLIF(1.0, threshold, learn_tau=True) if neuron is None else neuron
-        self.act, self.neurons = nn.ELU(), Unrolled(neuron, surrogate, detach_state=True)
+        self.act, self.neurons = nn.ELU(), SpikeTrain(neuron, surrogate, detach_reset=False, detach_state=True, dim=0)
         self.decoder = SpikeLinear(hidden_channels, decoder_channels, bias=False)
         self.head = SpikeLinear(self.first.count * hidden_channels, out_channels)
         self.draws = Draws(seed)

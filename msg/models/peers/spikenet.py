@@ -1,5 +1,6 @@
 """SpikeNet on a static graph: neighbours drawn anew at each step, and thresholds that decay."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.graph import SparseMatrix, neighbor_mean, pick_neighbors
-from msg.layers import Draws, SpikeLinear, Unrolled, make_norm, picked_mean
+from msg.layers import Draws, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import DecayingThresholdLIF, Neuron, SuperSpike, Surrogate
@@ -44,7 +45,7 @@ class _Layer(nn.Module):
         if below is not None:
             self.past = nn.Identity() if below == sizes[1] else nn.Linear(below, sizes[1], bias=False)
         self.norm = make_norm(norm, sizes[1])
-        self.neurons = Unrolled(neuron, surrogate, detach_reset=False)
+        self.neurons = SpikeTrain(copy.deepcopy(neuron), surrogate, detach_reset=False, dim=0)
 
     def reset_parameters(self) -> None:
         for module in (self.own, self.received, self.past, self.norm, self.neurons):
