@@ -14,6 +14,7 @@ from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
 from msg.graph import Memo
 from msg.layers import Propagation, StepwiseBatchNorm, Synapse
+from msg.models import Propagated
 from msg.neurons import ALIF, IF, LIF, DecayingThresholdLIF, Neuron, ParametricLIF, ScaledLIF
 
 Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | Operations | None]
@@ -223,6 +224,15 @@ def _layer_norm(module: nn.LayerNorm, args: tuple, kwargs: dict, output: Tensor)
     affine = module.elementwise_affine
     count = elementwise(size, accumulate=2, multiply_accumulate=1 + affine, multiply=1)
     return count + Count.of({"multiply": 2 * rows, "accumulate": rows, "transcendental": 2 * rows})
+
+
+@rule(Propagated, leave_children=True)
+def _propagated(module: Propagated, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Each hop an aggregation, a scaling and the addition of a share of the first prediction."""
+    _, edge_index, edge_weight = _graph_arguments(args, kwargs)
+    edges = edges_of(Propagation(1), edge_index, edge_weight, output.size(0))
+    every = elementwise(output.numel() * module.num_hops, multiply=1, accumulate=1)
+    return aggregation(edges, output.size(1), module.num_hops) + every
 
 
 def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int = 0) -> Count:

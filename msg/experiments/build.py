@@ -6,6 +6,7 @@ from torch_geometric.data import Data
 
 from msg.datasets import load_graph, normalize_features, top_features
 from msg.experiments.config import NODES, RunConfig, make_part, parse_fan_out
+from msg.models import Propagated
 from msg.names import MODELS
 from msg.training import (
     Augmentation,
@@ -75,7 +76,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
     for module in model.modules() if changing else ():
         if getattr(module, "cached", False) is True:  # PyG's convolutions: each update has another graph
             module.cached = False  # pyright: ignore[reportAttributeAccessIssue]
-    return model
+    return Propagated(model, config.propagate, config.teleport) if config.propagate else model
 
 
 def build_budget(config: RunConfig) -> Budget:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, check_types, fields_of, listed
 from msg.names import CONVS, GRADIENTS, MODELS, NEURONS, SURROGATES
@@ -107,6 +107,12 @@ class RunConfig:
     learn_curvature: Annotated[
         bool | None, Option(MODEL, "Whether curvature is learned.", True, reads="learn_curvature")
     ] = None
+    propagate: Annotated[
+        int, Ge(0), Option(MODEL, "Hops that predictions are propagated, by personalised PageRank.", 0, task=NODES)
+    ] = 0
+    teleport: Annotated[
+        float, Gt(0), Le(1), Option(MODEL, "Share of a node's own prediction in each hop.", 0.1, task=NODES)
+    ] = 0.1
     input_dropout: Annotated[
         float, Ge(0), Lt(1), Option(TRAINING, "Probability of dropping a feature of a node.", 0.0)
     ] = 0.0
@@ -224,6 +230,8 @@ class RunConfig:
             raise ValueError(f"split={self.split!r} contradicts task={self.task!r}: use {wanted}")
 
     def _check_batches(self) -> None:
+        if self.propagate and self.batch_size is not None:
+            raise ValueError(f"propagate={self.propagate} contradicts batch_size={self.batch_size}: it reads all nodes")
         if self.decoder == "structural" and self.batch_size is not None:
             raise ValueError(
                 f"batch_size={self.batch_size} contradicts decoder='structural', which counts neighbours in the whole "

@@ -12,7 +12,7 @@ from operator import or_
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"
 
@@ -131,7 +131,9 @@ def check_types(config: Any) -> None:
         wrong = error.errors()[0]
         field, value = found[str(wrong["loc"][0])], getattr(config, str(wrong["loc"][0]))
         upper = next((bound.lt for bound in field.bounds if isinstance(bound, Lt)), None)
-        must = f"below {upper}" if wrong["type"] == "less_than" else field.expected()
+        most = next((bound.le for bound in field.bounds if isinstance(bound, Le)), None)
+        over = {"less_than": f"below {upper}", "less_than_equal": f"at most {most}"}
+        must = over.get(wrong["type"], field.expected())
         raise ValueError(f"{field.name} must be {must}, not {value!r}") from None
 
 

@@ -67,7 +67,7 @@ class Ranks:
             raise ValueError(f"--partition contradicts task={config.task!r}: it trains {NODES!r}")
         if config.device != "cpu":
             raise ValueError(f"--partition contradicts device={config.device!r}: it trains on cpu")
-        for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing"):
+        for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate"):
             if getattr(config, name):
                 raise ValueError(f"--partition contradicts {name}={getattr(config, name)}: leave it out")
         with own_random_state(config.device):

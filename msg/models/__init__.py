@@ -18,6 +18,7 @@ from msg.models.peers.spike_graphormer import SpikeGraphormer
 from msg.models.peers.spikegcl import SpikeGCL
 from msg.models.peers.spikenet import SpikeNet
 from msg.models.peers.stfn import GASNN, GCSNN
+from msg.models.propagated import Propagated
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -53,6 +54,7 @@ __all__ = [
     "ModelSpec",
     "PageRank",
     "Polynormer",
+    "Propagated",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
     "SpikeGCL",

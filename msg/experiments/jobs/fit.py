@@ -17,6 +17,7 @@ from msg.experiments.job import Job, Result, Slot, check_record, checked_by
 from msg.experiments.progress import Progress
 from msg.gradients import SurrogateBPTT
 from msg.manifolds import chart, curvature
+from msg.models import Propagated
 from msg.report.figures import principal_plane
 from msg.report.figures.embedding import MOST_POINTS, Chart
 from msg.training import (
@@ -176,7 +177,7 @@ def record(
     job: Job, model: nn.Module, task: Task, data: Data, found: Fit, before: list[float | None] | None = None
 ) -> Result:
     """What is kept of a training that is over, see :func:`fit`; ``before`` is ``cosine_before``."""
-    name = type(model).__name__
+    name = type(model.model if isinstance(model, Propagated) else model).__name__
     best = f"{len(found.history)} epochs, best {found.best_epoch}"
     measured = f"validation {found.val.metric:.4f}, test {found.test.metric:.4f}"
     said = {

@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from msg.energy import count
+from msg.experiments import RunConfig, load_trained, run
+from msg.models import CachedGCN, Propagated
+from msg.testing import assert_model
+
+
+def test_it_is_the_series(edge_index):
+    model = Propagated(CachedGCN(5, 4, 2, 3), 4, 0.3).double()
+    x = torch.rand(7, 5, dtype=torch.float64)
+    a = torch.zeros(7, 7, dtype=torch.float64)
+    for source, target in edge_index.T.tolist():
+        a[target, source] += 1
+    for node in range(7):
+        a[node, node] = a[node, node] or 1
+    d = a.sum(1).rsqrt()
+    a = d[:, None] * a * d
+    h = model.model(x, edge_index)
+    want = sum(0.3 * (0.7**k) * torch.matrix_power(a, k) @ h for k in range(4)) + 0.7**4 * torch.matrix_power(a, 4) @ h
+    torch.testing.assert_close(model(x, edge_index), want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_contract(edge_index):
+    assert_model(lambda: Propagated(CachedGCN(5, 4, 2, 3), 3), torch.rand(7, 5), edge_index)
+
+
+def test_each_hop_is_counted(edge_index):
+    x, inner = torch.rand(7, 5), CachedGCN(5, 4, 2, 3).eval()
+    totals = []
+    for model in (inner, Propagated(inner, 1).eval(), Propagated(inner, 3).eval()):
+        with torch.no_grad(), count(model) as ops:
+            model(x, edge_index)
+        assert not ops.unknown
+        totals.append(ops.total()["message"])
+    assert totals[2] - totals[0] == 3 * (totals[1] - totals[0]) > 0
+
+
+def test_a_run_keeps_it_with_the_model(tmp_path):
+    config = RunConfig(dataset="karate", model="cached-gcn", epochs=20, propagate=5, teleport=0.2, seeds=(0,), hidden=8)
+    found = run(config.with_options(baseline="none"), tmp_path / "run")
+    trained = load_trained(tmp_path / "run")
+    assert isinstance(trained.model, Propagated)
+    assert found["model"] == "CachedGCN"
+    assert trained.task.evaluate(trained.model, "test").metric == found["test"]["per_seed"][0]
+
+
+@pytest.mark.parametrize("bad", [{"num_hops": 0}, {"teleport": 0.0}, {"teleport": 1.5}])
+def test_what_cannot_be(bad):
+    with pytest.raises(ValueError, match="num_hops must be at least 1 and teleport"):
+        Propagated(CachedGCN(5, 4, 2, 3), **bad)
+    with pytest.raises(ValueError, match="teleport must be at most 1"):
+        RunConfig(teleport=1.5)
+    with pytest.raises(ValueError, match="it reads all nodes"):
+        RunConfig(propagate=3, batch_size=8)
