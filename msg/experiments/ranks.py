@@ -13,10 +13,11 @@ from msg.experiments.build import build_model, draw
 from msg.experiments.config import NODES, RunConfig
 from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import named, record, train
+from msg.experiments.options import listed
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
 from msg.graph.partition import Partition, assign
-from msg.models.network import GraphNetwork
+from msg.names import MODELS
 from msg.training import NodeClassification, PartitionedNodes, own_random_state
 
 TIMEOUT = 30.0
@@ -70,12 +71,11 @@ class Ranks:
         for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate"):
             if getattr(config, name):
                 raise ValueError(f"--partition contradicts {name}={getattr(config, name)}: leave it out")
-        with own_random_state(config.device):
-            model = build_model(config, data["x"].size(1), data.num_classes)
-        if not isinstance(model, GraphNetwork):
+        if not MODELS[config.model].partitions:
+            able = listed([name for name in MODELS if MODELS[name].partitions])
             raise ValueError(
-                f"--partition contradicts model={config.model!r}, which reads a whole graph: use 'msg', 'spiking-gnn', "
-                "'cached-gcn' (the same function as 'gcn'), 'sage' or 'sgc', for the baseline too"
+                f"--partition contradicts model={config.model!r}, which reads a whole graph: use {able} ('cached-gcn' is "
+                "the same function as 'gcn'), for the baseline too"
             )
 
     def execute(

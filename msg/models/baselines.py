@@ -177,10 +177,16 @@ def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 # cached, as the spiking network's adjacency is, so that times compare the models
 GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH, batches=True)
 CACHED_GCN_SPEC = ModelSpec(
-    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH, batches=True
+    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH, batches=True, partitions=True
 )
 GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "PyG's GAT", tasks=_BOTH, batches=True)
-SAGE_SPEC = ModelSpec(_layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH, batches=True)
+SAGE_SPEC = ModelSpec(
+    _layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH, batches=True, partitions=True
+)
 SGC_SPEC = ModelSpec(
-    SGC, frozenset({"num_hops"}), "simple graph convolution: propagated features, one linear map", batches=True
+    SGC,
+    frozenset({"num_hops"}),
+    "simple graph convolution: propagated features, one linear map",
+    batches=True,
+    partitions=True,
 )

@@ -117,4 +117,5 @@ SPEC = ModelSpec(
     defaults={"manifold": "H32", "gradient": "dvm"},
     tasks=("node-classification", "link-prediction"),
     batches=True,
+    partitions=True,
 )

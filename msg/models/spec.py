@@ -23,6 +23,7 @@ class ModelSpec:
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
         about: a line for lists of models.
         batches: whether it can be trained on samples of a graph, a hop for each of ``num_layers`` or ``num_hops``.
+        partitions: whether it can be trained by several processes that share a graph.
         own_decoder: whether it scores pairs in its own way, and no other.
     """
 
@@ -32,6 +33,7 @@ class ModelSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ("node-classification",)
     batches: bool = False
+    partitions: bool = False
     own_decoder: bool = False
 
     @property

@@ -71,4 +71,5 @@ SPEC = ModelSpec(
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt"},
     batches=True,
+    partitions=True,
 )
