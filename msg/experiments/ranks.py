@@ -74,8 +74,8 @@ class Ranks:
         if not MODELS[config.model].partitions:
             able = listed([name for name in MODELS if MODELS[name].partitions])
             raise ValueError(
-                f"--partition contradicts model={config.model!r}, which reads a whole graph: use {able} ('cached-gcn' is "
-                "the same function as 'gcn'), for the baseline too"
+                f"--partition contradicts model={config.model!r}, which reads a whole graph: use {able} "
+                "('cached-gcn' is the same function as 'gcn'), for the baseline too"
             )
 
     def execute(
