@@ -1,5 +1,6 @@
 """Trainings whose graph is shared by all processes that torchrun started."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -22,8 +23,8 @@ from msg.training import NodeClassification, PartitionedNodes, own_random_state
 
 TIMEOUT = 30.0
 """Seconds that a process waits for another one in the middle of its work."""
-_ROLL_CALL = 20.0
-"""Seconds to wait, once something went wrong, for word from those that still work."""
+_ROLL_CALL = 5.0
+"""Seconds to wait longer than that, once something went wrong, for word from those that still work."""
 
 
 class _Given:
@@ -49,10 +50,11 @@ class Ranks:
 
     Args:
         method: how the graph is cut, see :func:`msg.graph.partition`.
+        timeout: seconds that one waits for another in the middle of an epoch.
     """
 
-    def __init__(self, method: str):
-        self.method = method
+    def __init__(self, method: str, timeout: float = TIMEOUT):
+        self.method, self.timeout = method, timeout
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         # others wait here as long as it takes rank 0 to read, to cut and to write
         self._patient: Any = dist.new_group(backend="gloo", timeout=timedelta(days=7))
@@ -145,7 +147,7 @@ class Ranks:
         except RuntimeError as error:
             with suppress(RuntimeError):
                 dist.destroy_process_group()  # closes connections, so that whoever waits for this one hears of it
-            lost = _missing(store, self.rank, self.world)
+            lost = _missing(store, self.rank, self.world, self.timeout + _ROLL_CALL)
             if not lost:
                 raise  # all are there: it is something else
             names = ", ".join(map(str, lost))
@@ -163,21 +165,32 @@ class Ranks:
                 dist.destroy_process_group()
 
 
-def _missing(store: Any, rank: int, world: int) -> list[int]:
-    """Ranks that do not answer; ``store`` is what the processes found each other by."""
-    lost, patience = [], _ROLL_CALL
+def _missing(store: Any, rank: int, world: int, patience: float) -> list[int]:
+    """Ranks that do not answer.
+
+    The first that has waited long enough says who they are, and the others believe it: they may have noticed later.
+
+    Args:
+        store: what the processes found each other by.
+        rank: of this one.
+        world: how many there are.
+        patience: seconds to wait for those that still wait for something else.
+    """
+    end = time.monotonic() + patience
     try:
         store.set(f"msg/here/{rank}", "yes")
-        for other in range(world):
-            try:
-                if other != rank:
-                    store.wait([f"msg/here/{other}"], timedelta(seconds=patience))
-            except dist.DistStoreError:
-                lost.append(other)
-                patience = 1.0  # all have had their time
+        while True:
+            lost = [other for other in range(world) if other != rank and not store.check([f"msg/here/{other}"])]
+            if lost and store.check(["msg/lost"]):
+                return [int(word) for word in store.get("msg/lost").decode().split()]
+            if lost and time.monotonic() > end:
+                store.set("msg/lost", " ".join(map(str, lost)))
+            elif lost:
+                time.sleep(0.1)
+                continue
+            return lost
     except RuntimeError:
         return [0]  # the store itself is gone, which rank 0 keeps where torchrun does not
-    return lost
 
 
 @contextmanager
@@ -190,7 +203,7 @@ def joined(method: str, timeout: float = TIMEOUT) -> Iterator[Ranks]:
             that ends is noticed at once.
     """
     dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
-    ranks = Ranks(method)
+    ranks = Ranks(method, timeout)
     try:
         yield ranks
     finally:
