@@ -27,6 +27,7 @@ from msg.nn import (
     FermiDirac,
     HyboNet,
     KappaGCN,
+    Propagated,
     RiemannianConvergentGNN,
     SpikingGNN,
 )
@@ -150,6 +151,9 @@ SPIKING = {
     "spikinggcn, batch": _named("spikinggcn")._replace(call=_batch),
     "MSG, sparse features": _msg(call=_sparse("sparse_csr"), gradient="bptt"),
     "SpikingGNN, sparse features": _flat(dropout=0.2)._replace(call=_sparse("sparse_coo")),
+    "MSG, propagated": Case(
+        lambda steps: Propagated(MSG(FEATURES, 3, "H4", timesteps=steps, neuron=LIF(threshold=0.4)), 2)
+    ),
     "links": Case(_spiking_links),
     **{f"links, {kind.__name__}": Case(lambda _, kind=kind: _own_links(kind)) for kind in (KappaGCN, HyboNet)},
 }  # fmt: skip
