@@ -44,6 +44,7 @@ def test_a_run_keeps_it_with_the_model(tmp_path):
     trained = load_trained(tmp_path / "run")
     assert isinstance(trained.model, Propagated)
     assert found["model"] == "CachedGCN"
+    assert {line.split(",")[0] for line in (tmp_path / "run/history.csv").read_text().splitlines()[1:]} == {"CachedGCN"}
     assert trained.task.evaluate(trained.model, "test").metric == found["test"]["per_seed"][0]
 
 

@@ -163,7 +163,7 @@ def steps(job: Job, training: Training, slot: Slot, progress: Progress) -> Itera
     Raises:
         FloatingPointError: if it diverges.
     """
-    progress.started(job, type(training.model).__name__, training.history)
+    progress.started(job, _name(training.model), training.history)
     while not training.finished:
         row = training.step()
         progress.epoch(job, row)
@@ -173,11 +173,16 @@ def steps(job: Job, training: Training, slot: Slot, progress: Progress) -> Itera
         yield row
 
 
+def _name(model: nn.Module) -> str:
+    """How a model is called, whose predictions may be propagated."""
+    return type(model.model if isinstance(model, Propagated) else model).__name__
+
+
 def record(
     job: Job, model: nn.Module, task: Task, data: Data, found: Fit, before: list[float | None] | None = None
 ) -> Result:
     """What is kept of a training that is over, see :func:`fit`; ``before`` is ``cosine_before``."""
-    name = type(model.model if isinstance(model, Propagated) else model).__name__
+    name = _name(model)
     best = f"{len(found.history)} epochs, best {found.best_epoch}"
     measured = f"validation {found.val.metric:.4f}, test {found.test.metric:.4f}"
     said = {
