@@ -13,7 +13,7 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
 from msg.graph import Memo
-from msg.layers import Propagation, StepwiseBatchNorm, Synapse
+from msg.layers import Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
 from msg.models import Propagated
 from msg.neurons import ALIF, IF, LIF, DecayingThresholdLIF, Neuron, ParametricLIF, ScaledLIF
 
@@ -207,8 +207,8 @@ def _dropout(module: nn.Dropout, args: tuple, kwargs: dict, output: Tensor) -> C
     return elementwise(output.numel(), multiply=1) if module.training and module.p else Count()
 
 
-@rule(nn.BatchNorm1d, StepwiseBatchNorm)
-def _batch_norm(module: nn.BatchNorm1d, args: tuple, kwargs: dict, output: Tensor) -> Count:
+@rule(nn.BatchNorm1d, StepwiseBatchNorm, TrainBatchNorm)
+def _batch_norm(module: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """In inference one multiply-accumulate with constants; in training mean and variance of the batch too."""
     count = elementwise(output.numel(), multiply_accumulate=1)
     if not module.training:

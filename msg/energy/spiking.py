@@ -37,7 +37,7 @@ from msg.energy.modules import (
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
 from msg.graph import Graph, SampledGraph
-from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead, TrainBatchNorm
+from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
 
@@ -81,7 +81,6 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
 
 def _norm(ops: Operations, norm: nn.Module, current: Tensor) -> None:
     """The normalisation of the encoder's current."""
-    norm = norm.norm if isinstance(norm, TrainBatchNorm) else norm
     counted = known(norm)
     found = None if counted is None else counted(norm, (current,), {}, current)
     if isinstance(found, Count):

@@ -185,12 +185,10 @@ def make_train_norm(norm: str, channels: int, threshold: float = 1.0) -> nn.Modu
     Raises:
         ValueError: for an unknown name.
     """
-    if norm == "none":
-        return nn.Identity()
     if norm == "batch":
         return TrainBatchNorm(channels)
-    if norm == "layer":
-        return nn.LayerNorm(channels)
     if norm == "stfn":
         return STFNorm(channels, threshold)
+    if norm in NORMS:
+        return make_norm(norm, channels)
     raise ValueError(f"unknown norm {norm!r}: use 'none', 'batch', 'layer' or 'stfn'")

@@ -73,9 +73,13 @@ class SpikingStack(nn.Module):
         for layer in self._layers:
             layer.reset_parameters()
 
-    @torch.no_grad()
     def fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:
         """Fit thresholds that are ``"auto"`` and not known yet, layer by layer, to mean currents of this input."""
+        if not all(getattr(layer.neuron, "fitted", True) for layer in self._layers):
+            self._fit_thresholds(features, graph)
+
+    @torch.no_grad()
+    def _fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:
         dynamics = Dynamics(self._layers, graph, self.timesteps)
         current = mean(encoder_current(self._layers, features, graph, self.timesteps))
         for source, target, part in zip(dynamics.sources, dynamics.targets, dynamics.graphs[1:]):
@@ -87,8 +91,7 @@ class SpikingStack(nn.Module):
                 current = target.current(neuron.rate(current, self.timesteps), part)
 
     def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Activity:
-        if not all(getattr(layer.neuron, "fitted", True) for layer in self._layers):
-            self.fit_thresholds(features, graph)
+        self.fit_thresholds(features, graph)
         return self.gradient.run(self._layers, features, graph, self.timesteps)
 
     def online(self, features: Tensor | SparseMatrix, graph: Graph) -> Iterator[Activity]:
@@ -101,8 +104,7 @@ class SpikingStack(nn.Module):
             raise ValueError(
                 f"{type(self.gradient).__name__} has no gradient before the end of the simulation: use OTTT"
             )
-        if not all(getattr(layer.neuron, "fitted", True) for layer in self._layers):
-            self.fit_thresholds(features, graph)
+        self.fit_thresholds(features, graph)
         yield from self.gradient.online(self._layers, features, graph, self.timesteps)
 
     def extra_repr(self) -> str:

@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import HalfHop
 from torch_geometric.utils import dropout_edge
 
-from msg.graph import SparseMatrix
+from msg.graph import Memo, SparseMatrix
 from msg.models.network import GraphNetwork
 from msg.training.batches import Batch, MiniBatches
 
@@ -61,7 +61,7 @@ class Augmenting:
         if settings.changes_graph and batches is not None:
             raise ValueError("drop_edge and half_hop are for whole graphs: mini-batches draw their edges already")
         self.settings = settings
-        self._features = _Features()
+        self._patterns = Memo()
 
     def __call__(self, batch: Batch, model: nn.Module) -> tuple[Batch, Tensor | None]:
         """A batch drawn anew with torch's generator, and which rows of the output are the graph's (``None``: all).
@@ -79,28 +79,14 @@ class Augmenting:
             slowed: Any = HalfHop(alpha=0.5, p=settings.half_hop)(Data(x=dense, edge_index=edge_index))
             x, edge_index, nodes = slowed.x, slowed.edge_index, ~slowed.slow_node_mask
         if settings.input_dropout:
-            x = self._features.dropped(x, settings.input_dropout, isinstance(model, GraphNetwork))
+            x = self._dropped(x, isinstance(model, GraphNetwork))
         return batch._replace(x=x, edge_index=edge_index), nodes
 
-
-class _Features:
-    """Features of which others are dropped in every update; the pattern of sparse ones is made once."""
-
-    def __init__(self):
-        self._of: Tensor | None = None
-        self._pattern: SparseMatrix | None = None
-
-    def dropped(self, x: Tensor, probability: float, ours: bool) -> Any:
-        """``x`` under dropout, as sparse as it was.
-
-        Args:
-            x: ``[N, F]``.
-            probability: of dropping each.
-            ours: whether a :class:`~msg.graph.SparseMatrix` may be returned.
-        """
+    def _dropped(self, x: Tensor, ours: bool) -> Any:
+        """``x`` under dropout, as sparse as it was: a matrix where the model is ``ours``; its pattern is made once."""
+        probability = self.settings.input_dropout
         if x.layout == torch.strided:
             return dropout(x, probability)
-        if self._of is not x or self._pattern is None:
-            self._of, self._pattern = x, SparseMatrix.from_tensor(x)
-        matrix = self._pattern.with_values(dropout(self._pattern.values, probability))
+        pattern = self._patterns.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
+        matrix = pattern.with_values(dropout(pattern.values, probability))
         return matrix if ours else matrix.csr

@@ -64,14 +64,13 @@ class Polynormer(GraphNetwork):
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self._phase()
 
-    def _phase(self) -> bool:
-        """Whether all nodes attend to all; what is not read in this phase does not learn."""
+    def _phase(self) -> None:
+        """Let all nodes attend to all once the warm-up is over; what is not read in a phase does not learn in it."""
         everywhere = int(self.updates) > self.warm_up
         self.network._global = everywhere
         self.network.pred_local.requires_grad_(not everywhere)
         for part in (self.network.global_attn, self.network.pred_global, self.network.ln):
             part.requires_grad_(everywhere)
-        return everywhere
 
     def reset_parameters(self) -> None:
         """Reset all weights; the schedule begins anew."""
