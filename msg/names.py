@@ -14,6 +14,9 @@ NEURONS = Registry(
         "plif": "msg.neurons:ParametricLIF",
         "scaled-lif": "msg.neurons:ScaledLIF",
         "decaying-lif": "msg.neurons:DecayingThresholdLIF",
+        "relu": "msg.neurons:ReLU",
+        "clipped-relu": "msg.neurons:ClippedReLU",
+        "quantized-relu": "msg.neurons:QuantizedReLU",
     },
 )
 """Classes of neurons."""

@@ -92,6 +92,7 @@ class RunConfig:
         Annotated[float, Gt(0)] | Literal["auto"] | None,
         Option(MODEL, "Firing threshold, or auto.", 1.0, of="neuron", reads="threshold"),
     ] = None
+    bits: Annotated[int | None, Ge(1), Le(16), Option(MODEL, "Of a quantized activation.", 4, of="neuron")] = None
     reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
     tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None
     step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
@@ -210,6 +211,11 @@ class RunConfig:
 
     def _check_rule(self) -> None:
         neuron, rule = make_part(self, "neuron"), make_part(self, "gradient")
+        if neuron is not None and not neuron.spiking and self.timesteps != 1:
+            raise ValueError(
+                f"timesteps={self.timesteps} contradicts neuron={self.neuron!r}, which sends its value at once: use "
+                "timesteps=1"
+            )
         if rule is None or rule.through_spikes:
             return
         usable = listed([name for name in GRADIENTS if GRADIENTS[name].through_spikes])

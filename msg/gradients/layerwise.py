@@ -39,7 +39,7 @@ def fire(layer: SpikingLayer, current: Tensor, timesteps: int, trains: bool) -> 
     found = packed.encode(layer, current, timesteps)
     if found is not None:
         return found[0] if trains else found[1]
-    if not trains and isinstance(neuron, Neuron):
+    if isinstance(neuron, Neuron) and not (trains and neuron.spiking):
         return neuron.rate(current, timesteps)
     words, state = [], None
     for chunk in chunks_of(current, timesteps, layer.out_channels):
@@ -61,8 +61,9 @@ def relay(
         timesteps: ``T``.
         trains: as in :func:`fire`.
     """
-    if sent.is_floating_point():  # of a last layer that is linear
-        return layer.current(sent, graph), sent.new_empty(graph.num_targets, 0)
+    if sent.is_floating_point():  # into a last layer that is linear, or from neurons that do not spike
+        mean = layer.current(sent, graph)
+        return mean, mean.new_empty(len(mean), 0) if layer.neuron is None else layer.neuron.rate(mean, timesteps)
     dtype = next(layer.parameters()).dtype
     below = PackedSpikes(sent, channels)
     found = packed.relay(layer, below, graph, dtype) if layer.neuron is not None else None

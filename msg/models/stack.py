@@ -27,7 +27,8 @@ class SpikingStack(nn.Module):
         ``[T, N, F]``; returns an :class:`~msg.gradients.Activity`.
 
     Raises:
-        ValueError: if ``timesteps`` is not a positive integer or the rule cannot train these layers.
+        ValueError: if ``timesteps`` is not a positive integer, not 1 for neurons that do not spike, or the rule cannot
+            train these layers.
     """
 
     layers: nn.ModuleList
@@ -44,6 +45,13 @@ class SpikingStack(nn.Module):
         if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
             raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
         self.layers = nn.ModuleList(layers)
+        for layer in self._layers:
+            neuron = layer.neuron
+            if timesteps > 1 and neuron is not None and not getattr(neuron, "spiking", True):
+                raise ValueError(
+                    f"timesteps={timesteps} contradicts {type(neuron).__name__}, which sends its value at once: use "
+                    "timesteps=1"
+                )
         self.timesteps = timesteps
         self._model, self._flat = model, flat
         self.gradient = gradient
@@ -90,7 +98,14 @@ class SpikingStack(nn.Module):
             if target is not dynamics.targets[-1]:
                 current = target.current(neuron.rate(current, self.timesteps), part)
 
+    @property
+    def spiking(self) -> bool:
+        """Whether all that layers send is spikes."""
+        return all(getattr(layer.neuron, "spiking", True) for layer in self._layers)
+
     def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Activity:
+        if not self.spiking:
+            graph.whole_only("a network that sends numbers in place of spikes", "a neuron that spikes")
         self.fit_thresholds(features, graph)
         return self.gradient.run(self._layers, features, graph, self.timesteps)
 

@@ -1,5 +1,6 @@
-"""Spiking neurons with explicit state, and the surrogate derivatives of their firing."""
+"""Spiking neurons with explicit state, the surrogate derivatives of their firing, and activations in their place."""
 
+from msg.neurons.activations import Activation, ClippedReLU, QuantizedReLU, ReLU
 from msg.neurons.adaptive import ALIF, ALIFState
 from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF, resolve_neuron
 from msg.neurons.scaled import DecayingThresholdLIF, DecayingThresholdState, ScaledLIF
@@ -21,14 +22,18 @@ __all__ = [
     "LIF",
     "ALIFState",
     "ATan",
+    "Activation",
     "ArcTan",
     "Box",
+    "ClippedReLU",
     "DecayingThresholdLIF",
     "DecayingThresholdState",
     "Fire",
     "MultiGaussian",
     "Neuron",
     "ParametricLIF",
+    "QuantizedReLU",
+    "ReLU",
     "ScaledLIF",
     "Sigmoid",
     "SuperSpike",

@@ -12,7 +12,7 @@ which starts at zero. Nothing is stored in the module, so there is nothing to re
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class Neuron(nn.Module):
     """
 
     fitted_threshold: Tensor
+    spiking: ClassVar[bool] = True
+    """Whether it sends zeros and ones. An :class:`~msg.neurons.Activation` sends numbers, once."""
 
     def __init__(self, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__()

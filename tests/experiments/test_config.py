@@ -310,9 +310,9 @@ def test_table_of_options():
 
 def test_defaults_as_shown_are_those_that_are_taken():
     plain, flat = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif")
-    links = RunConfig(task="link-prediction")
+    links, twin = RunConfig(task="link-prediction"), RunConfig(neuron="quantized-relu", timesteps=1)
     named = [RunConfig(model=name, task=MODELS[name].tasks[0]) for name in MODELS]
     for name, field in fields_of(RunConfig).items():
-        values = {str(getattr(config, name)) for config in (plain, flat, links, *named)}
+        values = {str(getattr(config, name)) for config in (plain, flat, links, twin, *named)}
         if name not in ("root", "split", "top_features", "hops", "gradient", "seeds", "batch_size", "fan_out"):
             assert field.option.shown_default in values, name

@@ -62,7 +62,7 @@ def _named(name: str) -> Case:
 
 def _msg(x: Callable[[int], Tensor] | None = None, call: Callable[..., Any] | None = None, **options: Any) -> Case:
     options = {"manifold": "H4", "neuron": LIF(threshold=0.4), **options}
-    made = Case(lambda steps: MSG(FEATURES, 3, timesteps=steps, **options))
+    made = Case(lambda steps: MSG(FEATURES, 3, **{"timesteps": steps, **options}))
     return made._replace(x=x or made.x, call=call or made.call)
 
 
@@ -119,6 +119,10 @@ def _batch(model: nn.Module, x: Tensor, edges: Tensor, weight: Tensor) -> Tensor
     return model(x, edges, batch_size=3)
 
 
+FIRING = [name for name in NEURONS if NEURONS[name].spiking]
+TWINS = [name for name in NEURONS if not NEURONS[name].spiking]
+
+
 DRAWING = ("spikenet", "bernoulli-spikinggcn")
 """A generator of random numbers needs a device that is there."""
 _ZEROED = LIF(threshold=0.4, reset="zero")
@@ -131,8 +135,9 @@ SPIKING = {
     **{f"MSG, gat, {name}": _msg(conv=_gat, gradient=name) for name in GRADIENTS if name != "ottt"},
     **{f"MSG, {letter}": _msg(manifold=f"{letter}4") for letter in MANIFOLDS},
     "MSG, product": _msg(manifold="H2xS2xP2xE2", hidden_channels=8),
-    **{f"MSG, {name}, rate": _msg(neuron=NEURONS[name](threshold=0.4), gradient="rate") for name in NEURONS},
-    **{f"MSG, {name}, bptt": _msg(neuron=NEURONS[name](threshold=0.4), gradient="bptt") for name in NEURONS},
+    **{f"MSG, {name}, rate": _msg(neuron=NEURONS[name](threshold=0.4), gradient="rate") for name in FIRING},
+    **{f"MSG, {name}, bptt": _msg(neuron=NEURONS[name](threshold=0.4), gradient="bptt") for name in FIRING},
+    **{f"MSG, {name}": _msg(neuron=NEURONS[name](threshold=0.4), timesteps=1) for name in TWINS},
     "MSG, plif, checkpointed": _msg(neuron=NEURONS["plif"](threshold=0.4), gradient="checkpointed"),
     "MSG, plif, ottt": _msg(neuron=NEURONS["plif"](threshold=0.4), gradient="ottt"),
     "MSG, LIF to zero, rate": _msg(neuron=_ZEROED, gradient=GRADIENTS["rate"](Sigmoid(), detach_reset=False)),
@@ -174,7 +179,8 @@ SETTLING = {
     for rule in (EquilibriumPropagation(steps=4), EquilibriumPropagation(steps=4, symmetric=True), SettlingBPTT())
 }
 CASES = {**SPIKING, **RECURRENT, **SETTLING}
-ONCE = {name for name in MODELS if "timesteps" not in MODELS[name].reads} | {"links, KappaGCN", "links, HyboNet"}
+ONCE = {name for name in MODELS if "timesteps" not in MODELS[name].reads}
+ONCE |= {"links, KappaGCN", "links, HyboNet", *(f"MSG, {name}" for name in TWINS)}
 """Models without steps."""
 
 

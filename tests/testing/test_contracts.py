@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from msg.gradients import DvM
+from msg.gradients import DvM, SurrogateBPTT
 from msg.names import GRADIENTS, MODELS, NEURONS
 from msg.neurons import ALIF, IF, LIF
 from msg.nn import MSG, ConvergentGNN, RiemannianConvergentGNN, SpikingGNN
@@ -35,6 +35,11 @@ MADE = {
         for model in (MSG, SpikingGNN)
         for conv in ("sage", "gin")
     },
+    **{
+        f"msg, {name}": lambda name=name: MSG(5, 3, "H4", timesteps=1, neuron=NEURONS[name](), gradient=SurrogateBPTT())
+        for name in NEURONS
+        if not NEURONS[name].spiking
+    },
 }
 
 
@@ -50,7 +55,9 @@ def test_rules(name):
 
 
 @pytest.mark.parametrize(
-    "neuron", [*(NEURONS[name](threshold=0.7) for name in NEURONS), IF(reset="zero"), ALIF()], ids=repr
+    "neuron",
+    [*(NEURONS[name](threshold=0.7) for name in NEURONS if NEURONS[name].spiking), IF(reset="zero"), ALIF()],
+    ids=repr,
 )
 def test_neurons(neuron, dtype):
     draw = torch.Generator().manual_seed(2)

@@ -20,6 +20,9 @@ def _form(label: str, name: str, of: TableRow, **options: Any) -> TableRow:
 
 
 _MSG = _row("MSG", OURS, "msg")
+_FLAT = _row("SpikingGNN", SPIKING, "spiking-gnn")
+_TWIN = {"neuron": "clipped-relu", "timesteps": 1, "gradient": "bptt"}
+"""The same network without spikes, which answers with the rate of infinitely many steps."""
 
 
 # the baselines on cached matrices, where there are two that compute the same
@@ -44,8 +47,10 @@ ROWS = (
     _row("SiGNN", SPIKING, "signn"),
     _row("SpikeGCL", SPIKING, "spikegcl"),
     _row("SpikeGraphormer", SPIKING, "spikegraphormer"),
-    _row("SpikingGNN", SPIKING, "spiking-gnn"),
+    _FLAT,
+    replace(_FLAT, label="SpikingGNN, not spiking", name="spiking-gnn-twin", fixed=_TWIN),
     _MSG,
+    replace(_MSG, label="MSG, not spiking", name="msg-twin", fixed=_TWIN),
     _form("MSG, plain", "msg-plain", _MSG, held=LIFTS),
     _form("MSG, flat", "msg-flat", _MSG, fixed={GEOMETRY: "E"}),
     _form("MSG, hyperbolic", "msg-hyperbolic", _MSG, fixed={GEOMETRY: "H"}),

@@ -82,6 +82,8 @@ SPACE: Space = {
     "threshold": Between(0.03, 3.0, 1.0, log=True),
     "step_size": Between(0.01, 1.0, 0.1, log=True),
     "decoder": Choice(("plain", "structural"), "plain"),
+    "propagate": Choice((0, 3, 10), 0),
+    "teleport": Choice((0.1, 0.3), 0.1),
     "dropout": Between(0.0, 0.8, 0.5),
     "input_dropout": Between(0.0, 0.8, 0.0),
     "normalize_features": Choice((False, True), False),
@@ -91,10 +93,13 @@ SPACE: Space = {
 }
 """Of all rows. The first trial is what one would write without a search."""
 
+_FITTED = Choice(("auto", 0.1, 1.0), "auto")
+
 OF_A_MODEL: Mapping[str, Space] = {
-    "msg": {"layers": Between(2, 6, 2, whole=True)},
+    "msg": {"layers": Between(2, 6, 2, whole=True), "threshold": _FITTED},
+    "spiking-gnn": {"threshold": _FITTED},
 }
-"""What a model cannot have otherwise."""
+"""What a model cannot have otherwise, or what only it can fit."""
 
 QUICK: Space = {WIDTH: Choice((16, 32), 32), "layers": Between(2, 3, 2, whole=True), "timesteps": Choice((3, 5), 5)}
 """Narrower, for a look at what the command does."""

@@ -94,11 +94,11 @@ class Table:
     rows: tuple[TableRow, ...]
     columns: tuple[TableColumn, ...]
     seeds: tuple[int, ...]
-    trials: int = 32
+    trials: int = 16
     search_seeds: tuple[int, ...] = (0, 1)
     epochs: int = 300
     patience: int = 50
-    seconds: float = 600.0
+    seconds: float = 240.0
     quick_columns: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
     quick: bool = False
