@@ -53,6 +53,7 @@ CONVS = Registry(
         "gcn": "msg.layers.synapse:gcn_conv",
         "sage": "msg.layers.synapse:sage_conv",
         "gin": "msg.layers.synapse:gin_conv",
+        "gat": "msg.layers.synapse:gat_conv",
     },
 )
 """Functions ``(in_channels, out_channels, bias) -> convolution``."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msg.energy import geometry
-from msg.layers import ManifoldPath, TangentHead
+from msg.layers import JumpingPath, ManifoldPath, TangentHead
 from msg.models import MSG
 
 
@@ -32,13 +32,16 @@ def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tens
         ValueError: for a model without classes.
     """
     path, head = _rooms(model)
-    steps = [path.step(current).double() for current in model.activity(x, edge_index, edge_weight).currents]
+    currents = model.activity(x, edge_index, edge_weight).currents
+    steps = [path.step(current, number).double() for number, current in enumerate(currents)]
     return head.lin(torch.stack(steps).sum(0).to(head.lin.weight.dtype))
 
 
 def _rooms(model: MSG) -> tuple[ManifoldPath, TangentHead]:
     if not isinstance(model.head, TangentHead):
         raise ValueError("a model without classes has no read-out at the origin: its points are its output")
+    if isinstance(model.path, JumpingPath):
+        raise ValueError("a model that reads all points (jumping='cat') has no single step that stands for them")
     return model.path, model.head  # pyright: ignore[reportReturnType]
 
 

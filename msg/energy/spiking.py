@@ -37,7 +37,7 @@ from msg.energy.modules import (
 from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
 from msg.gradients import Activity
 from msg.graph import Graph, SampledGraph
-from msg.layers import LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
+from msg.layers import JumpingPath, LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
 
@@ -234,6 +234,17 @@ def _path(path: ManifoldPath, args: tuple, kwargs: dict, point: Tensor) -> Count
     counts = geometry.times(each, nodes * moves)
     counts["activations"] += nodes * moves * (2 * size + width)
     return Count.of(counts, {"activations": nodes * (size + width)})
+
+
+@rule(JumpingPath)
+def _jumping_path(path: JumpingPath, args: tuple, kwargs: dict, point: Tensor) -> Count:
+    """The same steps; all points are kept, and read in the end."""
+    nodes, width, moves = point.size(0), path.hidden_channels, path.num_points
+    size = point.size(-1) // moves
+    each = geometry.step(width, path.max_step is not None) + geometry.move(path.factor, width)
+    counts = geometry.times(each, nodes * moves)
+    counts["activations"] += nodes * moves * (2 * size + width)
+    return Count.of(counts, {"activations": nodes * (size * moves + width)})
 
 
 rule(LastCurrent)(lambda module, args, kwargs, output: Count())

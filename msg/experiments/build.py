@@ -55,6 +55,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "conv": config.conv,
         "bias": config.bias,
         "step_size": config.step_size,
+        "learn_step_size": config.learn_step_size,
         "max_step": config.max_step or None,
         "dropout": config.dropout,
         "heads": config.heads,

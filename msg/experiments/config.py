@@ -96,6 +96,9 @@ class RunConfig:
     reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
     tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None
     step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
+    learn_step_size: Annotated[
+        bool | None, Option(MODEL, "Whether each layer learns its step.", False, reads="learn_step_size")
+    ] = None
     max_step: Annotated[float | None, Ge(0), Option(MODEL, "Longest step, 0: any.", 1.0, reads="max_step")] = None
     dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Its probability.", 0.0, reads="dropout")] = None
     heads: Annotated[int | None, Ge(1), Option(MODEL, "Heads of attention.", 1, reads="heads")] = None

@@ -16,7 +16,7 @@ from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
 from msg.layers.lorentz import LorentzAggregation, LorentzHead, LorentzLinear
 from msg.layers.norm import NORMS, StepwiseBatchNorm, STFNorm, TrainBatchNorm, check_norm, make_norm, make_train_norm
 from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
-from msg.layers.path import LastCurrent, ManifoldPath
+from msg.layers.path import JumpingPath, LastCurrent, ManifoldPath
 from msg.layers.picked_mean import picked_mean
 from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
@@ -43,6 +43,7 @@ __all__ = [
     "GroupedGCN",
     "GyroplaneHead",
     "HyperbolicGCNConv",
+    "JumpingPath",
     "KappaGCNConv",
     "LastCurrent",
     "LearnedFermiDirac",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import GCNConv, GINConv, MessagePassing, SAGEConv
+from torch_geometric.nn import GATConv, GCNConv, GINConv, MessagePassing, SAGEConv
 
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.layers.propagation import Propagation
@@ -250,6 +250,11 @@ class Synapse(nn.Module):
 def gcn_conv(in_channels: int, out_channels: int, bias: bool = True) -> GCNConv:
     """PyG's ``GCNConv``."""
     return GCNConv(in_channels, out_channels, bias=bias)
+
+
+def gat_conv(in_channels: int, out_channels: int, bias: bool = True) -> GATConv:
+    """PyG's ``GATConv`` of one head: not linear, so one call a time step."""
+    return GATConv(in_channels, out_channels, bias=bias)
 
 
 def sage_conv(in_channels: int, out_channels: int, bias: bool = True) -> SAGEConv:

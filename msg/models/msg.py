@@ -4,7 +4,7 @@ import geoopt
 from torch import nn
 
 from msg.gradients import DvM, FeedForwardRule
-from msg.layers import Conv, ManifoldPath, TangentHead, current_layer, spiking_layers
+from msg.layers import Conv, JumpingPath, ManifoldPath, TangentHead, current_layer, spiking_layers
 from msg.manifolds import resolve
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
@@ -47,6 +47,9 @@ class MSG(SpikingNetwork):
         norm: normalisation of the current from the features, ``"batch"`` (over nodes), ``"layer"`` (over channels) or
             ``"none"``.
             The currents above are sums of spikes, to whose scale ``threshold="auto"`` fits the neurons.
+        jumping: ``"cat"``: the read-out sees the points after all layers, see :class:`JumpingPath`; ``"none"``: the
+            last one, which all currents have moved.
+        learn_step_size: whether each layer learns its own step size.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``;
@@ -73,7 +76,11 @@ class MSG(SpikingNetwork):
         max_step: float | None = 1.0,
         bias: bool = True,
         norm: str = "none",
+        jumping: str = "none",
+        learn_step_size: bool = False,
     ):
+        if jumping not in ("none", "cat"):
+            raise ValueError(f"unknown jumping {jumping!r}: use 'none' or 'cat'; points have no largest one")
         if num_layers < 2:
             raise ValueError(
                 f"num_layers must be at least 2 (convolutions: the encoder's and one that reads its spikes), not "
@@ -82,11 +89,14 @@ class MSG(SpikingNetwork):
         space, dim = resolve(manifold, hidden_channels)
         layers = spiking_layers(conv, [in_channels, *[dim] * (num_layers - 1)], resolve_neuron(neuron), bias, norm)
         layers.append(current_layer(conv, dim, dim, bias))
-        super().__init__(
-            SpikingStack(layers, timesteps, gradient or DvM(), "MSG"),
-            ManifoldPath(space, dim, step_size, max_step, dropout),
-            nn.Identity() if out_channels is None else TangentHead(space, dim, out_channels, dropout),
-        )
+        steps = {"step_size": step_size, "max_step": max_step, "dropout": dropout}
+        steps["learned_steps"] = num_layers if learn_step_size else 0
+        if jumping == "cat":
+            path, width = JumpingPath(space, dim, num_layers, **steps), dim * num_layers
+        else:
+            path, width = ManifoldPath(space, dim, **steps), dim
+        head = nn.Identity() if out_channels is None else TangentHead(path.manifold, width, out_channels, dropout)
+        super().__init__(SpikingStack(layers, timesteps, gradient or DvM(), "MSG"), path, head)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.hidden_channels, self.num_layers = dim, num_layers
 
@@ -111,6 +121,8 @@ SPEC = ModelSpec(
             "max_step",
             "dropout",
             "norm",
+            "jumping",
+            "learn_step_size",
         }
     ),
     about="spiking network on a manifold",

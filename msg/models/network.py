@@ -283,7 +283,7 @@ class SpikingNetwork(LayeredNetwork):
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters but a manifold's curvature."""
-        for room in (self.stack, self.head):
+        for room in (self.stack, self.path, self.head):
             reset = getattr(room, "reset_parameters", None)
             if reset is not None:
                 reset()

@@ -56,6 +56,7 @@ def _named(name: str) -> Case:
         "conv": "gcn", "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
         "gradient": GRADIENTS[spec.defaults.get("gradient", "bptt")](),
         "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
+    "learn_step_size": True,
     }  # fmt: skip
     return Case(lambda steps: spec.build(FEATURES, 3, **{o: {**given, "timesteps": steps}[o] for o in spec.reads}))
 
@@ -131,7 +132,7 @@ SPIKING = {
     **{f"MSG, {name}": _msg(gradient=GRADIENTS[name]()) for name in GRADIENTS},
     **{f"MSG, {name}, train": _msg(_train, gradient=GRADIENTS[name]()) for name in GRADIENTS},
     **{f"SpikingGNN, {name}": _flat(gradient=GRADIENTS[name]()) for name in GRADIENTS if name != "dvm"},
-    **{f"MSG, {conv}": _msg(conv=conv, gradient="bptt") for conv in CONVS},
+    **{f"MSG, {conv}": _msg(conv=conv, gradient="bptt") for conv in CONVS if conv != "gat"},
     **{f"MSG, gat, {name}": _msg(conv=_gat, gradient=name) for name in GRADIENTS if name != "ottt"},
     **{f"MSG, {letter}": _msg(manifold=f"{letter}4") for letter in MANIFOLDS},
     "MSG, product": _msg(manifold="H2xS2xP2xE2", hidden_channels=8),

@@ -15,7 +15,7 @@ def _row(label: str, group: str, model: str) -> TableRow:
 
 
 def _form(label: str, name: str, of: TableRow, **options: Any) -> TableRow:
-    """A row that is shown where it is named."""
+    """A row that is shown where it is named: one thing of another row fixed, all else searched as there."""
     return replace(of, label=label, name=name, shown=False, **options)
 
 
@@ -51,12 +51,22 @@ ROWS = (
     replace(_FLAT, label="SpikingGNN, not spiking", name="spiking-gnn-twin", fixed=_TWIN),
     _MSG,
     replace(_MSG, label="MSG, not spiking", name="msg-twin", fixed=_TWIN),
-    _form("MSG, plain", "msg-plain", _MSG, held=LIFTS),
+    _form("MSG, plain", "msg-plain", _MSG, held=(*LIFTS, "propagate", "label_smoothing", "input_dropout")),
+    _form("MSG, current normalised", "msg-norm", _MSG, fixed={"norm": "layer"}),
+    _form("MSG, all points read", "msg-jumping", _MSG, fixed={"jumping": "cat"}),
+    _form("MSG, steps learned", "msg-steps", _MSG, fixed={"learn_step_size": True}),
+    _form("MSG, curvature learned", "msg-curvature", _MSG, fixed={GEOMETRY: "L"}),
+    _form("MSG, rate gradient", "msg-rate", _MSG, fixed={"gradient": "rate"}),
+    _form("MSG, attention", "msg-attention", _MSG, fixed={"conv": "gat"}),
+    _form("MSG, DropEdge", "msg-drop-edge", _MSG, fixed={"drop_edge": 0.2}),
     _form("MSG, flat", "msg-flat", _MSG, fixed={GEOMETRY: "E"}),
     _form("MSG, hyperbolic", "msg-hyperbolic", _MSG, fixed={GEOMETRY: "H"}),
     _form("MSG, spherical", "msg-spherical", _MSG, fixed={GEOMETRY: "S"}),
     _form("MSG, hyperbolic × spherical", "msg-product", _MSG, fixed={GEOMETRY: "HxS"}),
 )
+
+OF_NODES = (_form("MSG, HalfHop", "msg-half-hop", _MSG, fixed={"half_hop": 0.5}),)
+"""Rows of node classification alone."""
 
 HEURISTICS = tuple(
     TableRow(name, label, HEURISTIC, name, searched=False)

@@ -96,7 +96,11 @@ SPACE: Space = {
 _FITTED = Choice(("auto", 0.1, 1.0), "auto")
 
 OF_A_MODEL: Mapping[str, Space] = {
-    "msg": {"layers": Between(2, 6, 2, whole=True), "threshold": _FITTED},
+    "msg": {
+        "layers": Between(2, 6, 2, whole=True),
+        "threshold": _FITTED,
+        "jumping": Choice(("none", "cat"), "none"),
+    },
     "spiking-gnn": {"threshold": _FITTED},
 }
 """What a model cannot have otherwise, or what only it can fit."""

@@ -1,0 +1,55 @@
+"""Trainings whose results are kept in a file, one a line, so that what is done is not done again."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+Wanted = tuple[str, dict[str, Any], int]
+"""A graph, options of `msg train`, and a seed."""
+
+
+class Kept:
+    """Results by graph, options and seed.
+
+    Args:
+        path: of the file.
+        train: ``(graph, options, seed, root, measured)`` to figures by name; a function of a module.
+        root: folder of the raw graphs.
+        workers: processes.
+    """
+
+    def __init__(self, path: Path, train: Callable[..., dict[str, Any]], root: str, workers: int):
+        self.path, self.train, self.root, self.workers = path, train, root, workers
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.found = {_key(*one["of"]): one for one in map(json.loads, lines)}
+
+    def make(self, wanted: Sequence[Wanted], measured: bool = False) -> None:
+        """Train what is missing, and keep each result at once.
+
+        Args:
+            wanted: what there has to be afterwards.
+            measured: whether the test part is read.
+        """
+        missing = list({_key(*one): one for one in wanted if _key(*one) not in self.found}.values())
+        with ProcessPoolExecutor(self.workers, get_context("spawn")) as pool, self.path.open("a") as file:
+            columns = zip(*missing) if missing else ((), (), ())
+            results = pool.map(self.train, *columns, [self.root] * len(missing), [measured] * len(missing))
+            for one, result in zip(missing, results):
+                self.found[_key(*one)] = kept = {"of": one, **result}
+                print(json.dumps(kept), file=file, flush=True)
+
+    def values(self, graph: str, options: dict[str, Any], seeds: Sequence[int], name: str) -> list[float]:
+        """A figure of each seed."""
+        return [self.found[_key(graph, options, seed)][name] for seed in seeds]
+
+    def mean(self, graph: str, options: dict[str, Any], seeds: Sequence[int], name: str) -> float:
+        """The mean of a figure over seeds."""
+        return statistics.fmean(self.values(graph, options, seeds, name))
+
+
+def _key(graph: str, options: dict[str, Any], seed: int) -> str:
+    return json.dumps([graph, options, seed], sort_keys=True)
