@@ -7,15 +7,18 @@ from msg.energy.costs import (
     HOROWITZ_45NM_FP32,
     HOROWITZ_45NM_INT8,
     LOIHI,
+    MEMORY_MODELS,
     MSG_AS_PUBLISHED,
     SRAM_45NM,
+    SRAM_45NM_LEMAIRE,
+    SRAM_45NM_REGISTERS,
     CostTable,
     MemoryTable,
     PublishedMSG,
     cost_tables,
 )
 from msg.energy.counter import count
-from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Count, Firing, Operations
+from msg.energy.counts import CONVENTIONS, EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Firing, Operations
 from msg.energy.deployment import Disagreement, disagreement, tangent_readout
 from msg.energy.front import pareto_front
 from msg.energy.measurement import Measurement, Meter, Nvml, Rapl, measure
@@ -23,18 +26,23 @@ from msg.energy.modules import rule
 from msg.energy.report import Report, report
 
 __all__ = [
+    "CONVENTIONS",
     "EVENTS",
     "HOROWITZ_45NM_FP16",
     "HOROWITZ_45NM_FP32",
     "HOROWITZ_45NM_INT8",
     "LOIHI",
+    "MEMORY_MODELS",
     "MSG_AS_PUBLISHED",
     "OPERATIONS",
     "SRAM_45NM",
+    "SRAM_45NM_LEMAIRE",
+    "SRAM_45NM_REGISTERS",
     "TRAFFIC",
     "BreakEven",
     "Candidate",
     "Comparison",
+    "Convention",
     "CostTable",
     "Count",
     "Disagreement",

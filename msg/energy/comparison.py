@@ -7,8 +7,8 @@ from typing import Any
 
 from msg.energy.break_even import break_even
 from msg.energy.costs import CostTable, cost_tables
-from msg.energy.counts import Convention, Operations
-from msg.energy.report import NOT_COUNTED, report
+from msg.energy.counts import CONVENTIONS, Convention, Operations
+from msg.energy.report import NOT_COUNTED, READINGS, report
 from msg.report.tables import Style, fixed, heading, mean_std, render
 from msg.report.tables import significant as mj
 
@@ -66,7 +66,7 @@ class Comparison:
                             f"{convention}{' with memory' if memory else ''}": self.energy_mj(
                                 one, costs, convention, memory
                             )
-                            for convention in ("nonzero", "dense")
+                            for convention in CONVENTIONS
                             for memory in ((False, True) if costs.memory else (False,))
                         }
                         for costs in self.costs
@@ -97,12 +97,8 @@ class Comparison:
         return stacked_bars(panels)
 
     def _render(self, style: Style) -> str:
-        conventions: tuple[tuple[str, Convention], ...] = (
-            ("non-zero inputs: products with zeros are skipped", "nonzero"),
-            ("dense inputs: they are computed", "dense"),
-        )
         parts = [heading(self.title, style)]
-        for label, convention in conventions:
+        for convention, label in READINGS.items():
             parts += [f"{label[0].upper()}{label[1:]}.", render(self._rows(convention), style)]
         if spikes := self._spikes():
             parts.append(render(spikes, style))

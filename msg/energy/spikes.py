@@ -26,9 +26,10 @@ def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: 
     counts = {
         "accumulate": added + outputs * bias,
         "weights": added + outputs * bias,
-        "activations": 2 * added + spikes,
+        "accumulators": 2 * added,
+        "activations": spikes,
     }
-    return Count.of(counts, {"weights": weights, "activations": inputs + outputs})
+    return Count.of(counts, {"weights": weights, "activations": inputs + outputs, "accumulators": outputs})
 
 
 @rule(SpikeLinear)

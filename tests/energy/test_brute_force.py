@@ -38,7 +38,7 @@ def rows_of(m, x, weight):
         sums = [0.0] * len(weight)
         for c, value in enumerate(row):
             if value != 0:
-                sums = [m.mac(total, value, weight[k][c]) for k, total in enumerate(sums)]
+                sums = [m.product(total, value, weight[k][c]) for k, total in enumerate(sums)]
         out.append(sums)
     return out
 
@@ -159,11 +159,11 @@ def deliver(m, spikes, weight, edges, before):
     return out
 
 
-def cheapest(ways):
+def cheapest(m, ways):
     """Run every way on a machine of its own; all must agree, and the cheapest is what counts."""
     runs = []
     for way in ways:
-        machine = Machine()
+        machine = Machine(m.events)
         runs.append((way(machine), machine))
     flat = [[v for step in steps for row in step for v in row] for steps, _ in runs]
     assert all(math.isclose(a, b, abs_tol=1e-9) for other in flat for a, b in zip(flat[0], other))
@@ -182,7 +182,7 @@ def hidden_synapse(m, train, edges, conv):
         sums = [deliver(m, now, weight, looped, before) for now in train]
         return [[[m.mul(value, after[i]) for value in row] for i, row in enumerate(step)] for step in sums]
 
-    currents, machine = cheapest([shared, delivered])
+    currents, machine = cheapest(m, [shared, delivered])
     m.counts += machine.counts
     return [biased(m, now, numbers(conv.bias)) for now in currents]
 
@@ -206,7 +206,7 @@ def last_synapse(m, train, edges, conv):
         rate = [[n / steps for n in row] for row in total]
         return [aggregate(m, rows_of(m, rate, weight), looped, (before, after))]
 
-    (current,), machine = cheapest([shared, delivered, rates])
+    (current,), machine = cheapest(m, [shared, delivered, rates])
     m.counts += machine.counts
     return biased(m, current, numbers(conv.bias))
 
@@ -217,6 +217,16 @@ def bounded_step(m, model, current):
     n = m.function(math.sqrt, u)
     factor = m.function(lambda t, n: t / n if n else 1.0, m.function(math.tanh, n), n)
     return [m.mul(value, factor) for value in v]
+
+
+def hyperbolic_start(m, v):
+    """From the origin: what a coordinate of zero would multiply is not computed."""
+    n = m.function(math.sqrt, m.dot(v, v))
+    factor = m.function(lambda s, n: s / n if n else 1.0, m.function(math.sinh, n), n)
+    moved = [m.mul(value, factor) for value in v]
+    squared = m.dot(moved, moved)
+    assert not m.more(squared, math.sinh(10.0) ** 2)
+    return m.function(math.sqrt, m.add(1.0, squared)), moved
 
 
 def hyperbolic_move(m, z0, z, v):
@@ -253,8 +263,8 @@ def run_msg(m, model, x, edges):
     means.append(last_synapse(m, train, edges, last.synapse.conv))
     logits = []
     for i in range(len(x)):
-        z0, z = 1.0, [0.0] * model.hidden_channels
-        for mean in means:
+        z0, z = hyperbolic_start(m, bounded_step(m, model, means[0][i]))
+        for mean in means[1:]:
             z0, z = hyperbolic_move(m, z0, z, bounded_step(m, model, mean[i]))
         tangent = hyperbolic_log(m, z)
         weight, bias = numbers(model.head.lin.weight), numbers(model.head.lin.bias)
@@ -284,7 +294,7 @@ def run_spiking_gcn(m, model, x, edges):
     def rates(m):
         return [rows_of(m, [[n / model.timesteps for n in row] for row in total], weight)]
 
-    (logits,), machine = cheapest([rows, rates])
+    (logits,), machine = cheapest(m, [rows, rates])
     m.counts += machine.counts
     return biased(m, logits, numbers(readout.synapse.conv.bias))
 
@@ -295,8 +305,9 @@ def graphs(draw):
     ends = st.integers(0, nodes - 1)
     edges = draw(st.lists(st.tuples(ends, ends), max_size=10))
     torch.manual_seed(draw(st.integers(0, 1000)))
-    x = torch.rand(nodes, 4, dtype=torch.float64) * (torch.rand(nodes, 4) > 0.5)
-    return x, edges
+    kind = torch.rand(nodes, 4)  # zeros, ones of both signs, and other numbers
+    x = torch.rand(nodes, 4, dtype=torch.float64) * (kind > 0.4)
+    return x.masked_fill(kind > 0.7, 1.0).masked_fill(kind > 0.9, -1.0), edges
 
 
 def check(model, x, edges, run):
@@ -304,10 +315,12 @@ def check(model, x, edges, run):
     edge_index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T.contiguous()
     with torch.no_grad(), count(model) as ops:
         logits = model(x, edge_index)
-    machine = Machine()
-    assert torch.allclose(torch.tensor(run(machine, model, numbers(x), edges), dtype=torch.float64), logits, atol=1e-8)
     assert not ops.unknown
-    assert {kind: ops.total()[kind] for kind in OPERATIONS} == {kind: machine.counts[kind] for kind in OPERATIONS}
+    for convention in ("nonzero", "events"):
+        m = Machine(convention == "events")
+        assert torch.allclose(torch.tensor(run(m, model, numbers(x), edges), dtype=torch.float64), logits, atol=1e-8)
+        found = ops.total(convention)
+        assert {kind: found[kind] for kind in OPERATIONS} == {kind: m.counts[kind] for kind in OPERATIONS}
 
 
 def two_layers(layer):
