@@ -1,7 +1,8 @@
 """Energy of an inference: everything a model does is counted, alike for all models, and priced by named tables."""
 
 from msg.energy.break_even import BreakEven, break_even
-from msg.energy.comparison import Candidate, Comparison, compare
+from msg.energy.candidate import Candidate
+from msg.energy.comparison import Comparison, compare
 from msg.energy.costs import (
     HOROWITZ_45NM_FP16,
     HOROWITZ_45NM_FP32,
@@ -24,6 +25,7 @@ from msg.energy.front import pareto_front
 from msg.energy.measurement import Measurement, Meter, Nvml, Rapl, measure
 from msg.energy.modules import rule
 from msg.energy.report import Report, report
+from msg.energy.sensitivity import Assumption, Conclusion, Sensitivity, assumptions, sensitivity
 
 __all__ = [
     "CONVENTIONS",
@@ -39,9 +41,11 @@ __all__ = [
     "SRAM_45NM_LEMAIRE",
     "SRAM_45NM_REGISTERS",
     "TRAFFIC",
+    "Assumption",
     "BreakEven",
     "Candidate",
     "Comparison",
+    "Conclusion",
     "Convention",
     "CostTable",
     "Count",
@@ -55,6 +59,8 @@ __all__ = [
     "PublishedMSG",
     "Rapl",
     "Report",
+    "Sensitivity",
+    "assumptions",
     "break_even",
     "compare",
     "cost_tables",
@@ -64,5 +70,6 @@ __all__ = [
     "pareto_front",
     "report",
     "rule",
+    "sensitivity",
     "tangent_readout",
 ]
