@@ -23,8 +23,10 @@ TRAFFIC = ("weights", "state", "indices", "activations", "accumulators")
 """Words read from and written to memory: parameters, membrane potentials, the graph's indices, sums that spikes add to
 in any order (a read and a write for each addition), everything else."""
 
-EVENTS = ("spike", "message")
-"""Spikes fired, and numbers sent along edges. They cost nothing of their own: what they cause is counted above."""
+EVENTS = ("spike", "message", "synaptic_mac", "synaptic_ac")
+"""Spikes fired, numbers sent along edges, and which multiply-accumulates and accumulates are of synapses: of products
+with weights, biases left out, and of sums along edges. They cost nothing of their own: what they cause is counted
+above."""
 
 Convention = Literal["nonzero", "events", "dense"]
 """``nonzero``: a product with a zero is not computed. ``events``: nor is one with 1 or -1, which adds the other

@@ -185,6 +185,7 @@ def _propagation(module: Propagation, args: tuple, kwargs: dict, output: Tensor)
         full = aggregation(edges, x.size(-1))
         sent = {
             "multiply_accumulate" if edges.weighted else "accumulate": messages,
+            "synaptic_mac" if edges.weighted else "synaptic_ac": messages,
             "message": messages,
             "multiply": scalings,
             "activations": messages + int(after.sum()) + 2 * scalings,

@@ -106,6 +106,8 @@ def _multiplies(left: int, bias: bool = False) -> Rule:
                 {
                     "multiply_accumulate": (inputs - units) * columns,
                     "accumulate": units * columns + results * bias,
+                    "synaptic_mac": (inputs - units) * columns,
+                    "synaptic_ac": units * columns,
                     "activations": inputs * (1 + columns) + results,
                 }
             )
@@ -133,6 +135,7 @@ def _scatters(source: int) -> Rule:
         largest = any(kind in ("amax", "amin") for kind in args if isinstance(kind, str))
         indices = args[source].size(0)
         counts = {"comparison" if largest else "accumulate": added, "message": added, "indices": indices}
+        counts["synaptic_ac"] = 0 if largest else added
         return Count.of(
             {**counts, "activations": added + _size(output)},
             {"activations": added + _size(output), "indices": indices},
@@ -213,7 +216,7 @@ def _embedding_bag(args: tuple[Any, ...], output: Any) -> Count:
     """Rows that an index names are added up."""
     width, chosen = args[0].size(1), args[1].numel()
     added, results = chosen * width, _size(output[0])
-    counts = {"accumulate": added, "message": added, "multiply": results, "indices": chosen}
+    counts = {"accumulate": added, "synaptic_ac": added, "message": added, "multiply": results, "indices": chosen}
     return Count.of(
         {**counts, "activations": added + results}, {"activations": _size(args[0]) + results, "indices": chosen}
     )

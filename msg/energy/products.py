@@ -123,6 +123,8 @@ def product(x: Operand, width: int, outputs: int, bias: bool, weights: int) -> C
             {
                 "multiply_accumulate": (inputs - units) * width,
                 "accumulate": units * width + outputs * bias,
+                "synaptic_mac": (inputs - units) * width,
+                "synaptic_ac": units * width,
                 "weights": inputs * width + outputs * bias,
                 "activations": inputs + outputs,
             }
@@ -145,6 +147,7 @@ def narrow_product(x: Operand, bits: int, width: int, outputs: int, weights: int
             {
                 "multiplier_bit": inputs * width * (bits if bits > 1 else 0),
                 "accumulate": inputs * width,
+                "synaptic_mac" if bits > 1 else "synaptic_ac": inputs * width,
                 "weights": inputs * width,
                 "activations": inputs + outputs,
             }
@@ -162,6 +165,7 @@ def aggregation(edges: Edges | None, width: int, times: int = 1) -> Count:
     scalings = edges.scaled * edges.nodes * width * times
     counts = {
         arithmetic: messages,
+        "synaptic_mac" if edges.weighted else "synaptic_ac": messages,
         "message": messages,
         "multiply": scalings,
         "activations": messages + edges.nodes * width * times + 2 * scalings,

@@ -54,6 +54,7 @@ def _translation(module: Translation, args: tuple, kwargs: dict, output: Tensor)
 def _local(module: LocalMean, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Each edge a step and a logarithm, and a weighted sum; each node two points, a step and a logarithm."""
     (nodes, dim), edges = output.shape, args[1].numel()
-    sent = {"multiply_accumulate": edges * dim, "message": edges * dim, "indices": 2 * edges, "weights": edges}
+    sent = {"multiply_accumulate": edges * dim, "synaptic_mac": edges * dim, "message": edges * dim}
+    sent |= {"indices": 2 * edges, "weights": edges}
     along = _maps(module, edges, dim, 3 * dim, 0, 1, 1, Counter(sent))
     return along + _maps(module, nodes, dim, 2 * dim, 2, 1, 1)

@@ -150,7 +150,7 @@ def _row(one: Conclusion) -> dict[str, str]:
 
 _LEGEND = (
     "Assumptions: a table of costs at either end of its bands, a reading of zeros and ones, memory left out or a model "
-    "of it. Partly priced: something that one of the two does has no price in the table, so that its sums are lower bounds."
+    "of it. Partly priced: something that one of the two does has no price in the table, so that its sums are bounds."
 )
 
 

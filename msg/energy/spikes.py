@@ -25,6 +25,7 @@ def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: 
     added = spikes * width
     counts = {
         "accumulate": added + outputs * bias,
+        "synaptic_ac": added,
         "weights": added + outputs * bias,
         "accumulators": 2 * added,
         "activations": spikes,

@@ -177,7 +177,13 @@ class _Synapse:
 
     def _rows(self, spikes: int, matrices: int) -> Count:
         added = spikes * self.width * matrices
-        counts = {"accumulate": added, "weights": added, "accumulators": 2 * added, "activations": spikes}
+        counts = {
+            "accumulate": added,
+            "synaptic_ac": added,
+            "weights": added,
+            "accumulators": 2 * added,
+            "activations": spikes,
+        }
         return Count.of(counts, self.footprint)
 
     def _shared(self, fired: Tensor) -> Count:
@@ -190,6 +196,7 @@ class _Synapse:
         after = self.nodes * width * self.times * (edges.scaled > 0)
         counts = {
             "multiply_accumulate" if edges.weighted else "accumulate": added,
+            "synaptic_mac" if edges.weighted else "synaptic_ac": added,
             "message": added,
             "multiply": before + after,
             "weights": spikes * width + crossings * edges.weighted,
