@@ -170,14 +170,16 @@ class PublishedMSG(CostTable):
         """See the class. Products are dense whatever is asked for, and memory is not known, as published."""
         if not ops.firing:
             total = ops.total("dense")
-            return {"published formula": 1e-9 * 4.6 * (total["multiply_accumulate"] + total["message"])}
+            # those of synapses, narrow ones too; counts of one's own may not tell them apart
+            products = total["synaptic_mac"] or total["multiply_accumulate"]
+            return {"published formula": 1e-9 * 4.6 * (products + total["message"])}
         spikes = [firing.spikes for firing in ops.firing.values()]
         return {"published formula": 1e-9 * (4.6 * spikes[0] + 3.7 * sum(spikes[1:]))}
 
     def unpriced(self, ops: Operations, convention: Convention = "nonzero") -> dict[str, int]:
         """Everything the formula leaves out."""
         total = self.total(ops, convention)
-        priced = () if ops.firing else ("multiply_accumulate",)
+        priced = () if ops.firing else ("multiply_accumulate", "multiplier_bit")
         return {kind: total[kind] for kind in OPERATIONS if total[kind] and kind not in priced}
 
 

@@ -142,6 +142,9 @@ def test_as_published():
     ann = operations(multiply_accumulate=100, message=20, accumulate=50)
     assert MSG_AS_PUBLISHED.inference_mj(ann) == {"published formula": pytest.approx(4.6 * 120e-9)}
     assert MSG_AS_PUBLISHED.unpriced(ann) == {"accumulate": 50}
+    twin = operations(multiply_accumulate=130, synaptic_mac=100, message=20, multiplier_bit=8)
+    assert MSG_AS_PUBLISHED.inference_mj(twin) == MSG_AS_PUBLISHED.inference_mj(ann)
+    assert MSG_AS_PUBLISHED.unpriced(twin) == {}
     snn = operations(multiply_accumulate=100, state_update=7)
     for name, spikes in (("a", 10), ("b", 3)):
         snn.firing[name] = Firing(spikes, 5, 4, 1, 1, (), Count())
