@@ -22,6 +22,11 @@ class Machine:
             return self.add(total, value * weight)
         return self.mac(total, value, weight)
 
+    def narrow(self, total, value, weight, bits):
+        """Adds the product of an integer of so many bits, which is not zero, with a weight."""
+        self.counts["multiplier_bit"] += bits if bits > 1 else 0
+        return self.add(total, value * weight)
+
     def add(self, a, b):
         return self._count("accumulate", a + b)
 

@@ -8,11 +8,12 @@ import torch
 from counting_machine import Machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch_geometric.nn import GCN, GraphSAGE
 
 from msg.energy import OPERATIONS, count
-from msg.neurons import ALIF, IF, LIF
-from msg.nn import MSG, SpikingGCN
+from msg.neurons import ALIF, IF, LIF, ClippedReLU, QuantizedReLU, ReLU
+from msg.nn import MSG, SpikingGCN, SpikingGNN
 
 
 def with_loops(edges, nodes):
@@ -69,9 +70,9 @@ def numbers(tensor):
     return tensor.detach().tolist()
 
 
-def gcn_layer(m, x, edges, conv):
+def gcn_layer(m, x, edges, conv, rows=rows_of):
     looped = with_loops(edges, len(x))
-    h = aggregate(m, rows_of(m, x, numbers(conv.lin.weight)), looped, gcn_scales(looped, len(x)))
+    h = aggregate(m, rows(m, x, numbers(conv.lin.weight)), looped, gcn_scales(looped, len(x)))
     return biased(m, h, numbers(conv.bias))
 
 
@@ -335,6 +336,53 @@ def two_layers(layer):
 @given(graphs())
 def test_gcn(graph):
     check(GCN(4, 3, 2, 2), *graph, two_layers(gcn_layer))
+
+
+def activate(m, neuron, h):
+    """What stands in a neuron's place, number by number; thresholds are one."""
+
+    def value(c):
+        if isinstance(neuron, QuantizedReLU):  # the highest level saturates
+            scaled = m.mul(c, neuron.levels)
+            return min(round(scaled), neuron.levels) / neuron.levels if m.more(scaled, 0) else 0.0
+        c = c if m.more(c, 0) else 0.0
+        if isinstance(neuron, ClippedReLU):
+            c = 1.0 if m.more(c, 1) else c
+        return c
+
+    return [[value(c) for c in row] for row in h]
+
+
+def run_twin(m, model, x, edges):
+    """Two convolutions and a linear read-out; products of integers are as narrow as they are."""
+    *convolutions, readout = model.stack.layers
+
+    def narrow(m, x, weight):
+        out, bits = [], convolutions[0].neuron.bits
+        for row in x:
+            sums = [0.0] * len(weight)
+            for c, value in enumerate(row):
+                if value:
+                    sums = [m.narrow(total, value, weight[k][c], bits) for k, total in enumerate(sums)]
+            out.append(sums)
+        return out
+
+    rows = narrow if isinstance(convolutions[0].neuron, QuantizedReLU) else rows_of
+    h = gcn_layer(m, x, edges, convolutions[0].synapse.conv)
+    h = activate(m, convolutions[0].neuron, h)
+    h = gcn_layer(m, h, edges, convolutions[1].synapse.conv, rows)
+    h = activate(m, convolutions[1].neuron, h)
+    return biased(m, rows(m, h, numbers(readout.synapse.conv.weight)), numbers(readout.synapse.conv.bias))
+
+
+@pytest.mark.parametrize("neuron", [ReLU(), ClippedReLU(), QuantizedReLU(1), QuantizedReLU(3)], ids=repr)
+@settings(max_examples=12, deadline=None)
+@given(graph=graphs())
+def test_twins_that_do_not_spike(neuron, graph):
+    model = SpikingGNN(4, 2, hidden_channels=3, num_layers=2, timesteps=1, neuron=neuron)
+    for layer in model.stack.layers:
+        nn.init.constant_(layer.synapse.conv.bias, 0.4)  # so that some values are clipped
+    check(model, *graph, run_twin)
 
 
 @settings(max_examples=25, deadline=None)

@@ -310,9 +310,10 @@ def test_sparse_and_dense_features_count_the_same():
         }
 
 
-def of_known_values(neuron, conv="gcn"):
+def of_known_values(neuron, conv="gcn", manifold=None):
     """Currents (0.6, 0) and (0.3, 1.2) into what stands in the place of neurons."""
-    model = SpikingGNN(3, 2, hidden_channels=2, num_layers=3, timesteps=1, neuron=neuron, conv=conv)
+    options = {"num_layers": 3, "timesteps": 1, "neuron": neuron, "conv": conv}
+    model = SpikingGNN(3, 2, hidden_channels=2, **options) if manifold is None else MSG(3, 2, manifold, **options)
     for layer, bias in zip(model.stack.layers, ((0.6, 0.0), (0.3, 1.2), (0.1, 0.1))):
         for name, parameter in layer.synapse.named_parameters():
             nn.init.zeros_(parameter)
@@ -339,9 +340,10 @@ def test_activations_in_the_place_of_neurons(neuron, comparisons, units):
     assert not ops.firing
 
 
+@pytest.mark.parametrize("manifold", [None, "H2"])
 @pytest.mark.parametrize("bits", [1, 2, 3])
-def test_the_quantised_twin(bits):
-    ops = counted(of_known_values(QuantizedReLU(bits)))
+def test_the_quantised_twin(bits, manifold):
+    ops = counted(of_known_values(QuantizedReLU(bits), manifold=manifold))
     for index in (0, 1):
         assert operations(ops, f"stack.layers.{index}.neuron") == {"multiply": 10, "comparison": 10}  # rounding
     # 0.6 is never rounded to zero; 0.3 is, to one bit

@@ -117,6 +117,8 @@ def _energy(ops):
 def test_energy_of_a_trial_is_that_of_the_report():
     (trial,) = search(["gcn"], RunConfig(**SMALL)).trials
     assert trial.energy_mj == pytest.approx(sum(report(ops).energy_mj() for ops in trial.runs) / 2)
+    assert trial.events_energy_mj == pytest.approx(sum(report(ops).energy_mj("events") for ops in trial.runs) / 2)
+    assert trial.events_energy_mj < trial.energy_mj
     assert trial.energy_with_memory_mj == pytest.approx(
         sum(report(ops).energy_mj(memory=True) for ops in trial.runs) / 2
     )
