@@ -66,7 +66,9 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     detail, metric = report(trained.ops), results["metric"]
     overview = compare([Candidate(results["model"], [trained.ops], results["test"]["per_seed"])], metric=metric)
     lines, content = [], {**detail.as_dict(), metric: results["test"]}
-    content["tables"] = {costs.name: report(trained.ops, costs).energy_mj() for costs in cost_tables()}
+    priced = {costs.name: report(trained.ops, costs) for costs in cost_tables()}
+    content["tables"] = {name: one.energy_mj() for name, one in priced.items()}
+    content["events_tables"] = {name: one.energy_mj("events") for name, one in priced.items()}
     if isinstance(model, MSG) and model.out_channels is not None:
         shortcut = disagreement(model, task.x, task.edge_index)
         lines.append(str(shortcut))

@@ -1,40 +1,52 @@
 """Energy of an inference: everything a model does is counted, alike for all models, and priced by named tables."""
 
 from msg.energy.break_even import BreakEven, break_even
-from msg.energy.comparison import Candidate, Comparison, compare
+from msg.energy.candidate import Candidate
+from msg.energy.comparison import Comparison, compare
 from msg.energy.costs import (
     HOROWITZ_45NM_FP16,
     HOROWITZ_45NM_FP32,
     HOROWITZ_45NM_INT8,
     LOIHI,
+    MEMORY_MODELS,
     MSG_AS_PUBLISHED,
     SRAM_45NM,
+    SRAM_45NM_LEMAIRE,
+    SRAM_45NM_REGISTERS,
     CostTable,
     MemoryTable,
     PublishedMSG,
     cost_tables,
 )
 from msg.energy.counter import count
-from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Count, Firing, Operations
+from msg.energy.counts import CONVENTIONS, EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Firing, Operations
 from msg.energy.deployment import Disagreement, disagreement, tangent_readout
 from msg.energy.front import pareto_front
 from msg.energy.measurement import Measurement, Meter, Nvml, Rapl, measure
 from msg.energy.modules import rule
 from msg.energy.report import Report, report
+from msg.energy.sensitivity import Assumption, Conclusion, Sensitivity, assumptions, sensitivity
 
 __all__ = [
+    "CONVENTIONS",
     "EVENTS",
     "HOROWITZ_45NM_FP16",
     "HOROWITZ_45NM_FP32",
     "HOROWITZ_45NM_INT8",
     "LOIHI",
+    "MEMORY_MODELS",
     "MSG_AS_PUBLISHED",
     "OPERATIONS",
     "SRAM_45NM",
+    "SRAM_45NM_LEMAIRE",
+    "SRAM_45NM_REGISTERS",
     "TRAFFIC",
+    "Assumption",
     "BreakEven",
     "Candidate",
     "Comparison",
+    "Conclusion",
+    "Convention",
     "CostTable",
     "Count",
     "Disagreement",
@@ -47,6 +59,8 @@ __all__ = [
     "PublishedMSG",
     "Rapl",
     "Report",
+    "Sensitivity",
+    "assumptions",
     "break_even",
     "compare",
     "cost_tables",
@@ -56,5 +70,6 @@ __all__ = [
     "pareto_front",
     "report",
     "rule",
+    "sensitivity",
     "tangent_readout",
 ]

@@ -1,35 +1,18 @@
 """Several models side by side, under several tables of costs."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from msg.energy.break_even import break_even
+from msg.energy.candidate import Candidate
 from msg.energy.costs import CostTable, cost_tables
-from msg.energy.counts import Convention, Operations
-from msg.energy.report import NOT_COUNTED, report
+from msg.energy.counts import CONVENTIONS, Convention
+from msg.energy.report import NOT_COUNTED, READINGS, report
+from msg.energy.sensitivity import Sensitivity, sensitivity
 from msg.report.tables import Style, fixed, heading, mean_std, render
 from msg.report.tables import significant as mj
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model that is compared.
-
-    Attributes:
-        name: shown.
-        runs: what was counted, once for each seed.
-        metric: accuracy (or another) of each seed, between 0 and 1; empty if unknown.
-    """
-
-    name: str
-    runs: Sequence[Operations]
-    metric: Sequence[float] = ()
-
-    def mean(self, measure: Callable[[Operations], float]) -> float:
-        """Mean over the seeds."""
-        return statistics.fmean(measure(ops) for ops in self.runs)
 
 
 @dataclass(frozen=True)
@@ -56,6 +39,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, with each seed's counts, as JSON would have it."""
+        pairs = self.sensitivity
         return {
             "metric": self.metric,
             "models": {
@@ -66,7 +50,7 @@ class Comparison:
                             f"{convention}{' with memory' if memory else ''}": self.energy_mj(
                                 one, costs, convention, memory
                             )
-                            for convention in ("nonzero", "dense")
+                            for convention in CONVENTIONS
                             for memory in ((False, True) if costs.memory else (False,))
                         }
                         for costs in self.costs
@@ -76,7 +60,13 @@ class Comparison:
                 for one in self.candidates
             },
             "costs": {costs.name: costs.source for costs in self.costs},
+            "sensitivity": None if pairs is None else pairs.as_dict(),
         }
+
+    @property
+    def sensitivity(self) -> Sensitivity | None:
+        """Which of each two models needs less under all assumptions; ``None`` of a single model."""
+        return sensitivity(self.candidates, self.costs) if len(self.candidates) > 1 else None
 
     def __str__(self) -> str:
         return self._render("text")
@@ -97,15 +87,13 @@ class Comparison:
         return stacked_bars(panels)
 
     def _render(self, style: Style) -> str:
-        conventions: tuple[tuple[str, Convention], ...] = (
-            ("non-zero inputs: products with zeros are skipped", "nonzero"),
-            ("dense inputs: they are computed", "dense"),
-        )
         parts = [heading(self.title, style)]
-        for label, convention in conventions:
+        for convention, label in READINGS.items():
             parts += [f"{label[0].upper()}{label[1:]}.", render(self._rows(convention), style)]
         if spikes := self._spikes():
             parts.append(render(spikes, style))
+        if (pairs := self.sensitivity) is not None:
+            parts.append(pairs.render(style))
         return "\n\n".join([*parts, "\n".join(f"- {line}" for line in self._notes())])
 
     def _rows(self, convention: Convention) -> list[dict[str, str]]:

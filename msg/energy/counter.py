@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch_geometric.nn import Aggregation
 
-from msg.energy import riemannian, spikes, spiking, trains  # noqa: F401 - rules of layers, which register themselves
+from msg.energy import recurrent, riemannian, spikes, spiking, trains  # noqa: F401 - rules, which register themselves
 from msg.energy.counts import BACKWARD, OUTSIDE, Operations
 from msg.energy.modules import Rule, known, leaves_children
 from msg.energy.operators import count_operator

@@ -1,22 +1,42 @@
-"""What is counted: kinds of operation, words of memory and events, under two conventions for zeros."""
+"""What is counted: kinds of operation, words of memory and events, under three conventions for zeros and ones."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-OPERATIONS = ("multiply_accumulate", "accumulate", "multiply", "comparison", "transcendental", "state_update")
+OPERATIONS = (
+    "multiply_accumulate",
+    "accumulate",
+    "multiply",
+    "comparison",
+    "transcendental",
+    "state_update",
+    "multiplier_bit",
+)
 """Arithmetic. ``transcendental`` is everything of a special-function unit, so roots and divisions too;
-``state_update`` is one neuron integrating its input in one step (its decay, comparison and reset are counted apart)."""
+``state_update`` is one neuron integrating its input in a step (its decay, comparison and reset are counted apart);
+``multiplier_bit`` is one bit of a multiplier: a product with an operand of ``b`` bits takes ``b`` of them, and an
+accumulate."""
 
-TRAFFIC = ("weights", "state", "indices", "activations")
-"""Words read from and written to memory: parameters, membrane potentials, the graph's indices, everything else."""
+TRAFFIC = ("weights", "state", "indices", "activations", "accumulators")
+"""Words read from and written to memory: parameters, membrane potentials, the graph's indices, sums that spikes add to
+in any order (a read and a write for each addition), everything else."""
 
-EVENTS = ("spike", "message")
-"""Spikes fired, and numbers sent along edges. They cost nothing of their own: what they cause is counted above."""
+EVENTS = ("spike", "message", "synaptic_mac", "synaptic_ac")
+"""Spikes fired, numbers sent along edges, and which multiply-accumulates and accumulates are of synapses: of products
+with weights, biases left out, and of sums along edges. They cost nothing of their own: what they cause is counted
+above."""
 
-Convention = Literal["nonzero", "dense"]
-"""``nonzero``: a product with a zero is not computed. ``dense``: it is, on every real-valued input of every model."""
+Convention = Literal["nonzero", "events", "dense"]
+"""``nonzero``: a product with a zero is not computed. ``events``: nor is one with 1 or -1, which adds the other
+operand, for every model and every input alike. ``dense``: all are, on every real-valued input of every model.
+
+Source of ``events``: the synaptic operations of `Yik et al. 2025, The NeuroBench framework
+<https://arxiv.org/abs/2304.04640>`_."""
+
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+"""All of them, in the order reports show them."""
 
 BACKWARD, OUTSIDE = "(backward)", "(outside the model)"
 """Where operators are counted that no module runs: autograd's backward pass, and the loss or an optimizer."""
@@ -30,23 +50,47 @@ class Count:
         nonzero: counts of every kind where products with zeros are skipped.
         dense: the same where they are computed.
         footprint: words of each kind of memory that are kept, whatever the traffic.
+        events: as ``nonzero``, but that an operand of 1 or -1 makes an addition; as ``nonzero`` where it is not given.
+        ways: where the same can be done in several ways, the count of each by name. Then the other fields are those of
+            the way with fewest operations under each convention, a multiply-accumulate being two; a
+            :class:`~msg.energy.CostTable` chooses by its own prices.
     """
 
     nonzero: Counter[str] = field(default_factory=Counter)
     dense: Counter[str] = field(default_factory=Counter)
     footprint: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default=None)  # pyright: ignore[reportAssignmentType] - set below
+    ways: dict[str, "Count"] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.events is None:
+            self.events = Counter(self.nonzero)
 
     @classmethod
     def of(cls, counts: Mapping[str, int], footprint: Mapping[str, int] | None = None) -> "Count":
-        """The same counts under both conventions."""
+        """The same counts under all conventions."""
         return cls(Counter(counts), Counter(counts), Counter(footprint or {}))
+
+    @classmethod
+    def cheapest(cls, ways: Mapping[str, "Count"]) -> "Count":
+        """What can be done in each of several ways."""
+        found = {kind: min((way.under(kind) for way in ways.values()), key=_effort) for kind in CONVENTIONS}
+        footprint: Counter[str] = Counter()
+        for way in ways.values():
+            footprint |= way.footprint
+        return cls(**found, footprint=footprint, ways=dict(ways))
 
     def __add__(self, other: "Count") -> "Count":
         return Count(
             self.nonzero + other.nonzero,
             self.dense + other.dense,
             self.footprint | other.footprint,  # memory is used again
+            self.events + other.events,
+            {name: self._way(name) + other._way(name) for name in {**self.ways, **other.ways}},
         )
+
+    def _way(self, name: str) -> "Count":
+        return self.ways.get(name, Count(self.nonzero, self.dense, self.footprint, self.events))
 
     def under(self, convention: Convention) -> Counter[str]:
         """Counts under one convention, without zeros.
@@ -54,9 +98,13 @@ class Count:
         Raises:
             ValueError: for an unknown convention.
         """
-        if convention not in ("nonzero", "dense"):
-            raise ValueError(f"unknown convention {convention!r}: use 'nonzero' or 'dense'")
-        return +(self.nonzero if convention == "nonzero" else self.dense)
+        if convention not in CONVENTIONS:
+            raise ValueError(f"unknown convention {convention!r}: use 'nonzero', 'events' or 'dense'")
+        return +getattr(self, convention)
+
+
+def _effort(counts: Counter[str]) -> int:
+    return 2 * counts["multiply_accumulate"] + counts["accumulate"] + counts["multiply"]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def disagreement(
     path, _ = _rooms(model)
     nodes, moves, width = x.size(-2), model.num_layers, model.hidden_channels
     step = geometry.step(width, path.max_step is not None)
-    exact = geometry.times(step + geometry.move(model.manifold, width), nodes * moves)
+    exact = geometry.times(step, nodes * moves) + geometry.moves(model.manifold, width, 1, moves - 1, nodes).nonzero
     exact += geometry.times(geometry.log0(model.manifold, width), nodes)
-    shortcut = geometry.times(step + Counter({"accumulate": width}), nodes * moves)
+    shortcut = geometry.times(step, nodes * moves) + Counter({"accumulate": nodes * (moves - 1) * width})
     return Disagreement(float(differs.double().mean()), differs.numel(), dict(exact), dict(shortcut))

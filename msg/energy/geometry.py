@@ -10,6 +10,7 @@ from collections import Counter
 
 import geoopt
 
+from msg.energy.counts import Count
 from msg.manifolds import family
 
 
@@ -38,6 +39,26 @@ def move(manifold: geoopt.Manifold, dim: int) -> Counter[str]:
         TypeError: for a manifold without a family.
     """
     return family(manifold).move_operations(manifold, dim)
+
+
+def exp0(manifold: geoopt.Manifold, dim: int) -> Counter[str]:
+    """One step from the origin, whose zeros are skipped.
+
+    Raises:
+        TypeError: for a manifold without a family.
+    """
+    return family(manifold).exp0_operations(manifold, dim)
+
+
+def moves(manifold: geoopt.Manifold, dim: int, first: int, others: int, nodes: int) -> Count:
+    """Steps of each node, so many from the origin, whose zeros are skipped unless all is dense, and from elsewhere.
+
+    Raises:
+        TypeError: for a manifold without a family.
+    """
+    step = move(manifold, dim)
+    skipped = times(exp0(manifold, dim), nodes * first) + times(step, nodes * others)
+    return Count(skipped, times(step, nodes * (first + others)))
 
 
 def log0(manifold: geoopt.Manifold, dim: int) -> Counter[str]:

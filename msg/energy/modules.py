@@ -11,11 +11,23 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv, SGConv
 from torch_geometric.nn.dense import Linear as PyGLinear
 
 from msg.energy.counts import Count, Operations
-from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, product
+from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
 from msg.graph import Memo
 from msg.layers import Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
 from msg.models import Propagated
-from msg.neurons import ALIF, IF, LIF, DecayingThresholdLIF, Neuron, ParametricLIF, ScaledLIF
+from msg.neurons import (
+    ALIF,
+    IF,
+    LIF,
+    Activation,
+    ClippedReLU,
+    DecayingThresholdLIF,
+    Neuron,
+    ParametricLIF,
+    QuantizedReLU,
+    ReLU,
+    ScaledLIF,
+)
 
 Rule = Callable[[Any, tuple, dict[str, Any], Any], Count | Operations | None]
 """From a module, the arguments of its call and what it returned to a count, or to the counts of its parts by name;
@@ -81,7 +93,7 @@ def parameters(*modules: nn.Module | None) -> int:
 def _linear(module: nn.Linear, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x = args[0] if args else next(iter(kwargs.values()))
     bias = module.bias is not None
-    return product(nonzeros(x), x.numel(), output.size(-1), output.numel(), bias, parameters(module))
+    return product(operand(x), output.size(-1), output.numel(), bias, parameters(module))
 
 
 def _graph_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -95,8 +107,8 @@ def linear_convolution(x: Tensor, edges: Edges | None, width: int, weights: int,
     nodes, channels = x.size(-2), x.size(-1)
     outputs = nodes * width
     if width <= channels or edges is None:
-        return product(nonzeros(x), x.numel(), width, outputs, False, weights) + aggregation(edges, width, hops)
-    return aggregation(edges, channels, hops) + product(x.numel(), x.numel(), width, outputs, False, weights)
+        return product(operand(x), width, outputs, False, weights) + aggregation(edges, width, hops)
+    return aggregation(edges, channels, hops) + product(numbers(x.numel()), width, outputs, False, weights)
 
 
 def bias_additions(entries: int, there: bool) -> Count:
@@ -120,7 +132,7 @@ def _sage(conv: SAGEConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
     width, outputs = output.size(-1), output.numel()
     count = linear_convolution(x, edges_of(conv, edge_index, edge_weight, x.size(0)), width, parameters(conv))
     if conv.root_weight:
-        count += product(nonzeros(x), x.numel(), width, outputs, False, parameters(conv))
+        count += product(operand(x), width, outputs, False, parameters(conv))
         count += Count.of({"accumulate": outputs})
     if conv.normalize:
         count += elementwise(x.size(0), transcendental=2)
@@ -141,7 +153,7 @@ def _gat(conv: GATConv, args: tuple, kwargs: dict, output: Any) -> Count:
     edges, nodes, heads, width = edges_of(conv, edge_index, None, x.size(0)), x.size(0), conv.heads, conv.out_channels
     assert edges is not None
     outputs = nodes * heads * width
-    count = product(nonzeros(x), x.numel(), heads * width, outputs, False, parameters(conv))
+    count = product(operand(x), heads * width, outputs, False, parameters(conv))
     count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
     scores = edges.messages * heads
     # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
@@ -173,6 +185,7 @@ def _propagation(module: Propagation, args: tuple, kwargs: dict, output: Tensor)
         full = aggregation(edges, x.size(-1))
         sent = {
             "multiply_accumulate" if edges.weighted else "accumulate": messages,
+            "synaptic_mac" if edges.weighted else "synaptic_ac": messages,
             "message": messages,
             "multiply": scalings,
             "activations": messages + int(after.sum()) + 2 * scalings,
@@ -250,8 +263,8 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
     rests = isinstance(neuron, ALIF)  # what a spike added stands on a threshold at rest
     waits = isinstance(neuron, ALIF) and neuron.refractory > 0
 
-    def counts(number: int) -> Any:
-        return Count.of(
+    def counts(number: int) -> Counter[str]:
+        return Counter(
             {
                 "state_update": number,
                 "comparison": number * (1 + waits),
@@ -261,7 +274,7 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
                 "activations": spikes,
                 "spike": spikes,
             }
-        ).nonzero
+        )
 
     return Count(counts(updates - silent), counts(updates))
 
@@ -282,6 +295,28 @@ def _neuron(neuron: Neuron, args: tuple, kwargs: dict, output: tuple[Tensor, Ten
     spikes = output[0]
     count = neuron_updates(neuron, spikes.numel(), nonzeros(spikes))
     return count + Count.of({}, {"state": spikes.numel() * state_words(neuron)})
+
+
+def activation_values(neuron: Activation, values: int) -> Count:
+    """What stands in a neuron's place and sends its value at once: a comparison, two if it is clipped; of a quantised
+    one a multiplication and a comparison, which is its rounding. Other factors are folded into weights.
+
+    Args:
+        neuron: which one.
+        values: that it sends.
+    """
+    if isinstance(neuron, QuantizedReLU):
+        return elementwise(values, multiply=1, comparison=1)
+    return elementwise(values, comparison=1 + isinstance(neuron, ClippedReLU))
+
+
+ACTIVATIONS = (ReLU, ClippedReLU, QuantizedReLU)
+"""Activations that :func:`activation_values` knows."""
+
+
+@rule(*ACTIVATIONS)
+def _activation(neuron: Activation, args: tuple, kwargs: dict, output: tuple[Tensor, Any]) -> Count:
+    return activation_values(neuron, output[0].numel())
 
 
 @rule(Synapse)

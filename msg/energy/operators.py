@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msg.energy.counts import Count
-from msg.energy.products import nonzeros
+from msg.energy.products import operand
 
 Rule = Callable[[tuple[Any, ...], Any], Count]
 """From the arguments and the output of an operator to a count."""
@@ -93,7 +93,7 @@ def _reduces(rooted: bool = False, divided: bool = False, **kinds: int) -> Rule:
 
 
 def _multiplies(left: int, bias: bool = False) -> Rule:
-    """A matrix product, its operand ``left`` (dense or sparse) multiplied by its non-zeros."""
+    """A matrix product, its operand ``left`` (dense or sparse) multiplied by its non-zeros, or added by its ones."""
 
     def rule(args: tuple[Any, ...], output: Tensor) -> Count:
         a, b = args[left], args[left + 1]
@@ -101,16 +101,26 @@ def _multiplies(left: int, bias: bool = False) -> Rule:
         columns = 1 if vector else b.size(-1)
         results, held = _size(output), _size([a, b, output])
 
-        def counts(inputs: int) -> Counter[str]:
-            kinds = {"multiply_accumulate": inputs * columns, "activations": inputs * (1 + columns) + results}
-            return Counter({**kinds, "accumulate": results * bias})
+        def counts(inputs: int, units: int = 0) -> Counter[str]:
+            return Counter(
+                {
+                    "multiply_accumulate": (inputs - units) * columns,
+                    "accumulate": units * columns + results * bias,
+                    "synaptic_mac": (inputs - units) * columns,
+                    "synaptic_ac": units * columns,
+                    "activations": inputs * (1 + columns) + results,
+                }
+            )
 
+        x = operand(a)
         if a.layout == torch.strided:
-            return Count(counts(nonzeros(a)), counts(a.numel()), Counter({"activations": held}))
-        # the zeros of a sparse matrix are not there under either convention: it is a graph, or sparse on purpose
-        indices = a.values().numel() + a.size(0) + 1
-        sparse = Counter({"indices": indices, "message": a.values().numel() * columns})
-        return Count.of(counts(a.values().numel()) + sparse, {"activations": held, "indices": indices})
+            footprint = Counter({"activations": held})
+            return Count(counts(x.found), counts(x.entries), footprint, counts(x.found, x.units))
+        # the zeros of a sparse matrix are not there under any convention: it is a graph, or sparse on purpose
+        kept = _size(a)
+        indices = kept + a.size(0) + 1
+        count = Count(counts(kept), counts(kept), Counter({"activations": held}), counts(kept, x.units))
+        return count + Count.of({"indices": indices, "message": kept * columns}, {"indices": indices})
 
     return rule
 
@@ -125,6 +135,7 @@ def _scatters(source: int) -> Rule:
         largest = any(kind in ("amax", "amin") for kind in args if isinstance(kind, str))
         indices = args[source].size(0)
         counts = {"comparison" if largest else "accumulate": added, "message": added, "indices": indices}
+        counts["synaptic_ac"] = 0 if largest else added
         return Count.of(
             {**counts, "activations": added + _size(output)},
             {"activations": added + _size(output), "indices": indices},
@@ -205,7 +216,7 @@ def _embedding_bag(args: tuple[Any, ...], output: Any) -> Count:
     """Rows that an index names are added up."""
     width, chosen = args[0].size(1), args[1].numel()
     added, results = chosen * width, _size(output[0])
-    counts = {"accumulate": added, "message": added, "multiply": results, "indices": chosen}
+    counts = {"accumulate": added, "synaptic_ac": added, "message": added, "multiply": results, "indices": chosen}
     return Count.of(
         {**counts, "activations": added + results}, {"activations": _size(args[0]) + results, "indices": chosen}
     )

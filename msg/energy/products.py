@@ -1,7 +1,8 @@
 """The two halves of a graph convolution, as all rules count them: a product with weights, and an aggregation.
 
 - A product of ``nonzeros`` inputs with ``width`` columns takes ``nonzeros * width`` multiply-accumulates, and one read
-  of a weight for each; an input is read once and an output written once.
+  of a weight for each; an input is read once and an output written once. Counted by events, the inputs of 1 and -1
+  among them take an accumulate instead, with the same traffic.
 - An aggregation sends ``width`` numbers along each edge: an accumulate each (a multiply-accumulate with edge weights),
   one read of the number and one index an edge, and a pointer a node. Degree normalisation scales nodes before and
   after, two multiplications a number; what depends on the graph alone (degrees, normalised weights) is made once.
@@ -66,36 +67,95 @@ def edges_of(conv: nn.Module, edge_index: Tensor, edge_weight: Tensor | None, no
     return Edges(nodes, fanout, weighted, 0 if weighted else scaled)
 
 
+class Operand(NamedTuple):
+    """What a product costs depends on of its input.
+
+    Attributes:
+        found: entries that are not zero.
+        units: entries that are 1 or -1.
+        entries: all of them.
+    """
+
+    found: int
+    units: int
+    entries: int
+
+
+def operand(x: Tensor) -> Operand:
+    """What is to be known of a dense or sparse tensor that is multiplied."""
+    kept = _kept(x)
+    # three times as fast as comparing with 1 and with -1
+    others = kept.abs().sub_(1) if kept.is_floating_point() else kept.long().abs() != 1
+    return Operand(_truths(kept), kept.numel() - _truths(others), x.numel())
+
+
+def numbers(entries: int) -> Operand:
+    """What a tensor is taken for that is not at hand: real numbers, none of them 0 or 1."""
+    return Operand(entries, 0, entries)
+
+
 def nonzeros(x: Tensor) -> int:
     """Entries that are not zero, of a dense or sparse tensor."""
+    return _truths(_kept(x))
+
+
+def _kept(x: Tensor) -> Tensor:
+    """The entries that a tensor stores."""
+    return {torch.strided: lambda: x, torch.sparse_coo: x._values}.get(x.layout, x.values)()
+
+
+def _truths(entries: Tensor) -> int:
     # ten times as fast as counting floating-point numbers
-    entries = {torch.strided: lambda: x, torch.sparse_coo: x._values}.get(x.layout, x.values)()
     return int(entries.bool().count_nonzero())
 
 
-def product(found: int, entries: int, width: int, outputs: int, bias: bool, weights: int) -> Count:
+def product(x: Operand, width: int, outputs: int, bias: bool, weights: int) -> Count:
     """A product with weights.
 
     Args:
-        found: entries of the input that are not zero.
-        entries: all of them.
+        x: the input.
         width: columns of the weights.
         outputs: entries of the output.
         bias: whether one is added to each of them.
         weights: number of parameters.
     """
 
-    def counts(inputs: int) -> Counter[str]:
+    def counts(inputs: int, units: int = 0) -> Counter[str]:
         return Counter(
             {
-                "multiply_accumulate": inputs * width,
-                "accumulate": outputs * bias,
+                "multiply_accumulate": (inputs - units) * width,
+                "accumulate": units * width + outputs * bias,
+                "synaptic_mac": (inputs - units) * width,
+                "synaptic_ac": units * width,
                 "weights": inputs * width + outputs * bias,
                 "activations": inputs + outputs,
             }
         )
 
-    return Count(counts(found), counts(entries), Counter({"weights": weights, "activations": entries + outputs}))
+    footprint = Counter({"weights": weights, "activations": x.entries + outputs})
+    return Count(counts(x.found), counts(x.entries), footprint, counts(x.found, x.units))
+
+
+def narrow_product(x: Operand, bits: int, width: int, outputs: int, weights: int) -> Count:
+    """A product of integers of ``bits`` bits with weights: a multiplier as wide as the integer, and an addition; of
+    one bit, the addition alone. All levels take the same multiplier, so that ones are not told apart.
+
+    Source: `Yan et al. 2024, Reconsidering the energy efficiency of spiking neural networks
+    <https://arxiv.org/abs/2409.08290>`_.
+    """
+
+    def counts(inputs: int) -> Counter[str]:
+        return Counter(
+            {
+                "multiplier_bit": inputs * width * (bits if bits > 1 else 0),
+                "accumulate": inputs * width,
+                "synaptic_mac" if bits > 1 else "synaptic_ac": inputs * width,
+                "weights": inputs * width,
+                "activations": inputs + outputs,
+            }
+        )
+
+    return Count(counts(x.found), counts(x.entries), Counter({"weights": weights, "activations": x.entries + outputs}))
 
 
 def aggregation(edges: Edges | None, width: int, times: int = 1) -> Count:
@@ -107,6 +167,7 @@ def aggregation(edges: Edges | None, width: int, times: int = 1) -> Count:
     scalings = edges.scaled * edges.nodes * width * times
     counts = {
         arithmetic: messages,
+        "synaptic_mac" if edges.weighted else "synaptic_ac": messages,
         "message": messages,
         "multiply": scalings,
         "activations": messages + edges.nodes * width * times + 2 * scalings,

@@ -6,7 +6,7 @@ from typing import Any
 
 from msg.energy.break_even import BreakEven, break_even
 from msg.energy.costs import HOROWITZ_45NM_FP32, CostTable
-from msg.energy.counts import EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Operations
+from msg.energy.counts import CONVENTIONS, EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Operations
 from msg.report.tables import Style, fixed, heading, render
 from msg.report.tables import count as number
 from msg.report.tables import significant as mj
@@ -15,6 +15,7 @@ NOT_COUNTED = (
     "what depends on the graph alone and is made once (degrees, normalised weights)",
     "clock, leakage and network on chip",
     "random numbers",
+    "computing addresses, but for the memory model of Lemaire et al.",
 )
 """What no count here includes, for any model, named in every report."""
 
@@ -25,7 +26,15 @@ _SHORT = {
     "comparison": "compare",
     "transcendental": "transc.",
     "state_update": "updates",
+    "multiplier_bit": "mult. bits",
 }
+
+READINGS: dict[Convention, str] = {
+    "nonzero": "non-zero inputs: products with zeros are skipped",
+    "events": "events: zeros are skipped, and an input of 1 or -1 makes an addition",
+    "dense": "dense inputs: all products are computed",
+}
+"""What is said of each convention, in the order of tables."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +44,44 @@ class Report:
     Attributes:
         ops: what was counted.
         costs: the table that prices it.
+        inputs: the convention that the table of modules, the figure and :meth:`energy_mj` show.
+
+    Raises:
+        ValueError: for an unknown convention.
     """
 
     ops: Operations
     costs: CostTable
+    inputs: Convention = "nonzero"
 
-    def energy_mj(self, convention: Convention = "nonzero", memory: bool = False) -> float:
-        """Energy of the forward passes in mJ, of what the table prices."""
-        return sum(self.costs.inference_mj(self.ops, convention, memory).values())
+    def __post_init__(self):
+        Count().under(self.inputs)
+
+    def energy_mj(self, convention: Convention | None = None, memory: bool = False) -> float:
+        """Energy of the forward passes in mJ, of what the table prices; under ``inputs`` unless said."""
+        return sum(self.costs.inference_mj(self.ops, convention or self.inputs, memory).values())
+
+    def low_mj(self, memory: bool = False) -> float:
+        """The same at the lower end of prices that are a band."""
+        return sum(self.costs.at_low().inference_mj(self.ops, self.inputs, memory).values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON would have it. ``energy_mj`` is arithmetic alone, by non-zeros."""
+        """Everything, as JSON would have it, the same for all ``inputs``: ``energy_mj`` is arithmetic alone, by
+        non-zeros, with ``events_`` and ``dense_`` beside it.
+        """
         ops, costs = self.ops, self.costs
         even = [found.as_dict() for memory in (False, True) if (found := break_even(ops, memory=memory)) is not None]
+        energies: dict[str, float | None] = {}
+        for kind in CONVENTIONS:
+            prefix = _prefix(kind)
+            energies[f"{prefix}energy_mj"] = self.energy_mj(kind)
+            dear = None if costs.memory is None else self.energy_mj(kind, memory=True)
+            energies[f"{prefix}energy_with_memory_mj"] = dear
         return {
-            "energy_mj": self.energy_mj(),
-            "energy_with_memory_mj": None if costs.memory is None else self.energy_mj(memory=True),
-            "dense_energy_mj": self.energy_mj("dense"),
-            "dense_energy_with_memory_mj": None if costs.memory is None else self.energy_mj("dense", memory=True),
+            **energies,
+            "low_energy_mj": sum(costs.at_low().inference_mj(ops).values()),
             "training_besides_mj": self._besides(False) if ops.training else None,
-            "counts": _counts(ops.total()),
-            "dense_counts": _counts(ops.total("dense")),
+            **{f"{_prefix(kind)}counts": _counts(costs.total(ops, kind)) for kind in CONVENTIONS},
             "modules": {name: self._module(count) for name, count in ops.modules.items()},
             "firing": {name: firing.as_dict() for name, firing in ops.firing.items()},
             "break_even": even,
@@ -72,11 +98,11 @@ class Report:
         return spent + sum(sum(self.costs.memory_mj(count).values()) for count in counts) * memory
 
     def _module(self, count: Count) -> dict[str, Any]:
+        arithmetic = sum(self.costs.module_mj(count).values())
         return {
-            "energy_mj": sum(self.costs.arithmetic_mj(count).values()),
-            "memory_mj": sum(self.costs.memory_mj(count).values()),
-            "counts": _counts(count.nonzero),
-            "dense_counts": _counts(count.dense),
+            "energy_mj": arithmetic,
+            "memory_mj": sum(self.costs.module_mj(count, memory=True).values()) - arithmetic,
+            **{f"{_prefix(kind)}counts": _counts(self.costs.chosen(count, kind).under(kind)) for kind in CONVENTIONS},
         }
 
     def __str__(self) -> str:
@@ -91,7 +117,7 @@ class Report:
         from msg.report.figures import stacked_bars
 
         bars = {
-            name or "model": {**self.costs.arithmetic_mj(count), **self.costs.memory_mj(count)}
+            name or "model": self.costs.module_mj(count, self.inputs, memory=True)
             for name, count in self.ops.inference.items()
         }
         return stacked_bars({self.costs.name: bars})
@@ -117,15 +143,18 @@ class Report:
             }
 
         def of_module(name: str, count: Count) -> dict[str, str]:
-            arithmetic = sum(self.costs.arithmetic_mj(count).values())
-            return row(name, count.nonzero, arithmetic, arithmetic + sum(self.costs.memory_mj(count).values()))
+            plain, dear = (self.costs.module_mj(count, self.inputs, memory) for memory in (False, True))
+            counts = self.costs.chosen(count, self.inputs).under(self.inputs)
+            return row(name, counts, sum(plain.values()), sum(dear.values()))
 
-        totals: dict[str, Convention] = {"inference": "nonzero", "the same, dense inputs": "dense"}
+        others = {"nonzero": "non-zero inputs", "events": "events", "dense": "dense inputs"}
+        totals: dict[Convention, str] = {self.inputs: "inference"}
+        totals |= {kind: f"the same, {others[kind]}" for kind in CONVENTIONS if kind != self.inputs}
         return [
             *(of_module(name or "model", count) for name, count in self.ops.inference.items()),
             *(
-                row(name, self.ops.total(kind), self.energy_mj(kind), self.energy_mj(kind, memory=True))
-                for name, kind in totals.items()
+                row(name, self.costs.total(self.ops, kind), self.energy_mj(kind), self.energy_mj(kind, memory=True))
+                for kind, name in totals.items()
             ),
             *(of_module(name, count) for name, count in self.ops.training.items()),
         ]
@@ -142,9 +171,12 @@ class Report:
         ]
 
     def _notes(self) -> list[str]:
-        unpriced = ", ".join(f"{kind} ({number(n)})" for kind, n in self.costs.unpriced(self.ops).items())
+        unpriced = ", ".join(f"{kind} ({number(n)})" for kind, n in self.costs.unpriced(self.ops, self.inputs).items())
         unknown = ", ".join(f"{name} ({times}×)" for name, times in self.ops.unknown.items())
-        notes = [f"prices: {self.costs.source}"]
+        notes = [f"inputs: {READINGS[self.inputs]}", f"prices: {self.costs.source}"]
+        if (low := self.low_mj()) < self.energy_mj():
+            kinds = ", ".join(kind for kind in self.costs.low if self.costs.total(self.ops, self.inputs)[kind])
+            notes.append(f"with the lower price of {kinds}: {mj(low)} mJ instead of {mj(self.energy_mj())}")
         if self.costs.memory is not None:
             notes.append(f"memory: {self.costs.memory.name}; {self.costs.memory.source}")
         for memory in (False, True):
@@ -177,12 +209,21 @@ def _counts(counts: Counter[str]) -> dict[str, int]:
     return {kind: counts[kind] for kind in (*OPERATIONS, *TRAFFIC, *EVENTS)}
 
 
-def report(ops: Operations, costs: CostTable = HOROWITZ_45NM_FP32) -> Report:
+def _prefix(convention: Convention) -> str:
+    return "" if convention == "nonzero" else f"{convention}_"
+
+
+def report(ops: Operations, costs: CostTable = HOROWITZ_45NM_FP32, inputs: Convention = "nonzero") -> Report:
     """Price what was counted.
 
     Args:
         ops: from :func:`~msg.energy.count`.
         costs: a table: :data:`~msg.energy.HOROWITZ_45NM_FP32` (also FP16 and INT8), :data:`~msg.energy.LOIHI`,
             :data:`~msg.energy.MSG_AS_PUBLISHED`, or your own.
+        inputs: what the table of modules and :meth:`Report.energy_mj` show: ``"nonzero"`` (products with zeros are
+            skipped), ``"events"`` (and those with 1 and -1 are additions) or ``"dense"``. The totals show all three.
+
+    Raises:
+        ValueError: for an unknown convention.
     """
-    return Report(ops, costs)
+    return Report(ops, costs, inputs)

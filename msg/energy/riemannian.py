@@ -13,39 +13,48 @@ from msg.layers import LocalMean, OriginExp, OriginLog, Translation
 
 
 def _maps(
-    module: OriginExp, nodes: int, dim: int, size: int, moves: int, logs: int, extra: Counter[str] | None = None
+    module: OriginExp,
+    nodes: int,
+    dim: int,
+    size: int,
+    exps: int,
+    moves: int,
+    logs: int,
+    extra: Counter[str] | None = None,
 ) -> Count:
-    """So many exponential maps and logarithms a node; coordinates of another frame are folded into constants."""
-    each = geometry.times(geometry.move(module.manifold, dim), moves)
-    each += geometry.times(geometry.log0(module.manifold, dim), logs)
-    counts = geometry.times(each, nodes) + (extra or Counter())
-    counts["activations"] += nodes * size
-    return Count.of(counts, {"activations": nodes * size, "weights": parameters(module)})
+    """So many exponential maps at the origin, others, and logarithms a node; coordinates of another frame are folded
+    into constants.
+    """
+    here = geometry.moves(module.manifold, dim, exps, moves, nodes)
+    there = geometry.times(geometry.log0(module.manifold, dim), nodes * logs) + (extra or Counter())
+    there["activations"] += nodes * size
+    return here + Count.of(there, {"activations": nodes * size, "weights": parameters(module)})
 
 
 @rule(OriginExp)
 def _exp(module: OriginExp, args: tuple, kwargs: dict, output: Tensor) -> Count:
     nodes, dim = args[0].shape
-    return _maps(module, nodes, dim, dim + output.size(-1), 1, 0)
+    return _maps(module, nodes, dim, dim + output.size(-1), 1, 0, 0)
 
 
 @rule(OriginLog)
 def _log(module: OriginLog, args: tuple, kwargs: dict, output: Tensor) -> Count:
     nodes, dim = output.shape
-    return _maps(module, nodes, dim, dim + args[0].size(-1), 0, 1)
+    return _maps(module, nodes, dim, dim + args[0].size(-1), 0, 0, 1)
 
 
 @rule(Translation)
 def _translation(module: Translation, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """To the manifold, along the bias, and back."""
     nodes, dim = output.shape
-    return _maps(module, nodes, dim, 2 * dim, 2, 1, Counter({"weights": nodes * dim}))
+    return _maps(module, nodes, dim, 2 * dim, 1, 1, 1, Counter({"weights": nodes * dim}))
 
 
 @rule(LocalMean)
 def _local(module: LocalMean, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Each edge a step and a logarithm, and a weighted sum; each node two points, a step and a logarithm."""
     (nodes, dim), edges = output.shape, args[1].numel()
-    sent = {"multiply_accumulate": edges * dim, "message": edges * dim, "indices": 2 * edges, "weights": edges}
-    along = _maps(module, edges, dim, 3 * dim, 1, 1, Counter(sent))
-    return along + _maps(module, nodes, dim, 2 * dim, 3, 1)
+    sent = {"multiply_accumulate": edges * dim, "synaptic_mac": edges * dim, "message": edges * dim}
+    sent |= {"indices": 2 * edges, "weights": edges}
+    along = _maps(module, edges, dim, 3 * dim, 0, 1, 1, Counter(sent))
+    return along + _maps(module, nodes, dim, 2 * dim, 2, 1, 1)

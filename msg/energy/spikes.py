@@ -25,10 +25,12 @@ def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: 
     added = spikes * width
     counts = {
         "accumulate": added + outputs * bias,
+        "synaptic_ac": added,
         "weights": added + outputs * bias,
-        "activations": 2 * added + spikes,
+        "accumulators": 2 * added,
+        "activations": spikes,
     }
-    return Count.of(counts, {"weights": weights, "activations": inputs + outputs})
+    return Count.of(counts, {"weights": weights, "activations": inputs + outputs, "accumulators": outputs})
 
 
 @rule(SpikeLinear)

@@ -2,7 +2,7 @@ r"""Rules of spiking networks: what event-driven hardware does to run them, from
 
 The encoder's current is constant, so it is computed once. Every neuron that has input is updated in every step, though
 :class:`~msg.neurons.IF` has a closed form. Then, with ``n_j`` spikes of node ``j``, a linear synapse of width ``d``
-runs in the cheapest of these ways (a multiply-accumulate being two operations):
+runs in the way that costs least, by the prices of whoever prices it:
 
 - *shared*: a spike adds one row of the weights to what its node sends, ``n_j d`` accumulates, and each step's sums are
   aggregated over all edges;
@@ -13,6 +13,9 @@ runs in the cheapest of these ways (a multiply-accumulate being two operations):
 
 Factors such as ``1/T`` are folded into weights. Any other synapse runs in every step as it would on real numbers, but
 for its product, where a spike adds a row.
+
+Above an activation, which sends its value at once, a synapse runs once: on real numbers as anywhere, and on those of a
+:class:`~msg.neurons.QuantizedReLU` with a multiplier as wide as they are, before they are aggregated.
 """
 
 from collections import Counter
@@ -24,7 +27,9 @@ from torch_geometric.nn import SAGEConv
 from msg.energy import geometry
 from msg.energy.counts import Count, Firing, Operations
 from msg.energy.modules import (
+    ACTIVATIONS,
     NEURONS,
+    activation_values,
     bias_additions,
     known,
     leaves_children,
@@ -34,12 +39,23 @@ from msg.energy.modules import (
     state_words,
     synapse_count,
 )
-from msg.energy.products import Edges, aggregation, edges_of, nonzeros, product
+from msg.energy.products import (
+    Edges,
+    Operand,
+    aggregation,
+    edges_of,
+    narrow_product,
+    nonzeros,
+    numbers,
+    operand,
+    product,
+)
 from msg.gradients import Activity
 from msg.graph import Graph, SampledGraph
 from msg.layers import JumpingPath, LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
+from msg.neurons import Activation, QuantizedReLU
 
 
 @rule(SpikingStack, subclasses=True)
@@ -55,11 +71,13 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
     _add(ops, "layers.0.synapse", _encoder(layers[0].synapse, x, graph, currents[0]), layers[0], 1)
     if layers[0].norm is not None:
         _norm(ops, layers[0].norm, currents[0])
-    spikes = [(rate.detach().sum(-1, dtype=torch.float64) * steps).round().long() for rate in rates]
     for index, (layer, below) in enumerate(zip(layers[1:], layers)):
-        nodes, fired = rates[index].size(0), spikes[index]
-        channels, total = rates[index].size(-1), int(fired.sum())
-        silent = 0
+        if isinstance(below.neuron, Activation):
+            _valued(ops, index, below.neuron, rates[index].detach(), layer, graph, currents[index + 1])
+            continue
+        nodes, channels = rates[index].shape
+        fired = (rates[index].detach().sum(-1, dtype=torch.float64) * steps).round().long()
+        total, silent = int(fired.sum()), 0
         if index == 0 and x.dim() == 2:
             silent = (nodes * channels - nonzeros(currents[0])) * steps
         updates = neuron_updates(below.neuron, nodes * channels * steps, total, silent)
@@ -71,12 +89,29 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
         times = 1 if last and layer.linear else steps
         synapse = _Synapse(layer.synapse.conv, nodes, channels, layer.out_channels, times, graph)
         if layer.linear:
-            count = synapse.cheapest(fired, nonzeros(rates[index]) if last else None)
+            count = synapse.cheapest(fired, operand(rates[index]) if last else None)
         else:
             count = _stepwise(synapse, fired, graph)
         _add(ops, f"layers.{index + 1}.synapse", count, layer, times)
         ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear)
     return ops
+
+
+def _valued(
+    ops: Operations, index: int, neuron: Activation, values: Tensor, layer: SpikingLayer, graph: Graph, current: Tensor
+) -> None:
+    """Activations in the place of neurons, and the synapse above them."""
+    ops.add(f"layers.{index}.neuron", activation_values(neuron, values.numel()))
+    if type(neuron) not in ACTIVATIONS:
+        ops.unknown[type(neuron).__name__] += 1
+    conv = layer.synapse.conv
+    if isinstance(neuron, QuantizedReLU):
+        nodes, channels = values.shape
+        events = _Synapse(conv, nodes, channels, layer.out_channels, 1, graph)
+        count = events.quantised(values, neuron.bits) if layer.linear else _narrow(events, values, neuron.bits, graph)
+    else:
+        count = synapse_count(conv, values, graph.edge_index, graph.edge_weight, current)
+    _add(ops, f"layers.{index + 1}.synapse", count, layer, 1)
 
 
 def _norm(ops: Operations, norm: nn.Module, current: Tensor) -> None:
@@ -134,11 +169,21 @@ class _Synapse:
         inner = getattr(conv, "lin_l", getattr(conv, "nn", conv))
         self.bias = bias_additions(nodes * width * times, getattr(inner, "bias", None) is not None)
         # the sum of the two terms is made in place: rows are added to what has been aggregated
-        self.footprint = {"weights": parameters(conv), "activations": nodes * (channels + width)}
+        self.footprint = {
+            "weights": parameters(conv),
+            "activations": nodes * (channels + width),
+            "accumulators": nodes * width,
+        }
 
     def _rows(self, spikes: int, matrices: int) -> Count:
         added = spikes * self.width * matrices
-        counts = {"accumulate": added, "weights": added, "activations": 2 * added + spikes}
+        counts = {
+            "accumulate": added,
+            "synaptic_ac": added,
+            "weights": added,
+            "accumulators": 2 * added,
+            "activations": spikes,
+        }
         return Count.of(counts, self.footprint)
 
     def _shared(self, fired: Tensor) -> Count:
@@ -151,28 +196,35 @@ class _Synapse:
         after = self.nodes * width * self.times * (edges.scaled > 0)
         counts = {
             "multiply_accumulate" if edges.weighted else "accumulate": added,
+            "synaptic_mac" if edges.weighted else "synaptic_ac": added,
             "message": added,
             "multiply": before + after,
             "weights": spikes * width + crossings * edges.weighted,
-            "activations": spikes + 2 * added + 2 * after,
+            "accumulators": 2 * added,
+            "activations": spikes + 2 * after,
             "indices": crossings + spikes,
         }
         held = {"indices": edges.messages + self.nodes + 1}
         return Count.of(counts, self.footprint | held) + self._rows(spikes, self.root)
 
-    def cheapest(self, fired: Tensor, rated: int | None = None) -> Count:
-        """The cheapest way, for spikes of each node ``[N]``, and, where rates will do, so many non-zero ones."""
-        ways = [self._shared(fired)]
-        if self.edges is not None:
-            ways.append(self._delivered(fired, self.edges))
-        if rated is not None:
-            entries, outputs = self.nodes * self.channels, self.nodes * self.width
-            rates = aggregation(self.edges, self.width)
-            for _ in range(1 + self.root):
-                spent = product(rated, rated, self.width, outputs, False, parameters(self.conv))
-                rates += spent + Count.of({}, {"activations": entries + outputs})
-            ways.append(rates)
-        return min(ways, key=_effort) + self.bias
+    def cheapest(self, fired: Tensor, rates: Operand | None = None) -> Count:
+        """Every way, for spikes of each node ``[N]``, and, where the firing rates will do, for these."""
+        ways = {"shared": self._shared(fired)}
+        # without edges a row that is added is delivered
+        ways["delivered"] = ways["shared"] if self.edges is None else self._delivered(fired, self.edges)
+        if rates is not None:
+            outputs = self.nodes * self.width
+            # a rate of zero is no event under any convention
+            spent = product(rates._replace(entries=rates.found), self.width, outputs, False, parameters(self.conv))
+            spent += Count.of({}, {"activations": rates.entries + outputs})
+            ways["rates"] = sum([spent] * self.root, spent) + aggregation(self.edges, self.width)
+        return Count.cheapest(ways) + self.bias
+
+    def quantised(self, values: Tensor, bits: int) -> Count:
+        """Products of integers, then one aggregation; the sum of the two terms is made in place."""
+        outputs, x = self.nodes * self.width, operand(values)
+        once = narrow_product(x, bits, self.width, outputs, parameters(self.conv))
+        return sum([once] * self.root, once) + aggregation(self.edges, self.width) + self.bias
 
     def firing(self, fired: Tensor, updates: Count, steps: int, linear: bool) -> Firing:
         """What the neurons below did with this synapse above them; how it compares is known of linear ones only."""
@@ -189,9 +241,9 @@ class _Synapse:
         if self.edges is not None:
             silence = self._delivered(torch.zeros_like(fired), self.edges)
             whole = self._delivered(fired, self.edges)
-            driven = Count(whole.nonzero - silence.nonzero, whole.dense - silence.dense, whole.footprint)
+            driven = Count.of(whole.nonzero - silence.nonzero, whole.footprint)
             delivered = (driven + resets, every_step + silence)
-        once = product(neurons, neurons, self.width, self.nodes * self.width, False, parameters(self.conv))
+        once = product(numbers(neurons), self.width, self.nodes * self.width, False, parameters(self.conv))
         products = sum([once] * self.root, once) + Count.of({"multiply": neurons, "comparison": neurons})  # rounding
         return Firing(
             spikes,
@@ -206,34 +258,42 @@ class _Synapse:
         )
 
 
-def _effort(count: Count) -> int:
-    kinds = count.nonzero
-    return 2 * kinds["multiply_accumulate"] + kinds["accumulate"] + kinds["multiply"]
-
-
-def _stepwise(synapse: _Synapse, fired: Tensor, graph: Graph) -> Count | None:
-    """A synapse that is not linear: everything in every step, but products only where there is a spike."""
+def _silence(synapse: _Synapse, graph: Graph) -> Count | None:
+    """What a synapse that is not linear does in one step whatever it reads."""
     conv = synapse.conv
     known_rule = known(conv)
     if known_rule is None or leaves_children(conv):
         return None
-    silence = torch.zeros(synapse.nodes, synapse.channels, device=fired.device)
+    silence = torch.zeros(synapse.nodes, synapse.channels, device=graph.edge_index.device)
     output = silence.new_zeros(synapse.nodes, synapse.width)
     step = known_rule(conv, (silence, graph.edge_index), {"edge_weight": graph.edge_weight}, output)
-    if not isinstance(step, Count):
+    return Count.of(step.nonzero, step.footprint) if isinstance(step, Count) else None
+
+
+def _stepwise(synapse: _Synapse, fired: Tensor, graph: Graph) -> Count | None:
+    """A synapse that is not linear: everything in every step, but products only where there is a spike."""
+    step = _silence(synapse, graph)
+    if step is None:
         return None
     every = Counter({kind: count * synapse.times for kind, count in step.nonzero.items()})
     return Count.of(every, step.footprint) + synapse._rows(int(fired.sum()), 1 + synapse.root)
+
+
+def _narrow(synapse: _Synapse, values: Tensor, bits: int, graph: Graph) -> Count | None:
+    """The same once, with products of integers; its outputs are written already."""
+    step = _silence(synapse, graph)
+    once = narrow_product(operand(values), bits, synapse.width, 0, parameters(synapse.conv))
+    return None if step is None else sum([once] * synapse.root, step + once)
 
 
 @rule(ManifoldPath)
 def _path(path: ManifoldPath, args: tuple, kwargs: dict, point: Tensor) -> Count:
     """One step a layer."""
     nodes, size, width, moves = point.size(0), point.size(-1), path.hidden_channels, len(args[0])
-    each = geometry.step(width, path.max_step is not None) + geometry.move(path.manifold, width)
-    counts = geometry.times(each, nodes * moves)
+    counts = geometry.times(geometry.step(width, path.max_step is not None), nodes * moves)
     counts["activations"] += nodes * moves * (2 * size + width)
-    return Count.of(counts, {"activations": nodes * (size + width)})
+    steps = geometry.moves(path.manifold, width, 1, moves - 1, nodes)
+    return steps + Count.of(counts, {"activations": nodes * (size + width)})
 
 
 @rule(JumpingPath)
@@ -258,7 +318,7 @@ def _head(head: TangentHead, args: tuple, kwargs: dict, output: Tensor) -> Count
     logarithm = geometry.times(geometry.log0(head.manifold, width), nodes)
     logarithm["activations"] += nodes * (ambient_dim(head.manifold, width) + width)
     entries, outputs = nodes * width, nodes * lin.out_features
-    classifier = product(entries, entries, lin.out_features, outputs, lin.bias is not None, parameters(lin))
+    classifier = product(numbers(entries), lin.out_features, outputs, lin.bias is not None, parameters(lin))
     return Count.of(logarithm) + classifier
 
 
@@ -269,6 +329,8 @@ def _network(model: SpikingNetwork, args: tuple, kwargs: dict, output: Tensor) -
         return Count()
     x = args[0] if args else kwargs["x"]
     layers: list[SpikingLayer] = list(model.stack.layers)  # pyright: ignore[reportAssignmentType]
+    if any(isinstance(layer.neuron, Activation) for layer in layers):
+        return Count()  # a single step is its own mean
     sums = len(layers) - 2 + (x.dim() == 3) + (not layers[-1].linear)
     nodes, width = x.size(-2), model.path.hidden_channels
     added = sums * nodes * width * model.timesteps

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, parameters, rule, synapse_count
-from msg.energy.products import Edges, aggregation, elementwise, nonzeros, product
+from msg.energy.products import Edges, aggregation, elementwise, nonzeros, operand, product
 from msg.energy.spikes import rows_of_weights
 from msg.energy.spiking import train_count
 from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm
@@ -66,7 +66,7 @@ def _attention(module: GraphAttention, args: tuple, kwargs: dict, output: Tensor
     if x.dim() == 3:
         count = rows_of_weights(nonzeros(x), width, outputs, False, weights, x.numel())
     else:
-        count = product(nonzeros(x), x.numel(), width, outputs, False, weights)
+        count = product(operand(x), width, outputs, False, weights)
     count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
     # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
     scores = edges.messages * module.heads * steps

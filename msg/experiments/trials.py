@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from msg.energy import HOROWITZ_45NM_FP32, Candidate, Comparison, Operations, compare, pareto_front, report
+from msg.energy import HOROWITZ_45NM_FP32, Candidate, Comparison, Convention, Operations, compare, pareto_front, report
 from msg.experiments.config import RunConfig
 from msg.report.figures import front as draw_front
 from msg.report.tables import Style, heading, mean_std, render, significant
@@ -48,20 +48,26 @@ class Trial:
     @property
     def energy_mj(self) -> float:
         """Mean energy of one inference under the first table of costs, products with zeros skipped, without memory."""
-        return self._mean_mj(memory=False)
+        return self._mean_mj("nonzero")
+
+    @property
+    def events_energy_mj(self) -> float:
+        """The same with ones as additions."""
+        return self._mean_mj("events")
 
     @property
     def energy_with_memory_mj(self) -> float:
-        """The same with memory."""
-        return self._mean_mj(memory=True)
+        """The first with memory."""
+        return self._mean_mj("nonzero", memory=True)
 
-    def _mean_mj(self, memory: bool) -> float:
-        return statistics.fmean(report(ops, HOROWITZ_45NM_FP32).energy_mj(memory=memory) for ops in self.runs)
+    def _mean_mj(self, convention: Convention, memory: bool = False) -> float:
+        priced = (report(ops, HOROWITZ_45NM_FP32).energy_mj(convention, memory) for ops in self.runs)
+        return statistics.fmean(priced)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
         kept = {name: getattr(self, name) for name in ("model", "settings", "val", "test")}
-        energies = ("energy_mj", "energy_with_memory_mj")
+        energies = ("energy_mj", "events_energy_mj", "energy_with_memory_mj")
         return {**kept, **{name: getattr(self, name) if self.runs else None for name in energies}}
 
 
@@ -163,6 +169,7 @@ class Search:
                     "validation, %": mean_std(trial.val),
                     f"test {self.metric}, %": mean_std(trial.test),
                     "mJ": significant(trial.energy_mj),
+                    "as events": significant(trial.events_energy_mj),
                     "with memory": significant(trial.energy_with_memory_mj),
                     f"× below {self.models[0]}": f"{best:.3g}",
                     f"same {self.metric}": significant(same),
@@ -172,7 +179,8 @@ class Search:
 
 
 _LEGEND = (
-    f"Energy under {HOROWITZ_45NM_FP32.name}, products with zeros skipped. *: no model has more on validation for no "
-    "more energy, memory left out. The last two columns, without memory too: how many times less energy than the first "
-    f"model's best, and than its cheapest setting within {100 * WITHIN:g} points on validation."
+    f"Energy under {HOROWITZ_45NM_FP32.name}, products with zeros skipped; as events, those with ones are additions. "
+    "*: no model has more on validation for no more energy, memory left out. The last two columns, without memory too: "
+    "how many times less energy than the first model's best, and than its cheapest setting within "
+    f"{100 * WITHIN:g} points on validation."
 )

@@ -59,6 +59,10 @@ class Euclidean(Family[geoopt.Euclidean]):
         """An addition for each coordinate."""
         return Counter({"accumulate": dim})
 
+    def exp0_operations(self, manifold: geoopt.Euclidean, dim: int) -> Counter[str]:
+        """None: the step is the point."""
+        return Counter()
+
     def log0_operations(self, manifold: geoopt.Euclidean, dim: int) -> Counter[str]:
         return Counter()
 

@@ -126,6 +126,12 @@ class Family(ABC, Generic[M]):
         ``comparison``, ``transcendental`` (:mod:`msg.energy.geometry` says how they are counted).
         """
 
+    def exp0_operations(self, manifold: M, dim: int) -> Counter[str]:
+        """Operations of :meth:`move` for one node at the origin, whose zeros are skipped; those of any other point
+        unless a family says less.
+        """
+        return self.move_operations(manifold, dim)
+
     @abstractmethod
     def log0_operations(self, manifold: M, dim: int) -> Counter[str]:
         """Operations of :meth:`log0` for one node, by kind."""

@@ -98,6 +98,14 @@ class Hyperboloid(Embedded[geoopt.Lorentz]):
             {"multiply_accumulate": 4 * dim, "multiply": dim + 1, "accumulate": 3, "comparison": 1, "transcendental": 6}
         )
 
+    def exp0_operations(self, manifold: geoopt.Lorentz, dim: int) -> Counter[str]:
+        r""":math:`|v|^2`, root, sinh, quotient, scaling; :math:`|\bar z'|^2`, compared, and the root that is
+        :math:`z_0'`.
+        """
+        return Counter(
+            {"multiply_accumulate": 2 * dim, "multiply": dim, "accumulate": 1, "comparison": 1, "transcendental": 4}
+        )
+
     def log0_operations(self, manifold: geoopt.Lorentz, dim: int) -> Counter[str]:
         """Length, arsinh, quotient, scaling."""
         return Counter({"multiply_accumulate": dim, "multiply": dim, "transcendental": 3})

@@ -137,6 +137,11 @@ class Product(Family[geoopt.ProductManifold]):
         parts = (f.family.move_operations(f.manifold, f.dim) for f in self.factors(manifold))
         return sum(parts, Counter())
 
+    def exp0_operations(self, manifold: geoopt.ProductManifold, dim: int) -> Counter[str]:
+        """Sum of the factors'."""
+        parts = (f.family.exp0_operations(f.manifold, f.dim) for f in self.factors(manifold))
+        return sum(parts, Counter())
+
     def log0_operations(self, manifold: geoopt.ProductManifold, dim: int) -> Counter[str]:
         """Sum of the factors'."""
         parts = (f.family.log0_operations(f.manifold, f.dim) for f in self.factors(manifold))

@@ -95,6 +95,12 @@ class Sphere(Embedded[geoopt.Sphere]):
             }
         )
 
+    def exp0_operations(self, manifold: geoopt.Sphere, dim: int) -> Counter[str]:
+        r""":math:`|v|^2`, root, cos, sin, quotient, scaling; the comparison, and the normalisation."""
+        return Counter(
+            {"multiply_accumulate": 2 * dim + 1, "multiply": 2 * dim + 1, "comparison": 1, "transcendental": 6}
+        )
+
     def log0_operations(self, manifold: geoopt.Sphere, dim: int) -> Counter[str]:
         """Length, atan2, quotient, scaling."""
         return Counter({"multiply_accumulate": dim, "multiply": dim, "transcendental": 3})

@@ -96,6 +96,10 @@ class Stereographic(Family[geoopt.Stereographic]):
             {"multiply_accumulate": 6 * dim + 4, "multiply": 2 * dim + 4, "comparison": 2, "transcendental": 5}
         )
 
+    def exp0_operations(self, manifold: geoopt.Stereographic, dim: int) -> Counter[str]:
+        r""":math:`\exp_0 v` and the radius bound."""
+        return Counter({"multiply_accumulate": 2 * dim, "multiply": dim + 3, "comparison": 1, "transcendental": 3})
+
     def log0_operations(self, manifold: geoopt.Stereographic, dim: int) -> Counter[str]:
         r"""Length, curvature, artanh, quotient, scaling."""
         return Counter({"multiply_accumulate": dim, "multiply": dim + 2, "transcendental": 3, "comparison": 1})

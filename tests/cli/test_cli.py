@@ -207,6 +207,8 @@ def test_energy_of_a_run(cli, tmp_path):
         assert expected in result.stdout
     kept = json.loads((tmp_path / "o" / "energy.json").read_text())
     assert kept["energy_mj"] == kept["tables"]["45 nm, FP32"] > 0
+    assert kept["events_energy_mj"] == kept["events_tables"]["45 nm, FP32"] > 0
+    assert "Events: zeros are skipped" in result.stdout
     assert kept["accuracy"] == json.loads((tmp_path / "o" / "results.json").read_text())["test"]
     assert (tmp_path / "o" / "energy.md").read_text().startswith("## Energy")
     assert (tmp_path / "o" / "energy.png").read_bytes().startswith(b"\x89PNG")
@@ -245,7 +247,7 @@ def test_energy_of_a_search(cli, tmp_path):
     settings = [trial["settings"] for trial in trials]
     assert len(settings) == 6
     assert {value for setting in settings for value in setting.values()} == {"H2", "H4", 5, None, True, False}
-    assert (tmp_path / "o" / "energy.md").read_text().count("## ") == 2
+    assert (tmp_path / "o" / "energy.md").read_text().count("## ") == 3
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import torch
 from counting_machine import Machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch_geometric.nn import GCN, GraphSAGE
 
 from msg.energy import OPERATIONS, count
-from msg.neurons import ALIF, IF, LIF
-from msg.nn import MSG, SpikingGCN
+from msg.neurons import ALIF, IF, LIF, ClippedReLU, QuantizedReLU, ReLU
+from msg.nn import MSG, SpikingGCN, SpikingGNN
 
 
 def with_loops(edges, nodes):
@@ -38,7 +39,7 @@ def rows_of(m, x, weight):
         sums = [0.0] * len(weight)
         for c, value in enumerate(row):
             if value != 0:
-                sums = [m.mac(total, value, weight[k][c]) for k, total in enumerate(sums)]
+                sums = [m.product(total, value, weight[k][c]) for k, total in enumerate(sums)]
         out.append(sums)
     return out
 
@@ -69,9 +70,9 @@ def numbers(tensor):
     return tensor.detach().tolist()
 
 
-def gcn_layer(m, x, edges, conv):
+def gcn_layer(m, x, edges, conv, rows=rows_of):
     looped = with_loops(edges, len(x))
-    h = aggregate(m, rows_of(m, x, numbers(conv.lin.weight)), looped, gcn_scales(looped, len(x)))
+    h = aggregate(m, rows(m, x, numbers(conv.lin.weight)), looped, gcn_scales(looped, len(x)))
     return biased(m, h, numbers(conv.bias))
 
 
@@ -159,11 +160,11 @@ def deliver(m, spikes, weight, edges, before):
     return out
 
 
-def cheapest(ways):
+def cheapest(m, ways):
     """Run every way on a machine of its own; all must agree, and the cheapest is what counts."""
     runs = []
     for way in ways:
-        machine = Machine()
+        machine = Machine(m.events)
         runs.append((way(machine), machine))
     flat = [[v for step in steps for row in step for v in row] for steps, _ in runs]
     assert all(math.isclose(a, b, abs_tol=1e-9) for other in flat for a, b in zip(flat[0], other))
@@ -182,7 +183,7 @@ def hidden_synapse(m, train, edges, conv):
         sums = [deliver(m, now, weight, looped, before) for now in train]
         return [[[m.mul(value, after[i]) for value in row] for i, row in enumerate(step)] for step in sums]
 
-    currents, machine = cheapest([shared, delivered])
+    currents, machine = cheapest(m, [shared, delivered])
     m.counts += machine.counts
     return [biased(m, now, numbers(conv.bias)) for now in currents]
 
@@ -206,7 +207,7 @@ def last_synapse(m, train, edges, conv):
         rate = [[n / steps for n in row] for row in total]
         return [aggregate(m, rows_of(m, rate, weight), looped, (before, after))]
 
-    (current,), machine = cheapest([shared, delivered, rates])
+    (current,), machine = cheapest(m, [shared, delivered, rates])
     m.counts += machine.counts
     return biased(m, current, numbers(conv.bias))
 
@@ -217,6 +218,16 @@ def bounded_step(m, model, current):
     n = m.function(math.sqrt, u)
     factor = m.function(lambda t, n: t / n if n else 1.0, m.function(math.tanh, n), n)
     return [m.mul(value, factor) for value in v]
+
+
+def hyperbolic_start(m, v):
+    """From the origin: what a coordinate of zero would multiply is not computed."""
+    n = m.function(math.sqrt, m.dot(v, v))
+    factor = m.function(lambda s, n: s / n if n else 1.0, m.function(math.sinh, n), n)
+    moved = [m.mul(value, factor) for value in v]
+    squared = m.dot(moved, moved)
+    assert not m.more(squared, math.sinh(10.0) ** 2)
+    return m.function(math.sqrt, m.add(1.0, squared)), moved
 
 
 def hyperbolic_move(m, z0, z, v):
@@ -253,8 +264,8 @@ def run_msg(m, model, x, edges):
     means.append(last_synapse(m, train, edges, last.synapse.conv))
     logits = []
     for i in range(len(x)):
-        z0, z = 1.0, [0.0] * model.hidden_channels
-        for mean in means:
+        z0, z = hyperbolic_start(m, bounded_step(m, model, means[0][i]))
+        for mean in means[1:]:
             z0, z = hyperbolic_move(m, z0, z, bounded_step(m, model, mean[i]))
         tangent = hyperbolic_log(m, z)
         weight, bias = numbers(model.head.lin.weight), numbers(model.head.lin.bias)
@@ -284,7 +295,7 @@ def run_spiking_gcn(m, model, x, edges):
     def rates(m):
         return [rows_of(m, [[n / model.timesteps for n in row] for row in total], weight)]
 
-    (logits,), machine = cheapest([rows, rates])
+    (logits,), machine = cheapest(m, [rows, rates])
     m.counts += machine.counts
     return biased(m, logits, numbers(readout.synapse.conv.bias))
 
@@ -295,8 +306,9 @@ def graphs(draw):
     ends = st.integers(0, nodes - 1)
     edges = draw(st.lists(st.tuples(ends, ends), max_size=10))
     torch.manual_seed(draw(st.integers(0, 1000)))
-    x = torch.rand(nodes, 4, dtype=torch.float64) * (torch.rand(nodes, 4) > 0.5)
-    return x, edges
+    kind = torch.rand(nodes, 4)  # zeros, ones of both signs, and other numbers
+    x = torch.rand(nodes, 4, dtype=torch.float64) * (kind > 0.4)
+    return x.masked_fill(kind > 0.7, 1.0).masked_fill(kind > 0.9, -1.0), edges
 
 
 def check(model, x, edges, run):
@@ -304,10 +316,12 @@ def check(model, x, edges, run):
     edge_index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T.contiguous()
     with torch.no_grad(), count(model) as ops:
         logits = model(x, edge_index)
-    machine = Machine()
-    assert torch.allclose(torch.tensor(run(machine, model, numbers(x), edges), dtype=torch.float64), logits, atol=1e-8)
     assert not ops.unknown
-    assert {kind: ops.total()[kind] for kind in OPERATIONS} == {kind: machine.counts[kind] for kind in OPERATIONS}
+    for convention in ("nonzero", "events"):
+        m = Machine(convention == "events")
+        assert torch.allclose(torch.tensor(run(m, model, numbers(x), edges), dtype=torch.float64), logits, atol=1e-8)
+        found = ops.total(convention)
+        assert {kind: found[kind] for kind in OPERATIONS} == {kind: m.counts[kind] for kind in OPERATIONS}
 
 
 def two_layers(layer):
@@ -322,6 +336,53 @@ def two_layers(layer):
 @given(graphs())
 def test_gcn(graph):
     check(GCN(4, 3, 2, 2), *graph, two_layers(gcn_layer))
+
+
+def activate(m, neuron, h):
+    """What stands in a neuron's place, number by number; thresholds are one."""
+
+    def value(c):
+        if isinstance(neuron, QuantizedReLU):  # the highest level saturates
+            scaled = m.mul(c, neuron.levels)
+            return min(round(scaled), neuron.levels) / neuron.levels if m.more(scaled, 0) else 0.0
+        c = c if m.more(c, 0) else 0.0
+        if isinstance(neuron, ClippedReLU):
+            c = 1.0 if m.more(c, 1) else c
+        return c
+
+    return [[value(c) for c in row] for row in h]
+
+
+def run_twin(m, model, x, edges):
+    """Two convolutions and a linear read-out; products of integers are as narrow as they are."""
+    *convolutions, readout = model.stack.layers
+
+    def narrow(m, x, weight):
+        out, bits = [], convolutions[0].neuron.bits
+        for row in x:
+            sums = [0.0] * len(weight)
+            for c, value in enumerate(row):
+                if value:
+                    sums = [m.narrow(total, value, weight[k][c], bits) for k, total in enumerate(sums)]
+            out.append(sums)
+        return out
+
+    rows = narrow if isinstance(convolutions[0].neuron, QuantizedReLU) else rows_of
+    h = gcn_layer(m, x, edges, convolutions[0].synapse.conv)
+    h = activate(m, convolutions[0].neuron, h)
+    h = gcn_layer(m, h, edges, convolutions[1].synapse.conv, rows)
+    h = activate(m, convolutions[1].neuron, h)
+    return biased(m, rows(m, h, numbers(readout.synapse.conv.weight)), numbers(readout.synapse.conv.bias))
+
+
+@pytest.mark.parametrize("neuron", [ReLU(), ClippedReLU(), QuantizedReLU(1), QuantizedReLU(3)], ids=repr)
+@settings(max_examples=12, deadline=None)
+@given(graph=graphs())
+def test_twins_that_do_not_spike(neuron, graph):
+    model = SpikingGNN(4, 2, hidden_channels=3, num_layers=2, timesteps=1, neuron=neuron)
+    for layer in model.stack.layers:
+        nn.init.constant_(layer.synapse.conv.bias, 0.4)  # so that some values are clipped
+    check(model, *graph, run_twin)
 
 
 @settings(max_examples=25, deadline=None)

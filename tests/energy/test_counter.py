@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, MessagePassing, SGConv
 
-from msg.energy import OPERATIONS, Count, break_even, count, report, rule
+from msg.energy import LOIHI, OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
-from msg.neurons import ALIF, LIF
+from msg.neurons import ALIF, LIF, ClippedReLU, QuantizedReLU, ReLU
 from msg.nn import MSG, SpikingGCN, SpikingGNN
 
 EDGES = torch.tensor([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 2, 0]])
@@ -54,6 +54,44 @@ def test_gcn():
     assert traffic["weights"] == 7 * 2 + 5 * 2
     assert traffic["indices"] == 11 + 5 + 1
     assert traffic["activations"] == (7 + 10) + (22 + 10 + 2 * 20)  # product, aggregation with its scalings
+
+
+def test_ones_are_added():
+    ops = counted(with_ones(GCN(3, 2, 2, 2)))
+    # 5 of the 7 numbers are ones, and an input of the second layer is one of them at the isolated node alone
+    assert operations(ops, "convs.0", "events") == {
+        "multiply_accumulate": 2 * 2,
+        "accumulate": 5 * 2 + 11 * 2 + 5 * 2,
+        "multiply": 2 * 5 * 2,
+    }
+    assert operations(ops, "act", "events") == {"comparison": 5 * 2}
+    assert ops.modules["convs.0"].events["activations"] == ops.modules["convs.0"].nonzero["activations"]
+    for model in (GraphSAGE(3, 2, 1), GATConv(3, 2), SGConv(3, 2), nn.Linear(3, 2)):
+        model.eval()
+        with torch.no_grad(), count(model) as ops:
+            model(-X) if isinstance(model, nn.Linear) else model(-X, EDGES)
+        plain, events = ops.total(), ops.total("events")
+        matrices = 2 if isinstance(model, GraphSAGE) else 1
+        assert plain["multiply_accumulate"] - events["multiply_accumulate"] == matrices * 5 * 2
+        assert events["accumulate"] - plain["accumulate"] == matrices * 5 * 2
+    # the encoder of a spiking network reads the same features
+    ops = counted(msg_of_known_spikes())
+    assert operations(ops, "stack.layers.0.synapse", "events") == {
+        "multiply_accumulate": 2 * 2,
+        "accumulate": 5 * 2 + 11 * 2 + 5 * 2,
+        "multiply": 2 * 5 * 2,
+    }
+    # spikes are events under every convention
+    for name in ("stack.layers.1.synapse", "stack.layers.1.neuron", "stack.layers.2.synapse", "head"):
+        assert operations(ops, name, "events") == operations(ops, name)
+
+
+def test_sparse_features_are_added_too():
+    for x in (X, X.to_sparse_coo().coalesce(), X.to_sparse_csr()):
+        with count(nn.Identity()) as ops:
+            x @ torch.ones(3, 2)
+        found = ops.modules[OUTSIDE].events
+        assert (found["multiply_accumulate"], found["accumulate"]) == (2 * 2, 5 * 2)
 
 
 def test_sage():
@@ -122,13 +160,25 @@ def test_msg():
     # the running sum of the hidden layer's current
     assert operations(ops, "") == {"accumulate": 5 * 2 * 4}
     # of each of 5 nodes and 3 moves: 8 + 2 products, 3 + 3 + 2 scalings, 3 sums, 1 comparison, 6 + 3 functions
-    assert operations(ops, "path") == {
+    assert operations(ops, "path", "dense") == {
         "multiply_accumulate": 15 * (4 * 2 + 2),
         "accumulate": 15 * 3,
         "multiply": 15 * (3 + 3 + 2),
         "comparison": 15,
         "transcendental": 15 * 9,
     }
+    # but that the first starts at the origin: 4 + 2 products, 2 + 3 + 2 scalings, 1 sum, 4 + 3 functions
+    assert (
+        operations(ops, "path")
+        == operations(ops, "path", "events")
+        == {
+            "multiply_accumulate": 10 * (4 * 2 + 2) + 5 * (2 * 2 + 2),
+            "accumulate": 10 * 3 + 5,
+            "multiply": 10 * (3 + 3 + 2) + 5 * (2 + 3 + 2),
+            "comparison": 15,
+            "transcendental": 10 * 9 + 5 * 7,
+        }
+    )
     assert operations(ops, "head") == {
         "multiply_accumulate": 5 * 2 + 5 * 2 * 2,
         "accumulate": 5 * 2,
@@ -258,6 +308,106 @@ def test_sparse_and_dense_features_count_the_same():
         assert {name: c.nonzero for name, c in dense.modules.items()} == {
             name: c.nonzero for name, c in sparse.modules.items()
         }
+
+
+def of_known_values(neuron, conv="gcn", manifold=None):
+    """Currents (0.6, 0) and (0.3, 1.2) into what stands in the place of neurons."""
+    options = {"num_layers": 3, "timesteps": 1, "neuron": neuron, "conv": conv}
+    model = SpikingGNN(3, 2, hidden_channels=2, **options) if manifold is None else MSG(3, 2, manifold, **options)
+    for layer, bias in zip(model.stack.layers, ((0.6, 0.0), (0.3, 1.2), (0.1, 0.1))):
+        for name, parameter in layer.synapse.named_parameters():
+            nn.init.zeros_(parameter)
+            if name.endswith("bias"):
+                parameter.data = torch.tensor(bias)
+    return model
+
+
+@pytest.mark.parametrize(("neuron", "comparisons", "units"), [(ReLU(), 1, 0), (ClippedReLU(), 2, 5)])
+def test_activations_in_the_place_of_neurons(neuron, comparisons, units):
+    ops = counted(of_known_values(neuron))
+    for index in (0, 1):
+        assert operations(ops, f"stack.layers.{index}.neuron") == {"comparison": 10 * comparisons}
+    # a real convolution of what is not zero: 5 numbers of 0.6, then ten, of which a clipped five are one
+    rest = {"accumulate": 11 * 2 + 10, "multiply": 20}
+    assert operations(ops, "stack.layers.1.synapse") == {"multiply_accumulate": 5 * 2, **rest}
+    assert operations(ops, "stack.layers.1.synapse", "dense") == {"multiply_accumulate": 10 * 2, **rest}
+    assert operations(ops, "stack.layers.2.synapse") == {"multiply_accumulate": 10 * 2, **rest}
+    assert operations(ops, "stack.layers.2.synapse", "events") == {
+        "multiply_accumulate": (10 - units) * 2,
+        "accumulate": units * 2 + 11 * 2 + 10,
+        "multiply": 20,
+    }
+    assert not ops.firing
+
+
+@pytest.mark.parametrize("manifold", [None, "H2"])
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_the_quantised_twin(bits, manifold):
+    ops = counted(of_known_values(QuantizedReLU(bits), manifold=manifold))
+    for index in (0, 1):
+        assert operations(ops, f"stack.layers.{index}.neuron") == {"multiply": 10, "comparison": 10}  # rounding
+    # 0.6 is never rounded to zero; 0.3 is, to one bit
+    for index, found in ((1, 5), (2, 5 if bits == 1 else 10)):
+        for convention, products in (("nonzero", found * 2), ("events", found * 2), ("dense", 10 * 2)):
+            wide = {"multiplier_bit": bits * products} if bits > 1 else {}
+            assert operations(ops, f"stack.layers.{index}.synapse", convention) == {
+                **wide,
+                "accumulate": products + 11 * 2 + 10,
+                "multiply": 20,
+            }
+    traffic = ops.modules["stack.layers.1.synapse"].nonzero
+    assert traffic["weights"] == 5 * 2 + 10
+    assert not ops.firing
+    assert break_even(ops) is None
+    assert report(ops).energy_mj() > 0
+
+
+@pytest.mark.parametrize("neuron", [ReLU(), ClippedReLU(), QuantizedReLU(4)], ids=repr)
+@pytest.mark.parametrize("conv", ["gcn", "sage", "gin", lambda i, o: GATConv(i, o)])
+def test_twins_are_known_under_every_convolution(neuron, conv):
+    for model in (
+        SpikingGNN(3, 2, hidden_channels=2, num_layers=3, timesteps=1, neuron=neuron, conv=conv),
+        MSG(3, 2, "H2", num_layers=3, timesteps=1, neuron=neuron, conv=conv),
+    ):
+        ops = counted(model)
+        assert not ops.firing
+        assert "" not in ops.modules  # a single step is its own mean
+        bits = ops.total()["multiplier_bit"]
+        assert bool(bits) == isinstance(neuron, QuantizedReLU)
+
+
+def test_quantised_products_of_two_matrices_and_of_attention():
+    sage = operations(counted(of_known_values(QuantizedReLU(2), "sage")), "stack.layers.1.synapse")
+    # two matrices, whose sum is made in place; the mean
+    assert sage == {"multiplier_bit": 2 * 2 * 5 * 2, "accumulate": 2 * 5 * 2 + 6 * 2 + 10, "multiply": 10}
+    model = SpikingGNN(3, 2, hidden_channels=2, num_layers=2, timesteps=1, neuron=QuantizedReLU(2), conv=GATConv)
+    nn.init.zeros_(model.stack.layers[0].synapse.conv.lin.weight)
+    model.stack.layers[0].synapse.conv.bias.data = torch.tensor([0.6, 0.0])
+    attention = operations(counted(model), "stack.layers.1.synapse")
+    alone = operations(counted(GATConv(2, 2), torch.ones(5, 2)), "")
+    assert attention["multiplier_bit"] == 2 * 5 * 2
+    assert alone["multiply_accumulate"] - attention["multiply_accumulate"] == 5 * 2 * 2
+    assert attention["accumulate"] - alone["accumulate"] == 5 * 2
+
+
+def test_an_activation_that_is_not_known_is_named():
+    class Softly(ReLU):
+        pass
+
+    model = SpikingGNN(3, 2, hidden_channels=2, num_layers=2, timesteps=1, neuron=Softly()).eval()
+    with torch.no_grad(), count(model) as ops:
+        model(X, EDGES)
+    assert ops.unknown == {"Softly": 2}
+
+
+def test_loihi_delivers_spikes():
+    """Of MSG's last layer, which elsewhere sends sums once."""
+    ops = counted(msg_of_known_spikes())
+    crossings = {1: 2 * 11, 2: 3 * 11}  # spikes of a node along its edges
+    for layer, crossed in crossings.items():
+        found = LOIHI.chosen(ops.modules[f"stack.layers.{layer}.synapse"]).nonzero
+        times = 4 if layer == 1 else 1
+        assert found["accumulate"] == crossed * 2 + 10 * times
 
 
 def test_self_loops_and_weights():

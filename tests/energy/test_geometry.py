@@ -32,6 +32,24 @@ def sphere_move(m, z, v):
     return [m.mul(value, length) for value in point]
 
 
+def sphere_start(m, v):
+    n = m.function(math.sqrt, m.dot(v, v))
+    cos = m.function(math.cos, n)
+    factor = m.function(quotient, m.function(math.sin, n), n)
+    point = [cos, *(m.mul(factor, a) for a in v)]
+    m.more(point[0], math.cos(0.9 * math.pi))
+    length = m.function(lambda n: 1 / n, m.function(math.sqrt, m.dot(point, point)))
+    return [m.mul(value, length) for value in point]
+
+
+def ball_start(m, v):
+    n = m.function(math.sqrt, m.mul(m.dot(v, v), 0.25))
+    factor = m.mul(m.function(quotient, m.function(math.tanh, n), n), 0.5)
+    moved = [m.mul(value, factor) for value in v]
+    m.more(m.mul(m.dot(moved, moved), 1.0), math.tanh(5.0) ** 2)
+    return moved
+
+
 def ball_move(m, x, v):
     """On the Poincaré ball, curvature -1."""
     n = m.function(math.sqrt, m.mul(m.dot(v, v), 0.25))
@@ -68,16 +86,24 @@ def flat_move(m, z, v):
 
 
 @pytest.mark.parametrize(
-    ("signature", "step", "logarithm"),
-    [("S3", sphere_move, sphere_log), ("P3", ball_move, ball_log), ("E3", flat_move, lambda m, z: z)],
+    ("signature", "start", "step", "logarithm"),
+    [
+        ("S3", sphere_start, sphere_move, sphere_log),
+        ("P3", ball_start, ball_move, ball_log),
+        ("E3", lambda m, v: v, flat_move, lambda m, z: z),
+    ],
 )
-def test_formulas(signature, step, logarithm):
+def test_formulas(signature, start, step, logarithm):
     manifold = parse_signature(signature)[0]
     first, second = (0.5 * torch.randn(1, D, dtype=torch.float64) for _ in range(2))
     origin = torch.zeros(1, D + (signature == "S3"), dtype=torch.float64)
     if signature == "S3":
         origin[0, 0] = 1.0
     z = move(manifold, origin, first)
+    m = Machine()
+    begun = torch.tensor(start(m, first[0].tolist()), dtype=torch.float64)
+    assert torch.allclose(begun, z[0], atol=1e-12)
+    assert m.counts == geometry.exp0(manifold, D)
     m = Machine()
     moved = step(m, z[0].tolist(), second[0].tolist())
     assert torch.allclose(torch.tensor(moved, dtype=torch.float64), move(manifold, z, second)[0], atol=1e-12)
@@ -93,6 +119,7 @@ def test_products_are_counted_factor_by_factor():
     manifold = parse_signature("H2xS3")[0]
     hyperbolic, spherical = parse_signature("H2")[0], parse_signature("S3")[0]
     assert geometry.move(manifold, 5) == geometry.move(hyperbolic, 2) + geometry.move(spherical, 3)
+    assert geometry.exp0(manifold, 5) == geometry.exp0(hyperbolic, 2) + geometry.exp0(spherical, 3)
     assert geometry.log0(manifold, 5) == geometry.log0(hyperbolic, 2) + geometry.log0(spherical, 3)
 
 

@@ -53,8 +53,12 @@ def test_counts(function, expected):
     assert seen(function) == expected
 
 
-def test_both_conventions():
+def test_conventions():
     assert seen(lambda: A @ B, "dense") == {"multiply_accumulate": 6 * 4}
+    assert seen(lambda: A @ B, "events") == {"multiply_accumulate": 2 * 4, "accumulate": 4}
+    linear = {"multiply_accumulate": 2 * 4, "accumulate": 4 + 8}
+    assert seen(lambda: F.linear(-A, B.T, torch.ones(4)), "events") == linear
+    assert seen(lambda: A.to_sparse_csr() @ B, "events") == {"multiply_accumulate": 2 * 4, "accumulate": 4}
 
 
 def test_sparse_products_have_no_zeros_to_skip():

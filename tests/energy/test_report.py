@@ -53,7 +53,9 @@ def test_json(spiking):
     found = json.loads(json.dumps(report(spiking).as_dict(), allow_nan=False))
     assert found["firing"]["stack.layers.0.neuron"]["timesteps"] == 4
     assert [even["memory"] for even in found["break_even"]] == [False, True]
-    assert found["unpriced"] == {"transcendental": found["counts"]["transcendental"]}
+    assert found["unpriced"] == {}
+    assert report(spiking, LOIHI).as_dict()["unpriced"]["transcendental"] == found["counts"]["transcendental"]
+    assert found["low_energy_mj"] < found["energy_mj"]
     assert found["not_counted"]
     assert report(spiking, LOIHI).as_dict()["energy_with_memory_mj"] is None
 
@@ -63,7 +65,8 @@ def test_text_shows_its_work(spiking):
     for expected in (
         "Energy of one inference, 45 nm, FP32", "stack.layers.0.synapse", "path", "the same, dense inputs",
         "spikes per synapse", "against 3-bit activations", "with memory", "Horowitz 2014",
-        "not priced by this table: transcendental", "not known, so in no count: nothing", "not counted for any model",
+        "not priced by this table: nothing", "with the lower price of transcendental",
+        "the same, events", "not known, so in no count: nothing", "not counted for any model",
     ):  # fmt: skip
         assert expected in text
     assert "2 inferences" in str(report(type(spiking)(spiking.modules, forwards=2)))
@@ -81,6 +84,23 @@ def test_markdown_is_a_table(spiking):
     header = next(line for line in lines if line.startswith("| module"))
     rule = lines[lines.index(header) + 1]
     assert header.count("|") == rule.count("|")
+
+
+def test_what_a_report_shows(ordinary):
+    """The identity matrix is ones: the first product is additions."""
+    plain, events, dense = (report(ordinary, inputs=kind) for kind in ("nonzero", "events", "dense"))
+    assert plain.energy_mj() == pytest.approx(report(ordinary).energy_mj())
+    assert events.energy_mj() == pytest.approx(plain.energy_mj() - 1e-9 * 3.7 * 3 * 2)
+    assert events.energy_mj("dense") == pytest.approx(dense.energy_mj())
+    assert events.as_dict() == plain.as_dict()
+    assert events.as_dict()["events_energy_mj"] == pytest.approx(events.energy_mj())
+    first = next(line for line in str(events).splitlines() if line.startswith("convs.0"))
+    assert first.split()[1:3] == ["0", str(3 * 2 + 9 * 2 + 10)]
+    assert "the same, non-zero inputs" in str(events)
+    bars = events.figure().axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(events.energy_mj(memory=True))
+    with pytest.raises(ValueError, match="unknown convention 'sparse'"):
+        report(ordinary, inputs="sparse")
 
 
 def test_figures(spiking, ordinary):
@@ -101,9 +121,13 @@ def test_comparison(spiking, ordinary):
     assert all(costs.name in text for costs in cost_tables())
     content = json.loads(json.dumps(comparison.as_dict(), allow_nan=False))
     energies = content["models"]["GCN"]["energy_mj"]["45 nm, FP32"]
-    assert set(energies) == {"nonzero", "nonzero with memory", "dense", "dense with memory"}
+    assert set(energies) == {
+        f"{kind}{memory}" for kind in ("nonzero", "events", "dense") for memory in ("", " with memory")
+    }
+    assert "events: zeros are skipped" in text.lower()
+    assert energies["events"] == pytest.approx(report(ordinary, inputs="events").energy_mj())
     assert energies["nonzero"] == pytest.approx(report(ordinary).energy_mj())
-    assert set(content["models"]["MSG"]["energy_mj"][MSG_AS_PUBLISHED.name]) == {"nonzero", "dense"}
+    assert set(content["models"]["MSG"]["energy_mj"][MSG_AS_PUBLISHED.name]) == {"nonzero", "events", "dense"}
     assert comparison.markdown().startswith("## On a graph")
 
 

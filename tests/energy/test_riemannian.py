@@ -8,25 +8,27 @@ from msg.layers import LocalMean, OriginExp, OriginLog, Translation
 from msg.manifolds import exp0
 
 
-def _counted(module, *args):
+def _counted(module, *args, convention="nonzero"):
     with torch.no_grad(), count(module) as ops:
         module(*args)
     assert not ops.unknown
-    return ops.total()
+    return ops.total(convention)
 
 
 def test_maps_are_counted_by_the_formulas_of_their_family():
     manifold, u = geoopt.Lorentz(k=torch.tensor(1.0, dtype=torch.float64)), torch.randn(7, 3)
-    move, log = geometry.move(manifold, 3), geometry.log0(manifold, 3)
+    first, move, log = geometry.exp0(manifold, 3), geometry.move(manifold, 3), geometry.log0(manifold, 3)
     target, source = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
     kinds = ("multiply_accumulate", "multiply", "transcendental")
     exp = _counted(OriginExp(manifold), u)
     back = _counted(OriginLog(manifold), exp0(manifold, u.double()), torch.float32)
     bias = _counted(Translation(manifold, 3), u)
     local = _counted(LocalMean(manifold), u, target, source, torch.rand(3))
+    dense = _counted(OriginExp(manifold), u, convention="dense")
     for kind in kinds:
-        assert exp[kind] == 7 * move[kind]
+        assert exp[kind] == 7 * first[kind]
+        assert dense[kind] == 7 * move[kind]
         assert back[kind] == 7 * log[kind]
-        assert bias[kind] == 7 * (2 * move[kind] + log[kind])
+        assert bias[kind] == 7 * (first[kind] + move[kind] + log[kind])
         sums = 3 * 3 if kind == "multiply_accumulate" else 0
-        assert local[kind] == 3 * (move[kind] + log[kind]) + 7 * (3 * move[kind] + log[kind]) + sums
+        assert local[kind] == 3 * (move[kind] + log[kind]) + 7 * (2 * first[kind] + move[kind] + log[kind]) + sums

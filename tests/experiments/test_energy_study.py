@@ -117,6 +117,8 @@ def _energy(ops):
 def test_energy_of_a_trial_is_that_of_the_report():
     (trial,) = search(["gcn"], RunConfig(**SMALL)).trials
     assert trial.energy_mj == pytest.approx(sum(report(ops).energy_mj() for ops in trial.runs) / 2)
+    assert trial.events_energy_mj == pytest.approx(sum(report(ops).energy_mj("events") for ops in trial.runs) / 2)
+    assert trial.events_energy_mj < trial.energy_mj
     assert trial.energy_with_memory_mj == pytest.approx(
         sum(report(ops).energy_mj(memory=True) for ops in trial.runs) / 2
     )
@@ -207,7 +209,7 @@ def test_nothing_is_trained_before_everything_has_been_checked(tmp_path, lines):
         ([], {}, {}, "must be different names, not none"),
         (["gcn"], {"task": "link-prediction"}, {}, "compared in node classification"),
         (["gcn"], {"model": "spiking-gnn", "manifold": None}, {}, "with model='msg'"),
-        (["gcn"], {}, {"vary": {"seeds": [(0,)]}}, "seeds cannot be varied: use batch_size, bias, conv, "),
+        (["gcn"], {}, {"vary": {"seeds": [(0,)]}}, "seeds cannot be varied: use batch_size, bias, bits, conv, "),
         (["gcn", "sgc"], {}, {"vary": {"threshold": [1.0]}}, "threshold is varied, but none of gcn, sgc reads it"),
         (["gcn"], {}, {"vary": {"lr": []}}, "no value of lr to try"),
         (["gcn"], {}, {"vary": {"lr": [0.01, -1.0]}}, "lr must be a positive number, not -1.0"),
