@@ -41,17 +41,26 @@ GCNS = ({**_GCN, "normalize_features": True}, _GCN)
 BEFORE = {"threshold": 1.0, "layers": 3, "timesteps": 15, "dropout": 0.0, "weight_decay": 0.0, "lr": 0.01}
 """Defaults until this search was made."""
 USUAL = {"threshold": "auto", "layers": 2, "timesteps": 5, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
+_SAGE = USUAL | {"conv": "sage", "input_dropout": 0.3}
 SETTINGS = (
     BEFORE,
     USUAL,
-    USUAL | {"normalize_features": True},
     USUAL | {"input_dropout": 0.5},
     USUAL | {"gradient": "rate"},
     USUAL | {"conv": "sage"},
-    USUAL | {"manifold": "H64", "timesteps": 8},
-    USUAL | {"weight_decay": 5e-3},
-    USUAL | {"conv": "sage", "input_dropout": 0.3, "layers": 3},
-    USUAL | {"normalize_features": True, "input_dropout": 0.5, "manifold": "H64"},
+    USUAL | {"conv": "sage", "gradient": "rate"},
+    USUAL | {"gradient": "rate", "manifold": "H64"},
+    USUAL | {"gradient": "rate", "dropout": 0.6, "input_dropout": 0.6, "step_size": 0.05, "lr": 0.02},
+    {**_SAGE, "layers": 3, "gradient": "dvm", "manifold": "H32", "norm": "none", "normalize_features": False},
+    {
+        **_SAGE,
+        "gradient": "rate",
+        "manifold": "H64",
+        "norm": "layer",
+        "normalize_features": False,
+        "timesteps": 8,
+        "weight_decay": 0.0,
+    },
 )
 SEARCH, REPORT = (0, 1), (100, 101, 102, 103, 104)
 

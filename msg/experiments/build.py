@@ -82,7 +82,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
 
 def build_budget(config: RunConfig) -> Budget:
     """What a training of a configuration may spend."""
-    return Budget(config.epochs, config.lr, config.weight_decay, config.patience)
+    return Budget(config.epochs, config.lr, config.weight_decay or 0.0, config.patience)
 
 
 def draw(config: RunConfig, data: Data, seed: int) -> Data:

@@ -5,7 +5,7 @@ this module imports no torch.
 """
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ _DECODERS = ("plain", "structural")
 _NORMS = ("none", "batch", "layer")
 _JUMPING = ("none", "cat", "max")
 _SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
-_GRADIENTS = "dvm; bptt for spiking-gnn"
+_GRADIENTS = "rate; dvm for links; bptt for spiking-gnn"
 _CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
 
 
@@ -35,6 +35,11 @@ def _either(names: Iterable[str]) -> str:
 
 def _split(before: Mapping[str, Any]) -> str | None:
     return "link:85/5/10" if before["task"] == LINKS else None
+
+
+def _chosen(of_nodes: Any, of_links: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """A default that a search on ten graphs chose for classes of nodes (``benchmarks/bench_defaults.py``)."""
+    return lambda before: of_links if before["task"] == LINKS else of_nodes
 
 
 def _layers(before: Mapping[str, Any]) -> int:
@@ -78,19 +83,28 @@ class RunConfig:
     hidden: Annotated[
         int | None, Ge(1), Option(MODEL, "Width of a model without a manifold.", 32, reads="hidden_channels")
     ] = None
-    layers: Annotated[int | None, Ge(1), Option(MODEL, "Number of convolutions.", 3, reads="num_layers num_hops")] = (
-        None
-    )
+    layers: Annotated[
+        int | None,
+        Ge(1),
+        Option(MODEL, "Number of convolutions.", _chosen(2, 3), "2; 3 for links", reads="num_layers num_hops"),
+    ] = None
     hops: Annotated[
         int | None, Ge(1), Option(MODEL, "Hops of propagation.", _layers, "as many as layers", reads="num_hops")
     ] = None
-    timesteps: Annotated[int | None, Ge(1), Option(MODEL, "Number of time steps T.", 15, reads="timesteps")] = None
-    conv: Annotated[str | None, Option(MODEL, _either(CONVS), "gcn", choices=CONVS, reads="conv")] = None
+    timesteps: Annotated[
+        int | None,
+        Ge(1),
+        Option(MODEL, "Number of time steps T.", _chosen(5, 15), "5; 15 for links", reads="timesteps"),
+    ] = None
+    conv: Annotated[
+        str | None,
+        Option(MODEL, _either(CONVS), _chosen("sage", "gcn"), "sage; gcn for links", choices=CONVS, reads="conv"),
+    ] = None
     bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads="bias")] = None
     neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
     threshold: Annotated[
         Annotated[float, Gt(0)] | Literal["auto"] | None,
-        Option(MODEL, "Firing threshold, or auto.", 1.0, of="neuron", reads="threshold"),
+        Option(MODEL, "Firing threshold, or auto.", "auto", of="neuron", reads="threshold"),
     ] = None
     bits: Annotated[int | None, Ge(1), Le(16), Option(MODEL, "Of a quantized activation.", 4, of="neuron")] = None
     reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
@@ -100,7 +114,12 @@ class RunConfig:
         bool | None, Option(MODEL, "Whether each layer learns its step.", False, reads="learn_step_size")
     ] = None
     max_step: Annotated[float | None, Ge(0), Option(MODEL, "Longest step, 0: any.", 1.0, reads="max_step")] = None
-    dropout: Annotated[float | None, Ge(0), Lt(1), Option(MODEL, "Its probability.", 0.0, reads="dropout")] = None
+    dropout: Annotated[
+        float | None,
+        Ge(0),
+        Lt(1),
+        Option(MODEL, "Its probability.", _chosen(0.5, 0.0), "0.5; 0.0 for links", reads="dropout"),
+    ] = None
     heads: Annotated[int | None, Ge(1), Option(MODEL, "Heads of attention.", 1, reads="heads")] = None
     norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
@@ -135,7 +154,8 @@ class RunConfig:
         float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
     ] = 0.0
     gradient: Annotated[
-        str | None, Option(TRAINING, _either(GRADIENTS), "dvm", _GRADIENTS, choices=GRADIENTS, reads="gradient")
+        str | None,
+        Option(TRAINING, _either(GRADIENTS), _chosen("rate", "dvm"), _GRADIENTS, choices=GRADIENTS, reads="gradient"),
     ] = None
     surrogate: Annotated[
         str | None, Option(TRAINING, _either(SURROGATES), "atan", choices=SURROGATES, of="gradient")
@@ -143,7 +163,9 @@ class RunConfig:
     detach_reset: Annotated[bool | None, Option(TRAINING, "Cut the reset's gradient.", True, of="gradient")] = None
     epochs: Annotated[int, Ge(1), Option(TRAINING, "At most so many.", 200)] = 200
     lr: Annotated[float, Gt(0), Option(TRAINING, "Learning rate of Adam.", 0.01)] = 0.01
-    weight_decay: Annotated[float, Ge(0), Option(TRAINING, "Weight decay of Adam.", 0.0)] = 0.0
+    weight_decay: Annotated[
+        float | None, Ge(0), Option(TRAINING, "Weight decay of Adam.", _chosen(5e-4, 0.0), "0.0005; 0.0 for links")
+    ] = None
     patience: Annotated[int, Ge(0), Option(TRAINING, "Epochs without improvement before the end, 0: any.", 100)] = 100
     batch_size: Annotated[
         int | None, Ge(1), Option(TRAINING, "Training nodes, or links, of a batch.", shown="all", reads="batch_size")
@@ -339,6 +361,8 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
         applies = name in own or spelled in spec.options if option.of else not option.reads or spelled in spec.options
         if applies and option.task in ("", chosen.get("task")):
             default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
+            if option.of in chosen and chosen[option.of] != found[option.of]:  # of a class that was asked for
+                default = own.get(name, default)
             plain = isinstance(default, bool | int | float | str)
             found[name] = default if plain else option.settled(chosen) if field.absent is None else field.absent
             given = options.get(name)

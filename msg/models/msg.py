@@ -126,7 +126,7 @@ SPEC = ModelSpec(
         }
     ),
     about="spiking network on a manifold",
-    defaults={"manifold": "H32", "gradient": "dvm"},
+    defaults={"manifold": "H32", "threshold": "auto"},
     tasks=("node-classification", "link-prediction"),
     batches=True,
     partitions=True,

@@ -69,7 +69,7 @@ SPEC = ModelSpec(
         {"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout", "norm"}
     ),
     about="spiking network in flat space, which reads firing rates out",
-    defaults={"gradient": "bptt"},
+    defaults={"gradient": "bptt", "threshold": "auto"},
     batches=True,
     partitions=True,
 )

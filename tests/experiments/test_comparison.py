@@ -52,9 +52,9 @@ def test_contradictions_are_refused(base, options, message):
 
 
 def test_command_says_all_that_is_not_a_default():
-    base = RunConfig("my graph.npz", root="data", bias=False, conv="sage", seeds=(1, 3), max_step=0.0)
+    base = RunConfig("my graph.npz", root="data", bias=False, conv="gin", seeds=(1, 3), max_step=0.0)
     words = RulesStudy(base, ("dvm",), (4,), memory=False).command_line()
-    for expected in ("--dataset 'my graph.npz'", "--root data", "--no-bias", "--conv sage", "--seeds 1,3"):
+    for expected in ("--dataset 'my graph.npz'", "--root data", "--no-bias", "--conv gin", "--seeds 1,3"):
         assert expected in words
     for expected in ("--rules dvm", "--timesteps 4", "--max-step 0.0", "--surrogate atan", "--no-memory"):
         assert expected in words
