@@ -33,6 +33,7 @@ _ROOMS = (
     "manifolds",
     "models",
     "neurons",
+    "nir",
     "nn",
     "report",
     "testing",
