@@ -61,7 +61,7 @@ class Recording:
         """The raster: a dot a spike, a row a neuron, a panel a layer; see :func:`msg.report.figures.raster`.
 
         Args:
-            potentials: draw the potential of each node's first neuron below.
+            potentials: draw below what the potential of one neuron of each node did, of the one that fires most.
 
         Returns:
             A :class:`matplotlib.figure.Figure`.
@@ -73,7 +73,8 @@ class Recording:
             title = f"layer {number}"
             spikes[title] = one.spikes.flatten(1).cpu().numpy()
             if potentials and one.potentials is not None:
-                shown[title] = one.potentials[:, :, 0].cpu().numpy()
+                most = one.spikes.sum(0).argmax(-1).cpu()
+                shown[title] = one.potentials.cpu()[:, torch.arange(len(most)), most].numpy()
         return raster(spikes, shown)
 
 

@@ -237,3 +237,37 @@ def test_default_surrogates(library):
     torch.testing.assert_close(slope(snn.atan()), ATan(2.0).derivative(u))
     norse = library("norse.torch.functional.threshold").threshold
     torch.testing.assert_close(slope(lambda v: norse(v, "super", 100.0)), SuperSpike(1.0).derivative(u))
+
+
+def test_gradient_through_the_reset(library):
+    """Of the second potential in the first current, whose potential fires: with the reset cut, the decay or nothing."""
+    neuron, snn = library("spikingjelly.activation_based.neuron"), library("snntorch")
+    first = torch.tensor([1.9], requires_grad=True)
+
+    def slope(potential):
+        return float(torch.autograd.grad(potential.sum(), first)[0])
+
+    for detached in (False, True):
+        module = neuron.IFNode(detach_reset=detached) if detached else neuron.IFNode()
+        module(first)
+        assert (slope(module.v) == 0) == detached
+    leaky = snn.Leaky(beta=0.5)
+    _, state = leaky(first, None)
+    assert slope(leaky(first.detach(), state)[1]) == 0.5
+    box, _ = norse_cells(library, torch.float32)
+    assert slope(box(first, None)[1].v) != 0
+    assert slope(IF(reset="zero")(first)[1]) == 0
+
+
+def test_where_the_state_is(library):
+    neuron, snn = library("spikingjelly.activation_based.neuron"), library("snntorch")
+    current = torch.tensor([0.6])
+    module = neuron.IFNode()
+    assert [float(module(current)) for _ in range(2)] == [0, 1]
+    library("spikingjelly.activation_based.functional").reset_net(module)
+    assert float(module(current)) == 0
+    hidden = snn.Leaky(beta=1.0, init_hidden=True)
+    assert [float(hidden(current)) for _ in range(2)] == [0, 1]
+    _, cell = norse_cells(library, torch.float32)
+    assert [float(cell(current, None)[0].detach()) for _ in range(2)] == [0, 0]
+    assert adapt(hidden)(current)[0] == 0 == adapt(hidden)(current)[0]
