@@ -20,6 +20,7 @@ _HERE = {
     "ConvergentGNN": "msg.models",
     "RiemannianConvergentGNN": "msg.models",
     "AttentiveRecurrence": "msg.models",
+    "record": "msg.models",
     "load_graph": "msg.datasets",
 }
 _ROOMS = (
@@ -32,6 +33,7 @@ _ROOMS = (
     "manifolds",
     "models",
     "neurons",
+    "nir",
     "nn",
     "report",
     "testing",

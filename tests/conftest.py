@@ -90,6 +90,18 @@ def _one_thread(request):
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def library():
+    """Imports a module of another library, or skips the test where the extra ``neuromorphic`` is not installed."""
+
+    def imported(name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # theirs, as they are imported
+            return pytest.importorskip(name, reason='needs pip install "msg-graph[neuromorphic]"')
+
+    return imported
+
+
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
 def dtype(request):
     return request.param

@@ -19,7 +19,7 @@ ROWS = [
     {"gradients"},
     {"models"},
     {"nn"},
-    {"testing", "energy"},
+    {"testing", "energy", "nir"},
     {"training"},
     {"experiments"},
     {"cli"},

@@ -7,6 +7,7 @@ from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
 from msg.layers.draws import Draws
+from msg.layers.encoders import LatencyEncoder, PopulationEncoder
 from msg.layers.graph_attention import GraphAttention
 from msg.layers.graph_layer import GraphLayer
 from msg.layers.grouped_gcn import GroupedGCN
@@ -46,6 +47,7 @@ __all__ = [
     "JumpingPath",
     "KappaGCNConv",
     "LastCurrent",
+    "LatencyEncoder",
     "LearnedFermiDirac",
     "LocalMean",
     "LorentzAggregation",
@@ -56,6 +58,7 @@ __all__ = [
     "MembraneShortcut",
     "OriginExp",
     "OriginLog",
+    "PopulationEncoder",
     "Propagation",
     "PseudoHyperbolicGCNConv",
     "RecurrentSpikingLayer",

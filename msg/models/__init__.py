@@ -19,6 +19,7 @@ from msg.models.peers.spikegcl import SpikeGCL
 from msg.models.peers.spikenet import SpikeNet
 from msg.models.peers.stfn import GASNN, GCSNN
 from msg.models.propagated import Propagated
+from msg.models.recording import Record, Recording, record
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -55,6 +56,8 @@ __all__ = [
     "PageRank",
     "Polynormer",
     "Propagated",
+    "Record",
+    "Recording",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
     "SpikeGCL",
@@ -64,4 +67,5 @@ __all__ = [
     "SpikingGNN",
     "SpikingNetwork",
     "SpikingStack",
+    "record",
 ]

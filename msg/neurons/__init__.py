@@ -1,8 +1,9 @@
 """Spiking neurons with explicit state, the surrogate derivatives of their firing, and activations in their place."""
 
 from msg.neurons.activations import Activation, ClippedReLU, QuantizedReLU, ReLU
+from msg.neurons.adapted import Adapted, adapt, resolve_neuron
 from msg.neurons.adaptive import ALIF, ALIFState
-from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF, resolve_neuron
+from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF
 from msg.neurons.scaled import DecayingThresholdLIF, DecayingThresholdState, ScaledLIF
 from msg.neurons.surrogates import (
     ArcTan,
@@ -23,6 +24,7 @@ __all__ = [
     "ALIFState",
     "ATan",
     "Activation",
+    "Adapted",
     "ArcTan",
     "Box",
     "ClippedReLU",
@@ -39,6 +41,7 @@ __all__ = [
     "SuperSpike",
     "Surrogate",
     "Triangle",
+    "adapt",
     "heaviside",
     "resolve_neuron",
 ]

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from msg.names import NEURONS
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
 
 Fire = Callable[[Tensor, float], Tensor]
@@ -121,6 +120,11 @@ class Neuron(nn.Module):
         """The neuron fires where its potential is strictly above this number: the threshold."""
         return self.threshold
 
+    @property
+    def drop(self) -> float:
+        """By how much a spike lowers the potential where the reset subtracts: the threshold."""
+        return self.threshold
+
     def forward(
         self,
         current: Tensor,
@@ -144,7 +148,7 @@ class Neuron(nn.Module):
         spikes = fire(u, self.level(u))
         reset = spikes.detach() if detach_reset else spikes
         if self.reset == "subtract":
-            return spikes, torch.sub(u, reset, alpha=self.threshold)
+            return spikes, torch.sub(u, reset, alpha=self.drop)
         return spikes, u - u * reset
 
     def linearise(
@@ -179,8 +183,8 @@ class Neuron(nn.Module):
         if self.reset == "subtract":
             return (
                 spikes,
-                torch.sub(u, spikes, alpha=self.threshold),
-                _less(rho, change, self.threshold, detach_reset),
+                torch.sub(u, spikes, alpha=self.drop),
+                _less(rho, change, self.drop, detach_reset),
                 change,
             )
         rho.addcmul_(rho, spikes, value=-1)
@@ -225,19 +229,6 @@ class Neuron(nn.Module):
 def _check_steps(timesteps: int) -> None:
     if timesteps < 1:
         raise ValueError(f"timesteps must be at least 1, not {timesteps}")
-
-
-def resolve_neuron(neuron: Any) -> Neuron:
-    """The neuron that is meant by a module, a class or a name of :data:`msg.names.NEURONS`; ``None`` is :class:`IF`.
-
-    Raises:
-        ValueError: if it is none of these.
-    """
-    given = NEURONS[neuron] if isinstance(neuron, str) else IF if neuron is None else neuron
-    given = given() if isinstance(given, type) else given
-    if not isinstance(given, nn.Module):
-        raise ValueError(f"neuron must be a neuron such as IF() or LIF(tau=2.0), not {neuron!r}")
-    return given  # pyright: ignore[reportReturnType] - any module of the explicit-state contract
 
 
 def _less(rho: Tensor, change: Tensor, factor: Tensor | float, detached: bool) -> Tensor:

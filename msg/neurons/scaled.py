@@ -14,7 +14,7 @@ from msg.neurons.surrogates import ATan
 
 
 @lru_cache
-def _below(value: float, dtype: torch.dtype) -> float:
+def below(value: float, dtype: torch.dtype) -> float:
     """The largest number of a type below ``value``, which is rounded to the type first."""
     return float(torch.nextafter(torch.tensor(value, dtype=dtype), torch.tensor(-math.inf, dtype=dtype)))
 
@@ -82,7 +82,7 @@ class ScaledLIF(Neuron):
 
     def level(self, potential: Tensor) -> float:
         """The threshold, or the next number below it."""
-        return _below(self.threshold, potential.dtype) if self.at_threshold else self.threshold
+        return below(self.threshold, potential.dtype) if self.at_threshold else self.threshold
 
     def extra_repr(self) -> str:
         """Tau, threshold, reset, and what was chosen besides."""
@@ -175,7 +175,7 @@ class DecayingThresholdLIF(ScaledLIF):
             # the initial threshold apart from the kicks: a state of zeros is rest, and nothing cancels
             threshold = state.kicks + self.threshold * torch.pow(self.threshold_decay, state.steps)
             steps = state.steps
-        spikes = fire(u - threshold, _below(0.0, u.dtype) if self.at_threshold else 0.0)
+        spikes = fire(u - threshold, below(0.0, u.dtype) if self.at_threshold else 0.0)
         reset = spikes.detach() if detach_reset else spikes
         potential = u - reset * (threshold if self.reset == "subtract" else u)
         kicks = self.kick * spikes

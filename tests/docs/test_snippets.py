@@ -79,3 +79,13 @@ def test_readme(run):
 def test_scaling(run):
     for block in sections("docs/scaling.md").values():
         assert not run(block)
+
+
+NEUROMORPHIC = sections("docs/neuromorphic.md")
+
+
+@pytest.mark.parametrize("heading", NEUROMORPHIC)
+def test_neuromorphic(heading, run, library):
+    for package in re.findall(r"^import (nir|snntorch)$", NEUROMORPHIC[heading], flags=re.MULTILINE):
+        library(package)
+    assert not run(NEUROMORPHIC[heading])

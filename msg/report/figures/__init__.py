@@ -8,6 +8,7 @@ from msg.report.figures.dots import Dots, dots
 from msg.report.figures.embedding import Chart, embedding, principal_plane
 from msg.report.figures.energy import front, stacked_bars
 from msg.report.figures.panels import Line, Panel, panels
+from msg.report.figures.raster import raster
 from msg.report.figures.training import Curve, training
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "front",
     "panels",
     "principal_plane",
+    "raster",
     "stacked_bars",
     "to_png",
     "training",
