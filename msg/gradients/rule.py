@@ -10,6 +10,7 @@ from torch import Tensor
 
 from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
+from msg.kernels.tracing import traced
 from msg.layers import AttentiveCell, SpikingLayer
 from msg.names import GRADIENTS
 
@@ -90,19 +91,48 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
 class _FirstOrder(torch.autograd.Function):
     """The identity, through which no second derivative goes."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, tensor: Tensor, rule: str) -> Tensor:
-        ctx.rule = rule
+    def forward(tensor: Tensor, rule: str) -> Tensor:
         return tensor.view_as(tensor)
 
     @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.rule = inputs[1]
+
+    @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        if torch.is_grad_enabled():  # create_graph=True
-            raise RuntimeError(
-                f"{ctx.rule} has no second derivatives: what it leaves out of the first would be missing from them. "
-                "Use SurrogateBPTT, or a backward pass without create_graph"
-            )
-        return grads[0], None
+        if not torch.is_grad_enabled():
+            return grads[0], None
+        if traced():  # torch.func asks for a graph whether or not it will be differentiated
+            return _Refused.apply(grads[0], ctx.rule), None  # pyright: ignore[reportReturnType]
+        raise RuntimeError(_no_second(ctx.rule))
+
+
+class _Refused(torch.autograd.Function):
+    """The identity, through which no derivative goes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(tensor: Tensor, rule: str) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.rule = inputs[1]
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        raise RuntimeError(_no_second(ctx.rule))
+
+
+def _no_second(rule: str) -> str:
+    return (
+        f"{rule} has no second derivatives: what it leaves out of the first would be missing from them. Use "
+        "SurrogateBPTT, or a backward pass without create_graph"
+    )
 
 
 @dataclass(frozen=True)

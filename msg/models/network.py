@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.loader import NodeLoader
 
 from msg.gradients import Activity, FeedForwardRule, layerwise
-from msg.graph import Graph, Memo, SampledGraph, SparseMatrix, check_tensors
+from msg.graph import Graph, GraphMemo, Memo, SampledGraph, SparseMatrix, as_edges, check_tensors, is_adjacency
 from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
@@ -30,7 +30,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._graphs = Memo()
+        self._graphs = GraphMemo()
         self._features = Memo()
 
     @property
@@ -46,7 +46,9 @@ class GraphNetwork(nn.Module):
         Args:
             x: node features ``[N, F]`` (dense, or ``torch.sparse`` or a matrix that is made already: it stays sparse),
                 a constant current; or, where the network runs through time, a train ``[T, N, F]``.
-            edge_index: ``[2, E]``, or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
+            edge_index: ``[2, E]``, a tensor or PyG's ``EdgeIndex``; or ``adj_t``, the transposed adjacency matrix
+                ``[N, N]`` as PyG's convolutions take it (``torch.sparse`` or ``SparseTensor``), whose values are the
+                weights; or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
             edge_weight: ``[E]``.
 
         Raises:
@@ -54,17 +56,10 @@ class GraphNetwork(nn.Module):
         """
         if isinstance(x, SparseMatrix):
             self._check(x.csr, edge_index, edge_weight)
-            return x, self._graph(edge_index, edge_weight, x.size(0))
+            return x, self._graphs.graph(edge_index, edge_weight, x.size(0))
         self._check(x, edge_index, edge_weight)
-        graph = self._graph(edge_index, edge_weight, x.size(-2)).reading(x)
+        graph = self._graphs.graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
-
-    def _graph(self, edge_index: Tensor | Graph, edge_weight: Tensor | None, num_nodes: int) -> Graph:
-        if isinstance(edge_index, Graph):
-            return edge_index
-        return self._graphs.recall(
-            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
-        )
 
     def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
@@ -77,6 +72,8 @@ class GraphNetwork(nn.Module):
                 )
             if x.size(-2) != edge_index.num_nodes:
                 raise ValueError(f"x has {x.size(-2)} nodes, but the graph has {edge_index.num_nodes}")
+        elif is_adjacency(edge_index):
+            check_tensors(x=x, edge_weight=edge_weight)
         else:
             check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
         steps = self._train_length
@@ -141,6 +138,7 @@ class LayeredNetwork(GraphNetwork, ABC):
         if isinstance(x, SparseMatrix):
             x = x.csr
         self._check(x, edge_index, edge_weight)
+        edge_index, edge_weight = as_edges(edge_index, edge_weight, x.size(-2))
         if (nodes is None) != (edges is None):
             raise ValueError("give num_sampled_nodes_per_hop and num_sampled_edges_per_hop both, or neither")
         number = x.size(-2)
@@ -188,7 +186,8 @@ class LayeredNetwork(GraphNetwork, ABC):
         if not isinstance(loader, NodeLoader):
             raise ValueError(f"loader must be a NodeLoader of torch_geometric.loader, not {type(loader).__name__}")
         data: Any = loader.data
-        x, edge_index, edge_weight = data.x, data.edge_index, data.get("edge_weight")
+        x, edge_weight = data.x, data.get("edge_weight")
+        edge_index = data.adj_t if data.get("edge_index") is None else data.edge_index
         features, graph = GraphNetwork.prepare(self, x, edge_index, edge_weight)
         if isinstance(features, Tensor) and features.dim() == 3:
             raise ValueError("inference needs features [num_nodes, channels], not a train")

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from msg.gradients import Activity, FeedForwardRule, SurrogateBPTT
 from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
+from msg.kernels.tracing import traced
 from msg.layers import LastCurrent, Propagation, SpikingLayer, Synapse, readout_layer
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
@@ -29,8 +30,13 @@ class _Encoded(SpikingStack):
         given = features.csr if isinstance(features, SparseMatrix) else features
         decides = (given, graph.edge_index, graph.edge_weight, *neuron.parameters(), *neuron.buffers())
         varies = isinstance(features, Tensor) and features.dim() == 3
-        # a batch does not come again
-        if varies or isinstance(graph, SampledGraph) or any(t is not None and t.requires_grad for t in decides):
+        # a batch does not come again, and nothing is kept by code that is compiled or exported
+        if (
+            varies
+            or traced()
+            or isinstance(graph, SampledGraph)
+            or any(t is not None and t.requires_grad for t in decides)
+        ):
             return super().forward(features, graph)
 
         def encode() -> tuple[Tensor, Tensor, Tensor | SparseMatrix]:

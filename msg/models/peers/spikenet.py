@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from msg.graph import SparseMatrix, neighbor_mean, pick_neighbors
+from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
 from msg.layers import Draws, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
@@ -171,20 +171,21 @@ class SpikeNet(GraphNetwork):
         graph.whole_only(type(self).__name__, "SpikingGNN with conv='sage'")
         matrix = neighbor_mean(graph, features.dtype)
         weighted, samples = graph.edge_weight is not None, self.training or self.sample_in_evaluation
-        generator = self.draws.next(matrix.columns.device) if samples else None
+        generator = self.draws.next(graph.edge_index.device) if samples else None
 
         def pick(nodes: Tensor, number: int) -> Tensor | None:
             if generator is None or number < 0:
                 return None
+            assert isinstance(matrix, SparseMatrix)
             return pick_neighbors(matrix, nodes, number, generator, weighted)
 
         if samples and self.as_released:
             return self._in_trees(features, pick)
         return self._at_nodes(features, matrix, pick)
 
-    def _at_nodes(self, features: Tensor | SparseMatrix, matrix: SparseMatrix, pick: Pick) -> Tensor:
+    def _at_nodes(self, features: Tensor | SparseMatrix, matrix: SparseMatrix | WeightedEdges, pick: Pick) -> Tensor:
         """All layers for all nodes; what is constant in time has one step until neurons read it."""
-        everyone = torch.arange(features.size(0), device=matrix.columns.device).expand(self.timesteps, -1)
+        everyone = torch.arange(features.size(0), device=self.readout.weight.device).expand(self.timesteps, -1)
         read, below = features, None
         for number, layer, drawn in self._in_order():
             own, sent = _linear(layer.own, read), _linear(layer.received, read)
