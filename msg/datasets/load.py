@@ -43,8 +43,8 @@ def load_graph(
         split: A split, see :func:`~msg.datasets.apply_split`. If ``None``, the card's; for a file of your own
             ``fixed:0`` where it holds masks, ``random:60/20/20`` where not.
         seed: The seed of a random split, from 0 to 4,294,967,295.
-        features: ``"dense"``, which PyG's loaders and transforms need; ``"sparse"`` (CSR), which msg's models read faster
-            where most entries are zero; or ``"auto"``: sparse if fewer than 10 % of the entries are non-zero.
+        features: ``"dense"``, which PyG's loaders and transforms need; ``"sparse"`` (CSR), which models here read
+            faster where most entries are zero; or ``"auto"``: sparse if fewer than 10 % of the entries are non-zero.
         max_bytes: How many bytes a file of your own may unpack to (2 GiB, or a hundred times its size where that is
             more), and sparse features may need when they are made dense.
         simplify: Take a file of your own whose adjacency matrix has weights or directions as an undirected graph

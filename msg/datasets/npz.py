@@ -12,9 +12,7 @@ from msg.datasets.matrices import Matrix
 from msg.datasets.raw_graph import RawGraph, validate
 
 
-def read_npz(
-    path: Path, binary_features: bool = False, max_bytes: int = MAX_BYTES, simplify: bool = True
-) -> RawGraph:
+def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYTES, simplify: bool = True) -> RawGraph:
     """Read a ``.npz`` with gnn-benchmark keys (``adj_*``, ``attr_*`` or ``attr_matrix``, ``labels``) or heterophilous
     keys (``node_features``, ``node_labels``, ``edges`` and, if there are given splits, ``train_masks``, ``val_masks``,
     ``test_masks`` of shape ``[K, N]``).

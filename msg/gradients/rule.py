@@ -1,7 +1,7 @@
 """What a gradient rule is: a value that owns the loop over layers and time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -12,7 +12,7 @@ from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
 from msg.kernels.tracing import traced
 from msg.layers import AttentiveCell, SpikingLayer
-from msg.names import GRADIENTS
+from msg.names import GRADIENTS, build
 
 
 class Activity(NamedTuple):
@@ -69,7 +69,7 @@ Kind = TypeVar("Kind", bound=GradientRule)
 
 
 def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
-    """The rule that is meant by a value, a class or a name of :data:`msg.names.GRADIENTS`.
+    """The rule that is meant by a value, a class, a name of :data:`msg.names.GRADIENTS` or a dictionary with one.
 
     Args:
         rule: what the user gave.
@@ -79,7 +79,7 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
     Raises:
         ValueError: if it is no rule, or one that trains something else.
     """
-    given = GRADIENTS[rule] if isinstance(rule, str) else rule
+    given = build(rule, GRADIENTS)
     given = given() if isinstance(given, type) and issubclass(given, GradientRule) else given
     if isinstance(given, kind):
         return given
@@ -197,6 +197,10 @@ class FeedForwardRule(GradientRule):
             dynamics: at least two layers.
             current: the encoder's, ``[N, d]`` if constant or ``[N, T, d]``; attached to autograd.
         """
+
+
+RuleLike = FeedForwardRule | type[FeedForwardRule] | str | Mapping[str, Any]
+"""A rule for feed-forward layers, or what :func:`resolve_rule` makes one of."""
 
 
 @runtime_checkable

@@ -1,14 +1,15 @@
 """What all networks share: the checks of their input; and all spiking ones: their three rooms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch_geometric.loader import NodeLoader
 
 from msg.gradients import Activity, FeedForwardRule, layerwise
@@ -17,10 +18,16 @@ from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
 from msg.models.walk import Walk
+from msg.names import spell
+from msg.registry import Recorded
 
 
-class GraphNetwork(nn.Module):
+class GraphNetwork(Recorded, nn.Module):
     """A network that reads node features and a graph, both checked and prepared once for many forwards.
+
+    Its arguments are kept as plain data: ``type(model).from_config(model.config)`` is a new one of the same kind, and
+    ``{"config": model.config, "state_dict": model.state_dict()}`` a checkpoint that ``torch.load(weights_only=True)``
+    reads. ``num_layers``, ``hidden_channels`` and ``dropout`` are attributes wherever they are arguments.
 
     Attributes:
         in_channels: number of features; subclasses set it.
@@ -32,6 +39,28 @@ class GraphNetwork(nn.Module):
         super().__init__()
         self._graphs = GraphMemo()
         self._features = Memo()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A model with the arguments of another one's :attr:`config`, freshly initialised."""
+        return cls(**config)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("num_layers", "hidden_channels", "dropout") and name in self._made:
+                return self._made[name]
+            raise
+
+    def __repr__(self) -> str:
+        """One line, as PyG's models have; print a part of the model for its modules."""
+        return f"{self._get_name()}({' '.join(self.extra_repr().split())})"
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        names = ("in_channels", "out_channels", "hidden_channels", "num_layers", "num_hops", "dropout")
+        return ", ".join(f"{name}={self._made[name]!r}" for name in names if self._made.get(name) is not None)
 
     @property
     def _train_length(self) -> int | None:
@@ -63,7 +92,14 @@ class GraphNetwork(nn.Module):
 
     def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
-            raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
+            raise ValueError(
+                "a bipartite graph (x is a pair) is not supported: use one node set, or layers of msg.nn.SpikingConv"
+            )
+        if isinstance(x, dict | Proxy):
+            raise ValueError(
+                f"{type(self).__name__} has one set of nodes, whose layers run side by side through time, and cannot be "
+                "made one of several: build a model of msg.nn.SpikingConv, which to_hetero and HeteroConv take"
+            )
         if isinstance(edge_index, Graph):
             check_tensors(x=x)
             if edge_weight is not None:
@@ -378,8 +414,21 @@ class SpikingNetwork(LayeredNetwork):
         for activity in self.stack.online(*self.prepare(x, edge_index, edge_weight, **batch)):
             yield self.head(self.path(_of_seeds(activity.currents)))
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """See :attr:`GraphNetwork.config`; rule and steps are those that it has now."""
+        made = super().config
+        now = {"timesteps": self.timesteps, "gradient": spell(self.gradient)}
+        return {**made, **{name: value for name, value in now.items() if name in made}}
+
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)}" for name in ("in_channels", "out_channels", "num_layers"))
+        """Sizes, steps, neurons and rule."""
+        parts = super().extra_repr().split(", ")
+        parts += [
+            f"{name}={self._made[name]!r}" for name in ("manifold", "step_size", "max_step") if name in self._made
+        ]
+        parts += [f"timesteps={self.timesteps}", f"neuron={self._layers[0].neuron!r}"]
+        return ", ".join([*filter(None, parts), f"gradient={self.gradient.describe(self.timesteps)}"])
 
 
 def _of_seeds(currents: list[Tensor]) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from msg.neurons.activations import Activation, ClippedReLU, QuantizedReLU, ReLU
 from msg.neurons.adaptive import ALIF, ALIFState
-from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF, resolve_neuron
+from msg.neurons.neuron import IF, LIF, Fire, Neuron, NeuronLike, ParametricLIF, resolve_neuron
 from msg.neurons.scaled import DecayingThresholdLIF, DecayingThresholdState, ScaledLIF
 from msg.neurons.surrogates import (
     ArcTan,
@@ -31,6 +31,7 @@ __all__ = [
     "Fire",
     "MultiGaussian",
     "Neuron",
+    "NeuronLike",
     "ParametricLIF",
     "QuantizedReLU",
     "ReLU",

@@ -11,15 +11,16 @@ which starts at zero. Nothing is stored in the module, so there is nothing to re
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from msg.kernels.tracing import traced
-from msg.names import NEURONS
+from msg.names import NEURONS, build
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
+from msg.registry import Recorded
 
 Fire = Callable[[Tensor, float], Tensor]
 """From membrane potential and threshold to spikes."""
@@ -27,7 +28,7 @@ Reset = Literal["subtract", "zero"]
 Threshold = float | Literal["auto"]
 
 
-class Neuron(nn.Module):
+class Neuron(Recorded, nn.Module):
     r"""Base of the neurons that have one state variable, the membrane potential.
 
     Args:
@@ -74,6 +75,8 @@ class Neuron(nn.Module):
         self._threshold = float(value)
         if "fitted_threshold" in self._buffers:
             self.fitted_threshold.fill_(self._threshold)
+        else:
+            self._made["threshold"] = self._threshold
 
     @property
     def fitted(self) -> bool:
@@ -228,13 +231,18 @@ def _check_steps(timesteps: int) -> None:
         raise ValueError(f"timesteps must be at least 1, not {timesteps}")
 
 
+NeuronLike = Neuron | type[Neuron] | str | Mapping[str, Any]
+"""A neuron, or what :func:`resolve_neuron` makes one of."""
+
+
 def resolve_neuron(neuron: Any) -> Neuron:
-    """The neuron that is meant by a module, a class or a name of :data:`msg.names.NEURONS`; ``None`` is :class:`IF`.
+    """The neuron that is meant by a module, a class, a name of :data:`msg.names.NEURONS`, or a dictionary as in
+    ``{"name": "lif", "tau": 3.0}``; ``None`` is :class:`IF`.
 
     Raises:
         ValueError: if it is none of these.
     """
-    given = NEURONS[neuron] if isinstance(neuron, str) else IF if neuron is None else neuron
+    given = IF if neuron is None else build(neuron, NEURONS)
     given = given() if isinstance(given, type) else given
     if not isinstance(given, nn.Module):
         raise ValueError(f"neuron must be a neuron such as IF() or LIF(tau=2.0), not {neuron!r}")

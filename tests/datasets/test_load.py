@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
 from torch_geometric.loader import DataLoader, NodeLoader, RandomNodeLoader
 from torch_geometric.transforms import NormalizeFeatures
 

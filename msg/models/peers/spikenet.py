@@ -11,7 +11,7 @@ from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
 from msg.layers import Draws, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
-from msg.neurons import DecayingThresholdLIF, Neuron, SuperSpike, Surrogate
+from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
 
 Pick = Callable[[Tensor, int], Tensor | None]
 """From nodes ``[T, M]`` and a number to so many neighbours of each ``[T, M, k]``; ``None``: the mean is over all."""
@@ -132,7 +132,7 @@ class SpikeNet(GraphNetwork):
         threshold: float = 1.0,
         norm: str = "none",
         residual: bool = False,
-        neuron: Neuron | None = None,
+        neuron: NeuronLike | None = None,
         surrogate: Surrogate = SuperSpike(1.0),  # noqa: B008 - a frozen value
         sample_in_evaluation: bool = False,
         as_released: bool = False,
@@ -146,7 +146,7 @@ class SpikeNet(GraphNetwork):
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps
         self.num_neighbors = _per_hop(num_neighbors, num_layers, as_released)
         self.sample_in_evaluation, self.as_released = sample_in_evaluation, as_released
-        neuron = DecayingThresholdLIF(threshold=threshold) if neuron is None else neuron
+        neuron = DecayingThresholdLIF(threshold=threshold) if neuron is None else resolve_neuron(neuron)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), last_channels]
         self.layers = nn.ModuleList(
             _Layer(sizes, neuron, surrogate, norm, sizes[0] if residual and number else None, number > 0)
