@@ -58,7 +58,10 @@ class Memo:
         if entry is None or not entry.serves(tensors, key):
             with torch.inference_mode(False):
                 refs = tuple(None if t is None else weakref.ref(t) for t in tensors)
-                entry = self._entry = _Entry(refs, key, build())
+                value = build()
+                # to coalesce a sparse tensor counts as a change of it, although nothing changes
+                key = (tuple(None if t is None else _content(t) for t in tensors), extra)
+                entry = self._entry = _Entry(refs, key, value)
         return entry.value
 
     def __deepcopy__(self, memo: dict) -> "Memo":

@@ -18,7 +18,7 @@ from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
 from msg.models.walk import Walk
-from msg.names import spell
+from msg.names import SURROGATES, build, spell
 from msg.registry import Recorded
 
 
@@ -43,7 +43,8 @@ class GraphNetwork(Recorded, nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A model with the arguments of another one's :attr:`config`, freshly initialised."""
-        return cls(**config)
+        surrogate = {"surrogate": build(config["surrogate"], SURROGATES)} if "surrogate" in config else {}
+        return cls(**{**config, **surrogate})
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -74,7 +75,8 @@ class GraphNetwork(Recorded, nn.Module):
 
         Args:
             x: node features ``[N, F]`` (dense, or ``torch.sparse`` or a matrix that is made already: it stays sparse),
-                a constant current; or, where the network runs through time, a train ``[T, N, F]``.
+                a constant current; or, where the network runs through time, a train ``[T, N, F]``. Three dimensions are
+                never a static batch ``[B, N, F]``, which PyG's convolutions take: even where ``B`` equals ``T``.
             edge_index: ``[2, E]``, a tensor or PyG's ``EdgeIndex``; or ``adj_t``, the transposed adjacency matrix
                 ``[N, N]`` as PyG's convolutions take it (``torch.sparse`` or ``SparseTensor``), whose values are the
                 weights; or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
@@ -93,7 +95,7 @@ class GraphNetwork(Recorded, nn.Module):
     def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
             raise ValueError(
-                "a bipartite graph (x is a pair) is not supported: use one node set, or layers of msg.nn.SpikingConv"
+                "a bipartite graph (x is a pair) is not supported: use one node set, or layers of SpikingConv"
             )
         if isinstance(x, dict | Proxy):
             raise ValueError(

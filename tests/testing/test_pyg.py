@@ -1,4 +1,4 @@
-"""What PyG asks of ``BasicGNN``, asked of its GCN and of every model of nodes here; what one cannot, with the reason."""
+"""What PyG asks of ``BasicGNN``, asked of its GCN and of every model of nodes here; and what they cannot, and why."""
 
 import pytest
 import torch
