@@ -246,9 +246,8 @@ def train(x: Tensor | SparseMatrix, timesteps: int) -> Tensor | None:
         return None
     if x.size(0) != timesteps:
         raise ValueError(
-            f"x has {x.size(0)} time steps, but timesteps={timesteps}: make them equal. Three dimensions are always time, "
-            "nodes and channels; several features of one graph are run one by one, several graphs joined to one "
-            "(torch_geometric.data.Batch)"
+            f"x has {x.size(0)} time steps, but timesteps={timesteps}: make them equal. Three dimensions are time, "
+            "nodes and channels: features [B, N, F] of B graphs are joined to one graph (torch_geometric.data.Batch)"
         )
     return x.transpose(0, 1)
 

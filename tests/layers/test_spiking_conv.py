@@ -29,7 +29,7 @@ class Net(torch.nn.Module):
         return self.last(self.first(x, edge_index), edge_index)
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")  # made by PyG
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:Converting sparse tensor")  # PyG's and torch's own
 def test_of_a_linear_convolution_it_is_the_current_of_the_rates(edge_index):
     conv, neuron, x = GCNConv(5, 3), IF(0.7), torch.rand(7, 5)
     layer = SpikingConv(conv, timesteps=9, neuron=neuron)
