@@ -4,7 +4,11 @@ One line here, or one call of :meth:`~msg.registry.Registry.register` in a packa
 neuron, surrogate, gradient rule, convolution, model, manifold or table of costs needs to be known everywhere.
 """
 
-from msg.registry import Registry
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from msg.registry import Recorded, Registry
 
 NEURONS = Registry(
     "neuron",
@@ -149,3 +153,42 @@ TABLES = Registry(
     },
 )
 """Every :class:`~msg.experiments.tables.table.Table` that ``msg benchmark`` makes."""
+
+
+def spell(value: Any) -> Any:
+    """A setting as plain data, which JSON, ``torch.load(weights_only=True)`` and any logger keep.
+
+    Numbers, strings and lists of them are what they are. A neuron, surrogate or gradient rule that has a name becomes
+    ``{"name": ..., **arguments}``, a class or function that has one its name.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [spell(one) for one in value]
+    if isinstance(value, dict):
+        return {key: spell(one) for key, one in value.items()}
+    for registry in (NEURONS, SURROGATES, GRADIENTS, CONVS):
+        for name, known in registry.items():
+            if value is known:
+                return name
+            if type(value) is known and isinstance(value, Recorded):
+                return {"name": name, **value.config}
+            if type(value) is known and is_dataclass(value):
+                return {"name": name, **{field.name: spell(getattr(value, field.name)) for field in fields(value)}}
+    raise ValueError(f"{value!r} has no name: register its class in msg.names, or give a name or a signature")
+
+
+def build(value: Any, registry: Registry) -> Any:
+    """What :func:`spell` made plain, or a name, made again; anything else is what it is."""
+    if isinstance(value, str):
+        return registry[value]
+    if not isinstance(value, Mapping):
+        return value
+    arguments = dict(value)
+    name = arguments.pop("name", None)
+    if "surrogate" in arguments:
+        arguments["surrogate"] = build(arguments["surrogate"], SURROGATES)
+    return registry[name](**arguments)

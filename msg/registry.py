@@ -1,8 +1,9 @@
 """Registries: named values, imported when they are asked for, so that listing names needs no torch."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 
 class Registry(Mapping[str, Any]):
@@ -74,3 +75,39 @@ class Registry(Mapping[str, Any]):
             if self[name] is value:
                 return name
         raise ValueError(f"{value!r} is no registered {self.kind}: register it first")
+
+
+class Recorded:
+    """Base of what knows with which arguments it was made."""
+
+    _made: dict[str, Any]
+    _unnamed: dict[str, str]  # what has no plain form, and why: as it is it might not be picklable
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        make: Any = super().__new__
+        made = make(cls) if make is object.__new__ else make(cls, *args, **kwargs)
+        object.__setattr__(made, "_made", {})
+        object.__setattr__(made, "_unnamed", {})
+        try:
+            given = inspect.signature(cls.__init__).bind(made, *args, **kwargs)
+        except TypeError:  # a copy or a pickle is made without arguments; wrong ones are told by __init__
+            return made
+        given.apply_defaults()
+        spell = import_module("msg.names").spell
+        for name, value in list(given.arguments.items())[1:]:
+            try:
+                made._made[name] = spell(value)
+            except ValueError as error:
+                made._unnamed[name] = str(error)
+        return made
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments it was made with, as plain data: see :func:`msg.names.spell`.
+
+        Raises:
+            ValueError: for one that has no name.
+        """
+        for name, why in self._unnamed.items():
+            raise ValueError(f"{type(self).__name__}.config cannot hold {name}: {why}")
+        return dict(self._made)

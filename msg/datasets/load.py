@@ -26,8 +26,9 @@ def load_graph(
     root: str | Path | None = None,
     split: str | None = None,
     seed: int = 0,
-    features: str = "auto",
+    features: str = "dense",
     max_bytes: int = MAX_BYTES,
+    simplify: bool = False,
 ) -> Data:
     """Load a graph for node classification.
 
@@ -42,9 +43,12 @@ def load_graph(
         split: A split, see :func:`~msg.datasets.apply_split`. If ``None``, the card's; for a file of your own
             ``fixed:0`` where it holds masks, ``random:60/20/20`` where not.
         seed: The seed of a random split, from 0 to 4,294,967,295.
-        features: ``"dense"``, ``"sparse"`` (CSR) or ``"auto"``: sparse if fewer than 10 % of the entries are non-zero.
+        features: ``"dense"``, which PyG's loaders and transforms need; ``"sparse"`` (CSR), which models here read
+            faster where most entries are zero; or ``"auto"``: sparse if fewer than 10 % of the entries are non-zero.
         max_bytes: How many bytes a file of your own may unpack to (2 GiB, or a hundred times its size where that is
             more), and sparse features may need when they are made dense.
+        simplify: Take a file of your own whose adjacency matrix has weights or directions as an undirected graph
+            without weights, which is what ``msg train`` trains on; otherwise such a file is refused.
 
     Shapes:
         ``x [N, F]`` float32; ``edge_index [2, E]`` int64 with both directions of each edge, sorted, without duplicates
@@ -55,13 +59,14 @@ def load_graph(
     Raises:
         ValueError: If the name, the split or ``features`` is unknown, the seed is out of range, or the split leaves a
             part without nodes.
-        DatasetError: If files are damaged, or missing and cannot be downloaded. The message says what to do.
+        DatasetError: If files are damaged, or missing and cannot be downloaded, or a file of your own has weights or
+            directions of edges and ``simplify`` is off. The message says what to do.
     """
     if features not in ("auto", "dense", "sparse"):  # before a long download
         raise ValueError(f"features must be 'auto', 'dense' or 'sparse', not {features!r}")
     seeded(seed)
     if not isinstance(name, str) or name.endswith(".npz"):
-        data, default = _load_own(Path(os.fspath(name)).expanduser(), features, max_bytes)
+        data, default = _load_own(Path(os.fspath(name)).expanduser(), features, max_bytes, simplify)
     else:
         card = get_card(name)
         folder = Path(DEFAULT_ROOT if root is None else root).expanduser()
@@ -69,8 +74,8 @@ def load_graph(
     return apply_split(data, split or default, seed)
 
 
-def _load_own(path: Path, features: str, max_bytes: int) -> tuple[Data, str]:
-    data = to_data(read_npz(path, max_bytes=max_bytes), features, max_bytes)
+def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tuple[Data, str]:
+    data = to_data(read_npz(path, max_bytes=max_bytes, simplify=simplify), features, max_bytes)
     data.name, data.metric = printable(path.stem), "accuracy"
     return data, "fixed:0" if "train_mask" in data else "random:60/20/20"
 

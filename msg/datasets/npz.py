@@ -12,7 +12,7 @@ from msg.datasets.matrices import Matrix
 from msg.datasets.raw_graph import RawGraph, validate
 
 
-def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYTES) -> RawGraph:
+def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYTES, simplify: bool = True) -> RawGraph:
     """Read a ``.npz`` with gnn-benchmark keys (``adj_*``, ``attr_*`` or ``attr_matrix``, ``labels``) or heterophilous
     keys (``node_features``, ``node_labels``, ``edges`` and, if there are given splits, ``train_masks``, ``val_masks``,
     ``test_masks`` of shape ``[K, N]``).
@@ -24,15 +24,19 @@ def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYT
         path: The file.
         binary_features: Replace positive features by 1.
         max_bytes: How many bytes the file may unpack to, see :data:`~msg.datasets.archives.MAX_BYTES`.
+        simplify: Whether weights and directions of an adjacency matrix may be left out, as for a graph with a card. A
+            list of ``edges`` has neither: each pair is an undirected edge.
 
     Raises:
-        DatasetError: If the file is missing, truncated, damaged, too large when unpacked or has other keys.
+        DatasetError: If the file is missing, truncated, damaged, too large when unpacked or has other keys; or has
+            weights or directions that may not be left out.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file" + (" (it is a folder or device)" if path.exists() else ""))
     try:
         with file_errors(path), open_npz(path, max_bytes) as arrays:
             raw = _read_heterophilous(arrays) if "node_features" in arrays else _read_gnn_benchmark(arrays)
+            lost = [] if simplify else _lost(arrays)
     except DatasetError:
         raise
     except Exception as error:  # NumPy, zipfile and zlib each raise their own on a damaged file
@@ -41,10 +45,26 @@ def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYT
             "(adj_data, adj_indices, adj_indptr, adj_shape, attr_*, labels) or heterophilous keys "
             "(node_features, node_labels, edges): fetch the file again or save it with these keys"
         ) from error
+    if lost:
+        raise DatasetError(
+            f"{path} has {' and '.join(lost)}, which would be lost: load_graph(path, simplify=True) takes it as an "
+            "undirected graph without weights (for msg train, save it as one); to keep them make a "
+            "torch_geometric.data.Data, whose edge_index and edge_weight models read"
+        )
     if binary_features:
         values = raw.features.data if sp.issparse(raw.features) else raw.features
         values[values > 0] = 1
     return validate(raw, path)
+
+
+def _lost(arrays: Arrays) -> list[str]:
+    """What an undirected graph without weights would not keep of an adjacency matrix."""
+    if "node_features" in arrays:
+        return [f"weights of edges ({name})" for name in ("edge_weight", "edge_weights") if name in arrays]
+    adjacency = _csr(arrays, "adj")
+    adjacency.eliminate_zeros()
+    known, reverse = adjacency != 0, adjacency.T.tocsr() != 0
+    return ["weights of edges"] * bool((adjacency.data != 1).any()) + ["directed edges"] * bool((known != reverse).nnz)
 
 
 def _read_gnn_benchmark(arrays: Arrays) -> RawGraph:

@@ -10,7 +10,16 @@ from msg.gradients.equilibrium_propagation import (
 )
 from msg.gradients.ottt import OTTT
 from msg.gradients.rate_backprop import RateBackprop
-from msg.gradients.rule import Activity, FeedForwardRule, GradientRule, Online, Recall, RecurrentRule, resolve_rule
+from msg.gradients.rule import (
+    Activity,
+    FeedForwardRule,
+    GradientRule,
+    Online,
+    Recall,
+    RecurrentRule,
+    RuleLike,
+    resolve_rule,
+)
 from msg.gradients.schedule import Schedule
 from msg.gradients.settling import Equilibrium, SettlingRule, SettlingSystem, settle
 from msg.gradients.settling_bptt import SettlingBPTT
@@ -30,6 +39,7 @@ __all__ = [
     "RateBackprop",
     "Recall",
     "RecurrentRule",
+    "RuleLike",
     "Schedule",
     "SettlingBPTT",
     "SettlingRule",

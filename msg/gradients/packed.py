@@ -12,13 +12,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 
 from msg.gradients.simulation import Dynamics, Firing, Stage
 from msg.graph import Graph, PartitionedGraph, SparseMatrix
 from msg.kernels import operators, status, twice
 from msg.kernels.packed import PackedSpikes
+from msg.kernels.tracing import exporting, traced
 from msg.layers import SpikingLayer
+from msg.layers.synapse import watched
 from msg.neurons import ATan, Neuron, Sigmoid, Surrogate, Triangle
 
 Slope = tuple[int, float, float, bool]
@@ -349,8 +350,10 @@ def _run(
 
 def _compiled(current: Tensor) -> bool:
     """Whether the kernels take a tensor: elsewhere torch's own operations are faster than those of their twins."""
-    # while it compiles, tensors stand for those of later calls, and none of them is functorch's
-    plain = torch.compiler.is_compiling() or not is_functorch_wrapped_tensor(current)
+    if exporting():
+        return False
+    # compilers see through the kernels, which are operators of torch's; torch.func does not
+    plain = torch.compiler.is_compiling() or not traced()
     known = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
     return plain and known and _by_numba()
 
@@ -370,19 +373,13 @@ def _slope(surrogate: Surrogate, detach_reset: bool) -> Slope | None:
 
 def _constants(layer: object) -> tuple[float, float, bool] | None:
     neuron = layer.neuron if isinstance(layer, SpikingLayer) else None
-    watched = neuron is not None and _watched(neuron)
-    return neuron.constants() if isinstance(neuron, Neuron) and not watched else None
+    return neuron.constants() if isinstance(neuron, Neuron) and not watched(neuron) else None
 
 
 def _learns(dynamics: Dynamics) -> bool:
     """Whether a neuron has parameters that learn."""
     neurons = [layer.neuron for layer in dynamics.sources]
     return any(p.requires_grad for neuron in neurons if isinstance(neuron, Neuron) for p in neuron.parameters())
-
-
-def _watched(module: nn.Module) -> bool:
-    """Whether someone waits for a module to be called."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _forms(dynamics: Dynamics, dtype: torch.dtype) -> list[_Form | None]:
@@ -393,7 +390,7 @@ def _forms(dynamics: Dynamics, dtype: torch.dtype) -> list[_Form | None]:
 def _form(layer: object, graph: Graph, dtype: torch.dtype) -> _Form | None:
     if not isinstance(layer, SpikingLayer) or (layer.training and isinstance(layer.dropout, nn.Dropout)):
         return None
-    if _watched(layer.synapse) or _watched(layer.synapse.conv):
+    if watched(layer.synapse):
         return None
     parts = layer.synapse.taken_apart(graph, dtype)
     if parts is None:

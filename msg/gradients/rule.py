@@ -1,7 +1,7 @@
 """What a gradient rule is: a value that owns the loop over layers and time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
+from msg.kernels.tracing import traced
 from msg.layers import AttentiveCell, SpikingLayer
-from msg.names import GRADIENTS
+from msg.names import GRADIENTS, build
 
 
 class Activity(NamedTuple):
@@ -68,7 +69,7 @@ Kind = TypeVar("Kind", bound=GradientRule)
 
 
 def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
-    """The rule that is meant by a value, a class or a name of :data:`msg.names.GRADIENTS`.
+    """The rule that is meant by a value, a class, a name of :data:`msg.names.GRADIENTS` or a dictionary with one.
 
     Args:
         rule: what the user gave.
@@ -78,7 +79,7 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
     Raises:
         ValueError: if it is no rule, or one that trains something else.
     """
-    given = GRADIENTS[rule] if isinstance(rule, str) else rule
+    given = build(rule, GRADIENTS)
     given = given() if isinstance(given, type) and issubclass(given, GradientRule) else given
     if isinstance(given, kind):
         return given
@@ -90,19 +91,48 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
 class _FirstOrder(torch.autograd.Function):
     """The identity, through which no second derivative goes."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, tensor: Tensor, rule: str) -> Tensor:
-        ctx.rule = rule
+    def forward(tensor: Tensor, rule: str) -> Tensor:
         return tensor.view_as(tensor)
 
     @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.rule = inputs[1]
+
+    @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        if torch.is_grad_enabled():  # create_graph=True
-            raise RuntimeError(
-                f"{ctx.rule} has no second derivatives: what it leaves out of the first would be missing from them. "
-                "Use SurrogateBPTT, or a backward pass without create_graph"
-            )
-        return grads[0], None
+        if not torch.is_grad_enabled():
+            return grads[0], None
+        if traced():  # torch.func asks for a graph whether or not it will be differentiated
+            return _Refused.apply(grads[0], ctx.rule), None  # pyright: ignore[reportReturnType]
+        raise RuntimeError(_no_second(ctx.rule))
+
+
+class _Refused(torch.autograd.Function):
+    """The identity, through which no derivative goes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(tensor: Tensor, rule: str) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.rule = inputs[1]
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        raise RuntimeError(_no_second(ctx.rule))
+
+
+def _no_second(rule: str) -> str:
+    return (
+        f"{rule} has no second derivatives: what it leaves out of the first would be missing from them. Use "
+        "SurrogateBPTT, or a backward pass without create_graph"
+    )
 
 
 @dataclass(frozen=True)
@@ -167,6 +197,10 @@ class FeedForwardRule(GradientRule):
             dynamics: at least two layers.
             current: the encoder's, ``[N, d]`` if constant or ``[N, T, d]``; attached to autograd.
         """
+
+
+RuleLike = FeedForwardRule | type[FeedForwardRule] | str | Mapping[str, Any]
+"""A rule for feed-forward layers, or what :func:`resolve_rule` makes one of."""
 
 
 @runtime_checkable

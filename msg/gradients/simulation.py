@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from msg.graph import Graph, SparseMatrix
+from msg.kernels.tracing import exporting
 from msg.layers import SpikingLayer
 from msg.neurons import Fire, Neuron, heaviside
 
@@ -113,7 +114,11 @@ class Dynamics:
         self.graphs = graph.along([layer.hops for layer in layers])
         self.sources, self.targets = layers[:-1], layers[1:]
         # the widest layer sets the chunk, the same for every rule: their sums then round alike
-        self.widest = max(part.most_nodes * layer.out_channels for part, layer in zip(self.graphs, self.sources))
+        self.widest = (
+            0
+            if exporting()
+            else max(part.most_nodes * layer.out_channels for part, layer in zip(self.graphs, self.sources))
+        )
 
     @property
     def resting(self) -> list[Any]:
@@ -122,6 +127,9 @@ class Dynamics:
 
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
         """The steps from ``start`` to ``stop`` in chunks of bounded memory."""
+        if exporting():  # to graphs of any size
+            yield slice(start, stop)
+            return
         on_cpu = self.graph.edge_index.device.type == "cpu"
         for chunk in _chunks(stop - start, self.widest, _limit(on_cpu)):
             yield slice(start + chunk.start, start + chunk.stop)
@@ -237,7 +245,10 @@ def train(x: Tensor | SparseMatrix, timesteps: int) -> Tensor | None:
     if not isinstance(x, Tensor) or x.dim() != 3:
         return None
     if x.size(0) != timesteps:
-        raise ValueError(f"x has {x.size(0)} time steps, but timesteps={timesteps}: make them equal")
+        raise ValueError(
+            f"x has {x.size(0)} time steps, but timesteps={timesteps}: make them equal. Three dimensions are time, "
+            "nodes and channels: features [B, N, F] of B graphs are joined to one graph (torch_geometric.data.Batch)"
+        )
     return x.transpose(0, 1)
 
 

@@ -1,5 +1,6 @@
 """How things travel along edges: the graph as layers see it, its sparse matrices, samples of it, and caches."""
 
+from msg.graph.adjacency import GraphMemo, as_edges, is_adjacency
 from msg.graph.graph import Graph, check_tensors
 from msg.graph.memo import Memo
 from msg.graph.neighborhoods import Neighborhoods
@@ -12,6 +13,7 @@ from msg.graph.sparse import SparseMatrix, WeightedEdges
 
 __all__ = [
     "Graph",
+    "GraphMemo",
     "GraphPart",
     "Memo",
     "NeighborSampler",
@@ -21,7 +23,9 @@ __all__ = [
     "SampledGraph",
     "SparseMatrix",
     "WeightedEdges",
+    "as_edges",
     "check_tensors",
+    "is_adjacency",
     "neighbor_mean",
     "partition",
     "pick_neighbors",

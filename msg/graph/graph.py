@@ -8,7 +8,8 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
-from msg.graph.sparse import SparseMatrix, WeightedEdges
+from msg.graph.sparse import SparseMatrix, TracedEdges, WeightedEdges, wide
+from msg.kernels.tracing import traced
 
 
 def check_tensors(**given: Any) -> None:
@@ -38,7 +39,7 @@ class Graph:
         if edge_index.layout != torch.strided:
             raise ValueError(
                 "edge_index must be a dense [2, num_edges] tensor: convert a sparse adjacency matrix with "
-                "torch_geometric.utils.to_edge_index"
+                "msg.graph.as_edges"
             )
         integer = not (edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool)
         if edge_index.dim() != 2 or edge_index.size(0) != 2 or not integer:
@@ -46,7 +47,7 @@ class Graph:
                 f"edge_index must be integer of shape [2, num_edges], not {edge_index.dtype} of shape "
                 f"{list(edge_index.shape)}"
             )
-        if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
+        if not traced() and edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
             raise ValueError(
                 f"edge_index refers to node {int(edge_index.max())} (smallest: {int(edge_index.min())}), but x has "
                 f"{num_nodes} nodes; a bipartite graph is not supported: use one node set, or one model per node type"
@@ -57,8 +58,9 @@ class Graph:
             )
         if edge_weight is not None and (edge_weight.is_complex() or edge_weight.dtype == torch.bool):
             raise ValueError(f"edge_weight must be real numbers, not {edge_weight.dtype}: use edge_weight.float()")
+        plain = edge_index if traced() else edge_index.as_subclass(Tensor)
         # products of node numbers overflow anything narrower
-        self.edge_index = edge_index.as_subclass(Tensor).long()
+        self.edge_index = plain.long()
         self.edge_weight = edge_weight
         self.num_nodes = self.num_targets = num_nodes
         self._matrices: dict[Any, SparseMatrix | WeightedEdges] = {}
@@ -81,13 +83,20 @@ class Graph:
         Values are ``[E]``, or their type alone where all are one; then factors of the rows ``[N]`` may follow. It is
         made of ordinary tensors even in inference mode, since a later training may use it.
         """
-        if key not in self._matrices:
-            with torch.inference_mode(False):
-                (source, target), value, *left = entries(self)
-                learned = isinstance(value, Tensor) and value.requires_grad
-                kind = WeightedEdges if learned else SparseMatrix
-                self._matrices[key] = kind(target, source, value, (self.num_nodes, self.num_nodes), *left)
-        return self._matrices[key]
+        if key in self._matrices:
+            return self._matrices[key]
+        shape = self.num_nodes, self.num_nodes
+        if traced():
+            (source, target), value, *left = entries(self)
+            if isinstance(value, torch.dtype):
+                value = torch.ones(source.shape, dtype=value, device=source.device)
+            return TracedEdges(target, source, value * left[0][target] if left else value, shape)
+        with torch.inference_mode(False):
+            (source, target), value, *left = entries(self)
+            learned = isinstance(value, Tensor) and value.requires_grad
+            kind = WeightedEdges if learned else SparseMatrix
+            matrix = self._matrices[key] = kind(target, source, value, shape, *left)
+        return matrix
 
     def normalized(
         self, dtype: torch.dtype, improved: bool = False, add_self_loops: bool = True
@@ -98,10 +107,11 @@ class Graph:
         <https://arxiv.org/abs/1609.02907>`_.
 
         Args:
-            dtype: of the entries.
+            dtype: of what is multiplied; entries have it too, or float32 where it is a narrower one.
             improved: add :math:`2I` instead.
             add_self_loops: add the identity where a node has no self-loop.
         """
+        dtype = wide(dtype)
 
         def entries(graph: Graph) -> tuple[Tensor, Tensor]:
             # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
@@ -118,8 +128,9 @@ class Graph:
         A self-loop that is there is kept, as in :meth:`normalized`; a node whose weights sum to zero receives nothing.
 
         Args:
-            dtype: of the entries.
+            dtype: as in :meth:`normalized`.
         """
+        dtype = wide(dtype)
 
         def entries(graph: Graph) -> tuple[Tensor, Tensor]:
             given = None if graph.edge_weight is None else graph.edge_weight.to(dtype)

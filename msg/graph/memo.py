@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from msg.kernels.tracing import traced
+
 _CHUNK = 2**20
 """Numbers that are read together."""
 
@@ -43,14 +45,12 @@ class Memo:
 
         Args:
             tensors: what the value is made from. Where one has a gradient, or was made in inference mode (and so has no
-                version), nothing is remembered.
+                version), nothing is remembered; nor in what is compiled, exported or transformed by ``torch.func``.
             extra: whatever else decides the value; compared by ``==``.
             build: makes it.
         """
-        return _recall(self, tensors, extra, build)  # pyright: ignore[reportCallIssue]
-
-    def _recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
-        if any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
+        # object identity means nothing to stand-ins
+        if traced() or any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
             return build()
         key = (tuple(None if t is None else _content(t) for t in tensors), extra)
         # one read and one write: a thread that shares the memo never returns what another has just stored
@@ -58,14 +58,17 @@ class Memo:
         if entry is None or not entry.serves(tensors, key):
             with torch.inference_mode(False):
                 refs = tuple(None if t is None else weakref.ref(t) for t in tensors)
-                entry = self._entry = _Entry(refs, key, build())
+                value = build()
+                # to coalesce a sparse tensor counts as a change of it, although nothing changes
+                key = (tuple(None if t is None else _content(t) for t in tensors), extra)
+                entry = self._entry = _Entry(refs, key, value)
         return entry.value
 
     def __deepcopy__(self, memo: dict) -> "Memo":
-        return Memo()
+        return type(self)()
 
     def __reduce__(self) -> tuple:
-        return Memo, ()
+        return type(self), ()
 
 
 def _content(tensor: Tensor) -> tuple:
@@ -91,7 +94,3 @@ def _sum(tensor: Tensor) -> Any:
 def _halves(tensor: Tensor) -> tuple[Tensor, Tensor]:
     flat = tensor.detach().reshape(-1)
     return flat[: flat.numel() // 2], flat[flat.numel() // 2 :]
-
-
-# object identity means nothing to a compiler's symbolic tensors
-_recall = torch.compiler.disable(Memo._recall)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from msg.graph.graph import Graph
 from msg.graph.sparse import SparseMatrix, WeightedEdges
+from msg.kernels.tracing import traced
 
 Matrix = SparseMatrix | WeightedEdges
 
@@ -49,6 +50,8 @@ class GraphPart(Graph):
 
     def matrix(self, key: Any, entries: Callable[[Graph], tuple[Tensor, Tensor]]) -> Matrix:
         """See :meth:`Graph.matrix`."""
+        if traced():
+            return self._rows(self._whole.matrix(key, entries))
         if key not in self._matrices:
             with torch.inference_mode(False):
                 self._matrices[key] = self._rows(self._whole.matrix(key, entries))

@@ -5,21 +5,22 @@ from torch import Tensor
 from torch_geometric.utils import add_remaining_self_loops
 
 from msg.graph.graph import Graph
-from msg.graph.sparse import SparseMatrix
+from msg.graph.sparse import SparseMatrix, WeightedEdges, wide
+from msg.kernels.tracing import traced
 
 
-def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix:
+def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
     """The matrix of the mean over each node's neighbours, itself among them, built once for a graph.
 
     Args:
         graph: whose weights, where it has some, make the mean a weighted one.
-        dtype: of the entries.
+        dtype: of what is multiplied, as in :meth:`Graph.normalized`.
 
     Raises:
         ValueError: for weights that are negative, or have a gradient.
     """
-    weight = graph.edge_weight
-    if weight is not None and (weight.requires_grad or bool((weight < 0).any())):
+    weight, dtype = graph.edge_weight, wide(dtype)
+    if weight is not None and not traced() and (weight.requires_grad or bool((weight < 0).any())):
         raise ValueError("edge weights are shares of a mean here: constant, and not negative")
 
     def entries(whole: Graph) -> tuple[Tensor, Tensor]:
@@ -29,9 +30,7 @@ def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix:
         total = torch.zeros(whole.num_nodes, dtype=dtype, device=edges.device).index_add(0, edges[1], weights)
         return edges, weights / total.masked_fill(total == 0, 1.0)[edges[1]]
 
-    matrix = graph.matrix(("mean with loops", dtype), entries)
-    assert isinstance(matrix, SparseMatrix)
-    return matrix
+    return graph.matrix(("mean with loops", dtype), entries)
 
 
 def pick_neighbors(

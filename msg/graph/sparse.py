@@ -3,26 +3,52 @@
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from msg.kernels.tracing import traced
+
 _CHUNK = 2**20
 """Entries that are looked at together where all of them would take too much memory."""
 
 
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type in which products along edges are summed: float32 for half precision, which has too few digits to add up
+    many neighbours, and no sparse product of torch's own.
+    """
+    return torch.float32 if dtype.itemsize < 4 else dtype
+
+
 class _MatMul(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, dense: Tensor, matrix: "SparseMatrix", product: Tensor | None) -> Tensor:
-        ctx.matrix = matrix
-        if product is not None:
-            return product.view_as(product)
-        return matrix.product(dense)
+    r""":math:`A x` or :math:`A^\top x`: each is the derivative of the other, so that there are all of them."""
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.matrix.back(grads[0].contiguous()), None, None
+    def forward(dense: Tensor, matrix: "SparseMatrix", product: Tensor | None, transposed: bool) -> Tensor:
+        if product is not None:
+            return product.view_as(product)
+        return matrix.back(dense.contiguous()) if transposed else matrix.product(dense)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        _, ctx.matrix, _, ctx.transposed = inputs
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        return _MatMul.apply(grads[0], ctx.matrix, None, not ctx.transposed), None, None, None
+
+    @staticmethod
+    def vmap(info, in_dims: tuple, *args: Any):
+        """Many operands are more columns of one."""
+        dims, (dense, matrix, product, transposed) = in_dims, args
+        if product is not None and dims[2] is not None:
+            return product.clone(), dims[2]
+        many = dense.movedim(dims[0], 1)
+        out = _MatMul.apply(many.flatten(1), matrix, None, transposed)
+        assert isinstance(out, Tensor)
+        return out.view(out.size(0), *many.shape[1:]), 1
 
 
 class SparseMatrix:
@@ -84,7 +110,7 @@ class SparseMatrix:
         """Take over a ``torch.sparse`` tensor of any layout."""
         coo = x.to_sparse_coo().coalesce()
         row, col = coo.indices()
-        return cls(row, col, coo.values(), (x.size(0), x.size(1)))
+        return cls(row, col, coo.values().to(wide(x.dtype)), (x.size(0), x.size(1)))
 
     @cached_property
     def unscaled(self) -> Tensor:
@@ -161,9 +187,13 @@ class SparseMatrix:
         other._pattern = self
         return other
 
+    def indices(self) -> tuple[Tensor, Tensor]:
+        """Row and column of every stored entry, ``[E]`` each."""
+        return self._rows(), self.columns.long()
+
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of every stored entry, ``[E]`` each."""
-        return self._rows(), self.columns.long(), self.csr.values()
+        return *self.indices(), self.csr.values()
 
     @property
     def T(self) -> "SparseMatrix":
@@ -244,7 +274,7 @@ class SparseMatrix:
         r""":math:`A x`, differentiable in ``x``.
 
         Args:
-            dense: ``x``.
+            dense: ``x``; in half precision the product is summed in the type of the matrix and returned in its own.
             product: the result, where it is known: only its derivative is then left to do.
 
         Shapes:
@@ -252,17 +282,27 @@ class SparseMatrix:
         """
         if product is not None and not dense.requires_grad:
             return product
-        flat = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
-        return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+        flat = dense.flatten(1).to(wide(dense.dtype))
+        out: Tensor = _MatMul.apply(flat, self, None if product is None else product.flatten(1), False)  # pyright: ignore
+        return out.view(self.shape[0], *dense.shape[1:]).to(dense.dtype)
 
     def product(self, dense: Tensor) -> Tensor:
         r""":math:`A x` for ``x`` of shape ``[M, K]``, without gradient."""
-        out = torch.mm(self.unscaled, dense)
+        out = _mm(self.unscaled, dense)
         return out if self.left is None else out.mul_(self.left[:, None])
 
     def back(self, grad: Tensor) -> Tensor:
         r""":math:`A^\top g` for ``g`` of shape ``[N, K]``."""
-        return torch.mm(self.transposed, grad if self.left is None else self.left[:, None] * grad)
+        return _mm(self.transposed, grad if self.left is None else self.left[:, None] * grad)
+
+
+def _mm(csr: Tensor, dense: Tensor) -> Tensor:
+    """A product in the precision of its operands, which autocast would narrow to one that has no sparse product."""
+    device = dense.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return torch.mm(csr, dense)
+    with torch.autocast(device, enabled=False):
+        return torch.mm(csr, dense)
 
 
 class _WeightedMatMul(torch.autograd.Function):
@@ -272,7 +312,7 @@ class _WeightedMatMul(torch.autograd.Function):
     def forward(ctx, value: Tensor, dense: Tensor, pattern: SparseMatrix, order: Tensor) -> Tensor:
         ctx.save_for_backward(value, dense)
         ctx.pattern, ctx.order = pattern, order
-        return torch.mm(pattern.with_values(value[order]).csr, dense)
+        return _mm(pattern.with_values(value[order]).csr, dense)
 
     @staticmethod
     @once_differentiable
@@ -310,6 +350,10 @@ class WeightedEdges:
         order = torch.sort(self.row * self.shape[1] + self.col, stable=True).indices
         return SparseMatrix(self.row, self.col, self.value.detach(), self.shape), order
 
+    def indices(self) -> tuple[Tensor, Tensor]:
+        """See :meth:`SparseMatrix.indices`."""
+        return self.row, self.col
+
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """See :meth:`SparseMatrix.entries`."""
         return self.row, self.col, self.value
@@ -320,21 +364,32 @@ class WeightedEdges:
             return self
         kept = (self.row < rows).nonzero()[:, 0]
         row, col = self.row[kept], self.col[kept]
-        if len(kept) and int(col.max()) >= columns:
+        if not traced() and len(kept) and int(col.max()) >= columns:
             raise ValueError(
                 f"the first {rows} of {self.shape[0]} rows have entries beyond the first {columns} columns"
             )
-        return WeightedEdges(row, col, self.value[kept], (rows, columns))
+        return type(self)(row, col, self.value[kept], (rows, columns))
 
     @property
     def T(self) -> "WeightedEdges":
         """See :attr:`SparseMatrix.T`."""
-        return WeightedEdges(self.col, self.row, self.value, (self.shape[1], self.shape[0]))
+        return type(self)(self.col, self.row, self.value, (self.shape[1], self.shape[0]))
 
     def matmul(self, dense: Tensor, product: Tensor | None = None) -> Tensor:
         """See :meth:`SparseMatrix.matmul`; a known ``product`` has no derivative in the entries, so it is not used."""
-        flat: Tensor = _WeightedMatMul.apply(self.value, dense.flatten(1), *self._pattern)  # pyright: ignore
-        return flat.view(self.shape[0], *dense.shape[1:])
+        out = self._product(dense.flatten(1).to(wide(dense.dtype)))
+        return out.view(self.shape[0], *dense.shape[1:]).to(dense.dtype)
+
+    def _product(self, dense: Tensor) -> Tensor:
+        return _WeightedMatMul.apply(self.value, dense, *self._pattern)  # pyright: ignore[reportReturnType]
+
+
+class TracedEdges(WeightedEdges):
+    """The same by gathering rows and adding them up, which compilers, exporters and ``torch.func`` see through."""
+
+    def _product(self, dense: Tensor) -> Tensor:
+        sent = dense.index_select(0, self.col) * self.value[:, None]
+        return sent.new_zeros(self.shape[0], dense.size(1)).index_add(0, self.row, sent)
 
 
 def _like(csr: Tensor, values: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_attention import SpikingAttention, SpikingMLP
+from msg.layers.spiking_conv import SpikingConv
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
 from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
@@ -70,6 +71,7 @@ __all__ = [
     "SpikeSynapse",
     "SpikeTrain",
     "SpikingAttention",
+    "SpikingConv",
     "SpikingLayer",
     "SpikingMLP",
     "StepwiseBatchNorm",

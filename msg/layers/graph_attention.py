@@ -11,6 +11,8 @@ from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
 from msg.graph import Graph, SparseMatrix
+from msg.graph.sparse import wide
+from msg.kernels.tracing import traced
 
 _CHUNK = 2**18
 """Numbers that are gathered together: 1 MB of float32."""
@@ -20,18 +22,19 @@ class Neighbours(NamedTuple):
     """Edges row by row, as attention reads them.
 
     Attributes:
-        matrix: ones at the edges.
+        matrix: ones at the edges; ``None`` in code that is compiled, exported or transformed by ``torch.func``.
         target: row of each edge, ``[E]``.
         source: column of each edge, ``[E]``.
     """
 
-    matrix: SparseMatrix
+    matrix: SparseMatrix | None
     target: Tensor
     source: Tensor
 
     @classmethod
     def of(cls, graph: Graph, dtype: torch.dtype, self_loops: bool) -> "Neighbours":
         """The edges of a graph; with ``self_loops`` exactly one at each node, else those that are there."""
+        dtype = wide(dtype)
 
         def edges(whole: Graph) -> tuple[Tensor, torch.dtype]:
             if not self_loops:
@@ -39,25 +42,35 @@ class Neighbours(NamedTuple):
             return add_self_loops(remove_self_loops(whole.edge_index)[0], num_nodes=whole.num_nodes)[0], dtype
 
         matrix = graph.matrix(("neighbours", dtype, self_loops), edges)
-        assert isinstance(matrix, SparseMatrix)
-        return cls(matrix, *matrix.entries()[:2])
+        return cls(matrix if isinstance(matrix, SparseMatrix) else None, *matrix.indices())
+
+    def weigh(self, weight: Tensor, x: Tensor) -> Tensor:
+        """:math:`y_k = A_k x_k` for matrices ``A_k`` with entries ``[E, K]`` at these edges, ``x`` ``[N, K, C]``."""
+        if self.matrix is None or traced():
+            sent = weight[..., None] * x.index_select(0, self.source)
+            return torch.zeros_like(x).index_add(0, self.target, sent)
+        # half precision has no sparse product, and too few digits to add up many neighbours
+        kind = self.matrix.dtype
+        return _Weigh.apply(weight.to(kind), x.to(kind), self).to(x.dtype)  # pyright: ignore
 
 
 class _Weigh(torch.autograd.Function):
-    """:math:`y_k = A_k x_k` for matrices ``A_k`` with entries ``[E, K]`` at the same edges, ``x`` ``[N, K, C]``."""
+    """:meth:`Neighbours.weigh`."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, x: Tensor, edges: Neighbours) -> Tensor:
         ctx.save_for_backward(weight, x)
         ctx.edges = edges
-        columns = zip(weight.unbind(1), x.unbind(1))
-        return torch.stack([edges.matrix.with_values(w).product(h.contiguous()) for w, h in columns], dim=1)
+        matrix, columns = edges.matrix, zip(weight.unbind(1), x.unbind(1))
+        assert matrix is not None
+        return torch.stack([matrix.with_values(w).product(h.contiguous()) for w, h in columns], dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
         weight, x = ctx.saved_tensors
         edges: Neighbours = ctx.edges
+        assert edges.matrix is not None
         # entries are put in order once for all columns
         transposed, sent = edges.matrix.T, weight.index_select(0, edges.matrix.transposed_order)
         columns = zip(sent.unbind(1), grads[0].unbind(1))
@@ -148,7 +161,7 @@ class GraphAttention(nn.Module):
         # a head of a step is a column of its own
         heads = projected.view(nodes, -1, self.heads, width)
         weight, total = self._weights(heads, edges)
-        summed: Tensor = _Weigh.apply(weight, heads.flatten(1, 2), edges)  # pyright: ignore[reportAssignmentType]
+        summed = edges.weigh(weight, heads.flatten(1, 2))
         out = (summed / total[..., None]).reshape(projected.shape)
         return out if self.bias is None else out + self.bias
 
@@ -165,7 +178,8 @@ class GraphAttention(nn.Module):
         # a node without neighbours receives nothing either way
         total = total.masked_fill(total == 0, 1.0)
         if self.mean:
-            total = total * edges.matrix.pointers.diff().clamp(min=1)[:, None]
+            degree = torch.zeros_like(target[:, 0]).index_add(0, edges.target, torch.ones_like(weight[:, 0]))
+            total = total * degree.clamp(min=1)[:, None]
         return weight, total
 
     def extra_repr(self) -> str:

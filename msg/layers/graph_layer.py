@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from msg.graph import Graph, Memo
+from msg.graph import Graph, GraphMemo
 
 
 class GraphLayer(nn.Module):
@@ -10,7 +10,7 @@ class GraphLayer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._graphs = Memo()
+        self._graphs = GraphMemo()
 
     def graph(self, edge_index: Tensor | Graph, edge_weight: Tensor | None, num_nodes: int) -> Graph:
         """The graph, with the matrices that were made of it.
@@ -18,8 +18,4 @@ class GraphLayer(nn.Module):
         Raises:
             ValueError: for shapes that do not fit.
         """
-        if isinstance(edge_index, Graph):
-            return edge_index
-        return self._graphs.recall(
-            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
-        )
+        return self._graphs.graph(edge_index, edge_weight, num_nodes)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from msg.graph import Graph, Memo
+from msg.graph import Graph, GraphMemo
 
 
 class Propagation(nn.Module):
@@ -22,21 +22,14 @@ class Propagation(nn.Module):
     def __init__(self, num_hops: int):
         super().__init__()
         self.num_hops = num_hops
-        self._graphs = Memo()
+        self._graphs = GraphMemo()
 
     def reset_parameters(self) -> None:
         """Nothing to learn here."""
 
     def hops(self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None) -> Iterator[Tensor]:
         """``x``, then what it is after each hop, one at a time."""
-        graph: Graph = (
-            edge_index
-            if isinstance(edge_index, Graph)
-            else self._graphs.recall(
-                (edge_index, edge_weight), (x.size(0),), lambda: Graph(edge_index, edge_weight, x.size(0))
-            )
-        )
-        yield from self._hops(x, graph)
+        yield from self._hops(x, self._graphs.graph(edge_index, edge_weight, x.size(0)))
 
     def along(self, x: Tensor, graph: Graph) -> Tensor:
         """What :meth:`forward` returns, on a graph that layers share: of its targets."""

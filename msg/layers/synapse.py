@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, GINConv, MessagePassing, SAGEConv
 
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
+from msg.graph.sparse import wide
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -134,14 +135,21 @@ def _linear_form(conv: nn.Module) -> _Linear | None:
     return form if form is not None and flows and form.applies(conv) else None
 
 
+def watched(module: nn.Module) -> bool:
+    """Whether someone waits for a module to be called."""
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
 class Synapse(nn.Module):
     """A PyG convolution (or ``torch.nn.Linear``: no aggregation) from spikes to input current.
 
     ``GCNConv``, ``SAGEConv`` (mean or sum) and ``GINConv`` around a ``torch.nn.Linear`` are *linear*: they run on a
     cached CSR with time folded into columns. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
     on a documented slower path, one call a time step, and its mean current keeps one graph per step in training (sparse
-    features are made dense for it). Under
-    ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act.
+    features are made dense for it). Under ``torch_geometric.explain`` every convolution runs its own ``propagate``, so
+    that edge masks act; and where it, or a module in it, has a hook, it is called, so that the hook is.
 
     Args:
         conv: the convolution; its parameters are trained as they are.
@@ -170,10 +178,16 @@ class Synapse(nn.Module):
     def taken_apart(self, graph: Graph, dtype: torch.dtype) -> tuple[list[Term], Tensor | None] | None:
         """Terms and bias of a linear convolution; ``None`` where it runs by itself, as under an explanation."""
         form = _linear_form(self.conv)
-        if form is None or (isinstance(self.conv, MessagePassing) and bool(self.conv.explain)):
+        if form is None or self._seen():
             return None
         bias: Tensor | None = form.bias_of(self.conv).bias  # pyright: ignore[reportAssignmentType]
-        return form.terms(self.conv, graph, dtype), bias
+        return form.terms(self.conv, graph, wide(dtype)), bias
+
+    def _seen(self) -> bool:
+        """Whether someone looks into the convolution: an explanation at its messages, a hook at a call."""
+        if isinstance(self.conv, MessagePassing) and bool(self.conv.explain):
+            return True
+        return any(watched(module) for module in self.conv.modules())
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph, received: Tensor | None = None) -> Tensor:
         """Input current.
@@ -217,6 +231,9 @@ class Synapse(nn.Module):
         return x if bias is None else x + bias
 
     def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        if isinstance(self.conv, nn.Linear):  # watched
+            x = first_rows(x, graph.num_targets)
+            return self.conv(x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
         if isinstance(graph, GraphPart):
             return self._propagate_part(x.csr.to_dense() if isinstance(x, SparseMatrix) else x, graph)
         arguments = self._edge_arguments(graph)

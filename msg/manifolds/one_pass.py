@@ -11,11 +11,11 @@ import geoopt
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 
 from msg.kernels import choice, constants, twice
 from msg.kernels.threads import over_rows
+from msg.kernels.tracing import traced
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.hyperboloid import Hyperboloid
 from msg.manifolds.lookup import find
@@ -64,13 +64,12 @@ def _learned(manifold: geoopt.Manifold) -> list[Tensor]:
 
 def applies(manifold: geoopt.Manifold, *tensors: Tensor) -> bool:
     """Whether the kernels take these tensors: not while compiling, since torch.compile makes one pass of its own."""
-    if torch.compiler.is_compiling() or choice.status().backend != "numba":
+    if traced() or choice.status().backend != "numba":
         return False
     plain = all(
         type(t) in (Tensor, torch.nn.Parameter)
         and t.device.type == "cpu"
         and t.dtype in (torch.float32, torch.float64)
-        and not is_functorch_wrapped_tensor(t)
         and forward_ad.unpack_dual(t).tangent is None
         for t in (*tensors, *manifold.parameters())
     )

@@ -184,7 +184,7 @@ def path(
                 z = family(manifold).move(manifold, z, v)
         return z
 
-    same = {(v.dtype, v.shape) for v in vectors} == {(first.dtype, first.shape)}
+    same = all(v.dtype == first.dtype and v.shape == first.shape for v in vectors)
     if same and one_pass.applies(manifold, *vectors):
         # no factor that the kernels know has an origin that its steps would differ by
         return one_pass.walk(manifold, start.detach(), vectors, step_size, max_step, steps)

@@ -28,11 +28,16 @@ class _Analytic(torch.autograd.Function):
     The derivative is made of differentiable operations, so all higher derivatives exist too.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, u: Tensor, sign: int, function: Signed, derivative: Signed) -> Tensor:
-        ctx.save_for_backward(u)
-        ctx.sign, ctx.derivative = sign, derivative
+    def forward(u: Tensor, sign: int, function: Signed, derivative: Signed) -> Tensor:
         return function(u, sign)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        u, ctx.sign, _, ctx.derivative = inputs
+        ctx.save_for_backward(u)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None, None]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.gradients import SurrogateBPTT
-from msg.graph import Graph, Memo
+from msg.graph import GraphMemo
 from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
 from msg.neurons import ALIF, Triangle
 
@@ -117,7 +117,7 @@ class LSNN(nn.Module):
         self._kappa = math.exp(-dt / tau_readout)
         self.layer = RecurrentSpikingLayer(in_channels, hidden_channels, neuron, conv)
         self.lin = nn.Linear(hidden_channels, out_channels)
-        self._graphs = Memo()
+        self._graphs = GraphMemo()
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters."""
@@ -142,9 +142,7 @@ class LSNN(nn.Module):
             raise ValueError("edge_weight weighs the edges of edge_index: give both, or neither")
         graph = None
         if edge_index is not None:
-            graph = self._graphs.recall(
-                (edge_index, edge_weight), (x.size(1),), lambda: Graph(edge_index, edge_weight, x.size(1))
-            )
+            graph = self._graphs.graph(edge_index, edge_weight, x.size(1))
         layer, trace = (None, None) if state is None else state
         rule = self.gradient
         spikes, layer = self.layer(x, layer, graph, rule.surrogate, rule.detach_reset)

@@ -3,13 +3,13 @@
 import geoopt
 from torch import nn
 
-from msg.gradients import DvM, FeedForwardRule
+from msg.gradients import DvM, RuleLike
 from msg.layers import Conv, JumpingPath, ManifoldPath, TangentHead, current_layer, spiking_layers
 from msg.manifolds import resolve
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
-from msg.neurons import Neuron, resolve_neuron
+from msg.neurons import NeuronLike, resolve_neuron
 
 
 class MSG(SpikingNetwork):
@@ -36,8 +36,8 @@ class MSG(SpikingNetwork):
             all layers), or a geoopt manifold.
         num_layers: number of convolutions ``L + 1``, at least 2: the encoder's, and one above each layer of neurons.
         timesteps: ``T``.
-        neuron: prototype, copied for each layer.
-        gradient: how to train through time.
+        neuron: prototype, or a name as ``"lif"`` or ``{"name": "lif", "tau": 3.0}``; copied for each layer.
+        gradient: rule or name of one (``"bptt"``), how to train through time.
         step_size: ``ε``.
         dropout: probability of dropping a coordinate of the tangent read-out and of each mean current, in training.
         conv: synapse, ``"gcn"``, ``"sage"``, ``"gin"``, or a function ``(in, out) -> PyG convolution``.
@@ -67,8 +67,8 @@ class MSG(SpikingNetwork):
         manifold: str | geoopt.Manifold = "H32",
         num_layers: int = 3,
         timesteps: int = 15,
-        neuron: Neuron | None = None,
-        gradient: FeedForwardRule | None = None,
+        neuron: NeuronLike | None = None,
+        gradient: RuleLike | None = None,
         step_size: float = 0.1,
         dropout: float = 0.0,
         conv: Conv = "gcn",

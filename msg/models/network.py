@@ -1,26 +1,33 @@
 """What all networks share: the checks of their input; and all spiking ones: their three rooms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch_geometric.loader import NodeLoader
 
 from msg.gradients import Activity, FeedForwardRule, layerwise
-from msg.graph import Graph, Memo, SampledGraph, SparseMatrix, check_tensors
+from msg.graph import Graph, GraphMemo, Memo, SampledGraph, SparseMatrix, as_edges, check_tensors, is_adjacency
 from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
 from msg.models.walk import Walk
+from msg.names import SURROGATES, build, spell
+from msg.registry import Recorded
 
 
-class GraphNetwork(nn.Module):
+class GraphNetwork(Recorded, nn.Module):
     """A network that reads node features and a graph, both checked and prepared once for many forwards.
+
+    Its arguments are kept as plain data: ``type(model).from_config(model.config)`` is a new one of the same kind, and
+    ``{"config": model.config, "state_dict": model.state_dict()}`` a checkpoint that ``torch.load(weights_only=True)``
+    reads. ``num_layers``, ``hidden_channels`` and ``dropout`` are attributes wherever they are arguments.
 
     Attributes:
         in_channels: number of features; subclasses set it.
@@ -30,8 +37,31 @@ class GraphNetwork(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self._graphs = Memo()
+        self._graphs = GraphMemo()
         self._features = Memo()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A model with the arguments of another one's :attr:`config`, freshly initialised."""
+        surrogate = {"surrogate": build(config["surrogate"], SURROGATES)} if "surrogate" in config else {}
+        return cls(**{**config, **surrogate})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("num_layers", "hidden_channels", "dropout") and name in self._made:
+                return self._made[name]
+            raise
+
+    def __repr__(self) -> str:
+        """One line, as PyG's models have; print a part of the model for its modules."""
+        return f"{self._get_name()}({' '.join(self.extra_repr().split())})"
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        names = ("in_channels", "out_channels", "hidden_channels", "num_layers", "num_hops", "dropout")
+        return ", ".join(f"{name}={self._made[name]!r}" for name in names if self._made.get(name) is not None)
 
     @property
     def _train_length(self) -> int | None:
@@ -45,8 +75,11 @@ class GraphNetwork(nn.Module):
 
         Args:
             x: node features ``[N, F]`` (dense, or ``torch.sparse`` or a matrix that is made already: it stays sparse),
-                a constant current; or, where the network runs through time, a train ``[T, N, F]``.
-            edge_index: ``[2, E]``, or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
+                a constant current; or, where the network runs through time, a train ``[T, N, F]``. Three dimensions are
+                never a static batch ``[B, N, F]``, which PyG's convolutions take: even where ``B`` equals ``T``.
+            edge_index: ``[2, E]``, a tensor or PyG's ``EdgeIndex``; or ``adj_t``, the transposed adjacency matrix
+                ``[N, N]`` as PyG's convolutions take it (``torch.sparse`` or ``SparseTensor``), whose values are the
+                weights; or a graph that is made already, such as a :class:`~msg.graph.PartitionedGraph`.
             edge_weight: ``[E]``.
 
         Raises:
@@ -54,21 +87,21 @@ class GraphNetwork(nn.Module):
         """
         if isinstance(x, SparseMatrix):
             self._check(x.csr, edge_index, edge_weight)
-            return x, self._graph(edge_index, edge_weight, x.size(0))
+            return x, self._graphs.graph(edge_index, edge_weight, x.size(0))
         self._check(x, edge_index, edge_weight)
-        graph = self._graph(edge_index, edge_weight, x.size(-2)).reading(x)
+        graph = self._graphs.graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
-
-    def _graph(self, edge_index: Tensor | Graph, edge_weight: Tensor | None, num_nodes: int) -> Graph:
-        if isinstance(edge_index, Graph):
-            return edge_index
-        return self._graphs.recall(
-            (edge_index, edge_weight), (num_nodes,), lambda: Graph(edge_index, edge_weight, num_nodes)
-        )
 
     def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
-            raise ValueError("a bipartite graph (x is a pair) is not supported: use one node set")
+            raise ValueError(
+                "a bipartite graph (x is a pair) is not supported: use one node set, or layers of SpikingConv"
+            )
+        if isinstance(x, dict | Proxy):
+            raise ValueError(
+                f"{type(self).__name__} has one set of nodes, whose layers run side by side through time, and cannot "
+                "be made one of several: build a model of msg.nn.SpikingConv, which to_hetero and HeteroConv take"
+            )
         if isinstance(edge_index, Graph):
             check_tensors(x=x)
             if edge_weight is not None:
@@ -77,6 +110,8 @@ class GraphNetwork(nn.Module):
                 )
             if x.size(-2) != edge_index.num_nodes:
                 raise ValueError(f"x has {x.size(-2)} nodes, but the graph has {edge_index.num_nodes}")
+        elif is_adjacency(edge_index):
+            check_tensors(x=x, edge_weight=edge_weight)
         else:
             check_tensors(x=x, edge_index=edge_index, edge_weight=edge_weight)
         steps = self._train_length
@@ -141,6 +176,7 @@ class LayeredNetwork(GraphNetwork, ABC):
         if isinstance(x, SparseMatrix):
             x = x.csr
         self._check(x, edge_index, edge_weight)
+        edge_index, edge_weight = as_edges(edge_index, edge_weight, x.size(-2))
         if (nodes is None) != (edges is None):
             raise ValueError("give num_sampled_nodes_per_hop and num_sampled_edges_per_hop both, or neither")
         number = x.size(-2)
@@ -188,7 +224,8 @@ class LayeredNetwork(GraphNetwork, ABC):
         if not isinstance(loader, NodeLoader):
             raise ValueError(f"loader must be a NodeLoader of torch_geometric.loader, not {type(loader).__name__}")
         data: Any = loader.data
-        x, edge_index, edge_weight = data.x, data.edge_index, data.get("edge_weight")
+        x, edge_weight = data.x, data.get("edge_weight")
+        edge_index = data.adj_t if data.get("edge_index") is None else data.edge_index
         features, graph = GraphNetwork.prepare(self, x, edge_index, edge_weight)
         if isinstance(features, Tensor) and features.dim() == 3:
             raise ValueError("inference needs features [num_nodes, channels], not a train")
@@ -379,8 +416,21 @@ class SpikingNetwork(LayeredNetwork):
         for activity in self.stack.online(*self.prepare(x, edge_index, edge_weight, **batch)):
             yield self.head(self.path(_of_seeds(activity.currents)))
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """See :attr:`GraphNetwork.config`; rule and steps are those that it has now."""
+        made = super().config
+        now = {"timesteps": self.timesteps, "gradient": spell(self.gradient)}
+        return {**made, **{name: value for name, value in now.items() if name in made}}
+
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)}" for name in ("in_channels", "out_channels", "num_layers"))
+        """Sizes, steps, neurons and rule."""
+        parts = super().extra_repr().split(", ")
+        parts += [
+            f"{name}={self._made[name]!r}" for name in ("manifold", "step_size", "max_step") if name in self._made
+        ]
+        parts += [f"timesteps={self.timesteps}", f"neuron={self._layers[0].neuron!r}"]
+        return ", ".join([*filter(None, parts), f"gradient={self.gradient.describe(self.timesteps)}"])
 
 
 def _of_seeds(currents: list[Tensor]) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from msg.graph import Graph, Memo
+from msg.graph import GraphMemo
 
 
 class Propagated(nn.Module):
@@ -32,7 +32,7 @@ class Propagated(nn.Module):
         if num_hops < 1 or not 0 < teleport <= 1:
             raise ValueError(f"num_hops must be at least 1 and teleport in (0, 1], not {num_hops} and {teleport}")
         self.model, self.num_hops, self.teleport = model, num_hops, teleport
-        self._graphs = Memo()
+        self._graphs = GraphMemo()
 
     def reset_parameters(self) -> None:
         """Reset the model."""
@@ -42,7 +42,7 @@ class Propagated(nn.Module):
         weights = () if edge_weight is None else (edge_weight,)
         h = z = self.model(x, edge_index, *weights)
         nodes = h.size(0)
-        graph = self._graphs.recall((edge_index, edge_weight), (nodes,), lambda: Graph(edge_index, edge_weight, nodes))
+        graph = self._graphs.graph(edge_index, edge_weight, nodes)
         matrix = graph.normalized(h.dtype)
         for _ in range(self.num_hops):
             z = (1 - self.teleport) * matrix.matmul(z) + self.teleport * h

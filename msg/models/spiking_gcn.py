@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import Activity, FeedForwardRule, SurrogateBPTT
+from msg.gradients import Activity, RuleLike, SurrogateBPTT
 from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
+from msg.kernels.tracing import traced
 from msg.layers import LastCurrent, Propagation, SpikingLayer, Synapse, readout_layer
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
-from msg.neurons import Neuron, resolve_neuron
+from msg.neurons import NeuronLike, resolve_neuron
 
 SPARSE_BELOW = 0.1
 """Share of neurons that fire below which their rates are multiplied as a sparse matrix."""
@@ -18,7 +19,7 @@ SPARSE_BELOW = 0.1
 class _Encoded(SpikingStack):
     """An encoder and a read-out; the encoder's rates are kept while nothing that decides them changes."""
 
-    def __init__(self, layers: list[SpikingLayer], timesteps: int, gradient: FeedForwardRule):
+    def __init__(self, layers: list[SpikingLayer], timesteps: int, gradient: RuleLike):
         super().__init__(layers, timesteps, gradient, "SpikingGCN")
         self._rates = Memo()
 
@@ -29,8 +30,13 @@ class _Encoded(SpikingStack):
         given = features.csr if isinstance(features, SparseMatrix) else features
         decides = (given, graph.edge_index, graph.edge_weight, *neuron.parameters(), *neuron.buffers())
         varies = isinstance(features, Tensor) and features.dim() == 3
-        # a batch does not come again
-        if varies or isinstance(graph, SampledGraph) or any(t is not None and t.requires_grad for t in decides):
+        # a batch does not come again, and nothing is kept by code that is compiled or exported
+        if (
+            varies
+            or traced()
+            or isinstance(graph, SampledGraph)
+            or any(t is not None and t.requires_grad for t in decides)
+        ):
             return super().forward(features, graph)
 
         def encode() -> tuple[Tensor, Tensor, Tensor | SparseMatrix]:
@@ -69,8 +75,9 @@ class SpikingGCN(SpikingNetwork):
         out_channels: number of classes ``C``.
         num_hops: ``K``.
         timesteps: ``T``.
-        neuron: prototype, copied.
-        gradient: how to differentiate through time, where something before the read-out has a gradient.
+        neuron: prototype, or a name such as ``"lif"``, alone or in ``{"name": "lif", "tau": 3.0}``; copied.
+        gradient: rule or name of one (``"bptt"``), how to differentiate through time,
+            where something before the read-out has a gradient.
         dropout: probability of dropping a firing rate before the read-out, in training.
 
     Shapes:
@@ -86,8 +93,8 @@ class SpikingGCN(SpikingNetwork):
         out_channels: int,
         num_hops: int = 2,
         timesteps: int = 15,
-        neuron: Neuron | None = None,
-        gradient: FeedForwardRule | None = None,
+        neuron: NeuronLike | None = None,
+        gradient: RuleLike | None = None,
         dropout: float = 0.0,
     ):
         if num_hops < 1:
@@ -97,9 +104,6 @@ class SpikingGCN(SpikingNetwork):
         stack = _Encoded([encoder, readout], timesteps, gradient or SurrogateBPTT())
         super().__init__(stack, LastCurrent(), nn.Identity())
         self.in_channels, self.out_channels, self.num_hops = in_channels, out_channels, num_hops
-
-    def extra_repr(self) -> str:
-        return f"in_channels={self.in_channels}, out_channels={self.out_channels}, num_hops={self.num_hops}"
 
 
 SPEC = ModelSpec(

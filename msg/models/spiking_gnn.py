@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from msg.gradients import FeedForwardRule, SurrogateBPTT
+from msg.gradients import RuleLike, SurrogateBPTT
 from msg.layers import Conv, LastCurrent, readout_layer, spiking_layers
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
-from msg.neurons import Neuron, resolve_neuron
+from msg.neurons import NeuronLike, resolve_neuron
 
 
 class SpikingGNN(SpikingNetwork):
@@ -24,8 +24,8 @@ class SpikingGNN(SpikingNetwork):
         hidden_channels: width of all layers.
         num_layers: number of convolutions, each with neurons above it, at least 1.
         timesteps: ``T``.
-        neuron: prototype, copied for each layer.
-        gradient: how to train through time; it must differentiate through spikes.
+        neuron: prototype, or a name as ``"lif"`` or ``{"name": "lif", "tau": 3.0}``; copied for each layer.
+        gradient: rule or name of one (``"bptt"``), how to train through time; it must differentiate through spikes.
         dropout: probability of dropping a firing rate before the read-out, in training.
         conv: synapse, as in :class:`MSG`.
         bias: whether synapses given by name add a constant current.
@@ -45,8 +45,8 @@ class SpikingGNN(SpikingNetwork):
         hidden_channels: int = 32,
         num_layers: int = 3,
         timesteps: int = 15,
-        neuron: Neuron | None = None,
-        gradient: FeedForwardRule | None = None,
+        neuron: NeuronLike | None = None,
+        gradient: RuleLike | None = None,
         dropout: float = 0.0,
         conv: Conv = "gcn",
         bias: bool = True,

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import Activity, FeedForwardRule, Online, resolve_rule
+from msg.gradients import Activity, FeedForwardRule, Online, RuleLike, resolve_rule
 from msg.gradients.simulation import Dynamics, encoder_current, mean
 from msg.graph import Graph, SparseMatrix
 from msg.layers import SpikingLayer
@@ -37,7 +37,7 @@ class SpikingStack(nn.Module):
         self,
         layers: Sequence[SpikingLayer],
         timesteps: int,
-        gradient: FeedForwardRule | type[FeedForwardRule] | str,
+        gradient: RuleLike,
         model: str = "this network",
         flat: bool = False,
     ):
@@ -62,7 +62,7 @@ class SpikingStack(nn.Module):
         return self._gradient
 
     @gradient.setter
-    def gradient(self, rule: FeedForwardRule | type[FeedForwardRule] | str) -> None:
+    def gradient(self, rule: RuleLike) -> None:
         resolved = resolve_rule(rule, FeedForwardRule, self._model)
         if self._flat and not resolved.through_spikes:
             raise ValueError(

@@ -3,7 +3,7 @@
 from msg.neurons.activations import Activation, ClippedReLU, QuantizedReLU, ReLU
 from msg.neurons.adapted import Adapted, adapt, resolve_neuron
 from msg.neurons.adaptive import ALIF, ALIFState
-from msg.neurons.neuron import IF, LIF, Fire, Neuron, ParametricLIF
+from msg.neurons.neuron import IF, LIF, Fire, Neuron, NeuronLike, ParametricLIF
 from msg.neurons.scaled import DecayingThresholdLIF, DecayingThresholdState, ScaledLIF
 from msg.neurons.surrogates import (
     ArcTan,
@@ -33,6 +33,7 @@ __all__ = [
     "Fire",
     "MultiGaussian",
     "Neuron",
+    "NeuronLike",
     "ParametricLIF",
     "QuantizedReLU",
     "ReLU",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msg.names import NEURONS
+from msg.names import NEURONS, build
 from msg.neurons.neuron import IF, LIF, Neuron, Reset
 from msg.neurons.scaled import ScaledLIF, below
 
@@ -251,14 +251,15 @@ def adapt(module: nn.Module) -> Neuron:
 
 
 def resolve_neuron(neuron: Any) -> Neuron:
-    """The neuron that is meant by a module, a class or a name of :data:`msg.names.NEURONS`; ``None`` is :class:`IF`.
+    """The neuron that is meant by a module, a class, a name of :data:`msg.names.NEURONS`, or a dictionary as in
+    ``{"name": "lif", "tau": 3.0}``; ``None`` is :class:`IF`.
 
     Modules of other libraries are adapted, see :func:`adapt`.
 
     Raises:
         ValueError: if it is none of these.
     """
-    given = NEURONS[neuron] if isinstance(neuron, str) else IF if neuron is None else neuron
+    given = IF if neuron is None else build(neuron, NEURONS)
     given = given() if isinstance(given, type) else given
     if not isinstance(given, nn.Module):
         raise ValueError(f"neuron must be a neuron such as IF() or LIF(tau=2.0), not {neuron!r}")

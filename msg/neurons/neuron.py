@@ -11,13 +11,15 @@ which starts at zero. Nothing is stored in the module, so there is nothing to re
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from msg.kernels.tracing import traced
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
+from msg.registry import Recorded
 
 Fire = Callable[[Tensor, float], Tensor]
 """From membrane potential and threshold to spikes."""
@@ -25,7 +27,7 @@ Reset = Literal["subtract", "zero"]
 Threshold = float | Literal["auto"]
 
 
-class Neuron(nn.Module):
+class Neuron(Recorded, nn.Module):
     r"""Base of the neurons that have one state variable, the membrane potential.
 
     Args:
@@ -72,6 +74,8 @@ class Neuron(nn.Module):
         self._threshold = float(value)
         if "fitted_threshold" in self._buffers:
             self.fitted_threshold.fill_(self._threshold)
+        else:
+            self._made["threshold"] = self._threshold
 
     @property
     def fitted(self) -> bool:
@@ -231,6 +235,10 @@ def _check_steps(timesteps: int) -> None:
         raise ValueError(f"timesteps must be at least 1, not {timesteps}")
 
 
+NeuronLike = Neuron | type[Neuron] | str | Mapping[str, Any]
+"""A neuron, or what :func:`msg.neurons.resolve_neuron` makes one of."""
+
+
 def _less(rho: Tensor, change: Tensor, factor: Tensor | float, detached: bool) -> Tensor:
     """What the reset takes away from a tangent, where it is differentiated."""
     if detached:
@@ -252,7 +260,8 @@ class IF(Neuron):
         spikes are simulated, so that the result never depends on which way was taken.
         """
         _check_steps(timesteps)
-        if self.reset == "zero":
+        # half precision has so few digits that nearly all entries lie within rounding
+        if self.reset == "zero" or traced() or current.dtype.itemsize < 4:
             return super().rate(current, timesteps)
         with torch.no_grad():
             spikes = current * (timesteps / self.threshold)

@@ -7,9 +7,12 @@ so that changing the surrogate never changes the dynamics.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from msg.kernels.tracing import exporting
 
 
 def _step(potential: Tensor, threshold: float) -> Tensor:
@@ -19,11 +22,14 @@ def _step(potential: Tensor, threshold: float) -> Tensor:
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, potential: Tensor, threshold: float, surrogate: "Surrogate") -> Tensor:
+    def forward(potential: Tensor, threshold: float, surrogate: "Surrogate") -> Tensor:
+        return _step(potential, threshold)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        potential, ctx.threshold, ctx.surrogate = inputs
         ctx.save_for_backward(potential)
         ctx.save_for_forward(potential)
-        ctx.threshold, ctx.surrogate = threshold, surrogate
-        return _step(potential, threshold)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -34,6 +40,11 @@ class _Spike(torch.autograd.Function):
     def jvp(ctx, *tangents: Tensor) -> Tensor:
         (potential,) = ctx.saved_tensors
         return tangents[0] * ctx.surrogate.derivative(potential - ctx.threshold)
+
+    @staticmethod
+    def vmap(info, in_dims: tuple, *args: Any):
+        """Neurons fire one by one, however many there are."""
+        return _Spike.apply(*args), in_dims[0]
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,17 @@ class Surrogate(ABC):
 
     def __call__(self, potential: Tensor, threshold: float = 0.0) -> Tensor:
         """Fire: 1 where ``potential > threshold``, else 0, in the dtype and shape of ``potential``."""
+        if torch.compiler.is_compiling():
+            return self._traced(potential, threshold)
         return _Spike.apply(potential, threshold, self)  # pyright: ignore[reportReturnType]
+
+    def _traced(self, potential: Tensor, threshold: float) -> Tensor:
+        """The same of plain operations: compilers do not see through a function with a forward derivative."""
+        spikes = _step(potential.detach(), threshold)
+        if exporting() or not (torch.is_grad_enabled() and potential.requires_grad):
+            return spikes
+        slope = self.derivative(potential.detach() - threshold)
+        return spikes + slope * (potential - potential.detach())
 
 
 def _check_positive(name: str, value: float) -> None:

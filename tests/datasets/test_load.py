@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch_geometric.loader import DataLoader, NodeLoader, RandomNodeLoader
+from torch_geometric.transforms import NormalizeFeatures
 
 from msg.datasets import DatasetError, available, load_graph
 from msg.datasets.splits import MASKS
+from msg.graph import NeighborSampler
 
 
 def test_digits_is_embedded(no_network, tmp_path, monkeypatch):
@@ -44,11 +47,56 @@ def test_changed_generator_is_noticed(monkeypatch):
 def test_own_file(save_npz):
     path = save_npz("mine.npz")
     for name in (path, str(path)):
-        data = load_graph(name)
+        data = load_graph(name, simplify=True)
         assert (data.name, data.split, data.metric) == ("mine", "random:60/20/20", "accuracy")
         assert data.train_mask.sum() == 4
     with pytest.raises(DatasetError, match=r"other\.npz: no such file"):
         load_graph("other.npz")
+
+
+def symmetric(weights=(1.0, 1.0)):
+    """An adjacency matrix of a path of three nodes among six, as gnn-benchmark keeps it."""
+    rows, cols = np.array([0, 1, 1, 2]), np.array([1, 0, 2, 1])
+    data = np.repeat(np.asarray(weights, np.float32), 2)
+    return {
+        "adj_data": data,
+        "adj_indices": cols,
+        "adj_indptr": np.searchsorted(rows, np.arange(7)),
+        "adj_shape": np.array([6, 6]),
+    }
+
+
+def test_weights_and_directions_of_an_own_file_are_never_lost_unasked(save_npz):
+    assert load_graph(save_npz("plain.npz", **symmetric())).num_edges == 4
+    weighted, directed = save_npz("weighted.npz", **symmetric((1.0, 0.5))), save_npz("directed.npz")
+    with pytest.raises(DatasetError, match=r"weighted\.npz has weights of edges.*simplify=True"):
+        load_graph(weighted)
+    with pytest.raises(DatasetError, match=r"directed\.npz has directed edges.*edge_index and edge_weight"):
+        load_graph(directed)
+    for path in (weighted, directed):
+        data = load_graph(path, simplify=True)
+        assert data.is_undirected()
+        assert "edge_weight" not in data
+
+
+def test_features_are_what_loaders_and_transforms_take_unless_asked(tmp_path):
+    """Rows of a sparse matrix cannot be picked by ``index_select``, which PyG's loaders and subgraphs do."""
+    arrays = {"node_features": np.eye(40), "node_labels": np.arange(40) % 2}
+    edges = np.stack([np.arange(40), (np.arange(40) + 1) % 40], axis=1)
+    np.savez(tmp_path / "mine.npz", **arrays, edges=edges)
+    data = load_graph(tmp_path / "mine.npz", split="random:50/25/25")
+    assert data.x.layout == torch.strided
+    assert load_graph(tmp_path / "mine.npz", features="auto").x.layout == torch.sparse_csr
+    part = data.subgraph(data.train_mask)
+    assert torch.equal(part.x, data.x[data.train_mask])
+    one = NormalizeFeatures()(data.clone())
+    assert torch.equal(one.x, data.x)
+    for loader in (
+        NodeLoader(data, NeighborSampler(data, [2]), input_nodes=data.train_mask, batch_size=5),
+        RandomNodeLoader(data, num_parts=4),
+        DataLoader([data, data], batch_size=2),
+    ):
+        assert next(iter(loader)).x.size(1) == 40
 
 
 def test_own_file_with_masks(tmp_path):
@@ -66,7 +114,7 @@ def test_own_file_with_masks(tmp_path):
 def test_home_folder_is_expanded(save_npz, tmp_path, monkeypatch):
     save_npz("mine.npz")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_graph("~/mine.npz").num_nodes == 6
+    assert load_graph("~/mine.npz", simplify=True).num_nodes == 6
     with pytest.raises(DatasetError, match=f"{tmp_path}/roots/airport"):
         load_graph("airport", root="~/roots")
 

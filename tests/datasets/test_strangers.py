@@ -217,7 +217,7 @@ def test_escapes_in_names_do_not_reach_the_terminal(tmp_path, save_npz):
     assert str(caught.value).isprintable()
     assert "\\x1b[2J" in str(caught.value)
     path = save_npz(f"{clear}.npz")
-    assert load_graph(path).name.isprintable()
+    assert load_graph(path, simplify=True).name.isprintable()
     path.write_bytes(b"damaged")
     with pytest.raises(DatasetError) as caught:
         load_graph(path)

@@ -235,7 +235,7 @@ def test_an_undirected_graph_is_normalised_symmetrically(improved, loops, dtype)
         (torch.tensor([[-1], [1]]), None, "smallest: -1"),
         (torch.tensor([[0], [1]]), torch.ones(2), r"\[2\].*1 edges"),
         (torch.tensor([[0], [1]]), torch.ones(1, 1), r"\[1, 1\].*1 edges"),
-        (torch.eye(5).to_sparse_coo(), None, "to_edge_index"),
+        (torch.eye(5).to_sparse_coo(), None, "as_edges"),
     ],
 )
 def test_graph_refuses_what_does_not_fit(edge_index, weight, match):

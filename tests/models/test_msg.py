@@ -243,15 +243,18 @@ def test_reset_parameters_resets_the_read_out():
 def test_repr_shows_what_matters():
     text = repr(MSG(5, 3, "H4", timesteps=9, gradient=DvM(), step_size=0.2, neuron=LIF(tau=3.0)))
     for part in (
-        "in_channels=5, out_channels=3, num_layers=3",
+        "in_channels=5, out_channels=3",
+        "num_layers=3",
         "timesteps=9",
         "DvM()",
         "step_size=0.2",
         "max_step=1.0",
         "tau=3",
-        "Lorentz",
+        "manifold='H4'",
+        "dropout=0.0",
     ):
         assert part in text
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.nn.models import Polynormer as PyGPolynormer
 
 from msg.graph import SparseMatrix
+from msg.kernels.tracing import traced
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 
@@ -72,21 +73,27 @@ class Polynormer(GraphNetwork):
         for part in (self.network.global_attn, self.network.pred_global, self.network.ln):
             part.requires_grad_(everywhere)
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._phase()
+
     def reset_parameters(self) -> None:
         """Reset all weights; the schedule begins anew."""
         self.network.reset_parameters()
         self.updates.zero_()
+        self._phase()
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        if edge_weight is not None:
+        features, graph = self.prepare(x, edge_index, edge_weight)
+        if graph.edge_weight is not None:
             raise ValueError("Polynormer does not read weights of edges: leave edge_weight out")
-        features, graph = self.prepare(x, edge_index)
         graph.whole_only(type(self).__name__, "MSG")
-        if self.training:
-            self.updates += 1
-        self._phase()
+        if not traced():  # else as it was last set
+            if self.training:
+                self.updates += 1
+            self._phase()
         dense = features.csr.to_dense() if isinstance(features, SparseMatrix) else features
-        return self.network(dense, graph.edge_index, edge_index.new_zeros(dense.size(0)))
+        return self.network(dense, graph.edge_index, graph.edge_index.new_zeros(dense.size(0)))
 
     def extra_repr(self) -> str:
         """Sizes and schedule."""

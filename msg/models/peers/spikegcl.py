@@ -10,7 +10,7 @@ from msg.graph import Graph, Memo, SparseMatrix
 from msg.layers import Draws, GroupedGCN, SpikeLinear, SpikeTrain, StepwiseBatchNorm, check_norm
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
-from msg.neurons import Neuron, ScaledLIF, Sigmoid, Surrogate
+from msg.neurons import NeuronLike, ScaledLIF, Sigmoid, Surrogate, resolve_neuron
 
 
 class _Shared(nn.Module):
@@ -113,7 +113,7 @@ class SpikeGCL(GraphNetwork):
         margin: float = 0.0,
         drop_edge: float = 0.2,
         encoder_epochs: int | None = 50,
-        neuron: Neuron | None = None,
+        neuron: NeuronLike | None = None,
         surrogate: Surrogate = Sigmoid(2.0),  # noqa: B008 - a frozen value
         seed: int | None = None,
     ):
@@ -133,7 +133,7 @@ class SpikeGCL(GraphNetwork):
         self.encoder_epochs = encoder_epochs
         self.first = GroupedGCN(in_channels, hidden_channels, -(-in_channels // timesteps), norm == "batch")
         self.layers = nn.ModuleList(_Shared(hidden_channels, norm) for _ in range(num_layers - 1))
-        neuron = ScaledLIF(1.0, threshold, learn_tau=True) if neuron is None else neuron
+        neuron = ScaledLIF(1.0, threshold, learn_tau=True) if neuron is None else resolve_neuron(neuron)
         self.act, self.neurons = nn.ELU(), SpikeTrain(neuron, surrogate, detach_reset=False, detach_state=True, dim=0)
         self.decoder = SpikeLinear(hidden_channels, decoder_channels, bias=False)
         self.head = SpikeLinear(self.first.count * hidden_channels, out_channels)

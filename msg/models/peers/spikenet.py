@@ -7,11 +7,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from msg.graph import SparseMatrix, neighbor_mean, pick_neighbors
+from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
 from msg.layers import Draws, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
-from msg.neurons import DecayingThresholdLIF, Neuron, SuperSpike, Surrogate
+from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
 
 Pick = Callable[[Tensor, int], Tensor | None]
 """From nodes ``[T, M]`` and a number to so many neighbours of each ``[T, M, k]``; ``None``: the mean is over all."""
@@ -132,7 +132,7 @@ class SpikeNet(GraphNetwork):
         threshold: float = 1.0,
         norm: str = "none",
         residual: bool = False,
-        neuron: Neuron | None = None,
+        neuron: NeuronLike | None = None,
         surrogate: Surrogate = SuperSpike(1.0),  # noqa: B008 - a frozen value
         sample_in_evaluation: bool = False,
         as_released: bool = False,
@@ -146,7 +146,7 @@ class SpikeNet(GraphNetwork):
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps
         self.num_neighbors = _per_hop(num_neighbors, num_layers, as_released)
         self.sample_in_evaluation, self.as_released = sample_in_evaluation, as_released
-        neuron = DecayingThresholdLIF(threshold=threshold) if neuron is None else neuron
+        neuron = DecayingThresholdLIF(threshold=threshold) if neuron is None else resolve_neuron(neuron)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), last_channels]
         self.layers = nn.ModuleList(
             _Layer(sizes, neuron, surrogate, norm, sizes[0] if residual and number else None, number > 0)
@@ -171,20 +171,21 @@ class SpikeNet(GraphNetwork):
         graph.whole_only(type(self).__name__, "SpikingGNN with conv='sage'")
         matrix = neighbor_mean(graph, features.dtype)
         weighted, samples = graph.edge_weight is not None, self.training or self.sample_in_evaluation
-        generator = self.draws.next(matrix.columns.device) if samples else None
+        generator = self.draws.next(graph.edge_index.device) if samples else None
 
         def pick(nodes: Tensor, number: int) -> Tensor | None:
             if generator is None or number < 0:
                 return None
+            assert isinstance(matrix, SparseMatrix)
             return pick_neighbors(matrix, nodes, number, generator, weighted)
 
         if samples and self.as_released:
             return self._in_trees(features, pick)
         return self._at_nodes(features, matrix, pick)
 
-    def _at_nodes(self, features: Tensor | SparseMatrix, matrix: SparseMatrix, pick: Pick) -> Tensor:
+    def _at_nodes(self, features: Tensor | SparseMatrix, matrix: SparseMatrix | WeightedEdges, pick: Pick) -> Tensor:
         """All layers for all nodes; what is constant in time has one step until neurons read it."""
-        everyone = torch.arange(features.size(0), device=matrix.columns.device).expand(self.timesteps, -1)
+        everyone = torch.arange(features.size(0), device=self.readout.weight.device).expand(self.timesteps, -1)
         read, below = features, None
         for number, layer, drawn in self._in_order():
             own, sent = _linear(layer.own, read), _linear(layer.received, read)

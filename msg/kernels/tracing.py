@@ -1,0 +1,18 @@
+"""Whether tensors are what they seem: values to look at, or stand-ins of a compiler, an exporter or ``torch.func``."""
+
+import torch
+from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingImports]
+
+
+def traced() -> bool:
+    """Whether what runs is being compiled, exported or transformed by ``torch.func``.
+
+    Nothing may then be read from tensors, remembered of them, or done to them outside torch.
+    """
+    return torch.compiler.is_compiling() or peek_interpreter_stack() is not None
+
+
+def exporting() -> bool:
+    """Whether what runs becomes a program that has to do without this library, and so without its operators."""
+    known = getattr(torch.compiler, "is_exporting", None)  # since torch 2.7
+    return torch.compiler.is_compiling() if known is None else known()

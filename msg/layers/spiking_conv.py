@@ -1,0 +1,87 @@
+"""A synapse and its neurons as a layer of PyTorch Geometric: ``(x, edge_index)`` to a current."""
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+
+from msg.neurons import ATan, NeuronLike, Surrogate, resolve_neuron
+
+
+class SpikingConv(MessagePassing):
+    r"""One layer of a spiking network as PyG's convolutions are called, from one set of nodes to another.
+
+    The senders' input is a constant current into neurons, whose spikes travel along edges; the layer returns the
+    current that they cause, or the rate of neurons that it drives,
+
+    .. math::
+        s_t = \text{neuron}(x), \qquad c_t = \mathrm{conv}(s_t, x'), \qquad y = \frac1T\sum_t c_t .
+
+    :math:`x'`, of the receivers, is their own neurons' spikes. So it stands in ``HeteroConv``, in a model that
+    ``to_hetero`` turns into one of several types of nodes, and in ``Sequential``: a layer speaks to the next in mean
+    currents, and time begins anew in each. That is the one difference to :class:`SpikingNetwork`, whose layers run side
+    by side through one time; it cannot be cut into relations, since the neurons of a node are driven by the sum of all
+    of them at every step.
+
+    Gradients go through the spikes of all steps, by the surrogate.
+
+    Args:
+        conv: a PyG convolution from the senders' width; for two sets of nodes one that takes a pair, such as
+            ``SAGEConv((16, 8), 32)``.
+        timesteps: ``T``.
+        neuron: prototype, or a name, or a dictionary with one; copied. ``None`` is :class:`~msg.neurons.IF`.
+        surrogate: derivative of the spikes.
+
+    Shapes:
+        ``x``: ``[N, F]``, or a pair of ``[N, F]`` (senders) and ``[M, F']`` or ``None`` (receivers); ``edge_index``:
+        ``[2, E]`` or ``adj_t`` ``[M, N]``; returns ``[M, out]``.
+
+    Raises:
+        ValueError: for ``timesteps`` below 1, or a train in place of features.
+    """
+
+    def __init__(
+        self,
+        conv: nn.Module,
+        timesteps: int = 8,
+        neuron: NeuronLike | None = None,
+        surrogate: Surrogate = ATan(),  # noqa: B008 - a frozen value
+    ):
+        super().__init__()
+        if timesteps < 1:
+            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
+        self.conv, self.timesteps, self.surrogate = conv, timesteps, surrogate
+        self.neuron = copy.deepcopy(resolve_neuron(neuron))
+
+    def reset_parameters(self) -> None:
+        """Reset convolution and neurons."""
+        for part in (self.conv, self.neuron):
+            part.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def forward(
+        self,
+        x: Tensor | tuple[Tensor, Tensor | None],
+        edge_index: Any,
+        edge_weight: Tensor | None = None,
+    ) -> Tensor:
+        pair = x if isinstance(x, tuple) else (x,)
+        for given in pair:
+            if given is not None and given.dim() != 2:
+                raise ValueError(f"x has shape {list(given.shape)}, but the layer needs [num_nodes, channels]")
+        weights = () if edge_weight is None else (edge_weight,)
+        states: list[Any] = [None] * len(pair)
+        total: Any = 0.0
+        for _ in range(self.timesteps):
+            sent: list[Tensor | None] = []
+            for number, current in enumerate(pair):
+                spikes = None
+                if current is not None:
+                    spikes, states[number] = self.neuron(current, states[number], self.surrogate)
+                sent.append(spikes)
+            total = total + self.conv(tuple(sent) if isinstance(x, tuple) else sent[0], edge_index, *weights)
+        return total / self.timesteps
+
+    def extra_repr(self) -> str:
+        """Steps."""
+        return f"timesteps={self.timesteps}"

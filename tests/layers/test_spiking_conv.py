@@ -1,0 +1,71 @@
+"""A spiking layer as users of PyG stack them: alone, between two sets of nodes, and in models of several types."""
+
+import pytest
+import torch
+from torch_geometric.data import HeteroData
+from torch_geometric.nn import GATConv, GCNConv, HeteroConv, SAGEConv, to_hetero
+from torch_geometric.utils import to_torch_coo_tensor
+
+from msg.neurons import IF, LIF
+from msg.nn import MSG, SpikingConv
+
+
+@pytest.fixture
+def papers():
+    data = HeteroData()
+    data["paper"].x, data["author"].x = torch.rand(6, 5), torch.rand(4, 5)
+    data["author", "writes", "paper"].edge_index = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 5]])
+    data["paper", "of", "author"].edge_index = torch.tensor([[0, 1, 2, 5], [0, 1, 2, 3]])
+    return data
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = SpikingConv(SAGEConv((-1, -1), 8), neuron="lif")
+        self.last = SpikingConv(SAGEConv((-1, -1), 3), neuron=LIF(3.0))
+
+    def forward(self, x, edge_index):
+        return self.last(self.first(x, edge_index), edge_index)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:Converting sparse tensor")  # PyG's and torch's own
+def test_of_a_linear_convolution_it_is_the_current_of_the_rates(edge_index):
+    conv, neuron, x = GCNConv(5, 3), IF(0.7), torch.rand(7, 5)
+    layer = SpikingConv(conv, timesteps=9, neuron=neuron)
+    torch.testing.assert_close(layer(x, edge_index), conv(neuron.rate(x, 9), edge_index))
+    adj_t = to_torch_coo_tensor(edge_index.flip(0), size=(7, 7))
+    assert layer(x, adj_t).shape == (7, 3)
+    assert layer(x, edge_index, torch.rand(10)).shape == (7, 3)
+
+
+def test_two_sets_of_nodes(papers):
+    conv, edges = SAGEConv((5, 5), 3), papers["author", "writes", "paper"].edge_index
+    pair = papers["author"].x, papers["paper"].x
+    rates = tuple(IF().rate(x, 8) for x in pair)
+    torch.testing.assert_close(SpikingConv(conv)(pair, edges), conv(rates, edges))
+    assert SpikingConv(GATConv((5, 5), 3, add_self_loops=False))(pair, edges).shape == (6, 3)
+
+
+def test_several_types_of_nodes(papers):
+    model = to_hetero(Net(), papers.metadata())
+    out = model(papers.x_dict, papers.edge_index_dict)
+    assert {kind: tuple(rows.shape) for kind, rows in out.items()} == {"paper": (6, 3), "author": (4, 3)}
+    sum(rows.square().sum() for rows in out.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    relations = HeteroConv({kind: SpikingConv(SAGEConv((5, 5), 3)) for kind in papers.edge_types})
+    assert relations(papers.x_dict, papers.edge_index_dict)["paper"].shape == (6, 3)
+
+
+def test_a_whole_network_says_why_it_cannot_be_split(papers):
+    with pytest.raises(ValueError, match=r"side by side through time.*msg\.nn\.SpikingConv"):
+        to_hetero(MSG(5, 3), papers.metadata())
+    with pytest.raises(ValueError, match="SpikingConv"):
+        MSG(5, 3)(papers.x_dict, papers.edge_index_dict)
+
+
+def test_refusals(edge_index):
+    with pytest.raises(ValueError, match="timesteps must be at least 1"):
+        SpikingConv(GCNConv(5, 3), timesteps=0)
+    with pytest.raises(ValueError, match=r"\[num_nodes, channels\]"):
+        SpikingConv(GCNConv(5, 3))(torch.rand(4, 7, 5), edge_index)
