@@ -69,8 +69,8 @@ def frechet_mean(
 
     In flat space the arithmetic mean. Elsewhere Karcher's flow, which goes along the mean logarithm,
     :math:`m \mapsto \exp_m\bigl(t \sum_i w_i \log_m x_i / \sum_i w_i\bigr)`, from :func:`centroid` where there is
-    one, with :math:`t \le 1` halved where the sum does not fall. It is the one minimum where curvature is not positive, and for
-    points of one open half-sphere; of points all over a sphere it is a local one. Not differentiable: use
+    one, with :math:`t \le 1` halved where the sum does not fall. It is the one minimum where curvature is not positive,
+    and for points of one open half-sphere; of points all over a sphere it is a local one. Not differentiable: use
     :func:`centroid` in a model.
 
     Source: `Karcher 1977, Riemannian center of mass and mollifier smoothing <https://doi.org/10.1002/cpa.3160300502>`_.
