@@ -39,17 +39,18 @@ class GyroplaneClassifier(ClassifierMixin, BaseEstimator):
     r"""Multinomial logistic regression with logits :func:`~msg.manifolds.gyroplane_logits`, as
     :class:`~msg.layers.GyroplaneHead` has them.
 
-    The hyperplane of a class is the one through :math:`p_c = \exp_0(-b_c n_c/|n_c|^2)`, its point next to the origin, with
-    a normal along :math:`n_c` and as long, which in flat space gives :math:`\langle n_c, x\rangle + b_c`. Points of a
-    space of constant curvature are carried to its κ-stereographic model by the isometry :math:`\exp_0 \circ \log_o`; on a
-    product each factor has hyperplanes of its own, and their logits are added up. Minimised by L-BFGS is
+    The hyperplane of a class is the one through :math:`p_c = \exp_0(-b_c n_c/|n_c|^2)`, its point next to the origin,
+    with a normal along :math:`n_c` and as long, which in flat space gives :math:`\langle n_c, x\rangle + b_c`. Points
+    of a space of constant curvature are carried to its κ-stereographic model by the isometry
+    :math:`\exp_0 \circ \log_o`; on a product each factor has hyperplanes of its own, and their logits are added up.
+    Minimised by L-BFGS is
 
     .. math:: C \sum_i \mathrm{CE}(\ell(x_i), y_i) + \tfrac12 \sum_c |n_c|^2,
 
     in flat space what scikit-learn's ``LogisticRegression(C=C)`` minimises.
 
-    Sources: `Ganea, Bécigneul, Hofmann 2018, Hyperbolic Neural Networks <https://arxiv.org/abs/1805.09112>`_, section 3.1;
-    a hyperplane by its point next to the origin as in `Shimizu et al. 2021, Hyperbolic Neural Networks++
+    Sources: `Ganea, Bécigneul, Hofmann 2018, Hyperbolic Neural Networks <https://arxiv.org/abs/1805.09112>`_,
+    section 3.1; a hyperplane by its point next to the origin as in `Shimizu et al. 2021, Hyperbolic Neural Networks++
     <https://arxiv.org/abs/2006.08210>`_.
 
     Args:

@@ -120,14 +120,15 @@ class GeooptFamily(Family[M]):
         origin, frame = self._start(manifold, v, v.size(-1))
         length = norm(v)
         v = _shifted(v * torch.where(length > self.bound, self.bound / length.clamp(min=_SHIFT), 1.0))
-        return manifold.expmap(origin, v @ frame)
+        towards = v @ frame
+        return manifold.expmap(origin.expand_as(towards), towards)
 
     def log0(self, manifold: M, z: Tensor) -> Tensor:
         origin, frame = self._start(manifold, z, z.size(-1) - self.extra)
-        towards = manifold.logmap(origin, z).unsqueeze(-2)
-        return manifold.inner(
-            origin, frame.expand(*z.shape[:-1], *frame.shape), towards.expand(*z.shape[:-1], *frame.shape)
-        )
+        towards = manifold.logmap(origin.expand_as(z), z).unsqueeze(-2)
+        # maps of a user's own may not broadcast
+        start, frame, towards = torch.broadcast_tensors(origin, frame, towards)
+        return manifold.inner(start, frame, towards)
 
     def transport0(self, manifold: M, z: Tensor, v: Tensor) -> Tensor:
         origin, frame = self._start(manifold, v, v.size(-1))
