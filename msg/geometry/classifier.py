@@ -10,6 +10,7 @@ from torch import Tensor
 
 from msg.geometry.clustering import _points
 from msg.manifolds import curvature, exp0, family, gyroplane_logits, log0
+from msg.manifolds.family import wide
 from msg.manifolds.trigonometry import squared_norm
 
 _FIRST = 0.01
@@ -145,6 +146,6 @@ def factors(manifold: geoopt.Manifold, z: Tensor) -> list[tuple[geoopt.Manifold,
 
 
 def _chart(manifold: geoopt.Manifold, z: Tensor) -> tuple[geoopt.Stereographic, Tensor]:
-    space = geoopt.Stereographic(k=torch.tensor(curvature(manifold), dtype=torch.float64))
+    space = geoopt.Stereographic(k=wide(curvature(manifold)))
     with torch.no_grad():
         return space, exp0(space, log0(manifold, z))

@@ -98,7 +98,7 @@ def forman_curvature(edge_index: Tensor, num_nodes: int | None = None, triangles
     degree = torch.from_numpy(np.diff(adjacency.indptr)).float()
     found = 4 - degree[source] - degree[target]
     if triangles:
-        both = Neighborhoods(ends, adjacency.shape[0]).common(ends)
+        both = Neighborhoods(ends, len(degree)).common(ends)
         found += 3 * torch.from_numpy(np.asarray(both.sum(1), dtype=np.float32)).ravel()
     return torch.where(source == target, torch.nan, found)
 
@@ -185,10 +185,15 @@ def _wasserstein(
     bounds = sp.vstack(
         [
             sp.csr_matrix((np.ones(saved.nnz), (ends, pairs)), (size, saved.nnz))
-            for ends, size in zip(saved.coords, saved.shape)
+            for ends, size in zip((saved.row, saved.col), (given.sum(), taken.sum()))
         ]
     )
-    solved = linprog(-saved.data, A_ub=bounds, b_ub=np.concatenate([excess[given], -excess[taken]]), method="highs")
+    solved = linprog(
+        -np.asarray(saved.data, dtype=float),
+        A_ub=bounds,
+        b_ub=np.concatenate([excess[given], -excess[taken]]),
+        method="highs",
+    )
     if not solved.success:
         raise RuntimeError(f"the transport between nodes {u} and {v} was not solved: {solved.message}")
     return 3 * total + float(solved.fun)

@@ -64,7 +64,7 @@ def embed(distances: np.ndarray, signature: str, steps: int = 80, lr: float = 0.
     for (space, _), vectors in zip(spaces, _dealt(hops, [dim for _, dim in spaces])):
         scale = _first_scale(family(space).curvature(space), float(hops.max()))
         logs.append(torch.nn.Parameter(torch.tensor(scale, dtype=torch.float64).log()))
-        points.append(geoopt.ManifoldParameter(exp0(space, vectors / scale), manifold=space))
+        points.append(geoopt.ManifoldParameter(exp0(space, vectors / scale), manifold=space))  # pyright: ignore[reportCallIssue]
 
     def relative() -> Tensor:
         squares = [

@@ -52,7 +52,7 @@ class GeooptFamily(Family[M]):
     def __post_init__(self):
         super().__post_init__()
         manifold, kind = self.make(), self.kind.__name__
-        if manifold.ndim > 1:
+        if (manifold.ndim or 0) > 1:
             raise TypeError(
                 f"a point of {kind} is a matrix, and a node here has a vector: register a Family whose points are its "
                 "flattened entries, with maps that are differentiable at the origin (geoopt's decompositions are not)"
