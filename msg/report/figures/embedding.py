@@ -79,6 +79,7 @@ def torus(axes: Any, angles: np.ndarray, labels: np.ndarray, lines: Sequence[np.
     u, v = np.mgrid[0 : 2 * np.pi : 37j, 0 : 2 * np.pi : 13j]
     _wireframe(axes, *np.moveaxis(_on_torus(np.stack([u, v], axis=-1)), -1, 0), box=(3, 3, 1))
     _draw(axes, _on_torus(angles[::step]), labels[::step], [_on_torus(line) for line in lines])
+    axes.view_init(elev=30, azim=15)  # the origin in front, where nodes start
     axes.set_title("nodes on the torus")
 
 
