@@ -21,7 +21,7 @@ ROWS = [
     {"nn"},
     {"testing", "energy", "nir"},
     {"training"},
-    {"experiments"},
+    {"experiments", "geometry"},
     {"cli"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}

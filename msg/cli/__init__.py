@@ -27,6 +27,9 @@ app.command("msg.cli.train:train", name="train", help="Train a model, beside a b
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
 app.command("msg.cli.energy:energy", name="energy", help="Report the energy of one inference.")
 app.command("msg.cli.benchmark:benchmark", name="benchmark", help="Make a table of models and graphs.")
+app.command(
+    "msg.cli.geometry:geometry", name="geometry", help="Say which manifold fits a graph, or that flat space is as good."
+)
 app.command("msg.cli.datasets:datasets", name="datasets", help="Graphs: list them, check or fill a dataset root.")
 app.register_install_completion_command()
 

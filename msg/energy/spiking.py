@@ -301,10 +301,10 @@ def _jumping_path(path: JumpingPath, args: tuple, kwargs: dict, point: Tensor) -
     """The same steps; all points are kept, and read in the end."""
     nodes, width, moves = point.size(0), path.hidden_channels, path.num_points
     size = point.size(-1) // moves
-    each = geometry.step(width, path.max_step is not None) + geometry.move(path.factor, width)
-    counts = geometry.times(each, nodes * moves)
+    counts = geometry.times(geometry.step(width, path.max_step is not None), nodes * moves)
     counts["activations"] += nodes * moves * (2 * size + width)
-    return Count.of(counts, {"activations": nodes * (size * moves + width)})
+    steps = geometry.moves(path.factor, width, 1, moves - 1, nodes)
+    return steps + Count.of(counts, {"activations": nodes * (size * moves + width)})
 
 
 rule(LastCurrent)(lambda module, args, kwargs, output: Count())

@@ -6,10 +6,12 @@ manifold. A kind of manifold is one value of :class:`Family`; :func:`register_fa
 """
 
 from msg.manifolds.family import Family
+from msg.manifolds.general import GeooptFamily
 from msg.manifolds.gyro import gyromidpoint, gyroplane_logits
 from msg.manifolds.hyperboloid import LearnedLorentz
 from msg.manifolds.lookup import chart, curvature, family, register_family
 from msg.manifolds.lorentz import lorentz_centroid, lorentz_inner, squared_lorentzian_distance
+from msg.manifolds.means import centroid, frechet_mean
 from msg.manifolds.pseudo_hyperboloid import PseudoHyperboloid
 from msg.manifolds.signature import parse_signature, resolve
 from msg.manifolds.steps import (
@@ -29,16 +31,19 @@ from msg.manifolds.switch import checks
 
 __all__ = [
     "Family",
+    "GeooptFamily",
     "LearnedLorentz",
     "PseudoHyperboloid",
     "ambient_dim",
     "bound_length",
+    "centroid",
     "chart",
     "checks",
     "curvature",
     "distance",
     "exp0",
     "family",
+    "frechet_mean",
     "gyromidpoint",
     "gyroplane_logits",
     "log0",

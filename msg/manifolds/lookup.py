@@ -7,6 +7,7 @@ import geoopt
 
 from msg.manifolds.family import Family
 from msg.manifolds.product import Product
+from msg.manifolds.scaled import Scaled
 from msg.manifolds.switch import checked
 from msg.names import MANIFOLDS
 
@@ -22,7 +23,7 @@ def letters() -> dict[str, Family[Any]]:
 
 def find(manifold: geoopt.Manifold) -> Family[Any] | None:
     """The family of a manifold, ``None`` if it has none; of two for one class, the first registered."""
-    families = [*letters().values(), PRODUCT]
+    families = [*letters().values(), PRODUCT, SCALED]
     for kind in type(manifold).__mro__:
         for family in families:
             if family.kind is kind:
@@ -42,8 +43,9 @@ def family(manifold: geoopt.Manifold) -> Family[Any]:
     if found is None:
         kinds = ", ".join(family.kind.__name__ for family in letters().values())
         raise TypeError(
-            f"no steps are known for {type(manifold).__name__}: use {kinds}, a subclass, a ProductManifold, "
-            "or register a family of its own (msg.manifolds.register_family)"
+            f"no steps are known for {type(manifold).__name__}: use {kinds}, a subclass, a ProductManifold or "
+            "Scaled of these, or register a family of its own (msg.manifolds.register_family), a GeooptFamily for a "
+            "manifold of vectors"
         )
     if checked():
         found.check(manifold)
@@ -84,3 +86,6 @@ def chart(manifold: geoopt.Manifold) -> str:
 
 PRODUCT = Product("product", geoopt.ProductManifold, geoopt.ProductManifold, family)
 """The family of products. It has no letter: a signature joins factors by ``x``."""
+
+SCALED = Scaled("scaled", geoopt.Scaled, geoopt.Scaled, family)
+"""The family of scaled manifolds. It has no letter: scale a manifold that a letter names."""

@@ -62,7 +62,9 @@ class SGC(LayeredNetwork):
         features, graph = self.prepare(x, edge_index, edge_weight, *batch)
         below, above = graph.along([0, self.hops])
         if above is graph:
-            return self.propagation(self.weights(features, graph), graph.edge_index, graph.edge_weight) + self.bias
+            # a part of a graph is more than its edges
+            edges = (graph,) if isinstance(edge_index, Graph) else (graph.edge_index, graph.edge_weight)
+            return self.propagation(self.weights(features, graph), *edges) + self.bias
         return self.propagation.along(self.weights(features, below), above) + self.bias
 
     def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:

@@ -76,6 +76,14 @@ def test_readme(run):
     assert not run(block.replace("range(200)", "range(2)"))  # epochs enough to see that it runs
 
 
+GEOMETRY = sections("docs/geometry.md")
+
+
+@pytest.mark.parametrize("heading", GEOMETRY)
+def test_geometry(heading, run):
+    assert len(run(GEOMETRY[heading])) == (heading == "A manifold that has no letter")
+
+
 def test_scaling(run):
     for block in sections("docs/scaling.md").values():
         assert not run(block)

@@ -5,7 +5,7 @@ import io
 from matplotlib.figure import Figure
 
 from msg.report.figures.dots import Dots, dots
-from msg.report.figures.embedding import Chart, embedding, principal_plane
+from msg.report.figures.embedding import Chart, embedding, principal_plane, torus
 from msg.report.figures.energy import front, stacked_bars
 from msg.report.figures.panels import Line, Panel, panels
 from msg.report.figures.raster import raster
@@ -25,6 +25,7 @@ __all__ = [
     "raster",
     "stacked_bars",
     "to_png",
+    "torus",
     "training",
 ]
 

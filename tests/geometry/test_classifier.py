@@ -1,0 +1,75 @@
+import geoopt
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import cross_val_score
+
+from msg.geometry import GyroplaneClassifier
+from msg.layers import GyroplaneHead
+from msg.manifolds import exp0, log0, parse_signature
+
+
+def points_of(signature, number=80):
+    manifold, dim = parse_signature(signature)
+    labels = torch.arange(number) % 3
+    vectors = 0.5 * torch.randn(number, dim, dtype=torch.float64)
+    vectors[torch.arange(number), labels % dim] += 1
+    return manifold, exp0(manifold, vectors), labels
+
+
+@pytest.mark.parametrize("C", [0.1, 10.0])
+def test_in_flat_space_it_is_scikit_learns(C):
+    manifold, points, labels = points_of("E3")
+    ours = GyroplaneClassifier(manifold, C=C).fit(points, labels)
+    theirs = LogisticRegression(C=C, tol=1e-8, max_iter=1000).fit(points.numpy(), labels.numpy())
+    assert ours.hyperplanes_[0].normal.numpy() == pytest.approx(theirs.coef_, abs=1e-4)
+    assert ours.predict_proba(points) == pytest.approx(theirs.predict_proba(points.numpy()), abs=1e-4)
+    assert log_loss(labels, ours.predict_proba(points)) == pytest.approx(
+        log_loss(labels, theirs.predict_proba(points.numpy())), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("signature", ["H3", "S3", "P3", "L3", "H2xS2"])
+def test_classes_on_a_curved_space(signature):
+    manifold, points, labels = points_of(signature)
+    found = GyroplaneClassifier(manifold).fit(points.float(), np.array(["a", "b", "c"])[labels])
+    assert found.score(points, np.array(["a", "b", "c"])[labels]) > 0.8
+    assert found.predict_proba(points).sum(1) == pytest.approx(np.ones(len(points)))
+    again = GyroplaneClassifier(manifold).fit(points.float(), np.array(["a", "b", "c"])[labels])
+    assert (again.decision_function(points) == found.decision_function(points)).all()
+
+
+def test_the_hyperboloid_and_the_ball_are_one_space():
+    manifold, points, labels = points_of("H3")
+    ball = geoopt.PoincareBall(c=torch.tensor(1.0, dtype=torch.float64))
+    ours = GyroplaneClassifier(manifold).fit(points, labels)
+    other = GyroplaneClassifier(ball).fit(exp0(ball, log0(manifold, points)), labels)
+    on_ball = exp0(ball, log0(manifold, points))
+    assert ours.decision_function(points) == pytest.approx(other.decision_function(on_ball), abs=1e-4)
+    head = GyroplaneHead(ball, 3, 3).double()
+    foot = -other.hyperplanes_[0].bias[:, None] * other.hyperplanes_[0].normal
+    foot = foot / other.hyperplanes_[0].normal.square().sum(1, keepdim=True)
+    with torch.no_grad():
+        head.offset.copy_(foot / 2)  # of the chart, in which vectors at the origin are half as long
+        factor = 2 / (1 - exp0(ball, foot).square().sum(1, keepdim=True))
+        head.normal.copy_(other.hyperplanes_[0].normal / factor)
+        np.testing.assert_allclose(head(on_ball), other.decision_function(on_ball), rtol=1e-9)
+
+
+def test_it_works_with_scikit_learn_and_leaves_the_generator_alone():
+    manifold, points, labels = points_of("H3")
+    before = torch.get_rng_state()
+    assert cross_val_score(GyroplaneClassifier(manifold), points.numpy(), labels.numpy(), cv=3).mean() > 0.7
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bad_arguments():
+    manifold, points, labels = points_of("H3")
+    with pytest.raises(ValueError, match="needs two classes"):
+        GyroplaneClassifier(manifold).fit(points, torch.zeros(len(points)))
+    with pytest.raises(ValueError, match="one label for each of the 80 points"):
+        GyroplaneClassifier(manifold).fit(points, labels[:5])
+    with pytest.raises(ValueError, match="C must be positive, not 0"):
+        GyroplaneClassifier(manifold, C=0).fit(points, labels)

@@ -1,0 +1,78 @@
+import math
+
+import geoopt
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from msg.manifolds import centroid, distance, exp0, frechet_mean, log0, parse_signature, squared_distance
+
+
+def cloud(signature, count=12, spread=0.6, dtype=torch.float64):
+    manifold, dim = parse_signature(signature)
+    return manifold, exp0(manifold, spread * torch.randn(count, dim, dtype=dtype))
+
+
+@pytest.mark.parametrize("signature", ["E2", "H2", "S2", "P2", "L2", "H1xS1"])
+def test_it_is_the_minimum_that_a_general_optimiser_finds(signature):
+    manifold, points = cloud(signature)
+    weights = torch.rand(len(points), dtype=torch.float64)
+
+    def energy(v):
+        with torch.no_grad():
+            mean = exp0(manifold, torch.tensor(v)[None])
+            return float((weights * squared_distance(manifold, mean, points)).sum())
+
+    found = log0(manifold, frechet_mean(manifold, points, weights)).detach().numpy()
+    best = minimize(energy, found + 0.1, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-13})
+    assert found == pytest.approx(best.x, abs=1e-6)
+
+
+@pytest.mark.parametrize("signature", ["E3", "H3", "S3", "P3", "U3", "H2xS2"])
+def test_the_mean_of_two_points_is_half_way_in_every_form(signature, dtype):
+    manifold, points = cloud(signature, 2, dtype=dtype)
+    half = distance(manifold, points[:1], points[1:]) / 2
+    tolerance = 1e-6 if dtype == torch.float64 else 1e-3
+    exact = frechet_mean(manifold, points)
+    closed = centroid(manifold, points, torch.ones(1, 2, dtype=torch.float64))[0]
+    assert exact.dtype == dtype
+    for mean in (exact, closed.to(dtype)):
+        torch.testing.assert_close(distance(manifold, points, mean), half.expand(2), rtol=tolerance, atol=tolerance)
+
+
+def test_groups_are_means_of_their_own():
+    manifold, points = cloud("H2")
+    index = torch.arange(12) % 3
+    found = frechet_mean(manifold, points, index=index)
+    for group in range(3):
+        torch.testing.assert_close(found[group], frechet_mean(manifold, points[index == group]))
+    scaled = frechet_mean(geoopt.Scaled(manifold, 3.0), points, index=index)
+    torch.testing.assert_close(scaled, found)
+
+
+def test_far_points_of_a_hyperbolic_space_do_not_make_it_jump():
+    manifold = parse_signature("H2")[0]
+    angles = torch.arange(5, dtype=torch.float64) * 2 * math.pi / 5
+    points = exp0(manifold, 9 * torch.stack([angles.cos(), angles.sin()], -1))
+    torch.testing.assert_close(log0(manifold, frechet_mean(manifold, points)), torch.zeros(2, dtype=torch.float64))
+
+
+def test_curvature_of_any_radius():
+    space = geoopt.Lorentz(k=torch.tensor(4.0, dtype=torch.float64))
+    points = exp0(space, torch.randn(2, 3, dtype=torch.float64))
+    middle = centroid(space, points, torch.ones(1, 2, dtype=torch.float64))
+    torch.testing.assert_close(distance(space, points[:1], middle), distance(space, points[1:], middle))
+
+
+def test_bad_arguments():
+    manifold, points = cloud("H2", 4)
+    with pytest.raises(ValueError, match="must not be negative"):
+        frechet_mean(manifold, points, -torch.ones(4))
+    with pytest.raises(ValueError, match="group 1 has no weight"):
+        frechet_mean(manifold, points, index=torch.tensor([0, 0, 2, 2]))
+    with pytest.raises(ValueError, match=r"shape \[4\]"):
+        frechet_mean(manifold, points, torch.ones(3))
+    with pytest.raises(ValueError, match=r"\[N, ambient_dim\]"):
+        frechet_mean(manifold, points[0])
+    with pytest.warns(UserWarning, match="not settled after 1 steps"):
+        frechet_mean(manifold, points, torch.tensor([1.0, 2, 3, 4]), max_iter=1)
