@@ -79,7 +79,7 @@ def _weighted_adj_t(case: Case) -> None:
 
 def _edge_index(case: Case) -> None:
     model, nodes = case.model(), len(case.x)
-    edges = EdgeIndex(case.edge_index, sparse_size=(nodes, nodes), sort_order="row")
+    edges = EdgeIndex(case.edge_index, sparse_size=(nodes, nodes), sort_order="row")  # pyright: ignore[reportCallIssue]
     _close(model(case.x, edges), model(case.x, case.edge_index), "EdgeIndex")
 
 
