@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GAT, GCN, GCNConv, SAGEConv
 
-from msg.graph import SparseMatrix
+from msg.graph import Graph, SparseMatrix
 from msg.layers import Propagation, Synapse
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec

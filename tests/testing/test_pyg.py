@@ -8,6 +8,11 @@ from torch_geometric.nn import GCN
 from msg.names import MODELS
 from msg.testing.pyg import DEMANDS, assert_demand
 
+# what torch and PyG say of sparse tensors is said once, to whoever comes first
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Sparse"),
+    pytest.mark.filterwarnings("ignore:Converting sparse tensor to CSR"),
+]
 MADE = {
     "PyG's GCN": lambda: GCN(5, 4, 3, 3),
     **{name: _named(name) for name in MODELS if "node-classification" in MODELS[name].tasks},
