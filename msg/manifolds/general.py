@@ -128,7 +128,7 @@ class GeooptFamily(Family[M]):
         towards = manifold.logmap(origin.expand_as(z), z).unsqueeze(-2)
         # maps of a user's own may not broadcast
         start, frame, towards = torch.broadcast_tensors(origin, frame, towards)
-        return manifold.inner(start, frame, towards)
+        return manifold.inner(start, frame, towards, keepdim=True).squeeze(-1)  # geoopt's, too, broadcast only so
 
     def transport0(self, manifold: M, z: Tensor, v: Tensor) -> Tensor:
         origin, frame = self._start(manifold, v, v.size(-1))

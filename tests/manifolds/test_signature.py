@@ -77,8 +77,8 @@ def test_resolve_refuses():
         resolve(parse_signature("H16xS8")[0], 16)
     with pytest.raises(TypeError, match="Stiefel"):
         resolve(geoopt.Stiefel(), 4)
-    with pytest.raises(TypeError, match="Scaled"):
-        resolve(geoopt.ProductManifold((geoopt.Scaled(geoopt.Sphere()), 4)))
+    with pytest.raises(TypeError, match="Stiefel"):
+        resolve(geoopt.Scaled(geoopt.Stiefel()), 4)
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         resolve(geoopt.ProductManifold((geoopt.Euclidean(2), (2, 3)), (geoopt.Sphere(), 3)))
 

@@ -75,10 +75,10 @@ def test_a_product_names_the_factor():
 
 
 def test_other_manifolds_use_geoopts_own_check():
-    manifold = geoopt.Scaled(geoopt.Sphere())
-    assert_on_manifold(manifold, torch.tensor([[0.6, 0.8]], dtype=torch.float64))
-    with pytest.raises(AssertionError, match="Scaled"):
-        assert_on_manifold(manifold, torch.tensor([[0.6, 0.9]], dtype=torch.float64))
+    manifold, frame = geoopt.Stiefel(), torch.eye(3, 2, dtype=torch.float64)
+    assert_on_manifold(manifold, frame)
+    with pytest.raises(AssertionError, match="Stiefel"):
+        assert_on_manifold(manifold, 1.5 * frame)
 
 
 def test_isometric_catches_a_projection_in_place_of_transport(monkeypatch):
