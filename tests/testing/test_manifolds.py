@@ -81,6 +81,13 @@ def test_other_manifolds_use_geoopts_own_check():
         assert_on_manifold(manifold, 1.5 * frame)
 
 
+def test_a_scaled_manifold_is_judged_as_its_base():
+    manifold = geoopt.Scaled(geoopt.Sphere(), 2.0)
+    assert_on_manifold(manifold, torch.tensor([[0.6, 0.8]], dtype=torch.float64))
+    with pytest.raises(AssertionError, match="Sphere: off the manifold"):
+        assert_on_manifold(manifold, torch.tensor([[0.6, 0.9]], dtype=torch.float64))
+
+
 def test_isometric_catches_a_projection_in_place_of_transport(monkeypatch):
     manifold, dim = parse_signature("S3")
     z, v = (torch.nn.functional.normalize(torch.randn(4, dim)) for _ in range(2))
