@@ -15,13 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from kept import Kept
+from kept import Kept, trained
 
-from msg.experiments.build import build_budget, load_data, prepare
 from msg.experiments.config import RunConfig
-from msg.report.tables import render
-from msg.training import Training
+from msg.report.tables import mean_std, render
 
 GRAPHS = {
     "cora": "public",
@@ -67,13 +64,10 @@ SEARCH, REPORT = (0, 1), (100, 101, 102, 103, 104)
 
 def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: bool) -> dict[str, Any]:
     """One training: best validation metric, and the test metric beside it if it is asked for, in percent."""
-    torch.set_num_threads(1)
     own = {"root": root, "split": GRAPHS[graph], "baseline": "none", "epochs": 200, "patience": 100}
     config = RunConfig(dataset=graph).with_options(**own, seeds=(seed,), **options)
-    training = Training(*prepare(config, load_data(config), seed), build_budget(config))
     try:
-        while not training.finished:
-            training.step()
+        _, _, training = trained(config, seed)
     except FloatingPointError as error:
         return {"val": 0.0, "test": 0.0, "failed": str(error)}
     val = max(epoch.val for epoch in training.history)
@@ -108,8 +102,7 @@ def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
     kept.make(tried, measured=True)
 
     def test(graph: str, options: dict[str, Any]) -> str:
-        values = kept.values(graph, options, REPORT, "test")
-        return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
+        return mean_std(kept.values(graph, options, REPORT, "test"), scale=1)
 
     differences = {
         graph: kept.mean(graph, settings[chosen[graph]], REPORT, "test") - kept.mean(graph, gcns[graph], REPORT, "test")

@@ -11,17 +11,14 @@ shortest paths in the training graph, relative, after one scale for all. What is
 
 import argparse
 import itertools
-import statistics
 from pathlib import Path
 from typing import Any
 
-import torch
-from kept import Kept
+from kept import Kept, trained
 
-from msg.experiments.build import build_budget, load_data, prepare
 from msg.experiments.config import RunConfig
-from msg.report.tables import render
-from msg.training import Training, distortion, observe
+from msg.report.tables import mean_std, render
+from msg.training import distortion, observe
 
 GRAPHS = ("airport", "disease", "tree", "noise-tree")
 MODELS = ("gcn", "E", "H", "S", "HxS")
@@ -42,14 +39,10 @@ def settings_of(model: str, width: int) -> list[dict[str, Any]]:
 
 def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: bool) -> dict[str, Any]:
     """One training: validation AUC, and of the test part if it is asked for AUC, MRR and distortion."""
-    torch.set_num_threads(1)
     own = {"root": root, "task": "link-prediction", "baseline": "none", "epochs": 200, "patience": 100}
     config = RunConfig(dataset=graph).with_options(**own, seeds=(seed,), **options)
-    model, task = prepare(config, load_data(config), seed)
-    training = Training(model, task, build_budget(config))
     try:
-        while not training.finished:
-            training.step()
+        model, task, training = trained(config, seed)
     except FloatingPointError as error:
         return {"val": 0.0, "failed": str(error)}
     found = {"val": 100 * max(epoch.val for epoch in training.history)}
@@ -80,7 +73,7 @@ def main() -> None:
             row = {"model": model if model == "gcn" else best["manifold"]}
             for name, digits in (("auc", 2), ("mrr", 2), ("distortion", 3)):
                 values = kept.values(graph, best, REPORT, name)
-                row[name] = f"{statistics.fmean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+                row[name] = mean_std(values, scale=1, digits=digits)
             rows.append(row)
         print(f"{graph}, width {args.width}\n\n{render(rows, 'markdown')}\n", flush=True)
 

@@ -8,8 +8,29 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
+from msg.experiments.build import build_budget, load_data, prepare
+from msg.experiments.config import RunConfig
+from msg.training import Task, Training
+
 Wanted = tuple[str, dict[str, Any], int]
 """A graph, options of `msg train`, and a seed."""
+
+
+def trained(config: RunConfig, seed: int) -> tuple[nn.Module, Task, Training]:
+    """Model, task and training of a seed, on one thread to its end.
+
+    Raises:
+        FloatingPointError: if it diverges.
+    """
+    torch.set_num_threads(1)
+    model, task = prepare(config, load_data(config), seed)
+    training = Training(model, task, build_budget(config))
+    while not training.finished:
+        training.step()
+    return model, task, training
 
 
 class Kept:
