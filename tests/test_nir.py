@@ -56,24 +56,25 @@ def counts(model, x, edge_index, nodes=None):
     return found[0]
 
 
-def run_spikingjelly(library, graph, x, steps=STEPS):
-    module = library("spikingjelly.activation_based.nir_exchange.from_nir").import_from_nir(graph)
+def stepped(module, x, steps):
+    """Spikes that a module with an explicit state counts."""
     state, total = None, 0.0
     for _ in range(steps):
         out, state = module(x[None], state)
         total = total + out[0].detach()
     return total
+
+
+def run_spikingjelly(library, graph, x, steps=STEPS):
+    module = library("spikingjelly.activation_based.nir_exchange.from_nir").import_from_nir(graph)
+    return stepped(module, x, steps)
 
 
 def run_norse(library, graph, x, steps=STEPS):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nirtorch.load is deprecated, and norse uses it
         module = library("norse.torch.utils.import_nir").from_nir(graph, dt=1e-4, ignore_warnings=True)
-    state, total = None, 0.0
-    for _ in range(steps):
-        out, state = module(x[None], state)
-        total = total + out[0].detach()
-    return total
+    return stepped(module, x, steps)
 
 
 def run_snntorch(library, graph, x, steps=STEPS):

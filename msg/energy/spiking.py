@@ -286,25 +286,14 @@ def _narrow(synapse: _Synapse, values: Tensor, bits: int, graph: Graph) -> Count
     return None if step is None else sum([once] * synapse.root, step + once)
 
 
-@rule(ManifoldPath)
+@rule(ManifoldPath, JumpingPath)
 def _path(path: ManifoldPath, args: tuple, kwargs: dict, point: Tensor) -> Count:
-    """One step a layer."""
-    nodes, size, width, moves = point.size(0), point.size(-1), path.hidden_channels, len(args[0])
+    """One step a layer; of a path that keeps all points, each of them is held."""
+    nodes, width, moves = point.size(0), path.hidden_channels, len(args[0])
     counts = geometry.times(geometry.step(width, path.max_step is not None), nodes * moves)
-    counts["activations"] += nodes * moves * (2 * size + width)
-    steps = geometry.moves(path.manifold, width, 1, moves - 1, nodes)
-    return steps + Count.of(counts, {"activations": nodes * (size + width)})
-
-
-@rule(JumpingPath)
-def _jumping_path(path: JumpingPath, args: tuple, kwargs: dict, point: Tensor) -> Count:
-    """The same steps; all points are kept, and read in the end."""
-    nodes, width, moves = point.size(0), path.hidden_channels, path.num_points
-    size = point.size(-1) // moves
-    counts = geometry.times(geometry.step(width, path.max_step is not None), nodes * moves)
-    counts["activations"] += nodes * moves * (2 * size + width)
+    counts["activations"] += nodes * moves * (2 * ambient_dim(path.factor, width) + width)
     steps = geometry.moves(path.factor, width, 1, moves - 1, nodes)
-    return steps + Count.of(counts, {"activations": nodes * (size * moves + width)})
+    return steps + Count.of(counts, {"activations": nodes * (point.size(-1) + width)})
 
 
 rule(LastCurrent)(lambda module, args, kwargs, output: Count())

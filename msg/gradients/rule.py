@@ -88,28 +88,6 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
     raise ValueError(f"{type(given).__name__} trains {given.trains}, and {model} is none: use {kind.examples}")
 
 
-class _FirstOrder(torch.autograd.Function):
-    """The identity, through which no second derivative goes."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(tensor: Tensor, rule: str) -> Tensor:
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        ctx.rule = inputs[1]
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        if not torch.is_grad_enabled():
-            return grads[0], None
-        if traced():  # torch.func asks for a graph whether or not it will be differentiated
-            return _Refused.apply(grads[0], ctx.rule), None  # pyright: ignore[reportReturnType]
-        raise RuntimeError(_no_second(ctx.rule))
-
-
 class _Refused(torch.autograd.Function):
     """The identity, through which no derivative goes."""
 
@@ -124,7 +102,19 @@ class _Refused(torch.autograd.Function):
         ctx.rule = inputs[1]
 
     @staticmethod
-    def backward(ctx, *grads: Tensor):
+    def backward(ctx, *grads: Tensor) -> Any:
+        raise RuntimeError(_no_second(ctx.rule))
+
+
+class _FirstOrder(_Refused):
+    """The identity, through which no second derivative goes."""
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Any:
+        if not torch.is_grad_enabled():
+            return grads[0], None
+        if traced():  # torch.func asks for a graph whether or not it will be differentiated
+            return _Refused.apply(grads[0], ctx.rule), None
         raise RuntimeError(_no_second(ctx.rule))
 
 

@@ -59,6 +59,11 @@ class ManifoldPath(nn.Module):
         # logarithms of factors, so that a step keeps its direction
         self.growth = nn.Parameter(torch.zeros(learned_steps)) if learned_steps else None
 
+    @property
+    def factor(self) -> geoopt.Manifold:
+        """Where the steps are made: the manifold of a single point."""
+        return self.manifold
+
     def reset_parameters(self) -> None:
         """Back to the first step sizes."""
         if self.growth is not None:
@@ -112,7 +117,7 @@ class JumpingPath(ManifoldPath):
 
     @property
     def factor(self) -> geoopt.Manifold:
-        """Of a single point."""
+        """Of a single point, see :class:`ManifoldPath`."""
         return self.manifold.manifolds[0]  # pyright: ignore[reportReturnType, reportIndexIssue]
 
     def forward(self, currents: Sequence[Tensor]) -> Tensor:
