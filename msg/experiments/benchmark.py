@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from msg.experiments.cells import Cell, Outcome, outcome_from_dict
+from msg.experiments.cells import Cell, Outcome, outcome_from_dict, winner_of
 from msg.experiments.executor import Executor
 from msg.experiments.files import sealed_json
 from msg.experiments.plan import PLAN, Plan, Settings, read_plan
@@ -143,10 +143,11 @@ class Benchmark:
             done = cell.outcome
             if done is None or cell.failed is not None or not done.searched:
                 continue
-            known = max(one.value for one in done.searched if one.value is not None)
+            winner = winner_of(done.searched)
+            assert winner is not None and winner.value is not None  # its settings are those of the cell
             free = {name: value for name, value in done.settings.items() if name not in cell.row.fixed}
             said = {"settings": free, "trials": len(done.searched), "search_seeds": list(self.table.search_seeds)}
-            found[cell.column.dataset, cell.row.name] = {**said, "val": known, "content_hash": done.content_hash}
+            found[cell.column.dataset, cell.row.name] = {**said, "val": winner.value, "content_hash": done.content_hash}
         return store_settings(self.plan.table, found, path)
 
     def _rows(self) -> list[TableRow]:
@@ -200,7 +201,7 @@ class Benchmark:
         """Of a cell's own experiment, and of those that added seeds to it."""
         study = self._study(row, column, self.plan.seeds, known)
         if known is None and not (folder / "config.json").exists():
-            tried = f"{study.trials} settings, {len(study.search_seeds)} seeds each"
+            tried = f"{study.trials} settings, the best with {len(study.search_seeds)} seeds"
             progress.note(f"{column.dataset}, {row.label}: its settings are searched ({tried})")
         whole = _made(study, folder, progress, executor)
         number, more = 2, folder / "more-2"
