@@ -144,7 +144,7 @@ class Benchmark:
             if done is None or cell.failed is not None or not done.searched:
                 continue
             winner = winner_of(done.searched)
-            assert winner is not None and winner.value is not None  # its settings are those of the cell
+            assert winner is not None  # its settings are those of the cell
             free = {name: value for name, value in done.settings.items() if name not in cell.row.fixed}
             said = {"settings": free, "trials": len(done.searched), "search_seeds": list(self.table.search_seeds)}
             found[cell.column.dataset, cell.row.name] = {**said, "val": winner.value, "content_hash": done.content_hash}

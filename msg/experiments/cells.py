@@ -42,7 +42,7 @@ class Tried:
 
 
 def winner_of(searched: Sequence[Tried]) -> Tried | None:
-    """The one with the highest mean metric among those that were trained with the most seeds, the first of equal ones."""
+    """The one with the highest mean metric among those trained with the most seeds, the first of equal ones."""
     most = max((len(one.vals) for one in searched), default=0)
     good = [(one.value, one) for one in searched if one.value is not None and len(one.vals) == most]
     return max(good, key=lambda pair: pair[0])[1] if good else None

@@ -36,9 +36,9 @@ _FINALISTS = 4
 class CellStudy(Study):
     """One model on one graph.
 
-    First its settings are searched: ``trials`` of them are trained with the first search seed, the best quarter with the
-    others too, and the best mean validation metric wins; the test part is not read there. Then it is trained with every
-    seed of ``base``, and measured on the test part.
+    First its settings are searched: ``trials`` of them are trained with the first search seed, the best quarter with
+    the others too, and the best mean validation metric wins; the test part is not read there. Then it is trained with
+    every seed of ``base``, and measured on the test part.
 
     Attributes:
         base: graph, split, task, model, budget, and the seeds that are reported.
