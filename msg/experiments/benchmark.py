@@ -22,6 +22,8 @@ from msg.report.tables import mean_std
 
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space")
+_FREE = ("seeds", "root")
+"""Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
 _NOT_YET = "not done yet"
 
 
@@ -260,10 +262,10 @@ def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:
         ValueError: naming what differs.
     """
     here = study.as_dict()
+    there = CellStudy.from_dict(there).as_dict()  # an option that it did not know yet has its default
     names = ["fixed", *(_OF_A_SEARCH if there["settings"] is None else ())]
     differing = [name for name in names if here[name] != there[name]]
-    bases = here["base"], there["base"]
-    differing += [name for name in bases[0] if name != "seeds" and bases[0][name] != bases[1].get(name)]
+    differing += [name for name, value in here["base"].items() if name not in _FREE and value != there["base"][name]]
     if differing:
         raise ValueError(
             f"{folder} was begun with other {', '.join(differing)}: delete it to make this cell anew, or choose "

@@ -264,3 +264,11 @@ def test_a_quick_look_takes_minutes(tmp_path, name):
     scores = Benchmark.begin(name, tmp_path / "q", quick=True).execute(executor=Processes(2))
     assert time.monotonic() - begun < 300
     assert all(cell.failed is None for cell in scores.cells), [cell.failed for cell in scores.cells]
+
+
+def test_a_folder_goes_on_where_its_raw_files_are_elsewhere(tmp_path, lines):
+    begin(models=["tiny"], root="here").execute()
+    scores = begin(models=["tiny"], root="there").execute(lines)
+    assert not lines.jobs
+    assert scores.cells[0].failed is None
+    assert Benchmark.resume(tmp_path / "o").plan.root == "there"
