@@ -1,6 +1,6 @@
 """Peers under their own published configurations, against the figure that was published with it.
 
-    python benchmarks/bench_published.py --root DIR --out FILE.jsonl [--workers 2] [--cases spikegcl-photo,msg-cs-sphere]
+    python benchmarks/bench_published.py --root DIR --out FILE.jsonl [--workers 2] [--cases msg-cs-sphere]
 
 A case is a model, a graph, a split and what its authors said of training: constants that they published, and nothing
 that was searched here. Five seeds draw splits and weights. A model is measured once, at the epoch with the best
