@@ -47,7 +47,7 @@ class CellStudy(Study):
         space: what is searched.
         trials: how many settings are tried.
         search_seeds: with which; none of them is reported.
-        seconds: what the updates of one training of the search may take.
+        seconds: of processor time that one training of the search may take.
         settings: found earlier, so that there is no search; ``None``: search them.
         metrics: names of what is reported; the first is the one that selects.
 
