@@ -20,6 +20,7 @@ from msg.models.peers.spikenet import SpikeNet
 from msg.models.peers.stfn import GASNN, GCSNN
 from msg.models.propagated import Propagated
 from msg.models.recording import Record, Recording, record
+from msg.models.recurrent_spiking_gnn import RecurrentSpikingGNN, SnapshotState
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
@@ -58,8 +59,10 @@ __all__ = [
     "Propagated",
     "Record",
     "Recording",
+    "RecurrentSpikingGNN",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
+    "SnapshotState",
     "SpikeGCL",
     "SpikeGraphormer",
     "SpikeNet",
