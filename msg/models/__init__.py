@@ -26,6 +26,7 @@ from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
 from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
+from msg.models.tgn import SpikingTGNMemory
 
 __all__ = [
     "GASNN",
@@ -70,5 +71,6 @@ __all__ = [
     "SpikingGNN",
     "SpikingNetwork",
     "SpikingStack",
+    "SpikingTGNMemory",
     "record",
 ]

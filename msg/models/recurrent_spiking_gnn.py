@@ -22,7 +22,7 @@ from msg.layers import (
 )
 from msg.manifolds import resolve
 from msg.models.network import GraphNetwork
-from msg.neurons import Neuron, NeuronLike, resolve_neuron
+from msg.neurons import Neuron, NeuronLike, stepwise_neuron
 
 
 class SnapshotState(NamedTuple):
@@ -173,7 +173,7 @@ class RecurrentSpikingGNN(GraphNetwork):
             raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
         if not 0 <= readout_decay < 1:
             raise ValueError(f"readout_decay must be at least 0 and below 1, not {readout_decay}")
-        fires = _stepwise(resolve_neuron("lif" if neuron is None else neuron))
+        fires = stepwise_neuron("lif" if neuron is None else neuron)
         if manifold is None:
             width, space = 32 if hidden_channels is None else hidden_channels, None
             if width < 1:
@@ -266,12 +266,3 @@ class RecurrentSpikingGNN(GraphNetwork):
     def extra_repr(self) -> str:
         """Sizes, and how it is trained."""
         return f"{super().extra_repr()}, timesteps={self.timesteps}, gradient={self.gradient!r}"
-
-
-def _stepwise(neuron: Neuron) -> Neuron:
-    """The neuron, if it can run on currents that come one after another."""
-    if not getattr(neuron, "spiking", True):
-        raise ValueError(f"{type(neuron).__name__} has no state to carry: use a neuron that spikes, such as LIF()")
-    if not getattr(neuron, "fitted", True):
-        raise ValueError("threshold='auto' is fitted to one input, and snapshots differ: give a number")
-    return neuron

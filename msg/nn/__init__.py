@@ -84,6 +84,7 @@ from msg.models import (
     SpikingGNN,
     SpikingNetwork,
     SpikingStack,
+    SpikingTGNMemory,
 )
 
 __all__ = [
@@ -158,6 +159,7 @@ __all__ = [
     "SpikingMLP",
     "SpikingNetwork",
     "SpikingStack",
+    "SpikingTGNMemory",
     "StructuralDecoder",
     "Synapse",
     "TangentHead",
