@@ -10,6 +10,7 @@ from msg.datasets.load import load_graph
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
 from msg.datasets.selection import normalize_features, top_features
+from msg.datasets.snapshots import load_snapshots
 from msg.datasets.splits import apply_split
 from msg.datasets.stored import StoredGraph, open_graph
 
@@ -27,6 +28,7 @@ __all__ = [
     "import_folder",
     "link_split",
     "load_graph",
+    "load_snapshots",
     "normalize_features",
     "open_graph",
     "pair_codes",
