@@ -2,6 +2,7 @@
 
 from msg.datasets.canonical import content_hash
 from msg.datasets.cards import Card, available, get_card
+from msg.datasets.dynamic import pulses
 from msg.datasets.errors import DatasetError
 from msg.datasets.importing import Verification, import_folder, verify
 from msg.datasets.links import LinkSplit, link_split, pair_codes, ranking_negatives, sample_negatives
@@ -9,6 +10,7 @@ from msg.datasets.load import load_graph
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
 from msg.datasets.selection import normalize_features, top_features
+from msg.datasets.snapshots import load_snapshots
 from msg.datasets.splits import apply_split
 from msg.datasets.stored import StoredGraph, open_graph
 
@@ -26,9 +28,11 @@ __all__ = [
     "import_folder",
     "link_split",
     "load_graph",
+    "load_snapshots",
     "normalize_features",
     "open_graph",
     "pair_codes",
+    "pulses",
     "ranking_negatives",
     "register",
     "remove",

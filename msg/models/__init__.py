@@ -9,6 +9,7 @@ from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
 from msg.models.peers.bernoulli_spikinggcn import BernoulliSpikingGCN
+from msg.models.peers.dynamic_spikenet import DynamicSpikeNet
 from msg.models.peers.hgcn import HGCN
 from msg.models.peers.hybonet import HyboNet
 from msg.models.peers.kappa_gcn import KappaGCN
@@ -20,11 +21,13 @@ from msg.models.peers.spikenet import SpikeNet
 from msg.models.peers.stfn import GASNN, GCSNN
 from msg.models.propagated import Propagated
 from msg.models.recording import Record, Recording, record
+from msg.models.recurrent_spiking_gnn import RecurrentSpikingGNN, SnapshotState
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
 from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
+from msg.models.tgn import SpikingTGNMemory
 
 __all__ = [
     "GASNN",
@@ -44,6 +47,7 @@ __all__ = [
     "CommonNeighbors",
     "ConvergentGNN",
     "ConvergentNetwork",
+    "DynamicSpikeNet",
     "Embedding",
     "GraphNetwork",
     "Heuristic",
@@ -58,8 +62,10 @@ __all__ = [
     "Propagated",
     "Record",
     "Recording",
+    "RecurrentSpikingGNN",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
+    "SnapshotState",
     "SpikeGCL",
     "SpikeGraphormer",
     "SpikeNet",
@@ -67,5 +73,6 @@ __all__ = [
     "SpikingGNN",
     "SpikingNetwork",
     "SpikingStack",
+    "SpikingTGNMemory",
     "record",
 ]
