@@ -1,11 +1,24 @@
 """From the points of many graphs' nodes to one point a graph."""
 
 import geoopt
+import torch
 from torch import Tensor, nn
 
-from msg.manifolds import Groups, centroid, frechet_mean
+from msg.manifolds import Groups, centroid, frechet_mean, log0
 
-POOLINGS = ("mean", "frechet")
+_MEANS = ("mean", "frechet")
+POOLINGS = (*_MEANS, "sum")
+"""How the points of a graph can be pooled; the sum is of their logarithms at the origin."""
+
+
+def _graphs(z: Tensor, batch: Tensor | None, size: int | None) -> tuple[Tensor, int]:
+    """Graph of each node, and how many graphs there are."""
+    batch = torch.zeros(len(z), dtype=torch.long, device=z.device) if batch is None else batch
+    if batch.shape != z.shape[:1]:
+        raise ValueError(f"batch has shape {list(batch.shape)}, but there are {len(z)} points")
+    if size is None:
+        size = int(batch.max()) + 1 if len(batch) else 1
+    return batch, size
 
 
 class ManifoldPooling(nn.Module):
@@ -47,10 +60,10 @@ class ManifoldPooling(nn.Module):
 
     def __init__(self, manifold: geoopt.Manifold, mode: str = "mean"):
         super().__init__()
-        if mode not in POOLINGS:
+        if mode not in _MEANS:
             raise ValueError(
                 f"points on a manifold cannot be pooled by {mode!r}: use 'mean' or 'frechet', or pool tangent vectors, "
-                "as in torch_geometric.nn.global_add_pool(log0(manifold, z), batch)"
+                "as GraphReadout(manifold, 'sum') does, or global_add_pool(log0(manifold, z), batch)"
             )
         self._manifold, self.mode = (manifold,), mode
 
@@ -70,11 +83,7 @@ class ManifoldPooling(nn.Module):
             size: number of graphs; ``None``: as many as ``batch`` names.
             weight: of the nodes; ``None``: all alike.
         """
-        batch = z.new_zeros(len(z)).long() if batch is None else batch
-        if batch.shape != z.shape[:1]:
-            raise ValueError(f"batch has shape {list(batch.shape)}, but there are {len(z)} points")
-        if size is None:
-            size = int(batch.max()) + 1 if len(batch) else 1
+        batch, size = _graphs(z, batch, size)
         if self.mode == "mean":
             try:
                 return centroid(self.manifold, z, Groups(batch, size, weight)).to(z.dtype)
@@ -85,3 +94,49 @@ class ManifoldPooling(nn.Module):
     def extra_repr(self) -> str:
         """The mode."""
         return repr(self.mode)
+
+
+class GraphReadout(nn.Module):
+    r"""A vector for each graph, from the points of its nodes: the logarithm of their mean, or the sum of their
+    logarithms,
+
+    .. math::
+        \log_o\operatorname{mean}_{i \in g} z_i \qquad\text{or}\qquad \sum_{i \in g} \log_o z_i .
+
+    The sum knows how many nodes a graph has, the mean does not; but it belongs to the origin, and translations change
+    it in another way than the points. Without a manifold points are vectors and their own logarithms.
+
+    Args:
+        manifold: of the points, which stays the model's; ``None``: a vector space.
+        pooling: ``"mean"`` or ``"frechet"``, see :class:`ManifoldPooling`, or ``"sum"``.
+
+    Shapes:
+        ``z``: ``[N, ambient_dim]``; ``batch``: ``[N]``; returns ``[size, d]`` in the dtype of ``z``.
+
+    Raises:
+        ValueError: for another pooling; when called, as :class:`ManifoldPooling`.
+    """
+
+    def __init__(self, manifold: geoopt.Manifold | None, pooling: str = "mean"):
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"unknown pooling {pooling!r}: use {', '.join(map(repr, POOLINGS))}")
+        self._manifold, self.pooling = (manifold,), None
+        if pooling in _MEANS:
+            self.pooling = ManifoldPooling(geoopt.Euclidean(1) if manifold is None else manifold, pooling)
+
+    @property
+    def manifold(self) -> geoopt.Manifold | None:
+        """Of the points."""
+        return self._manifold[0]
+
+    def _log(self, z: Tensor) -> Tensor:
+        return z if self.manifold is None else log0(self.manifold, z)
+
+    def forward(self, z: Tensor, batch: Tensor | None = None, size: int | None = None) -> Tensor:
+        """One vector a graph; the arguments are those of :class:`ManifoldPooling`."""
+        if self.pooling is not None:
+            return self._log(self.pooling(z, batch, size))
+        batch, size = _graphs(z, batch, size)
+        vectors = self._log(z)
+        return vectors.new_zeros(size, vectors.size(-1)).index_add(0, batch, vectors)
