@@ -16,20 +16,22 @@ _Root = Annotated[Path, Parameter(help="Folder that holds Photo, Cora, ...")]
 
 @datasets.command(name="list")
 def list_() -> None:
-    """List all graphs that --dataset knows."""
+    """List all graphs that --dataset knows, single ones and sets of them."""
     from msg.datasets import available
     from msg.report.tables import render
 
     with user_errors():
         cards = available()
-    rows = []
+    single, sets = [], []
     for card in cards:
-        sizes = {"nodes": card.nodes, "edges": card.edges or card.raw_edges}
+        many = card.graphs is not None
+        sizes = {"graphs": card.graphs} if many else {"nodes": card.nodes, "edges": card.edges or card.raw_edges}
         sizes |= {"features": card.features, "labels": card.classes}
         row = {"dataset": card.key, **{name: "?" if size is None else f"{size:,}" for name, size in sizes.items()}}
         origin = "built in" if card.format == "generated" else "download" if card.download else "import"
-        rows.append({**row, "split": card.split, "metric": card.metric, "from": origin})
-    show(f"{render(rows)}\n\nA .npz of your own needs no name: give --dataset its path.")
+        (sets if many else single).append({**row, "split": card.split, "metric": card.metric, "from": origin})
+    own = "A .npz of your own needs no name: give --dataset its path."
+    show(f"{render(single)}\n\n{own}\n\nSets, for --task graph-classification:\n\n{render(sets)}")
 
 
 @datasets.command
