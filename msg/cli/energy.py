@@ -10,17 +10,18 @@ from msg.experiments.options import RUN, Option
 
 OWN = {
     "run": (Path, Option("", "Folder of a finished msg train, whose model is counted.")),
-    "models": (str, Option("", "Train these instead and compare them with the first: gcn,sgc,sage,spikinggcn,msg.")),
+    "models": (str, Option("", "Train these instead and compare them with the first: gcn,sage,gcn-if,gcn-2bit,msg.")),
     "vary": (
         list[str],
         Option("", "An option of msg train and values to search: threshold=0.3,1.0. Repeatable."),
     ),
     "trials": (int, Option("", "Settings to draw for each model, where there are more.")),
+    "inputs": (str, Option("", "How zeros and ones are read: nonzero, events or dense.", "nonzero")),
     "measure": (float, Option("", "Measure the run's model too, for so many seconds.")),
     "out": (Path, Option(RUN, "Folder of energy.json, .md and .png.", shown="the run's; runs/energy-DATASET")),
     "resume": (Path, Option(RUN, "Go on with the search in this folder.", shown="none")),
 }
-_OF_A_RUN = ("run", "out", "measure")
+_OF_A_RUN = ("run", "out", "measure", "inputs")
 
 
 @command(OWN, without=("task", "model", "hidden", "hops", "baseline"), positional=("run",))
@@ -33,7 +34,7 @@ def energy(given: dict[str, Any]) -> None:
     if run is None:
         _of_models(given)
     else:
-        _of_run(run, given.get("out", run), given.get("measure"))
+        _of_run(run, given.get("out", run), given.get("measure"), given.get("inputs", "nonzero"))
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -48,10 +49,10 @@ def _check(given: dict[str, Any]) -> None:
         raise ValueError("--measure needs the folder of a run")
 
 
-def _of_run(path: Path, out: Path, seconds: float | None) -> None:
+def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any) -> None:
     import torch
 
-    from msg.energy import Candidate, compare, cost_tables, disagreement, measure, report
+    from msg.energy import Candidate, Count, compare, cost_tables, disagreement, measure, report
     from msg.experiments import Store, load_trained
     from msg.experiments.files import json_bytes
     from msg.nn import MSG
@@ -60,10 +61,11 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
     with user_errors():
         if seconds is not None and not seconds > 0:
             raise ValueError(f"--measure needs a positive number of seconds, not {seconds:g}")
+        Count().under(inputs)
         Store(out).refuse_links()
         trained = load_trained(path)
     model, task, results = trained.model, trained.task, trained.results
-    detail, metric = report(trained.ops), results["metric"]
+    detail, metric = report(trained.ops, inputs=inputs), results["metric"]
     overview = compare([Candidate(results["model"], [trained.ops], results["test"]["per_seed"])], metric=metric)
     lines, content = [], {**detail.as_dict(), metric: results["test"]}
     priced = {costs.name: report(trained.ops, costs) for costs in cost_tables()}
@@ -110,9 +112,9 @@ def _prepare(given: dict[str, Any]) -> Any:
     if folder is not None:
         return Experiment.resume(folder, "energy")
     out, models, trials = given.pop("out", None), words(given.pop("models")), given.pop("trials", None)
-    vary = _search(given.pop("vary", []))
+    vary, inputs = _search(given.pop("vary", [])), given.pop("inputs", "nonzero")
     base = of_a_run({**given, "baseline": None})
-    return Experiment.begin(EnergyStudy(models, base, vary, trials), out)
+    return Experiment.begin(EnergyStudy(models, base, vary, trials, inputs), out)
 
 
 def _search(vary: list[str] | dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -40,9 +40,10 @@ def break_even(ops: Operations, costs: CostTable = HOROWITZ_45NM_INT8, memory: b
 
     ``None`` for a model without spikes, or without a linear synapse that reads them.
 
-    In the quantised network a neuron is a rounding (a multiplication and a comparison), each product a
-    multiply-accumulate whose multiplier is as wide as the activation, :math:`E_\times b / \text{bits} + E_+`, and each
-    aggregation happens once instead of in every step. Encoder, manifold and read-out are the same, so left out of both.
+    In the quantised network a neuron is a rounding (two comparisons and an addition; of one bit a comparison), each
+    product a multiply-accumulate whose multiplier is as wide as the activation,
+    :math:`E_\times b / \text{bits} + E_+` (of one bit an addition), and each aggregation happens once instead of in
+    every step. Encoder, manifold and read-out are the same, so left out of both.
     A layer whose synapse is not linear is left out of both too. Spikes take the way (see the architecture of counts in
     the documentation: rows shared by a node's messages, or each spike delivered by itself) that suits them best.
 
@@ -60,7 +61,8 @@ def break_even(ops: Operations, costs: CostTable = HOROWITZ_45NM_INT8, memory: b
         return None
     bits = max(firing.timesteps for firing in layers).bit_length()  # = ceil(log2(T + 1))
     multiply, add = costs.picojoules.get("multiply", 0.0), costs.picojoules.get("accumulate", 0.0)
-    prices = {**costs.picojoules, "multiply_accumulate": multiply * bits / costs.bits + add}
+    narrow_product = add + (multiply * bits / costs.bits if bits > 1 else 0.0)
+    prices = {**costs.picojoules, "multiply_accumulate": narrow_product}
     narrow = replace(costs, picojoules=prices)
 
     def energy(table: CostTable, count: Count) -> float:

@@ -35,6 +35,7 @@ from msg.energy.modules import (
     leaves_children,
     neuron_updates,
     parameters,
+    rounding,
     rule,
     state_words,
     synapse_count,
@@ -244,7 +245,8 @@ class _Synapse:
             driven = Count.of(whole.nonzero - silence.nonzero, whole.footprint)
             delivered = (driven + resets, every_step + silence)
         once = product(numbers(neurons), self.width, self.nodes * self.width, False, parameters(self.conv))
-        products = sum([once] * self.root, once) + Count.of({"multiply": neurons, "comparison": neurons})  # rounding
+        rounded = {kind: times * neurons for kind, times in rounding(steps.bit_length()).items()}
+        products = sum([once] * self.root, once) + Count.of(rounded)
         return Firing(
             spikes,
             neurons,

@@ -8,6 +8,7 @@ from msg.report.figures import (
     Curve,
     Line,
     Panel,
+    Point,
     embedding,
     front,
     panels,
@@ -93,7 +94,9 @@ def test_bars_are_stacked():
 
 
 def test_front_ends_ten_below_the_best():
-    axes = front({"a": [(1.0, [90.0, 92.0]), (2.0, [95.0])], "b": [(0.1, [20.0])]}, "mJ", "%").axes[0]
+    series = {"a": [Point(1.0, [90.0, 92.0], "narrow"), Point(2.0, [95.0])], "b": [Point(0.1, [20.0], "lost")]}
+    axes = front(series, "mJ", "%").axes[0]
     assert axes.get_xscale() == "log"
     assert axes.get_ylim()[0] == pytest.approx(85.0)
     assert [label.get_text() for label in axes.get_legend().get_texts()] == ["a", "b"]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("narrow", (1.0, 91.0))]  # the other is not shown

@@ -1,7 +1,7 @@
 """What an inference costs: stacked bars, and what one gets for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -51,25 +51,44 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fig
     return figure
 
 
-def front(series: Mapping[str, Sequence[tuple[float, Sequence[float]]]], xlabel: str, ylabel: str) -> Figure:
+class Point(NamedTuple):
+    """What was measured at one cost.
+
+    Attributes:
+        cost: where it lies.
+        values: one a seed.
+        name: written beside it.
+    """
+
+    cost: float
+    values: Sequence[float]
+    name: str = ""
+
+
+def front(series: Mapping[str, Sequence[Point]], xlabel: str, ylabel: str) -> Figure:
     """A line a name, through the means of what was measured at each cost, with their standard deviations.
 
     The axis of the measure ends ten below its highest mean: what lies further down is not what one chooses among.
 
     Args:
-        series: costs, on a logarithmic axis, with what each seed gave.
+        series: points of each name; costs stand on a logarithmic axis.
         xlabel: of the costs.
         ylabel: of the measure.
     """
-    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
-    means = {name: [float(np.mean(values)) for _, values in pairs] for name, pairs in series.items()}
-    for name, pairs in series.items():
-        spreads = [std(values) for _, values in pairs]
-        costs = [cost for cost, _ in pairs]
-        axes.errorbar(costs, means[name], yerr=spreads, label=name, marker="o", markersize=4, capsize=2)
+    means = {name: [float(np.mean(point.values)) for point in points] for name, points in series.items()}
+    lowest = max(map(max, means.values())) - 10
+    for name, points in series.items():
+        spreads, costs = [std(point.values) for point in points], [point.cost for point in points]
+        drawn = axes.errorbar(costs, means[name], yerr=spreads, label=name, marker="o", markersize=4, capsize=2)
+        colour = drawn.lines[0].get_color()
+        for point, mean in zip(points, means[name]):
+            if point.name and mean > lowest:
+                style = {"fontsize": 6, "color": colour, "textcoords": "offset points", "xytext": (3, 3)}
+                axes.annotate(point.name, (point.cost, mean), **style)  # pyright: ignore[reportArgumentType]
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], max(map(max, means.values())) - 10))
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], lowest))
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize="small")
     return figure
