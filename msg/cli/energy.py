@@ -1,5 +1,6 @@
 """``msg energy``."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any) -> None:
         Count().under(inputs)
         Store(out).refuse_links()
         trained = load_trained(path)
+        pictures, boundary = _pictures(trained, inputs)
     model, task, results = trained.model, trained.task, trained.results
     detail, metric = report(trained.ops, inputs=inputs), results["metric"]
     overview = compare([Candidate(results["model"], [trained.ops], results["test"]["per_seed"])], metric=metric)
-    lines, content = [], {**detail.as_dict(), metric: results["test"]}
+    lines, content = [], {**detail.as_dict(), metric: results["test"], "break_even_map": boundary}
     priced = {costs.name: report(trained.ops, costs) for costs in cost_tables()}
     content["tables"] = {name: one.energy_mj() for name, one in priced.items()}
     content["events_tables"] = {name: one.energy_mj("events") for name, one in priced.items()}
@@ -83,13 +85,33 @@ def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any) -> None:
     notes = "\n".join(f"- {line}" for line in lines)
     show("\n\n".join(part for part in (str(overview), str(detail), notes) if part))
     markdown = "\n\n".join(part for part in (overview.markdown(), detail.markdown(), notes) if part)
+    files = {"energy.json": json_bytes(content), "energy.md": (markdown + "\n").encode()}
+    files |= {"energy.png": to_png(detail.figure()), **pictures}
     with user_errors():
         store = Store(out)
         store.make()
-        store.write("energy.json", json_bytes(content))
-        store.write("energy.md", (markdown + "\n").encode())
-        store.write("energy.png", to_png(detail.figure()))
-    show(f"\nkept in {out}: energy.json, energy.md, energy.png")
+        for name, file in files.items():
+            store.write(name, file)
+    show(f"\nkept in {out}: {', '.join(files)}")
+
+
+def _pictures(trained: Any, inputs: Any) -> tuple[dict[str, bytes], dict[str, Any] | None]:
+    """Energy by part of a run's model beside its baseline, and the map of where spikes pay, with what it is made of;
+    each where there is what it shows: no parts without a baseline that is counted under this reading.
+    """
+    from msg.energy import break_even_map, parts_mj, report
+    from msg.report.figures import stacked_bars, to_png
+
+    results, files = trained.results, {}
+    parts = {results["model"]: parts_mj(report(trained.ops).as_dict(), inputs=inputs)}
+    with suppress(KeyError, TypeError):
+        baseline = results["baseline"]
+        parts[baseline["model"]] = parts_mj(baseline["energy"]["per_seed"][0], inputs=inputs)
+        files["energy-parts.png"] = to_png(stacked_bars(parts, shared=True))
+    found = break_even_map(trained.ops)
+    if found is not None:
+        files["break-even.png"] = to_png(found.figure())
+    return files, found and found.as_dict()
 
 
 def _of_models(given: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from msg.report.figures.dots import Dots, dots
 from msg.report.figures.embedding import Chart, embedding, principal_plane, torus
-from msg.report.figures.energy import Point, front, stacked_bars
+from msg.report.figures.energy import Point, boundaries, front, stacked_bars
 from msg.report.figures.panels import Line, Panel, panels
 from msg.report.figures.raster import raster
 from msg.report.figures.training import Curve, training
@@ -18,6 +18,7 @@ __all__ = [
     "Line",
     "Panel",
     "Point",
+    "boundaries",
     "dots",
     "embedding",
     "front",

@@ -24,17 +24,18 @@ _COLOURS = {
 _HATCHED = ("weights", "state", "indices", "activations")
 
 
-def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
-    """One panel a table of costs, one bar a model or module, stacked by kind.
+def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], shared: bool = False) -> Figure:
+    """One panel a table of costs or model, one bar a model or module, stacked by kind.
 
     Args:
         panels: mJ by panel, bar and kind.
+        shared: whether all panels have the same axis of energy, so that their bars compare.
     """
     bars = max(len(panel) for panel in panels.values())
     figure = Figure(figsize=(max(4.0, 0.7 * bars + 2) * len(panels), 4.5), layout="constrained")
     shown: dict[str, Any] = {}
     for position, (title, panel) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(1, len(panels), position)
+        axes = figure.add_subplot(1, len(panels), position, sharey=figure.axes[0] if shared and figure.axes else None)
         bottom = np.zeros(len(panel))
         for kind, colour in _COLOURS.items():
             heights = np.array([parts.get(kind, 0.0) for parts in panel.values()])
@@ -48,6 +49,36 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fig
         axes.grid(axis="y", alpha=0.3)
     if shown:
         figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize=8)  # pyright: ignore
+    return figure
+
+
+def boundaries(
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    dots: Mapping[str, tuple[float, float]],
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Lines that divide a plane, and where in it something was measured.
+
+    Args:
+        lines: points of each line by name; what is under one is shaded a little.
+        dots: where each named thing lies.
+        xlabel: of the first coordinate, whole numbers.
+        ylabel: of the second, from zero.
+    """
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, line) in enumerate(lines.items()):
+        x, y = zip(*line)
+        axes.plot(x, y, label=name, color=f"C{number % 10}", linestyle="--" if "memory" in name else "-")
+        axes.fill_between(x, y, color=f"C{number % 10}", alpha=0.06, linewidth=0)
+    for name, (x, y) in dots.items():
+        axes.plot(x, y, "o", color="black", markersize=5)
+        axes.annotate(name, (x, y), fontsize=7, textcoords="offset points", xytext=(5, 3))
+    axes.set(xlabel=xlabel, ylabel=ylabel, xticks=sorted({x for line in lines.values() for x, _ in line}))
+    axes.set_ylim(bottom=0.0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
     return figure
 
 
