@@ -91,7 +91,7 @@ class EnergyStudy(Study):
     def _trials(self) -> list[Trial]:
         """All that is tried, each setting of each model once, with nothing found yet."""
         return [
-            Trial(one.name, setting, self._configure(one, setting))
+            Trial(one.name, setting, self.configure(one, setting))
             for one in map(form, self.models)
             for setting in self._settings(one)
         ]
@@ -104,7 +104,8 @@ class EnergyStudy(Study):
             return settings
         return random.Random(0).sample(settings, self.trials)
 
-    def _configure(self, model: Form, setting: Mapping[str, Any]) -> RunConfig:
+    def configure(self, model: Form, setting: Mapping[str, Any]) -> RunConfig:
+        """A model under one setting of the options that are varied."""
         given = {**model.fixed, **setting}
         released = {name: None for option in given for name in _RELEASED.get(option, ())}
         changed = {**released, **given}
