@@ -43,13 +43,15 @@ def form(name: str) -> Form:
     """
     if name in MODELS:
         return Form(name, name)
-    base, _, ending = name.rpartition("-")
     able = [*_CONVOLUTIONS, *(model for model in MODELS if reads(model, "neuron"))]
-    model = "spiking-gnn-conv" if base in _CONVOLUTIONS else base
-    if base not in able or (found := _neuron(ending)) is None:
-        raise ValueError(f"unknown model {name!r}: use {listed(MODELS)}, or a form of {listed(able)}: {_HINT}")
-    own = {"conv": _CONVOLUTIONS[base]} if base in _CONVOLUTIONS else {}
-    return Form(name, model, {**own, **found})
+    for base in able:
+        found = _neuron(name.removeprefix(f"{base}-"))
+        if name.startswith(f"{base}-") and found is not None:
+            conv = _CONVOLUTIONS.get(base)
+            return Form(
+                name, base if conv is None else "spiking-gnn-conv", found if conv is None else {"conv": conv, **found}
+            )
+    raise ValueError(f"unknown model {name!r}: use {listed(MODELS)}, or a form of {listed(able)}: {_HINT}")
 
 
 def _neuron(ending: str) -> dict[str, Any] | None:
