@@ -135,7 +135,9 @@ class BreakEvenMap:
         """Boundaries as lines over time steps, layers as dots: those below a line cost less than its twin."""
         from msg.report.figures import boundaries
 
-        return boundaries(self.boundaries, self.layers, "time steps", "firing rate")
+        figure = boundaries(self.boundaries, self.layers, "time steps", "firing rate")
+        figure.axes[0].set_ylim(0.0, 1.02)  # no neuron fires more than once a step
+        return figure
 
 
 def break_even_map(

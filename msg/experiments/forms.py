@@ -46,22 +46,20 @@ def form(name: str) -> Form:
     able = [*_CONVOLUTIONS, *(model for model in MODELS if reads(model, "neuron"))]
     for base in able:
         found = _neuron(name.removeprefix(f"{base}-"))
-        if name.startswith(f"{base}-") and found is not None:
-            conv = _CONVOLUTIONS.get(base)
-            return Form(
-                name, base if conv is None else "spiking-gnn-conv", found if conv is None else {"conv": conv, **found}
-            )
+        if not name.startswith(f"{base}-") or found is None:
+            continue
+        if base in _CONVOLUTIONS:
+            return Form(name, "spiking-gnn-conv", {"conv": _CONVOLUTIONS[base], **found})
+        return Form(name, base, found)
     raise ValueError(f"unknown model {name!r}: use {listed(MODELS)}, or a form of {listed(able)}: {_HINT}")
 
 
 def _neuron(ending: str) -> dict[str, Any] | None:
     """Options of what an ending puts in the neurons' place."""
     bits = re.fullmatch(r"([1-9]\d*)bit", ending)
-    own = (
-        {"neuron": "quantized-relu", "bits": int(bits[1])}
-        if bits
-        else {"neuron": {"twin": "clipped-relu"}.get(ending, ending)}
-    )
+    own: dict[str, Any] = {"neuron": "clipped-relu" if ending == "twin" else ending}
+    if bits:
+        own = {"neuron": "quantized-relu", "bits": int(bits[1])}
     if own["neuron"] not in NEURONS:
         return None
     # what sends its value at once has no time, and its own derivative

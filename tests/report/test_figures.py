@@ -92,6 +92,8 @@ def test_bars_are_stacked():
     axes = stacked_bars({"p": {"a": {"multiply": 1.0, "state": 2.0}, "b": {"multiply": 3.0}}}).axes[0]
     tops = {round(bar.get_y() + bar.get_height(), 6) for bar in axes.patches}
     assert {1.0, 3.0} <= tops
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > 3.0
 
 
 def test_bars_of_panels_compare():

@@ -34,8 +34,9 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], shared
     bars = max(len(panel) for panel in panels.values())
     figure = Figure(figsize=(max(4.0, 0.7 * bars + 2) * len(panels), 4.5), layout="constrained")
     shown: dict[str, Any] = {}
+    tops = [max((sum(parts.values()) for parts in panel.values()), default=0.0) for panel in panels.values()]
     for position, (title, panel) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(1, len(panels), position, sharey=figure.axes[0] if shared and figure.axes else None)
+        axes = figure.add_subplot(1, len(panels), position)
         bottom = np.zeros(len(panel))
         for kind, colour in _COLOURS.items():
             heights = np.array([parts.get(kind, 0.0) for parts in panel.values()])
@@ -46,6 +47,8 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], shared
                 bottom += heights
         axes.set_xticks(range(len(panel)), list(panel), rotation=60, ha="right", fontsize=8)
         axes.set(title=title, ylabel="mJ per inference")
+        if top := max(tops) if shared else tops[position - 1]:
+            axes.set_ylim(0.0, 1.05 * top)
         axes.grid(axis="y", alpha=0.3)
     if shown:
         figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize=8)  # pyright: ignore
