@@ -8,7 +8,7 @@ plain forward is a single product: its row says what counting adds to that, and 
 
 ``--search`` takes what ``msg energy --models`` kept and trains, with the second seed, the cheapest setting of each
 model at equal accuracy (or, where none is accurate enough, its best on validation): median and quartiles of an
-inference, and joules where a counter can be read.
+inference's processor time (so that little depends on what else runs), and joules where a counter can be read.
 """
 
 import argparse
@@ -102,15 +102,17 @@ def inference(path: Path, root: str) -> None:
     with torch.no_grad():
         for turn in range(WARM_UP + ROUNDS):
             for name, run in runs.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 run()
                 if turn >= WARM_UP:
-                    times[name].append(1e3 * (time.perf_counter() - start))
-        for name, run in runs.items():
-            low, middle, high = statistics.quantiles(times[name], n=4)
-            rows[name]["ms, median (quartiles)"] = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-            rows[name]["measured"] = "; ".join(str(one) for one in measure(run, seconds=5, idle_seconds=2))
+                    times[name].append(1e3 * (time.process_time() - start))
+        joules = [(name, one) for name, run in runs.items() for one in measure(run, seconds=5, idle_seconds=2)]
+    for name, taken in times.items():
+        low, middle, high = statistics.quantiles(taken, n=4)
+        rows[name]["ms, median (quartiles)"] = f"{middle:.2f} ({low:.2f} to {high:.2f})"
     print(render(list(rows.values()), "markdown"))
+    for line in dict.fromkeys(str(one) if one.reason else f"{name}: {one}" for name, one in joules):
+        print(line)
 
 
 def _name(trial: dict[str, Any]) -> str:
