@@ -26,6 +26,8 @@ app = App(
 app.command("msg.cli.train:train", name="train", help="Train a model, beside a baseline under the same budget.")
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
 app.command("msg.cli.energy:energy", name="energy", help="Report the energy of one inference.")
+app.command("msg.cli.predict:predict", name="predict", help="Classify nodes or score pairs with a finished run.")
+app.command("msg.cli.export:export", name="export", help="Write the model of a finished run for other programs.")
 app.command("msg.cli.benchmark:benchmark", name="benchmark", help="Make a table of models and graphs.")
 app.command(
     "msg.cli.geometry:geometry", name="geometry", help="Say which manifold fits a graph, or that flat space is as good."

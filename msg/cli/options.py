@@ -75,14 +75,18 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
     return inspect.Parameter(name, place, default=None, annotation=Annotated[kind | None, parameter])
 
 
-def resumed(given: dict[str, Any]) -> Path | None:
+def resumed(given: dict[str, Any], besides: Collection[str] = ()) -> Path | None:
     """The folder to go on with, if any.
 
+    Args:
+        given: what the user gave.
+        besides: names of options that may be given with it.
+
     Raises:
-        ValueError: if any other option than those that say who works is given with it.
+        ValueError: if any other option is.
     """
     folder = given.get("resume")
-    others = [flag(name) for name in given if name not in ("resume", "workers", "partition")]
+    others = [flag(name) for name in given if name not in ("resume", *besides)]
     if folder is not None and others:
         raise ValueError(
             f"--resume goes on with the options the run began with, so {', '.join(others)} cannot be given too"

@@ -11,7 +11,7 @@ from msg.experiments.options import RUN, Option
 
 OWN = {
     "out": (Path, Option(RUN, "Folder of the run.", shown="runs/DATASET-TASK")),
-    "resume": (Path, Option(RUN, "Go on with the run in this folder.", shown="none")),
+    "resume": (Path, Option(RUN, "Go on with the run in this folder, up to --epochs if given.", shown="none")),
     "partition": (str, Option(RUN, "How torchrun's processes share the graph: metis, range.", shown="none")),
 }
 
@@ -87,8 +87,8 @@ def _report(ready: Any, workers: Any) -> None:
 def _prepare(given: dict[str, Any]) -> Any:
     from msg.experiments import Experiment, TrainStudy
 
-    folder = resumed(given)
+    folder = resumed(given, besides=("epochs",))
     if folder is not None:
-        return Experiment.resume(folder, "train")
+        return Experiment.resume(folder, "train", given.get("epochs"))
     out = given.pop("out", None)
     return Experiment.begin(TrainStudy(of_a_run(given)), out)

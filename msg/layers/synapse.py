@@ -20,6 +20,7 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, MessagePassing, SAGECo
 
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
+from msg.kernels.tracing import traced
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -75,6 +76,8 @@ def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
     def mean(whole: Graph) -> tuple[Any, ...]:
         weight, target = whole.weights(dtype), whole.edge_index[1]
+        if isinstance(weight, torch.dtype) and traced():  # a program for others: not all of them count
+            weight = torch.ones(target.shape, dtype=dtype, device=target.device)
         if isinstance(weight, torch.dtype):
             degree = torch.bincount(target, minlength=whole.num_nodes)
             return whole.edge_index, weight, 1 / degree.clamp(min=1).to(dtype)
