@@ -1,5 +1,6 @@
 """The command ``msg``. A command is imported when it is called, and torch when it works, so that help comes at once."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -7,6 +8,10 @@ from cyclopts import App, CycloptsError
 
 from msg import __version__
 from msg.cli.screen import one_line
+from msg.report.width import fitting
+
+_COLUMNS = 80
+"""Of output that goes to no terminal."""
 
 
 def _version() -> str:
@@ -46,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 for a user's mistake, 1 for work that failed, 130 for an interrupt.
     """
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns):
+            app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(one_line(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
