@@ -15,8 +15,9 @@ _Root = Annotated[Path, Parameter(help="Folder that holds Photo, Cora, ...")]
 
 
 @datasets.command(name="list")
-def list_() -> None:
+def list_(*, json: Annotated[bool, Parameter(help="Print their cards as JSON.", negative="")] = False) -> None:
     """List all graphs that --dataset knows, single ones and sets of them."""
+    from msg.cli.work import Output
     from msg.datasets import available
     from msg.report.tables import render
 
@@ -31,7 +32,8 @@ def list_() -> None:
         origin = "built in" if card.format == "generated" else "download" if card.download else "import"
         (sets if many else single).append({**row, "split": card.split, "metric": card.metric, "from": origin})
     own = "A .npz of your own needs no name: give --dataset its path."
-    show(f"{render(single)}\n\n{own}\n\nSets, for --task graph-classification:\n\n{render(sets)}")
+    text = f"{render(single)}\n\n{own}\n\nSets, for --task graph-classification:\n\n{render(sets)}"
+    Output(json).result(text, cards)
 
 
 @datasets.command

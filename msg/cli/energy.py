@@ -1,12 +1,12 @@
 """``msg energy``."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, flag, of_a_run, resumed, words
-from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
 OWN = {
@@ -28,14 +28,17 @@ _OF_A_RUN = ("run", "out", "measure", "inputs")
 @command(OWN, without=("task", "model", "hidden", "hops", "baseline"), positional=("run",))
 def energy(given: dict[str, Any]) -> None:
     """Report the energy of one inference: of a run's model, or of several models trained under one budget."""
+    from msg.cli.work import Output
+
+    output = Output.of(given)
     with user_errors():
         run = given.get("run")
         if "resume" not in given:
             _check(given)
     if run is None:
-        _of_models(given)
+        _of_models(given, output)
     else:
-        _of_run(run, given.get("out", run), given.get("measure"), given.get("inputs", "nonzero"))
+        _of_run(run, given.get("out", run), given.get("measure"), given.get("inputs", "nonzero"), output)
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -50,7 +53,7 @@ def _check(given: dict[str, Any]) -> None:
         raise ValueError("--measure needs the folder of a run")
 
 
-def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any) -> None:
+def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any, output: Any) -> None:
     import torch
 
     from msg.energy import Candidate, Count, compare, cost_tables, disagreement, measure, report
@@ -84,7 +87,7 @@ def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any) -> None:
         lines += [f"measured, {one}" for one in found]
         content["measured"] = [one.as_dict() for one in found]
     notes = "\n".join(f"- {line}" for line in lines)
-    show("\n\n".join(part for part in (str(overview), str(detail), notes) if part))
+    text = "\n\n".join(part for part in (str(overview), str(detail), notes) if part)
     markdown = "\n\n".join(part for part in (overview.markdown(), detail.markdown(), notes) if part)
     files = {"energy.json": json_bytes(content), "energy.md": (markdown + "\n").encode()}
     files |= {"energy.png": to_png(detail.figure()), **pictures}
@@ -93,7 +96,7 @@ def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any) -> None:
         store.make()
         for name, file in files.items():
             store.write(name, file)
-    show(f"\nkept in {out}: {', '.join(files)}")
+    _say(output, text, content, out, files)
 
 
 def _pictures(trained: Any, inputs: Any) -> tuple[dict[str, bytes], dict[str, Any] | None]:
@@ -115,17 +118,19 @@ def _pictures(trained: Any, inputs: Any) -> tuple[dict[str, bytes], dict[str, An
     return files, found and found.as_dict()
 
 
-def _of_models(given: dict[str, Any]) -> None:
-    from rich.console import Console
+def _say(output: Any, text: object, content: dict[str, Any], out: Path, files: Iterable[str]) -> None:
+    output.result(f"{text}\n\nkept in {out}: {', '.join(files)}", {**content, "out": str(out)})
 
+
+def _of_models(given: dict[str, Any], output: Any) -> None:
     from msg.cli.work import execute, executor
 
     with user_errors():
         workers = executor(given)
         ready = _prepare(given)
     # the report alone is what the command prints
-    show(execute(ready, workers, Console(stderr=True)))
-    show(f"\nkept in {ready.store.path}: energy.json, energy.md, energy.png")
+    found = execute(ready, workers, output.console(stderr=True))
+    _say(output, found, found.as_dict(), ready.store.path, ready.study.artefacts)
 
 
 def _prepare(given: dict[str, Any]) -> Any:
