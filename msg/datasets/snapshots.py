@@ -69,8 +69,10 @@ def load_snapshots(folder: Path | str, merge: int = 1, normalize: bool = True, n
     x = _features(folder / f"{name}.npy", number, len(n_id), normalize)
     ids = torch.from_numpy(n_id)
     snapshots = []
-    for step in range(number):
-        new = to_undirected(torch.from_numpy(edges[:, steps == step]), num_nodes=len(n_id))
+    order = np.argsort(steps, kind="stable")
+    parts = np.split(edges[:, order], np.searchsorted(steps[order], np.arange(1, number)), axis=1)
+    for step, part in enumerate(parts):
+        new = to_undirected(torch.from_numpy(part), num_nodes=len(n_id))
         snapshots.append(Data(x=None if x is None else x[step], edge_index=new, y=y, n_id=ids, num_nodes=len(n_id)))
     return snapshots
 
@@ -146,6 +148,8 @@ def _features(path: Path, steps: int, num_nodes: int, normalize: bool) -> torch.
     """``[T, N, F]``; ``None`` if there is no file."""
     if not path.exists():
         return None
+    if not path.is_file():
+        raise DatasetError(f"{path} is a folder or device, not a file: move it away")
     try:
         with file_errors(path):
             found = np.load(path, mmap_mode="r", allow_pickle=False)

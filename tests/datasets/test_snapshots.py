@@ -133,6 +133,13 @@ def test_damaged_files_are_told(folder, file, content, message):
         load_snapshots(folder)
 
 
+def test_what_is_no_file_is_not_opened(folder):
+    (folder / "zoo.npy").unlink()
+    (folder / "zoo.npy").mkdir()
+    with pytest.raises(DatasetError, match="not a file"):
+        load_snapshots(folder)
+
+
 def test_the_network_learns_from_a_folder(folder):
     snapshots = load_snapshots(folder)
     x, edges, y = [s.x for s in snapshots], [s.edge_index for s in snapshots], snapshots[0].y
