@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def _ready(run: Finished, dataset: str | Path | None, root: str | Path | None) -
     """Model, features, edges, and what scores pairs."""
     if dataset is None:
         if root is not None:
-            run = Finished(**{**vars(run), "config": run.config.with_options(root=str(root))})
+            run = replace(run, config=replace(run.config, root=str(root)))
         model, task = run.prepared()
         return model, task.x, task.edge_index, getattr(task, "decoder", None)
     data, model = _read(run, dataset, root), run.network()

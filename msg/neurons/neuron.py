@@ -221,8 +221,9 @@ class Neuron(Recorded, nn.Module):
         if not known:
             return None
         with torch.no_grad():
-            decay = float(self.decay(torch.ones((), dtype=torch.float64)))
-        return decay, self.threshold, self.reset == "subtract"
+            # of a number, not of a tensor: its value would break what torch compiles in two
+            decay: Any = self.decay(1.0)  # pyright: ignore[reportArgumentType]
+        return float(decay), self.threshold, self.reset == "subtract"
 
     def extra_repr(self) -> str:
         """Threshold and reset."""

@@ -416,3 +416,13 @@ def test_transport_is_what_moves(edge_index):
     v = bound_length(activity.currents[1])
     want = model.manifold.expmap(z, transport0(model.manifold, z, v))
     torch.testing.assert_close(move(model.manifold, z, v), want, rtol=1e-8, atol=1e-9)
+
+
+def test_a_forward_without_gradient_is_compiled_whole(edge_index):
+    model, x = MSG(5, 3, "E4", 2, timesteps=2).eval(), torch.rand(7, 5)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        want = model(x, edge_index)
+        found = torch.compile(model, fullgraph=True, backend="eager")(x, edge_index)
+    torch._dynamo.reset()
+    torch.testing.assert_close(found, want)
