@@ -37,7 +37,7 @@ docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv docs/_build
+	rm -rf .venv docs/_build docs/api docs/auto_examples
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv
