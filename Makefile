@@ -8,7 +8,7 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow test-reliability lint docs benchmark clean
+.PHONY: demo test test-slow test-reliability lint docs linkcheck benchmark clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
@@ -35,6 +35,10 @@ benchmark: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# asks other hosts, so it is no part of any check
+linkcheck: docs
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/linkcheck
 
 clean:
 	rm -rf .venv docs/_build docs/api docs/auto_examples

@@ -1,6 +1,7 @@
 """Sphinx configuration; `make docs` builds with warnings as errors, with the internet and without."""
 
 import importlib
+import inspect
 import os
 import sys
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.inspect import stringify_signature
 
 os.environ.setdefault("MPLBACKEND", "agg")
 HERE = Path(__file__).parent
@@ -25,6 +27,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "cyclopts.ext.sphinx",
     "sphinx-mathjax-offline",  # MathJax and its fonts are served with the pages: reading them asks nobody else
     "sphinx_copybutton",
     "sphinx_design",
@@ -39,6 +42,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 html_theme = "furo"
 html_title = "msg"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -49,6 +53,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "plot_",
+    "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("figures.scrape",),
     "capture_repr": (),
     "abort_on_example_error": True,
@@ -68,6 +73,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 90
 autodoc_default_options = {"exclude-members": "set_fit_request, set_predict_request, set_score_request"}  # sklearn's
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Shapes", "params_style")]
@@ -104,8 +110,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!msg\.).*"),
     (
         "py:.*",
-        r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border)",
-    ),  # private bases, variables of types, one type that is internal
+        r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Standing)",
+    ),  # private bases, variables of types, two internal types
 ]
 
 
@@ -124,6 +130,17 @@ def _describe_data(app: Sphinx, what: str, name: str, obj: object, options: obje
             return
 
 
+def _arguments_of_init(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """What a class is made with, where a `__new__` of its own takes everything to note it down."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    found = inspect.signature(obj.__init__)
+    own = found.replace(parameters=list(found.parameters.values())[1:], return_annotation=inspect.Signature.empty)
+    return stringify_signature(own, show_annotation=False), returns
+
+
 def _short_sidebar(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Rooms of the reference, but not their hundreds of names, on every page."""
     if toctree := context.get("toctree"):
@@ -133,4 +150,5 @@ def _short_sidebar(app: Sphinx, page: str, template: str, context: dict, doctree
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _describe_data, priority=400)
+    app.connect("autodoc-process-signature", _arguments_of_init)
     app.connect("html-page-context", _short_sidebar, priority=400)

@@ -5,6 +5,7 @@ Features as spikes
 Features are a constant current unless they are a train of spikes. Three encoders make one, shown on one digit of 8 x 8
 pixels.
 """
+# sphinx_gallery_thumbnail_number = 2
 
 from matplotlib.figure import Figure
 

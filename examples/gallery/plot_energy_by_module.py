@@ -5,6 +5,7 @@ Where the energy goes
 A report counts what one inference does, module by module, and prices it by a named table. Here a spiking network, at
 several firing rates: the threshold of its neurons decides how often they fire.
 """
+# sphinx_gallery_thumbnail_number = 2
 
 import torch
 from matplotlib.figure import Figure

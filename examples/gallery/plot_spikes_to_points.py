@@ -5,6 +5,7 @@ From spikes to points
 What a network does between features and logits: neurons fire, and their mean currents move each node from the origin of
 a manifold to where it is classified.
 """
+# sphinx_gallery_thumbnail_number = 2
 
 import torch
 from matplotlib.figure import Figure

@@ -5,6 +5,7 @@ Which manifold fits a graph?
 Distances in a tree grow like those in hyperbolic space, distances along a ring like those on a circle. An embedding of
 the shortest paths shows it without any model.
 """
+# sphinx_gallery_thumbnail_number = 2
 
 import networkx
 import torch

@@ -125,7 +125,7 @@ class RunConfig:
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
     jumping: Annotated[
         str | None,
-        Option(MODEL, f"Read-out of all layers: {_either(_JUMPING)}", "none", choices=_JUMPING, reads="jumping"),
+        Option(MODEL, "Read-out of all layers: " + _either(_JUMPING), "none", choices=_JUMPING, reads="jumping"),
     ] = None
     learn_curvature: Annotated[
         bool | None, Option(MODEL, "Whether curvature is learned.", True, reads="learn_curvature")
@@ -148,7 +148,7 @@ class RunConfig:
     ] = 0.0
     decoder: Annotated[
         str | None,
-        Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, reads="decoder", task=LINKS),
+        Option(MODEL, "Of links: " + _either(_DECODERS), "plain", choices=_DECODERS, reads="decoder", task=LINKS),
     ] = None
     sparsity: Annotated[
         float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
