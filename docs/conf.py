@@ -1,5 +1,6 @@
 """Sphinx configuration; `make docs` builds with warnings as errors, with the internet and without."""
 
+import builtins
 import importlib
 import inspect
 import os
@@ -106,12 +107,12 @@ intersphinx_mapping = {
         "matplotlib": "matplotlib.org/stable",
     }.items()
 }
+OTHERS = "|".join([*sys.stdlib_module_names, *intersphinx_mapping])
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!msg\.).*"),
-    (
-        "py:.*",
-        r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Standing)",
-    ),  # private bases, variables of types, two internal types
+    ("py:.*", rf"({OTHERS})\..*"),
+    ("py:.*", "|".join(dir(builtins))),
+    # private bases, variables of types, two internal types
+    ("py:.*", r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Standing)"),
 ]
 
 
@@ -141,6 +142,12 @@ def _arguments_of_init(
     return stringify_signature(own, show_annotation=False), returns
 
 
+def _as_geoopt_lists_it(app: Sphinx, env: object, node: dict, text: object) -> None:
+    """`geoopt.Lorentz`, as one imports it, is `geoopt.manifolds.Lorentz` in geoopt's own list of names."""
+    if node["reftarget"].startswith("geoopt.") and node["reftarget"].count(".") == 1:
+        node["reftarget"] = node["reftarget"].replace("geoopt.", "geoopt.manifolds.")
+
+
 def _short_sidebar(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Rooms of the reference, but not their hundreds of names, on every page."""
     if toctree := context.get("toctree"):
@@ -151,4 +158,5 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _describe_data, priority=400)
     app.connect("autodoc-process-signature", _arguments_of_init)
+    app.connect("missing-reference", _as_geoopt_lists_it, priority=400)
     app.connect("html-page-context", _short_sidebar, priority=400)

@@ -156,7 +156,7 @@ class L3(Heuristic):
 
 
 class PageRank(Heuristic):
-    """Scores pairs by :class:`PersonalizedPageRank`, see :class:`Heuristic`."""
+    """Scores pairs by personalised PageRank, see :class:`Heuristic`."""
 
     def __init__(self, in_channels: int, alpha: float = 0.15, num_hops: int = 10):
         super().__init__(in_channels, PersonalizedPageRank(alpha, num_hops))
