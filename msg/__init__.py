@@ -22,6 +22,7 @@ _HERE = {
     "AttentiveRecurrence": "msg.models",
     "record": "msg.models",
     "load_graph": "msg.datasets",
+    "load_run": "msg.experiments",
 }
 _ROOMS = (
     "datasets",

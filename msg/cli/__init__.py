@@ -1,5 +1,6 @@
 """The command ``msg``. A command is imported when it is called, and torch when it works, so that help comes at once."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -7,6 +8,10 @@ from cyclopts import App, CycloptsError
 
 from msg import __version__
 from msg.cli.screen import one_line
+from msg.report.width import fitting
+
+_COLUMNS = 80
+"""Of output that goes to no terminal."""
 
 
 def _version() -> str:
@@ -26,6 +31,8 @@ app = App(
 app.command("msg.cli.train:train", name="train", help="Train a model, beside a baseline under the same budget.")
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
 app.command("msg.cli.energy:energy", name="energy", help="Report the energy of one inference.")
+app.command("msg.cli.predict:predict", name="predict", help="Classify nodes or score pairs with a finished run.")
+app.command("msg.cli.export:export", name="export", help="Write the model of a finished run for other programs.")
 app.command("msg.cli.benchmark:benchmark", name="benchmark", help="Make a table of models and graphs.")
 app.command(
     "msg.cli.geometry:geometry", name="geometry", help="Say which manifold fits a graph, or that flat space is as good."
@@ -44,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 for a user's mistake, 1 for work that failed, 130 for an interrupt.
     """
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns):
+            app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(one_line(f"error: {error}"), file=sys.stderr)
         sys.exit(2)

@@ -5,7 +5,6 @@ from typing import Any
 
 from msg.cli.errors import failures, user_errors
 from msg.cli.options import command, flag, words
-from msg.cli.screen import show
 from msg.experiments.config import RunConfig
 from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of, parse_seeds
 from msg.names import TABLES
@@ -32,19 +31,19 @@ def benchmark(given: dict[str, Any]) -> None:
 
     What is done is kept: the same command goes on where it ended, and more models, graphs and seeds extend the table.
     """
-    from rich.console import Console
-
     from msg.cli.display import Display
-    from msg.cli.work import executor
+    from msg.cli.work import Output, executor
 
+    output = Output.of(given)
     with user_errors():
         workers, storing = executor(given), given.pop("store_settings", False)
         ready = _prepare(given)
     # the table alone is what the command prints
-    with failures(f"msg benchmark --resume {ready.out}"), Display(Console(stderr=True)) as display:
+    with failures(f"msg benchmark --resume {ready.out}"), Display(output.console(stderr=True)) as display:
         scores = ready.execute(display, workers)
         kept = ready.store_settings(scores) if storing else None
-    show(f"{scores}\n\nkept in {ready.out}" + ("" if kept is None else f"; settings in {kept}"))
+    where = f"kept in {ready.out}" + ("" if kept is None else f"; settings in {kept}")
+    output.result(f"{scores}\n\n{where}", {**scores.as_dict(), "out": str(ready.out)})
 
 
 def _prepare(given: dict[str, Any]) -> Any:

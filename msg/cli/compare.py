@@ -5,7 +5,6 @@ from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, of_a_run, resumed, words
-from msg.cli.screen import show
 from msg.experiments.options import MODEL, RUN, TRAINING, Option
 
 OWN = {
@@ -20,14 +19,14 @@ OWN = {
 @command(OWN, without=("gradient", "baseline"))
 def compare(given: dict[str, Any]) -> None:
     """Compare gradient rules with nothing else changed: accuracy, time, memory, and how exact their gradients are."""
-    from rich.console import Console
+    from msg.cli.work import Output, execute, executor
 
-    from msg.cli.work import execute, executor
-
+    output = Output.of(given)
     with user_errors():
         workers = executor(given)
         ready = _prepare(given)
-    show(f"\n{execute(ready, workers, Console())}\n\nkept in {ready.store.path}")
+    found, folder = execute(ready, workers, output.console()), ready.store.path
+    output.result(f"\n{found}\n\nkept in {folder}", {**found.as_dict(), "out": str(folder)})
 
 
 def _prepare(given: dict[str, Any]) -> Any:

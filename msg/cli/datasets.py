@@ -15,8 +15,9 @@ _Root = Annotated[Path, Parameter(help="Folder that holds Photo, Cora, ...")]
 
 
 @datasets.command(name="list")
-def list_() -> None:
+def list_(*, json: Annotated[bool, Parameter(help="Print their cards as JSON.", negative="")] = False) -> None:
     """List all graphs that --dataset knows."""
+    from msg.cli.work import Output
     from msg.datasets import available
     from msg.report.tables import render
 
@@ -29,7 +30,7 @@ def list_() -> None:
         row = {"dataset": card.key, **{name: "?" if size is None else f"{size:,}" for name, size in sizes.items()}}
         origin = "built in" if card.format == "generated" else "download" if card.download else "import"
         rows.append({**row, "split": card.split, "metric": card.metric, "from": origin})
-    show(f"{render(rows)}\n\nA .npz of your own needs no name: give --dataset its path.")
+    Output(json).result(f"{render(rows)}\n\nA .npz of your own needs no name: give --dataset its path.", cards)
 
 
 @datasets.command

@@ -5,7 +5,6 @@ from typing import Any
 
 from msg.cli.errors import user_errors
 from msg.cli.options import command, flag, of_a_run, resumed, words
-from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
 OWN = {
@@ -26,14 +25,17 @@ _OF_A_RUN = ("run", "out", "measure")
 @command(OWN, without=("task", "model", "hidden", "hops", "baseline"), positional=("run",))
 def energy(given: dict[str, Any]) -> None:
     """Report the energy of one inference: of a run's model, or of several models trained under one budget."""
+    from msg.cli.work import Output
+
+    output = Output.of(given)
     with user_errors():
         run = given.get("run")
         if "resume" not in given:
             _check(given)
     if run is None:
-        _of_models(given)
+        _of_models(given, output)
     else:
-        _of_run(run, given.get("out", run), given.get("measure"))
+        _of_run(run, given.get("out", run), given.get("measure"), output)
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -48,7 +50,7 @@ def _check(given: dict[str, Any]) -> None:
         raise ValueError("--measure needs the folder of a run")
 
 
-def _of_run(path: Path, out: Path, seconds: float | None) -> None:
+def _of_run(path: Path, out: Path, seconds: float | None, output: Any) -> None:
     import torch
 
     from msg.energy import Candidate, compare, cost_tables, disagreement, measure, report
@@ -79,7 +81,7 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
         lines += [f"measured, {one}" for one in found]
         content["measured"] = [one.as_dict() for one in found]
     notes = "\n".join(f"- {line}" for line in lines)
-    show("\n\n".join(part for part in (str(overview), str(detail), notes) if part))
+    text = "\n\n".join(part for part in (str(overview), str(detail), notes) if part)
     markdown = "\n\n".join(part for part in (overview.markdown(), detail.markdown(), notes) if part)
     with user_errors():
         store = Store(out)
@@ -87,20 +89,22 @@ def _of_run(path: Path, out: Path, seconds: float | None) -> None:
         store.write("energy.json", json_bytes(content))
         store.write("energy.md", (markdown + "\n").encode())
         store.write("energy.png", to_png(detail.figure()))
-    show(f"\nkept in {out}: energy.json, energy.md, energy.png")
+    _say(output, text, content, out)
 
 
-def _of_models(given: dict[str, Any]) -> None:
-    from rich.console import Console
+def _say(output: Any, text: object, content: dict[str, Any], out: Path) -> None:
+    output.result(f"{text}\n\nkept in {out}: energy.json, energy.md, energy.png", {**content, "out": str(out)})
 
+
+def _of_models(given: dict[str, Any], output: Any) -> None:
     from msg.cli.work import execute, executor
 
     with user_errors():
         workers = executor(given)
         ready = _prepare(given)
     # the report alone is what the command prints
-    show(execute(ready, workers, Console(stderr=True)))
-    show(f"\nkept in {ready.store.path}: energy.json, energy.md, energy.png")
+    found = execute(ready, workers, output.console(stderr=True))
+    _say(output, found, found.as_dict(), ready.store.path)
 
 
 def _prepare(given: dict[str, Any]) -> Any:

@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from msg.cli.errors import failures, user_errors
-from msg.cli.screen import show
 
 
 def geometry(
@@ -22,9 +21,11 @@ def geometry(
     nodes: Annotated[int, Parameter(help="Nodes that are embedded in each repeat.")] = 80,
     repeats: Annotated[int, Parameter(help="Repeats, from which errors come.")] = 5,
     seed: Annotated[int, Parameter(help="Seed of what is drawn.")] = 0,
+    json: Annotated[bool, Parameter(help="Print the verdict as JSON.", negative="")] = False,
 ) -> None:
     """Measure a graph's geometry, embed it in flat and curved spaces, and say which fits or that flat is as good."""
     from msg.cli.options import words
+    from msg.cli.work import Output, plain
     from msg.datasets import load_graph
     from msg.geometry import choose_signature
 
@@ -34,4 +35,4 @@ def geometry(
         names = None if signatures is None else words(signatures)
     with failures("msg geometry with the same options"):
         verdict = choose_signature(data, names, dim, epochs, nodes, repeats, seed)
-    show(f"{dataset}: {verdict}")
+    Output(json).result(f"{dataset}: {verdict}", {"dataset": dataset, **plain(verdict), "reason": verdict.reason})

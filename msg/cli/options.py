@@ -22,6 +22,8 @@ Own = Mapping[str, tuple[Any, Option]]
 _SHARED: Own = {
     "workers": (int, Option(RUN, "Processes that work at once; results do not depend on it.", 1)),
     "config": (Path, Option(RUN, "A TOML file of options; those on the command line come first.", shown="none")),
+    "json": (bool, Option(RUN, "Print the result as JSON, and all else on standard error.", False)),
+    "quiet": (bool, Option(RUN, "Say nothing but the result.", False)),
 }
 
 
@@ -67,6 +69,7 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
         group=_PANELS.get(said.panel, _WHAT),
         show_default=(lambda _: shown) if shown != "None" else False,
         show_choices=False,
+        negative="" if name in ("json", "quiet") else None,
         negative_none="no-" if name == "baseline" else None,
         negative_iterable="",
         allow_leading_hyphen=kind == list[str],
@@ -75,14 +78,18 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
     return inspect.Parameter(name, place, default=None, annotation=Annotated[kind | None, parameter])
 
 
-def resumed(given: dict[str, Any]) -> Path | None:
+def resumed(given: dict[str, Any], besides: Collection[str] = ()) -> Path | None:
     """The folder to go on with, if any.
 
+    Args:
+        given: what the user gave.
+        besides: names of options that may be given with it.
+
     Raises:
-        ValueError: if any other option than those that say who works is given with it.
+        ValueError: if any other option is.
     """
     folder = given.get("resume")
-    others = [flag(name) for name in given if name not in ("resume", "workers", "partition")]
+    others = [flag(name) for name in given if name not in ("resume", *besides)]
     if folder is not None and others:
         raise ValueError(
             f"--resume goes on with the options the run began with, so {', '.join(others)} cannot be given too"
@@ -109,7 +116,7 @@ def _with_file(given: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as TOML: {error}") from error
     found = {name.replace("-", "_"): value for name, value in found.items()}
-    known = [*fields_of(RunConfig), *own, "workers"]
+    known = [*fields_of(RunConfig), *own, *(name for name in _SHARED if name != "config")]
     unknown = [name for name in found if name not in known]
     if unknown:
         raise ValueError(f"{path} has unknown options {', '.join(unknown)}: known are {', '.join(known)}")

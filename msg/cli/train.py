@@ -6,12 +6,12 @@ from typing import Any
 
 from msg.cli.errors import failures, user_errors
 from msg.cli.options import command, of_a_run, resumed
-from msg.cli.screen import show
 from msg.experiments.options import RUN, Option
 
 OWN = {
     "out": (Path, Option(RUN, "Folder of the run.", shown="runs/DATASET-TASK")),
-    "resume": (Path, Option(RUN, "Go on with the run in this folder.", shown="none")),
+    "resume": (Path, Option(RUN, "Go on with the run in this folder, up to --epochs if given.", shown="none")),
+    "log": (str, Option(RUN, "Log every epoch at once, as csv or tensorboard, in the run's folder.", shown="none")),
     "partition": (str, Option(RUN, "How torchrun's processes share the graph: metis, range.", shown="none")),
 }
 
@@ -19,18 +19,19 @@ OWN = {
 @command(OWN)
 def train(given: dict[str, Any]) -> None:
     """Train a model, beside a baseline under the same budget, and keep what came of it in a folder."""
-    from msg.cli.work import executor
+    from msg.cli.work import Output, executor
 
+    output, log = Output.of(given), given.pop("log", None)
     with user_errors():
         crew = shared(given)
     if crew is not None:
         with crew as ranks:
-            _together(given, ranks)
+            _together(given, ranks, output, log)
         return
     with user_errors():
         workers = executor(given)
         ready = _prepare(given)
-    _report(ready, workers)
+    _report(ready, workers, output, log)
 
 
 def shared(given: dict[str, Any]) -> Any:
@@ -61,7 +62,7 @@ def shared(given: dict[str, Any]) -> Any:
     return joined(method)
 
 
-def _together(given: dict[str, Any], ranks: Any) -> None:
+def _together(given: dict[str, Any], ranks: Any, output: Any, log: str | None) -> None:
     if ranks.rank:
         with failures("the command of rank 0"):
             ranks.serve()
@@ -72,23 +73,28 @@ def _together(given: dict[str, Any], ranks: Any) -> None:
         ready = _prepare(given)
         for config in ready.study.configs():
             ranks.check(config, ready.data)
-    _report(ready, ranks)
+    _report(ready, ranks, output, log)
 
 
-def _report(ready: Any, workers: Any) -> None:
-    from rich.console import Console
-
+def _report(ready: Any, workers: Any, output: Any, log: str | None) -> None:
     from msg.cli.display import report
     from msg.cli.work import execute
 
-    show(f"\n{report(execute(ready, workers, Console()))}\n\nkept in {ready.store.path}")
+    logger = None
+    if log is not None:
+        from msg.experiments.logs import logger_of
+
+        with user_errors():
+            logger = logger_of(log, ready.store)
+    results, folder = execute(ready, workers, output.console(), logger), ready.store.path
+    output.result(f"\n{report(results)}\n\nkept in {folder}", {**results, "out": str(folder)})
 
 
 def _prepare(given: dict[str, Any]) -> Any:
     from msg.experiments import Experiment, TrainStudy
 
-    folder = resumed(given)
+    folder = resumed(given, besides=("epochs",))
     if folder is not None:
-        return Experiment.resume(folder, "train")
+        return Experiment.resume(folder, "train", given.get("epochs"))
     out = given.pop("out", None)
     return Experiment.begin(TrainStudy(of_a_run(given)), out)

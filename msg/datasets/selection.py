@@ -13,15 +13,19 @@ from msg.datasets.matrices import as_scipy, sparse_tensor
 
 
 def top_features(data: Data, count: int) -> Data:
-    r"""Return a shallow copy of a graph with the ``count`` features of highest :math:`\chi^2`, in their order.
+    """Return a shallow copy of a graph with its :func:`best_features` alone, in their order; arguments are as there."""
+    return with_features(data, best_features(data, count))
+
+
+def best_features(data: Data, count: int) -> np.ndarray:
+    r"""Return the sorted columns of the ``count`` features of highest :math:`\chi^2`.
 
     The statistic compares the sum of a feature over the training nodes of each class with what it would be if feature
     and class were independent (:func:`sklearn.feature_selection.chi2`). The labels of validation and test nodes are not
     read.
 
     Args:
-        data: a graph with ``x [N, F]``, dense or sparse (then it becomes CSR), not negative, ``y [N]`` and
-            ``train_mask [N]``.
+        data: a graph with ``x [N, F]``, dense or sparse, not negative, ``y [N]`` and ``train_mask [N]``.
         count: how many to keep.
 
     Raises:
@@ -40,12 +44,16 @@ def top_features(data: Data, count: int) -> Data:
     found, _ = chi2(features[train], labels[train])
     scores = np.nan_to_num(found, nan=-1.0)  # of a feature that no training node has
     # stable, so that the choice among equals does not depend on the machine
-    kept = np.sort(np.argsort(-scores, kind="stable")[:count])
-    result = copy.copy(data)
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
+
+
+def with_features(data: Data, columns: np.ndarray) -> Data:
+    """Return a shallow copy of a graph with some of its features, dense or sparse (then they become CSR)."""
+    x, result = torch.as_tensor(data["x"]), copy.copy(data)
     if x.layout == torch.strided:
-        result.x = x[:, torch.from_numpy(kept).to(x.device)]
+        result.x = x[:, torch.from_numpy(columns).to(x.device)]
     else:
-        result.x = sparse_tensor(features[:, kept]).to(x)
+        result.x = sparse_tensor(as_scipy(x)[:, columns]).to(x)
     return result
 
 

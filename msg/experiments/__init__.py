@@ -27,7 +27,9 @@ _PLACES = {
     "studies.train": ("TrainStudy",),
     "study": ("Experiment", "Study", "Summary"),
     "tables.table": ("Published", "Table", "TableColumn", "TableRow"),
-    "trained": ("Trained", "load_model", "load_trained"),
+    "exporting": ("export",),
+    "predictions": ("Predictions", "predict"),
+    "trained": ("Trained", "load_model", "load_run", "load_trained"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 

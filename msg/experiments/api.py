@@ -75,11 +75,23 @@ def search(
     return Experiment.begin(EnergyStudy(tuple(models), config, vary or {}, trials), out).execute(progress, executor)
 
 
-def resume(out: str | Path, progress: Progress | None = None, executor: Executor | None = None) -> Any:
+def resume(
+    out: str | Path,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    epochs: int | None = None,
+) -> Any:
     """Go on with whatever a folder holds; what it returns is what :func:`run`, :func:`compare` or :func:`search` would.
+
+    Args:
+        out: the folder.
+        progress: told what is done.
+        executor: who does the work.
+        epochs: more than a run began with, finished or not: it comes to what it would have come to with so many from
+            the start.
 
     Raises:
         FileNotFoundError: if the folder holds nothing to go on with.
-        ValueError: if a file in it is damaged, or the graph has changed.
+        ValueError: if a file in it is damaged, the graph has changed, or it cannot be given so many epochs.
     """
-    return Experiment.resume(out).execute(progress, executor)
+    return Experiment.resume(out, epochs=epochs).execute(progress, executor)

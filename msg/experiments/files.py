@@ -232,8 +232,17 @@ def check_finite(path: Path, tensors: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming the first.
     """
+    name = not_finite(tensors)
+    if name:
+        raise ValueError(f"{path} holds weights that are not finite numbers ({name}): take another copy of it")
+
+
+def not_finite(tensors: Mapping[Any, Any]) -> str:
+    """Name of the first tensor that is not all numbers; empty if there is none."""
     for name, value in tensors.items():
         if isinstance(value, Mapping):
-            check_finite(path, value)
+            if found := not_finite(value):
+                return found
         elif isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ValueError(f"{path} holds weights that are not finite numbers ({name}): take another copy of it")
+            return str(name)
+    return ""

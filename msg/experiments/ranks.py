@@ -94,8 +94,10 @@ class Ranks:
                 drawn = draw(job.config, data, job.seed)
                 self._tell((job, slot.load(), drawn.num_classes, drawn.get("metric", "accuracy")))
                 part = self._deal(Partition(drawn, self._assigned(drawn), self.world))
-                found, model = self._do(job, part, drawn.num_classes, drawn.get("metric", "accuracy"), slot, progress)
-                result = record(job, model, NodeClassification(drawn, job.config.sparsity), drawn, found)
+                (found, last), model = self._do(
+                    job, part, drawn.num_classes, drawn.get("metric", "accuracy"), slot, progress
+                )
+                result = record(job, model, NodeClassification(drawn, job.config.sparsity), drawn, found, last)
             store.keep(job, result)
             yield job, result
 

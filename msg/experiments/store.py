@@ -33,7 +33,7 @@ class Store:
 
     def __init__(self, path: str | Path):
         self.path = Path(path).expanduser()
-        self._stamp = ""
+        self._stamp = self._stamp_of_states = ""
 
     def check_free(self, what: str, names: tuple[str, ...]) -> None:
         """Refuse a folder that already holds something.
@@ -138,7 +138,7 @@ class Store:
 
     def begin(self, content: Mapping[str, Any]) -> None:
         """Keep the configuration of an experiment in a folder that :meth:`locked` made; it is each result's stamp."""
-        self._stamp = _stamp(content)
+        self._set_stamps(content)
         self.write(CONFIG, files.sealed_json(content))
         # a process that is killed between the two keeps a job's result and its state
         for path in (self.path / _JOBS).glob("*.json"):
@@ -154,8 +154,14 @@ class Store:
         content = self.read_json(CONFIG, f"no {what}")
         if not {"study", "content_hash"} <= content.keys() or not isinstance(content.get("options"), dict):
             raise ValueError(f"{self.path / CONFIG} cannot be read: it describes no study")
-        self._stamp = _stamp(content)
+        self._set_stamps(content)
         return content
+
+    def _set_stamps(self, content: Mapping[str, Any]) -> None:
+        self._stamp = _stamp(content)
+        # a state after so many epochs is the same whatever their number will be
+        options = {name: value for name, value in content["options"].items() if name != "epochs"}
+        self._stamp_of_states = _stamp({**content, "options": options})
 
     def check_stamp(self, content: Mapping[str, Any]) -> None:
         """Refuse a folder whose configuration would be written otherwise: its results would then be another's.
@@ -228,11 +234,37 @@ class Store:
         return self._slot(job.name)
 
     def _slot(self, name: str) -> "Checkpoint":
-        return Checkpoint(self._file(name, _STATE), self._stamp_of(name))
+        return Checkpoint(self._file(name, _STATE), _stamp({"stamp": self._stamp_of_states, "job": name}))
 
     def _stamp_of(self, name: str) -> str:
         """Of the configuration and a job's name, so that no file is taken for that of another job."""
         return _stamp({"stamp": self._stamp, "job": name})
+
+    def reopen(self, overview: str) -> list[str]:
+        """Turn results back into states of their jobs, so that these can be given more epochs.
+
+        Killed at any time, the folder holds a run that is not finished and comes to the same end as before.
+
+        Args:
+            overview: the file that says that the whole is finished; it goes first.
+
+        Returns:
+            names of the jobs whose results kept no state.
+        """
+        path = self.path / overview
+        with files.written(path):
+            path.unlink(missing_ok=True)
+        missing = []
+        for name, result in self.results().items():
+            last = (result.tensors or {}).get("last")
+            if last is None:
+                missing.append(name)
+            else:
+                self._slot(name).save(last)
+            for suffix in ("json", "pt"):
+                with files.written(self._file(name, suffix)):
+                    self._file(name, suffix).unlink(missing_ok=True)
+        return missing
 
     def place(self, job: Job) -> Path:
         """The file that says that a job is done."""

@@ -87,6 +87,14 @@ class Study(ABC):
             ValueError: for options that are not of this study.
         """
 
+    def extended(self, epochs: int) -> "Study":
+        """The same with more epochs, where all that was done is a part of what has to be done then.
+
+        Raises:
+            ValueError: for fewer, or a study that has several numbers of them or decides by what came of the first.
+        """
+        raise ValueError(f"a {self.what} cannot be given other epochs: begin anew with another --out")
+
     def watched(self, store: Store, results: Mapping[str, Result], progress: Progress) -> Progress:
         """Who is told of the work; a study that keeps files while it goes on listens here."""
         return progress
@@ -100,6 +108,7 @@ class Experiment:
 
     def __init__(self, study: Study, store: Store, data: Data, begun: Mapping[str, Any] | None = None):
         self.study, self.store, self.data, self.begun = study, store, data, begun
+        self._extends = False
         study.rehearse(data)
 
     @classmethod
@@ -122,17 +131,19 @@ class Experiment:
         return cls(study, store, load_data(study.base))
 
     @classmethod
-    def resume(cls, out: str | Path, kind: str | None = None) -> "Experiment":
+    def resume(cls, out: str | Path, kind: str | None = None, epochs: int | None = None) -> "Experiment":
         """Prepare to go on with the experiment in a folder, with the configuration kept there.
 
         Args:
             out: the folder.
             kind: of study that it must be, ``None`` for any.
+            epochs: more than it began with, for a run: it then comes to what it would have come to with so many from
+                the start.
 
         Raises:
             BlockingIOError: if another process has the folder.
             FileNotFoundError: if the folder holds no such experiment.
-            ValueError: if a file in it is damaged, or the graph has changed.
+            ValueError: if a file in it is damaged, the graph has changed, or it cannot be given so many epochs.
         """
         store = Store(out)
         store.check_unused()
@@ -151,6 +162,8 @@ class Experiment:
         store.check_stamp(experiment._content)
         with suppress(FloatingPointError):  # that every training diverged is said when it goes on
             experiment._kept()
+        if epochs is not None and epochs != study.base.epochs:
+            experiment.study, experiment._extends = study.extended(epochs), True
         return experiment
 
     def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Any:
@@ -173,7 +186,9 @@ class Experiment:
                 store.check_free(study.what, study.artefacts)
             for line in self._changes():
                 progress.note(line)
-            self.begun = self._content
+            for name in store.reopen(study.artefacts[0]) if self._extends else ():
+                progress.note(f"{name} kept no state, so it begins anew")
+            self.begun, self._extends = self._content, False
             store.begin(self.begun)
             results = self._kept()
             told = study.watched(store, results, progress)

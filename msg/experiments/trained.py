@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch_geometric.data import Data
 
 from msg.energy import Operations
 from msg.experiments.build import build_model, load_data, prepare
@@ -27,8 +28,89 @@ def load_model(path: str | Path) -> nn.Module:
     path = Path(path)
     state = Store(path.parent).read_tensors(path.name)
     _check(path, state)
-    model = build_model(_on_cpu(path, state), state["in_channels"], state["num_classes"])
-    return _filled(path, model, state).eval()
+    return _network(path, _on_cpu(path, state), state)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the folder of a finished run holds, each file checked and one of the others.
+
+    Attributes:
+        path: the folder.
+        config: of the run, on the CPU.
+        seed: whose weights were best on the validation part.
+        begun: its ``config.json``.
+        results: its ``results.json``.
+        best: its ``best.pt``.
+    """
+
+    path: Path
+    config: RunConfig
+    seed: int
+    begun: dict[str, Any]
+    results: dict[str, Any]
+    best: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Finished":
+        """The run in a folder.
+
+        Raises:
+            FileNotFoundError: if the folder holds no finished run.
+            ValueError: if a file in it is damaged, or a link.
+        """
+        store = Store(path)
+        store.refuse_links()
+        begun = store.read_config()
+        best, results, path = store.read_tensors("best.pt"), store.read_json("results.json"), store.path / "best.pt"
+        _check(path, best)
+        config = _on_cpu(path, best)
+        for name, options in (("best.pt", best["config"]), ("results.json", results.get("config"))):
+            if options != begun["options"]:
+                raise ValueError(
+                    f"{store.path / name} was not made with the config.json beside it: take another copy of it"
+                )
+        _check_results(store.path / "results.json", results)
+        return cls(store.path, config, best["seed"], begun, results, best)
+
+    def network(self) -> nn.Module:
+        """The trained network, in evaluation mode; the graph is not needed."""
+        return _network(self.path / "best.pt", self.config, self.best)
+
+    def graph(self) -> Data:
+        """The graph that it was trained on.
+
+        Raises:
+            ValueError: if it is another one now.
+            DatasetError: for missing or damaged files.
+        """
+        data = load_data(self.config)
+        check_graph(self.config, data, self.begun, f"the run in {self.path}")
+        return data
+
+    def prepared(self) -> tuple[nn.Module, Task]:
+        """The trained network, and its task on its own graph; errors are those of :meth:`graph`."""
+        with own_random_state(self.config.device):
+            model, task = prepare(self.config, self.graph(), self.seed)
+        return _filled(self.path / "best.pt", model, self.best).eval(), task
+
+
+def load_run(path: str | Path) -> nn.Module:
+    """The trained network of a finished run, of its best seed, in evaluation mode on the CPU.
+
+    .. code-block:: python
+
+        model = msg.load_run("runs/photo-node-classification")
+        logits = model(x, edge_index)
+
+    The graph is not needed. Features are read as the network does: after ``top_features`` and ``normalize_features``,
+    where the run has them. :func:`predict` and :func:`export` do both themselves.
+
+    Raises:
+        FileNotFoundError: if the folder holds no finished run.
+        ValueError: if a file in it is damaged, or a link.
+    """
+    return Finished.read(path).network()
 
 
 @dataclass(frozen=True)
@@ -56,24 +138,13 @@ def load_trained(path: str | Path) -> Trained:
         ValueError: if a file in it is damaged.
         DatasetError: for missing or damaged files of the graph.
     """
-    store = Store(path)
-    store.refuse_links()
-    begun = store.read_config()
-    best, results, path = store.read_tensors("best.pt"), store.read_json("results.json"), store.path / "best.pt"
-    _check(path, best)
-    config = _on_cpu(path, best)
-    for name, options in (("best.pt", best["config"]), ("results.json", results.get("config"))):
-        if options != begun["options"]:
-            raise ValueError(
-                f"{store.path / name} was not made with the config.json beside it: take another copy of it"
-            )
-    _check_results(store.path / "results.json", results)
-    with own_random_state(config.device):
-        data = load_data(config)
-        check_graph(config, data, begun, f"the run in {store.path}")
-        model, task = prepare(config, data, best["seed"])
-    _filled(path, model, best)
-    return Trained(model, task, count_inference(model, task), results)
+    run = Finished.read(path)
+    model, task = run.prepared()
+    return Trained(model, task, count_inference(model, task), run.results)
+
+
+def _network(path: Path, config: RunConfig, state: dict[str, Any]) -> nn.Module:
+    return _filled(path, build_model(config, state["in_channels"], state["num_classes"]), state).eval()
 
 
 def _check(path: Path, state: dict[str, Any]) -> None:

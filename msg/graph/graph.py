@@ -1,6 +1,7 @@
 """One graph as the layers see it."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class Graph:
 
     Attributes:
         num_targets: how many of the nodes receive something new, the first ones: all of them in a whole graph.
+        edge_values: what else is known of edges, ``edge_attr`` and ``edge_type``, for convolutions that read it.
 
     Raises:
         ValueError: if the shapes are not these, or an index is outside ``0..N-1``.
@@ -63,7 +65,32 @@ class Graph:
         self.edge_index = plain.long()
         self.edge_weight = edge_weight
         self.num_nodes = self.num_targets = num_nodes
+        self.edge_values: Mapping[str, Tensor] = {}
         self._matrices: dict[Any, SparseMatrix | WeightedEdges] = {}
+
+    def carrying(self, edge_attr: Tensor | None = None, edge_type: Tensor | None = None) -> "Graph":
+        """The same graph, with the matrices that were made of it, and what else is known of its edges.
+
+        Args:
+            edge_attr: ``[E]`` or ``[E, D]``, in the order of ``edge_index``.
+            edge_type: integers ``[E]``.
+
+        Raises:
+            ValueError: for another number of edges, or types that are no integers.
+        """
+        check_tensors(edge_attr=edge_attr, edge_type=edge_type)
+        values = {"edge_attr": edge_attr, "edge_type": edge_type}
+        values = {name: value for name, value in values.items() if value is not None}
+        for name, value in values.items():
+            if value.dim() < 1 or value.size(0) != self.edge_index.size(1):
+                raise ValueError(f"{name} has shape {list(value.shape)}, but there are {self.edge_index.size(1)} edges")
+        if edge_type is not None and (edge_type.dim() != 1 or edge_type.is_floating_point()):
+            raise ValueError(f"edge_type must be integers [num_edges], not {edge_type.dtype}: use edge_type.long()")
+        if not values:
+            return self
+        other = copy.copy(self)
+        other.edge_values = values
+        return other
 
     def weights(self, dtype: torch.dtype) -> Tensor | torch.dtype:
         """Weights of the edges ``[E]``; their type alone where none are given: all are one."""

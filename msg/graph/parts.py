@@ -1,6 +1,6 @@
 """Parts of a graph, as layers read them: those that a sample's hops need, and the surroundings of a few nodes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class GraphPart(Graph):
         num_targets: how many of them receive.
         rows: takes the part's rows out of a matrix of the whole graph.
         single: the same way in steps of one hop.
+        edge_values: of its own edges, see :class:`Graph`.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class GraphPart(Graph):
         num_targets: int,
         rows: Callable[[Any], Matrix],
         single: Callable[[], list[Graph]] | None = None,
+        edge_values: Mapping[str, Tensor] | None = None,
     ):
+        self.edge_values = edge_values or {}
         self.edge_index, self.edge_weight = edge_index, edge_weight
         self.num_nodes, self.num_targets = num_nodes, num_targets
         self._whole, self._rows, self._single = whole, rows, single
@@ -101,6 +104,7 @@ class SampledGraph(Graph):
         """From the nodes within ``start`` hops to those within ``stop``."""
         nodes, targets, edges = self.within(start), self.within(stop), sum(self.edges[:start])
         weight = None if self.edge_weight is None else self.edge_weight[:edges]
+        values = {name: value[:edges] for name, value in self.edge_values.items()}
 
         def rows(matrix: Matrix) -> Matrix:
             return matrix.first(targets, nodes)
@@ -109,4 +113,5 @@ class SampledGraph(Graph):
             return [self._part(hop, hop - 1) for hop in range(start, stop, -1)]
 
         one = start - stop < 2
-        return GraphPart(self, self.edge_index[:, :edges], weight, nodes, targets, rows, None if one else single)
+        way = None if one else single
+        return GraphPart(self, self.edge_index[:, :edges], weight, nodes, targets, rows, way, values)

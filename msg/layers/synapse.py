@@ -10,7 +10,7 @@ convolution is called as it is, once per time step.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, MessagePassing, SAGECo
 
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
+from msg.kernels.tracing import traced
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -75,6 +76,8 @@ def _gcn_terms(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
 def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
     def mean(whole: Graph) -> tuple[Any, ...]:
         weight, target = whole.weights(dtype), whole.edge_index[1]
+        if isinstance(weight, torch.dtype) and traced():  # a program for others: not all of them count
+            weight = torch.ones(target.shape, dtype=dtype, device=target.device)
         if isinstance(weight, torch.dtype):
             degree = torch.bincount(target, minlength=whole.num_nodes)
             return whole.edge_index, weight, 1 / degree.clamp(min=1).to(dtype)
@@ -148,8 +151,9 @@ class Synapse(nn.Module):
     ``GCNConv``, ``SAGEConv`` (mean or sum) and ``GINConv`` around a ``torch.nn.Linear`` are *linear*: they run on a
     cached CSR with time folded into columns. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
     on a documented slower path, one call a time step, and its mean current keeps one graph per step in training (sparse
-    features are made dense for it). Under ``torch_geometric.explain`` every convolution runs its own ``propagate``, so
-    that edge masks act; and where it, or a module in it, has a hook, it is called, so that the hook is.
+    features are made dense for it); it gets ``edge_attr`` and ``edge_type`` where it has arguments of these names.
+    Under ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act; and where
+    it, or a module in it, has a hook, it is called, so that the hook is.
 
     Args:
         conv: the convolution; its parameters are trained as they are.
@@ -247,17 +251,35 @@ class Synapse(nn.Module):
         """All nodes of a part, of which the targets are kept."""
         if isinstance(self.conv, Propagation):
             return self.conv.along(x, graph)
-        local = Graph(graph.edge_index, graph.edge_weight, graph.num_nodes)
+        local = Graph(graph.edge_index, graph.edge_weight, graph.num_nodes).carrying(**graph.edge_values)
         return self._propagate(x, local)[: graph.num_targets]
 
+    def reads(self, name: str) -> bool:
+        """Whether the convolution reads ``"edge_attr"`` or ``"edge_type"``; without its ``edge_dim`` it does not."""
+        accepted = name in inspect.signature(self.conv.forward).parameters
+        return accepted and not (name == "edge_attr" and getattr(self.conv, "edge_dim", 0) is None)
+
+    def check_reads(self, names: Iterable[str]) -> None:
+        """Refuse what is known of edges where the convolution would not read it.
+
+        Raises:
+            ValueError: naming both.
+        """
+        for name in names:
+            if not self.reads(name):
+                raise ValueError(
+                    f"{type(self.conv).__name__} does not read {name}: use one of PyG's that does, such as NNConv, "
+                    "GINEConv, RGCNConv (edge_type) or GATv2Conv with edge_dim, or pass none"
+                )
+
     def _edge_arguments(self, graph: Graph) -> dict[str, Tensor]:
+        known = dict(graph.edge_values)
         if graph.edge_weight is None:
-            return {}
-        accepted = inspect.signature(self.conv.forward).parameters
-        if "edge_weight" in accepted:
-            return {"edge_weight": graph.edge_weight}
-        if "edge_attr" in accepted and getattr(self.conv, "edge_dim", None) == 1:
-            return {"edge_attr": graph.edge_weight.view(-1, 1)}
+            return known
+        if "edge_weight" in inspect.signature(self.conv.forward).parameters:
+            return {**known, "edge_weight": graph.edge_weight}
+        if self.reads("edge_attr") and getattr(self.conv, "edge_dim", None) == 1 and "edge_attr" not in known:
+            return {**known, "edge_attr": graph.edge_weight.view(-1, 1)}
         raise ValueError(
             f"{type(self.conv).__name__} cannot honour edge_weight here: use 'gcn', 'sage' or 'gin', a convolution "
             "that takes edge_weight, or one made with edge_dim=1; or pass none"

@@ -227,11 +227,15 @@ class LayeredNetwork(GraphNetwork, ABC):
         x, edge_weight = data.x, data.get("edge_weight")
         edge_index = data.adj_t if data.get("edge_index") is None else data.edge_index
         features, graph = GraphNetwork.prepare(self, x, edge_index, edge_weight)
+        self._check_walk(data)
         if isinstance(features, Tensor) and features.dim() == 3:
             raise ValueError("inference needs features [num_nodes, channels], not a train")
         home = next(self.parameters()).device
         with Walk(loader, graph, home if device is None else device, progress_bar) as walk:
             return self._walk(walk, features)
+
+    def _check_walk(self, data: Any) -> None:
+        """Refuse a graph of which :meth:`inference` would leave something unread that the network reads."""
 
     @abstractmethod
     def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
@@ -279,8 +283,9 @@ class SpikingNetwork(LayeredNetwork):
         head: from the point to what the network returns.
 
     Shapes:
-        ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns one row a
-        node, or one for each seed of a batch.
+        ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; ``edge_attr``: ``[E]``
+        or ``[E, D]`` and ``edge_type``: ``[E]``, for convolutions that read them (others refuse them); returns one row
+        a node, or one for each seed of a batch.
     """
 
     def __init__(self, stack: SpikingStack, path: nn.Module, head: nn.Module):
@@ -325,6 +330,38 @@ class SpikingNetwork(LayeredNetwork):
             if reset is not None:
                 reset()
 
+    def prepare(
+        self,
+        x: Tensor | SparseMatrix,
+        edge_index: Tensor | Graph,
+        edge_weight: Tensor | None = None,
+        *args: Any,
+        edge_attr: Tensor | None = None,
+        edge_type: Tensor | None = None,
+        **batch: Any,
+    ) -> tuple[Tensor | SparseMatrix, Graph]:
+        """See :meth:`LayeredNetwork.prepare`; what else is known of edges goes to all convolutions.
+
+        Raises:
+            ValueError: as there, for a convolution that would not read it, and for an adjacency matrix or a graph that
+                is made already, whose edges have an order of their own.
+        """
+        features, graph = super().prepare(x, edge_index, edge_weight, *args, **batch)
+        known = {"edge_attr": edge_attr, "edge_type": edge_type}
+        given = {name: value for name, value in known.items() if value is not None}
+        if not given:
+            return features, graph
+        for layer in self._layers:
+            layer.synapse.check_reads(given)
+        if isinstance(edge_index, Graph) or is_adjacency(edge_index):
+            raise ValueError(f"{' and '.join(given)} need edge_index [2, num_edges], whose order they have")
+        return features, graph.carrying(**given)
+
+    def _check_walk(self, data: Any) -> None:
+        for name in ("edge_attr", "edge_type"):
+            if data.get(name) is not None and any(layer.synapse.reads(name) for layer in self._layers):
+                raise ValueError(f"inference reads no {name}: call the model, or delete data.{name}")
+
     def activity(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, **batch: Any) -> Activity:
         """Mean currents and firing rates of the layers; see :meth:`LayeredNetwork.prepare` for arguments and errors.
 
@@ -345,8 +382,12 @@ class SpikingNetwork(LayeredNetwork):
         batch_size: int | None = None,
         num_sampled_nodes_per_hop: Sequence[int] | None = None,
         num_sampled_edges_per_hop: Sequence[int] | None = None,
+        edge_attr: Tensor | None = None,
+        edge_type: Tensor | None = None,
     ) -> Tensor:
         batch = {
+            "edge_attr": edge_attr,
+            "edge_type": edge_type,
             "batch_size": batch_size,
             "num_sampled_nodes_per_hop": num_sampled_nodes_per_hop,
             "num_sampled_edges_per_hop": num_sampled_edges_per_hop,

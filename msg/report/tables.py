@@ -1,10 +1,14 @@
 """Tables as a terminal, Markdown or LaTeX shows them, and how numbers look in their cells."""
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import tabulate
 from pandas import DataFrame
+
+from msg.report.width import widest
 
 Style = Literal["text", "markdown", "latex"]
 
@@ -18,7 +22,8 @@ def render(table: DataFrame | Sequence[Mapping[str, Any]], style: Style = "text"
     Args:
         table: cells of text, see :func:`mean_std`, :func:`fixed`, :func:`significant` and :func:`count`; or a sequence
             of its rows, each a mapping from column to cell.
-        style: ``"text"`` for a terminal (a cell may have several lines), ``"markdown"`` or ``"latex"`` (booktabs).
+        style: ``"text"`` for a terminal (a cell may have several lines; see :func:`msg.report.width.fitting`),
+            ``"markdown"`` or ``"latex"`` (booktabs).
 
     Raises:
         ValueError: for an unknown style.
@@ -26,9 +31,72 @@ def render(table: DataFrame | Sequence[Mapping[str, Any]], style: Style = "text"
     if style not in _FORMATS:
         raise ValueError(f"unknown style {style!r}: use {', '.join(map(repr, _FORMATS))}")
     frame = table if isinstance(table, DataFrame) else DataFrame(list(table))
-    sides = ("left", *["right"] * (frame.shape[1] - 1))
-    text = frame.to_markdown(index=False, tablefmt=_FORMATS[style], disable_numparse=True, colalign=sides)
+    width = widest()
+    if style == "text" and width is not None:
+        return "\n\n".join(_rendered(part, style) for part in _fitted(frame, width))
+    text = _rendered(frame, style)
     return text.replace("±", r"$\pm$") if style == "latex" else text
+
+
+def _rendered(frame: DataFrame, style: Style) -> str:
+    sides = ("left", *["right"] * (frame.shape[1] - 1))
+    return frame.to_markdown(index=False, tablefmt=_FORMATS[style], disable_numparse=True, colalign=sides)
+
+
+def _fitted(frame: DataFrame, width: int) -> list[DataFrame]:
+    """The table in as many as fit, one below the other, each with the columns that say which row is which.
+
+    Before that headers are broken at their spaces; after it, a column that is too wide alone at those of its cells.
+    """
+    if _total([_width(name, frame[name]) for name in frame]) <= width:
+        return [frame]
+    cells = {name: max((_longest(text) for text in frame[name]), default=0) for name in frame}
+    frame = frame.rename(columns={name: _broken(name, cells[name]) for name in frame})
+    widths = {name: _width(name, frame[name]) for name in frame}
+    keys = _keys(frame, width, widths)
+    groups: list[list[str]] = [[]]
+    for name in list(frame)[len(keys) :]:
+        if groups[-1] and _total([widths[one] for one in (*keys, *groups[-1], name)]) > width:
+            groups.append([])
+        groups[-1].append(name)
+    return [_narrowed(DataFrame(frame[[*keys, *group]]), width) for group in groups]
+
+
+def _keys(frame: DataFrame, width: int, widths: Mapping[str, int]) -> list[str]:
+    """The first columns, as many as tell rows apart; the first alone where that would leave little room."""
+    names = list(frame)
+    for count in range(1, len(names)):
+        if not frame[names[:count]].duplicated().any():
+            return names[:count] if 2 * _total([widths[name] for name in names[:count]]) <= width else names[:1]
+    return names[:1]
+
+
+def _narrowed(frame: DataFrame, width: int) -> DataFrame:
+    """With the widest column broken at spaces, where lines are still too long."""
+    widths = {name: _width(name, frame[name]) for name in frame}
+    over = _total(list(widths.values())) - width
+    if over <= 0:
+        return frame
+    name = max(widths, key=lambda one: widths[one])
+    return frame.assign(**{name: [_broken(text, max(widths[name] - over, 10)) for text in frame[name]]})
+
+
+def _broken(text: str, width: int) -> str:
+    """Broken at spaces into lines of so many characters, or of its longest word."""
+    longest = max(map(len, text.split()), default=1)
+    return textwrap.fill(text, max(width, longest), break_long_words=False, break_on_hyphens=False) if text else text
+
+
+def _longest(text: str) -> int:
+    return max(map(len, str(text).split("\n")))
+
+
+def _width(name: str, column: Any) -> int:
+    return max([_longest(name) + tabulate.MIN_PADDING, *map(_longest, column)])
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def heading(text: str, style: Style = "text") -> str:

@@ -79,7 +79,7 @@ def test_help_knows_all_options_and_their_defaults(cli):
         assert f"{field.flag} " in shown
         if field.option.shown_default != "None":
             assert f"{field.option.help.replace('`', '')} [default: {field.option.shown_default}]" in shown
-    own = {"out", "resume", "workers", "partition", "config"}
+    own = {"out", "resume", "workers", "partition", "config", "json", "quiet", "log"}
     assert set(train.__annotations__) == {*fields_of(RunConfig), *own}
 
 
@@ -188,7 +188,7 @@ def test_compare_hands_on_every_option(cli, monkeypatch):
     assert not study.base.bias
     assert {name: getattr(study.base, name) for name in options} == options
     assert str(seen["out"]) == "o"
-    own = {"gradient", "baseline", "partition"}, {"rules", "memory"}
+    own = {"gradient", "baseline", "partition", "log"}, {"rules", "memory"}
     assert set(compare.__annotations__) == set(train.__annotations__) - own[0] | own[1]
 
 
@@ -228,7 +228,8 @@ def test_energy_of_several_models(cli, tmp_path):
     assert kept["config"]["timesteps"] == 3
 
 
-def test_energy_of_a_search(cli, tmp_path):
+def test_energy_of_a_search(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # headers stay in one line
     options = ["--dataset", "karate", "--epochs", "2", "--layers", "2", "--seeds", "0", "--out", "o"]
     search = [
         "--vary",

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from msg.cli.display import report
 from msg.datasets import load_graph
-from msg.experiments import Experiment, Progress, TrainStudy, load_model, resume, run
+from msg.experiments import Experiment, Progress, Store, TrainStudy, load_model, resume, run
 from msg.experiments.files import read_json, sealed_json
 from msg.nn import MSG, SpikingGNN
 
@@ -141,6 +142,72 @@ def test_interrupted_and_resumed_is_as_unbroken(tmp_path, small, variant, interr
     assert history(tmp_path / "broken") == history(tmp_path / "whole")
     assert sorted(path.name for path in (tmp_path / "broken").iterdir()) == FILES
     assert (tmp_path / "whole" / "curves.png").stat().st_size > 20_000
+
+
+LONGER = {
+    "patience ends one": {"dropout": 0.3, "patience": 6, "lr": 0.05},
+    "batches": {"batch_size": 4, "fan_out": "3,2", "split": "random:30/30/40"},
+    "links": {"task": "link-prediction", "dropout": 0.3, "baseline": "adamic-adar"},
+}
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=() if name.startswith("patience") else pytest.mark.slow) for name in LONGER]
+)
+def test_more_epochs_are_as_if_from_the_start(tmp_path, small, variant, interrupt):
+    options = {"seeds": (0, 1), "checkpoint_every": 3, **LONGER[variant]}
+    whole = run(small(epochs=14, **options), tmp_path / "whole")
+    run(small(epochs=5, **options), tmp_path / "short")
+    with pytest.raises(KeyboardInterrupt):
+        Experiment.resume(tmp_path / "short", epochs=14).execute(interrupt(epochs=4))
+    assert not (tmp_path / "short" / "results.json").exists()
+    assert timeless(resume(tmp_path / "short")) == timeless(whole)
+    assert history(tmp_path / "short") == history(tmp_path / "whole")
+    assert load_model(tmp_path / "short" / "best.pt").state_dict().keys()
+    # one that is not finished as well
+    with pytest.raises(KeyboardInterrupt):
+        run(small(epochs=8, **options), tmp_path / "broken", interrupt(epochs=10))
+    assert timeless(resume(tmp_path / "broken", epochs=14)) == timeless(whole)
+
+
+def test_a_kill_while_more_epochs_are_prepared(tmp_path, small, monkeypatch):
+    options = {"epochs": 4, "baseline": "none", "seeds": (0, 1), "dropout": 0.3}
+    before = run(small(**options), tmp_path)
+    ready = Experiment.resume(tmp_path, epochs=7)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "begin", killed)  # results are states again, but the configuration is the old one
+        with pytest.raises(KeyboardInterrupt):
+            ready.execute()
+    assert timeless(resume(tmp_path)) == timeless(before)
+    assert timeless(resume(tmp_path, epochs=7)) == timeless(run(small(**{**options, "epochs": 7}), tmp_path / "whole"))
+
+
+def test_runs_that_kept_no_state_begin_anew(tmp_path, small, monkeypatch):
+    options = {"baseline": "none", "seeds": (0,)}
+    jobs = TrainStudy.jobs
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStudy, "jobs", lambda self: [replace(j, extras={"keep": True}) for j in jobs(self)])
+        run(small(epochs=3, **options), tmp_path / "short")
+    told = []
+
+    class Told(Progress):
+        def note(self, line):
+            told.append(line)
+
+    found = resume(tmp_path / "short", Told(), epochs=5)
+    assert told == ["msg-0 kept no state, so it begins anew"]
+    assert timeless(found) == timeless(run(small(epochs=5, **options), tmp_path / "whole"))
+
+
+def test_epochs_that_cannot_be_given(tmp_path, small):
+    run(small(epochs=3, baseline="none", seeds=(0,)), tmp_path / "r")
+    with pytest.raises(ValueError, match="was begun with 3 epochs: give more, not 2"):
+        resume(tmp_path / "r", epochs=2)
+    assert resume(tmp_path / "r", epochs=3)["epochs"] == [3]
 
 
 def test_an_experiment_can_be_executed_again_after_an_interrupt(tmp_path, small, interrupt):

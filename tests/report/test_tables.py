@@ -2,6 +2,7 @@ import pytest
 from pandas import DataFrame
 
 from msg.report.tables import count, fixed, fixed_all, heading, mean_std, render, significant, std
+from msg.report.width import fitting
 
 ROWS = [{"a": "long", "b_c": "1,234"}, {"a": "x", "b_c": "0.2500"}]
 
@@ -58,3 +59,56 @@ def test_mean_and_standard_deviation():
     assert mean_std([3.0, 5.0], scale=1, digits=1) == "4.0 ± 1.4"
     assert mean_std([]) == "–"
     assert std([2.0]) == 0
+
+
+WIDE = [
+    {
+        "rule": rule, "time steps T": str(steps), "test accuracy, %": "93.42 ± 0.46", "seconds per epoch": "0.12",
+        "peak memory, MB": "1,234", "cosine to surrogate BPTT, before training": "0.123", "note": "a few words of it",
+    }
+    for rule in ("dvm", "bptt") for steps in (5, 15)
+]  # fmt: skip
+
+
+def lines(text):
+    return max(map(len, text.splitlines()))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_tables_fit_a_screen(width):
+    whole = render(WIDE)
+    with fitting(width):
+        text = render(WIDE)
+    assert lines(text) <= width
+    assert text == whole if lines(whole) <= width else text != whole
+    words = sorted(word for row in WIDE for cell in row.values() for word in cell.split())
+    assert set(words) <= set(text.split())
+    parts = text.split("\n\n")
+    # each part says which row is which: two columns tell them apart
+    if len(parts) > 1 and width >= 60:
+        for part in parts:
+            assert [line.split()[:2] for line in part.splitlines()[-4:]] == [
+                [row["rule"], row["time steps T"]] for row in WIDE
+            ]
+
+
+def test_headers_are_broken_before_a_table_is_cut():
+    rows = [{"": "one", "a header of many words": "1", "another one of them": "2"}]
+    with fitting(30):
+        text = render(rows)
+    assert lines(text) <= 30
+    assert text.count("one") == 2  # the row, and a word of a header: there is one table
+    with fitting(200):
+        assert render(rows) == render(DataFrame(rows))
+
+
+def test_long_cells_are_broken_at_spaces():
+    with fitting(30):
+        text = render([{"what": "x", "why": "because of this and that and all the rest"}])
+    assert lines(text) <= 30
+    assert " ".join(text.split()).endswith("and all the rest")
+
+
+def test_other_styles_are_as_wide_as_they_are():
+    with fitting(20):
+        assert render(WIDE, "markdown").count("\n") == len(WIDE) + 1

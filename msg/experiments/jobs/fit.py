@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from msg.energy import Operations
 from msg.experiments.build import build_budget, prepare
+from msg.experiments.files import not_finite
 from msg.experiments.job import Job, Result, Slot, check_record, checked_by
 from msg.experiments.progress import Progress
 from msg.gradients import SurrogateBPTT
@@ -81,6 +82,8 @@ def _check(job: Job, result: Result) -> None:
     check_record(_RECORD, record)
     if "exact" in job.extras and None in (record["cosine_before"], record["cosine_after"]):
         raise ValueError("it says nothing of gradients")
+    if not isinstance(tensors.get("last", {}), dict):
+        raise ValueError("it has no state of a training")
     if not job.extras.get("keep"):
         return
     picture = record.get("chart") in get_args(Chart) and _are_points(tensors.get("plane"), tensors.get("labels"))
@@ -100,7 +103,8 @@ def fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     """Train, resumable at every checkpoint.
 
     Extras of the job: ``exact``, a rule to compare gradients with before and after; ``keep``, whether the best weights
-    and a picture's points are kept; ``forgiving``, whether a training that diverges is a result as well.
+    and a picture's points are kept; ``last``, whether the state after the last epoch is kept too, so that there can be
+    more epochs; ``forgiving``, whether a training that diverges is a result as well.
 
     Record: ``model``, ``val``, ``test``, ``metrics`` (all, by name), ``best_epoch``, ``rates``, ``radius``,
     ``parameters``, ``in_channels``, ``operations`` of one inference, ``history``, ``cosine_before``,
@@ -113,7 +117,8 @@ def fit(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
         with named(job):
             model, task = prepare(job.config, data, job.seed)
             before = _aligned(job, model, task)
-            return record(job, model, task, data, train(job, model, task, slot, progress), before)
+            found, last = train(job, model, task, slot, progress)
+            return record(job, model, task, data, found, last, before)
     except FloatingPointError as error:
         if job.extras.get("forgiving"):
             return Result({"diverged": str(error), "line": str(error)})
@@ -129,8 +134,8 @@ def named(job: Job) -> Iterator[None]:
         raise FloatingPointError(f"{job.title}, seed {job.seed}: {error}" if job.title else str(error)) from error
 
 
-def train(job: Job, model: nn.Module, task: Task, slot: Slot, progress: Progress) -> Fit:
-    """Train a model, or go on with its training.
+def train(job: Job, model: nn.Module, task: Task, slot: Slot, progress: Progress) -> tuple[Fit, dict[str, Any] | None]:
+    """Train a model, or go on with its training; what came of it, and the state after the last epoch where one is kept.
 
     Raises:
         FloatingPointError: if it diverges.
@@ -139,7 +144,9 @@ def train(job: Job, model: nn.Module, task: Task, slot: Slot, progress: Progress
     restored(training, slot.load(), slot)
     for _ in steps(job, training, slot, progress):
         pass
-    return training.conclude()
+    last = _state(training) if job.extras.get("last") else None
+    # of a training that is about to diverge there is none: more epochs begin anew, and come to the same end
+    return training.conclude(), None if last is None or not_finite(last) else last
 
 
 def restored(training: Training, state: Mapping[str, Any] | None, slot: Slot) -> None:
@@ -152,6 +159,8 @@ def restored(training: Training, state: Mapping[str, Any] | None, slot: Slot) ->
         return
     try:
         training.load_state_dict(state["training"])
+        if len(training.history) > training.budget.epochs:
+            raise ValueError(f"it is after {len(training.history)} epochs, of {training.budget.epochs}")
         _set_random_state(state["random"])
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise slot.misfit(error) from error
@@ -169,8 +178,13 @@ def steps(job: Job, training: Training, slot: Slot, progress: Progress) -> Itera
         progress.epoch(job, row)
         # what diverges will say so in its next epoch, and a state that is no numbers is refused
         if len(training.history) % job.config.checkpoint_every == 0 and training.is_finite():
-            slot.save({"training": training.state_dict(), "random": _random_state()})
+            slot.save(_state(training))
         yield row
+
+
+def _state(training: Training) -> dict[str, Any]:
+    """All that a training goes on from."""
+    return {"training": training.state_dict(), "random": _random_state()}
 
 
 def _name(model: nn.Module) -> str:
@@ -179,7 +193,13 @@ def _name(model: nn.Module) -> str:
 
 
 def record(
-    job: Job, model: nn.Module, task: Task, data: Data, found: Fit, before: list[float | None] | None = None
+    job: Job,
+    model: nn.Module,
+    task: Task,
+    data: Data,
+    found: Fit,
+    last: dict[str, Any] | None = None,
+    before: list[float | None] | None = None,
 ) -> Result:
     """What is kept of a training that is over, see :func:`fit`; ``before`` is ``cosine_before``."""
     name = _name(model)
@@ -202,10 +222,11 @@ def record(
         "cosine_after": _aligned(job, model, task),
         "line": f"{job.title or name}, seed {job.seed}: {best}, {measured}",
     }
-    if not job.extras.get("keep"):
-        return Result(said)
-    said["chart"], points = _points(model, task, data)
-    return Result(said, {"weights": model.state_dict(), **points})
+    tensors: dict[str, Any] = {} if last is None else {"last": last}
+    if job.extras.get("keep"):
+        said["chart"], points = _points(model, task, data)
+        tensors |= {"weights": model.state_dict(), **points}
+    return Result(said, tensors or None)
 
 
 def _metrics(task: Task, found: Fit) -> dict[str, dict[str, float]]:

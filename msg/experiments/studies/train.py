@@ -4,7 +4,7 @@ import csv
 import io
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,18 @@ class TrainStudy(Study):
         """One for every seed of every model, seed by seed."""
         main = self.base.model
         return [
-            Job("fit", f"{config.model}-{seed}", config, seed, extras={"keep": config.model == main})
+            Job("fit", f"{config.model}-{seed}", config, seed, extras={"keep": config.model == main, "last": True})
             for seed in self.base.seeds
             for config in self.configs()
         ]
 
     def pending(self, results: Mapping[str, Result]) -> list[Job]:
         return [job for job in self.jobs() if job.name not in results]
+
+    def extended(self, epochs: int) -> "TrainStudy":
+        if epochs < self.base.epochs:
+            raise ValueError(f"the run was begun with {self.base.epochs} epochs: give more, not {epochs}")
+        return TrainStudy(replace(self.base, epochs=epochs))
 
     def watched(self, store: Store, results: Mapping[str, Result], progress: Progress) -> Progress:
         return _Histories(self, store, results, progress)

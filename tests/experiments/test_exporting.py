@@ -1,0 +1,120 @@
+import importlib
+import math
+
+import pytest
+import torch
+
+from msg.datasets import load_graph
+from msg.experiments import RunConfig, export, load_trained, predict, run
+from msg.experiments.onnx_operators import FUNCTIONS, _atan2
+
+pytestmark = [pytest.mark.filterwarnings("ignore::FutureWarning"), pytest.mark.filterwarnings("ignore:Sparse")]
+SMALL = {"dataset": "karate", "epochs": 2, "timesteps": 3, "layers": 2, "baseline": "none", "seeds": (0,)}
+MADE = {
+    "flat": {"manifold": "E4"},
+    "hyperboloid": {"manifold": "H4"},
+    "sphere": {"manifold": "S4"},
+    "ball": {"manifold": "P4"},
+    "stereographic": {"manifold": "U4"},
+    "learned": {"manifold": "L4"},
+    "product": {"manifold": "H3xS3"},
+    "three": {"manifold": "H4", "layers": 3, "neuron": "lif", "conv": "gcn"},
+    "links": {"manifold": "S4", "task": "link-prediction"},
+}
+
+
+def made(folder, **options):
+    """A finished run."""
+    kept = {name: value for name, value in SMALL.items() if name != "timesteps" or "model" not in options}
+    run(RunConfig(**{**kept, **options}), folder)
+    return folder
+
+
+def test_a_program_does_all_that_the_run_does(tmp_path):
+    folder = made(
+        tmp_path / "r", model="sgc", dataset="digits", top_features=20, normalize_features=True, split="random:10/10/80"
+    )
+    export(folder, tmp_path / "p.pt2")
+    program = torch.export.load(tmp_path / "p.pt2").module()
+    operators = [node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    assert {operator.namespace for operator in operators} == {"aten"}  # nothing of this library's
+    data = load_graph("digits")  # as it is: the program selects and scales
+    with torch.no_grad():
+        found = program(data.x, data.edge_index).softmax(-1)
+    assert torch.allclose(found, torch.from_numpy(predict(folder).columns["probability"]), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(MADE))
+def test_both_formats_say_what_the_model_says(name, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "msg-graph[onnx]"')
+    folder = made(tmp_path / "r", **MADE[name])
+    export(folder, tmp_path / "p.pt2")
+    export(folder, tmp_path / "p.onnx", "onnx")
+    trained = load_trained(folder)
+    task, pairs = trained.task, torch.tensor([[0, 1, 5, 7], [2, 3, 30, 9]])
+    with torch.no_grad():
+        want = trained.model(task.x, task.edge_index)
+        given = [task.x, task.edge_index]
+        if name == "links":
+            want, given = task.decoder(want, pairs), [*given, pairs]
+        session = onnxruntime.InferenceSession(tmp_path / "p.onnx")
+        inputs = {one.name: tensor.numpy() for one, tensor in zip(session.get_inputs(), given)}
+        assert list(inputs) == ["x", "edge_index", "pairs"][: len(inputs)]
+        programs = (
+            torch.export.load(tmp_path / "p.pt2").module()(*given),
+            torch.from_numpy(session.run(None, inputs)[0]),
+        )
+    for found in programs:
+        assert torch.allclose(found, want, rtol=1e-4, atol=1e-5)
+    silent = {**inputs, "x": 0 * inputs["x"]}  # where formulas are 0/0
+    assert math.isfinite(session.run(None, silent)[0].sum())
+
+
+def test_functions_that_are_spelt_out():
+    grid = torch.cat(
+        [
+            torch.logspace(-40, 2, 400, dtype=torch.float64),
+            torch.linspace(0.9, 1.2, 100).double(),
+            torch.tensor([1e40], dtype=torch.float64),
+        ]
+    )
+    grid = torch.cat([-grid, torch.zeros(1, dtype=torch.float64), grid])
+    reach = {
+        "sinh": lambda x: x[x.abs() < 100],
+        "cosh": lambda x: x[x.abs() < 100],
+        "acosh": lambda x: x[x >= 1],
+        "atanh": lambda x: x[x.abs() < 1],
+        "tan": lambda x: x[x.abs() < 1.5],
+    }
+    for name, function in FUNCTIONS.items():
+        x = reach.get(name, lambda x: x)(grid)
+        assert torch.allclose(function(x), getattr(torch, name)(x), rtol=1e-13, atol=0), name
+    y, x = grid[::7, None], grid[None, ::7]
+    assert torch.allclose(_atan2(y, x), torch.atan2(y, x), rtol=1e-13, atol=0)
+
+
+def test_what_cannot_be_exported_says_why(tmp_path):
+    structural = made(tmp_path / "s", manifold="H4", task="link-prediction", decoder="structural")
+    with pytest.raises(ValueError, match="StructuralDecoder cannot be exported: it counts neighbours"):
+        export(structural, tmp_path / "p.pt2")
+    with pytest.raises(ValueError, match="unknown format 'h5': use 'pt2' or 'onnx'"):
+        export(structural, tmp_path / "p.h5", "h5")
+    drawn = made(tmp_path / "d", model="bernoulli-spikinggcn")
+    with pytest.raises(ValueError, match=r"'bernoulli-spikinggcn' cannot be exported: torch\.export says"):
+        export(drawn, tmp_path / "p.pt2")
+    assert not list(tmp_path.glob("p.*"))
+
+
+def test_onnx_needs_its_packages(tmp_path, monkeypatch):
+    folder, found = made(tmp_path / "r", model="sgc"), importlib.import_module
+
+    def without(name, *arguments):
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return found(name, *arguments)
+
+    pytest.importorskip("onnxscript", reason='needs pip install "msg-graph[onnx]"')
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(ImportError, match=r'ONNX needs onnxruntime: pip install "msg-graph\[onnx\]"'):
+        export(folder, tmp_path / "p.onnx", "onnx")
