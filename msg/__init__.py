@@ -17,6 +17,7 @@ _HERE = {
     "SpikingGNN": "msg.models",
     "SpikingGCN": "msg.models",
     "LSNN": "msg.models",
+    "RecurrentSpikingGNN": "msg.models",
     "ConvergentGNN": "msg.models",
     "RiemannianConvergentGNN": "msg.models",
     "AttentiveRecurrence": "msg.models",

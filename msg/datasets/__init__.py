@@ -2,6 +2,7 @@
 
 from msg.datasets.canonical import content_hash
 from msg.datasets.cards import Card, available, get_card
+from msg.datasets.dynamic import pulses
 from msg.datasets.errors import DatasetError
 from msg.datasets.importing import Verification, import_folder, verify
 from msg.datasets.links import LinkSplit, link_split, pair_codes, ranking_negatives, sample_negatives
@@ -29,6 +30,7 @@ __all__ = [
     "normalize_features",
     "open_graph",
     "pair_codes",
+    "pulses",
     "ranking_negatives",
     "register",
     "remove",

@@ -24,7 +24,7 @@ from msg.gradients.schedule import Schedule
 from msg.gradients.settling import Equilibrium, SettlingRule, SettlingSystem, settle
 from msg.gradients.settling_bptt import SettlingBPTT
 from msg.gradients.sparse_attentive_backtracking import SparseAttentiveBacktracking
-from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
+from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule, resolve_step_rule
 
 __all__ = [
     "OTTT",
@@ -51,5 +51,6 @@ __all__ = [
     "equilibrium_updates",
     "relative_rmse",
     "resolve_rule",
+    "resolve_step_rule",
     "settle",
 ]

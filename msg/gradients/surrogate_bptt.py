@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from msg.gradients import packed
-from msg.gradients.rule import FeedForwardRule
+from msg.gradients.rule import FeedForwardRule, RuleLike, resolve_rule
 from msg.gradients.simulation import Dynamics, Firing
 from msg.neurons import ATan, Surrogate
 
@@ -49,3 +49,23 @@ class SurrogateBPTT(SurrogateRule):
             return found.activity(dynamics)
         rates, seen, _ = dynamics.totals(current, firing)
         return dynamics.mean_currents(rates, seen), rates
+
+
+def resolve_step_rule(rule: RuleLike, model: str) -> SurrogateBPTT:
+    """The rule that is meant, for a model that runs its neurons step by step itself.
+
+    Args:
+        rule: as for :func:`~msg.gradients.resolve_rule`.
+        model: its name, for the message.
+
+    Raises:
+        ValueError: if it is any other than :class:`SurrogateBPTT`, even a subclass, which does something else with the
+            time axis that nothing there would honour.
+    """
+    given = resolve_rule(rule, FeedForwardRule, model)
+    if type(given) is not SurrogateBPTT:
+        raise ValueError(
+            f"{type(given).__name__} cannot train a recurrent network such as {model}: it owns a loop over layers, and "
+            "here the loop is over the spikes a layer sends itself. Use SurrogateBPTT"
+        )
+    return given

@@ -25,6 +25,7 @@ from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
 from msg.layers.spiking_attention import SpikingAttention, SpikingMLP
 from msg.layers.spiking_conv import SpikingConv
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
+from msg.layers.state import cat_states, check_state, detach_state, grow_state, index_state
 from msg.layers.structural_decoder import GraphDecoder, StructuralDecoder
 from msg.layers.synapse import Conv, Synapse, first_rows, gcn_matrix, make_synapse
 from msg.layers.train import MembraneShortcut, SpikeCount, SpikeLinear, SpikeProduct, SpikeSynapse, SpikeTrain
@@ -80,11 +81,16 @@ __all__ = [
     "TangentHead",
     "TrainBatchNorm",
     "Translation",
+    "cat_states",
     "check_norm",
+    "check_state",
     "current_layer",
+    "detach_state",
     "first_rows",
     "frame",
     "gcn_matrix",
+    "grow_state",
+    "index_state",
     "make_norm",
     "make_synapse",
     "make_train_norm",

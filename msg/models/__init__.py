@@ -20,11 +20,13 @@ from msg.models.peers.spikenet import SpikeNet
 from msg.models.peers.stfn import GASNN, GCSNN
 from msg.models.propagated import Propagated
 from msg.models.recording import Record, Recording, record
+from msg.models.recurrent_spiking_gnn import RecurrentSpikingGNN, SnapshotState
 from msg.models.riemannian_convergent_gnn import RiemannianConvergentGNN
 from msg.models.spec import ModelSpec
 from msg.models.spiking_gcn import SpikingGCN
 from msg.models.spiking_gnn import SpikingGNN
 from msg.models.stack import SpikingStack
+from msg.models.tgn import SpikingTGNMemory
 
 __all__ = [
     "GASNN",
@@ -58,8 +60,10 @@ __all__ = [
     "Propagated",
     "Record",
     "Recording",
+    "RecurrentSpikingGNN",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
+    "SnapshotState",
     "SpikeGCL",
     "SpikeGraphormer",
     "SpikeNet",
@@ -67,5 +71,6 @@ __all__ = [
     "SpikingGNN",
     "SpikingNetwork",
     "SpikingStack",
+    "SpikingTGNMemory",
     "record",
 ]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from msg.gradients import SurrogateBPTT
+from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import GraphMemo
 from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
 from msg.neurons import ALIF, Triangle
@@ -103,17 +103,12 @@ class LSNN(nn.Module):
         if not tau_readout > 0:
             raise ValueError(f"tau_readout must be positive, not {tau_readout}")
         rule = SurrogateBPTT(Triangle(0.3), detach_reset=False) if gradient is None else gradient
-        # a subclass does something else with the time axis, which nothing here would honour
-        if type(rule) is not SurrogateBPTT:
-            raise ValueError(
-                f"{type(rule).__name__} cannot train a recurrent network such as LSNN: it owns a loop over layers, and "
-                "here the loop is over the spikes a layer sends itself. Use SurrogateBPTT"
-            )
         betas = torch.zeros(hidden_channels)
         betas[hidden_channels - adaptive :] = beta
         neuron = ALIF(tau, tau_adaptation, betas, threshold, refractory, dt)
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
-        self.adaptive, self.tau_readout, self.gradient = adaptive, float(tau_readout), rule
+        self.adaptive, self.tau_readout = adaptive, float(tau_readout)
+        self.gradient = resolve_step_rule(rule, "LSNN")
         self._kappa = math.exp(-dt / tau_readout)
         self.layer = RecurrentSpikingLayer(in_channels, hidden_channels, neuron, conv)
         self.lin = nn.Linear(hidden_channels, out_channels)

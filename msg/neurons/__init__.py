@@ -1,7 +1,7 @@
 """Spiking neurons with explicit state, the surrogate derivatives of their firing, and activations in their place."""
 
 from msg.neurons.activations import Activation, ClippedReLU, QuantizedReLU, ReLU
-from msg.neurons.adapted import Adapted, adapt, resolve_neuron
+from msg.neurons.adapted import Adapted, adapt, resolve_neuron, stepwise_neuron
 from msg.neurons.adaptive import ALIF, ALIFState
 from msg.neurons.neuron import IF, LIF, Fire, Neuron, NeuronLike, ParametricLIF
 from msg.neurons.scaled import DecayingThresholdLIF, DecayingThresholdState, ScaledLIF
@@ -45,4 +45,5 @@ __all__ = [
     "adapt",
     "heaviside",
     "resolve_neuron",
+    "stepwise_neuron",
 ]

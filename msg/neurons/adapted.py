@@ -266,3 +266,18 @@ def resolve_neuron(neuron: Any) -> Neuron:
     if _library(given) in _KNOWN:
         return adapt(given)
     return given  # pyright: ignore[reportReturnType] - any module of the explicit-state contract
+
+
+def stepwise_neuron(neuron: Any) -> Neuron:
+    """The neuron that is meant, for a network that is given its input piece by piece; see :func:`resolve_neuron`.
+
+    Raises:
+        ValueError: if it is no neuron, carries nothing from one step to the next, or has a threshold that is to be
+            fitted to all of the input.
+    """
+    given = resolve_neuron(neuron)
+    if not getattr(given, "spiking", True):
+        raise ValueError(f"{type(given).__name__} has no state to carry: use a neuron that spikes, such as LIF()")
+    if not getattr(given, "fitted", True):
+        raise ValueError("threshold='auto' is fitted to one input, and here inputs differ: give a number")
+    return given

@@ -42,6 +42,10 @@ from msg.layers import (
     Synapse,
     TangentHead,
     TrainBatchNorm,
+    cat_states,
+    detach_state,
+    grow_state,
+    index_state,
     make_synapse,
 )
 from msg.models import (
@@ -69,8 +73,10 @@ from msg.models import (
     PageRank,
     Polynormer,
     Propagated,
+    RecurrentSpikingGNN,
     ResourceAllocation,
     RiemannianConvergentGNN,
+    SnapshotState,
     SpikeGCL,
     SpikeGraphormer,
     SpikeNet,
@@ -78,6 +84,7 @@ from msg.models import (
     SpikingGNN,
     SpikingNetwork,
     SpikingStack,
+    SpikingTGNMemory,
 )
 
 __all__ = [
@@ -128,11 +135,13 @@ __all__ = [
     "Propagated",
     "Propagation",
     "PseudoHyperbolicGCNConv",
+    "RecurrentSpikingGNN",
     "RecurrentSpikingLayer",
     "RecurrentState",
     "ResourceAllocation",
     "RiemannianConvergentGNN",
     "STFNorm",
+    "SnapshotState",
     "SparseMatrix",
     "SpikeCount",
     "SpikeGCL",
@@ -150,9 +159,14 @@ __all__ = [
     "SpikingMLP",
     "SpikingNetwork",
     "SpikingStack",
+    "SpikingTGNMemory",
     "StructuralDecoder",
     "Synapse",
     "TangentHead",
     "TrainBatchNorm",
+    "cat_states",
+    "detach_state",
+    "grow_state",
+    "index_state",
     "make_synapse",
 ]

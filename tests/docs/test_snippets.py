@@ -89,6 +89,12 @@ def test_scaling(run):
         assert not run(block)
 
 
+def test_dynamic(run):
+    for block in sections("docs/dynamic.md").values():
+        assert len(block.splitlines()) <= 15
+        assert not run(block)
+
+
 NEUROMORPHIC = sections("docs/neuromorphic.md")
 
 
