@@ -16,21 +16,24 @@ _Root = Annotated[Path, Parameter(help="Folder that holds Photo, Cora, ...")]
 
 @datasets.command(name="list")
 def list_(*, json: Annotated[bool, Parameter(help="Print their cards as JSON.", negative="")] = False) -> None:
-    """List all graphs that --dataset knows."""
+    """List all graphs that --dataset knows, single ones and sets of them."""
     from msg.cli.work import Output
     from msg.datasets import available
     from msg.report.tables import render
 
     with user_errors():
         cards = available()
-    rows = []
+    single, sets = [], []
     for card in cards:
-        sizes = {"nodes": card.nodes, "edges": card.edges or card.raw_edges}
+        many = card.graphs is not None
+        sizes = {"graphs": card.graphs} if many else {"nodes": card.nodes, "edges": card.edges or card.raw_edges}
         sizes |= {"features": card.features, "labels": card.classes}
         row = {"dataset": card.key, **{name: "?" if size is None else f"{size:,}" for name, size in sizes.items()}}
         origin = "built in" if card.format == "generated" else "download" if card.download else "import"
-        rows.append({**row, "split": card.split, "metric": card.metric, "from": origin})
-    Output(json).result(f"{render(rows)}\n\nA .npz of your own needs no name: give --dataset its path.", cards)
+        (sets if many else single).append({**row, "split": card.split, "metric": card.metric, "from": origin})
+    own = "A .npz of your own needs no name: give --dataset its path."
+    text = f"{render(single)}\n\n{own}\n\nSets, for --task graph-classification:\n\n{render(sets)}"
+    Output(json).result(text, cards)
 
 
 @datasets.command

@@ -4,9 +4,10 @@ from msg.datasets.canonical import content_hash
 from msg.datasets.cards import Card, available, get_card
 from msg.datasets.dynamic import pulses
 from msg.datasets.errors import DatasetError
+from msg.datasets.graph_sets import RawGraphs
 from msg.datasets.importing import Verification, import_folder, verify
 from msg.datasets.links import LinkSplit, link_split, pair_codes, ranking_negatives, sample_negatives
-from msg.datasets.load import load_graph
+from msg.datasets.load import load_graph, load_graphs
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
 from msg.datasets.selection import normalize_features, top_features
@@ -18,6 +19,7 @@ __all__ = [
     "DatasetError",
     "LinkSplit",
     "RawGraph",
+    "RawGraphs",
     "StoredGraph",
     "Verification",
     "apply_split",
@@ -27,6 +29,7 @@ __all__ = [
     "import_folder",
     "link_split",
     "load_graph",
+    "load_graphs",
     "normalize_features",
     "open_graph",
     "pair_codes",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one graph before it is loaded.
+    """What is known of one graph, or of one set of graphs, before it is loaded.
 
     Attributes:
         key: The name given to :func:`~msg.datasets.load_graph`.
@@ -17,12 +17,13 @@ class Card:
         folder: The graph's folder under a dataset root, as PyTorch Geometric or OGB names it; empty if generated.
         source: Where the graph comes from.
         licence: The licence its origin states.
-        format: ``"generated"``, ``"npz"``, ``"planetoid"`` or ``"ogb"``.
+        format: ``"generated"``, ``"npz"``, ``"planetoid"``, ``"ogb"`` or ``"tu"``.
         split: The split taken when none is asked for, see :func:`~msg.datasets.apply_split`.
         metric: ``"accuracy"``, or ``"roc_auc"`` for two unbalanced classes.
         nodes: The number of nodes. Numbers are compared with what is loaded, where they are known.
         features: The number of features of a node.
         classes: The number of classes.
+        graphs: The number of graphs of a set; ``None`` for a single graph. Nodes and edges are then those of all.
         edges: The number of undirected edges without duplicates and self-loops, where known.
         raw_edges: The number of edges listed in the raw files, given instead of ``edges`` where only that is published.
         content_hash: SHA-256 of the canonical graph, see :func:`~msg.datasets.content_hash`; empty if not known.
@@ -42,6 +43,7 @@ class Card:
     nodes: int | None = None
     features: int | None = None
     classes: int | None = None
+    graphs: int | None = None
     folder: str = ""
     edges: int | None = None
     raw_edges: int | None = None
@@ -119,6 +121,10 @@ def find_folder(name: str) -> Card | None:
     return next((card for card in _cards() if card.folder and wanted in map(_normalise, (card.folder, card.key))), None)
 
 
+def _number(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
 def markdown_table() -> str:
     """Return the cards as the Markdown table of ``datasets/README.md``.
 
@@ -130,8 +136,9 @@ def markdown_table() -> str:
         {
             "key": f"`{card.key}`",
             "graph": card.title,
-            "nodes": f"{card.nodes:,}",
-            "edges": f"{card.edges:,}" if card.edges is not None else f"{card.raw_edges:,} (as listed)",
+            "graphs": f"{card.graphs or 1:,}",
+            "nodes": _number(card.nodes),
+            "edges": _number(card.edges) if card.raw_edges is None else f"{card.raw_edges:,} (as listed)",
             "features": f"{card.features:,}",
             "classes": f"{card.classes}",
             "default split": f"`{card.split}`",

@@ -10,6 +10,7 @@ from sklearn.metrics import pairwise_distances
 from torch_geometric.datasets import KarateClub
 from torch_geometric.utils import index_to_mask
 
+from msg.datasets.graph_sets import RawGraphs
 from msg.datasets.raw_graph import RawGraph
 
 
@@ -157,6 +158,49 @@ def tree(
 def noise_tree() -> RawGraph:
     """The same tree with features that know nothing of it."""
     return tree(correlation=0.0)
+
+
+_HOUSE = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 4), (1, 4))
+_BIPARTITE = ((0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4))
+
+
+def motifs(num_graphs: int = 300, most_nodes: int = 20, most_degree: int = 6, seed: int = 0) -> RawGraphs:
+    r"""Random trees, to each of which a house (a square with a roof) or a :math:`K_{2,3}` is tied: which?
+
+    Both have five nodes, six edges and degrees 3, 3, 2, 2, 2, and are tied by an edge to a node of degree 2, so numbers
+    of nodes, of edges and of nodes of each degree say nothing of the class. Whether the two nodes of degree 3 are
+    neighbours does: a model that passes messages can be right about every graph.
+
+    Each tree has 10 to ``most_nodes`` nodes, each but the first joined to one before it, uniformly; the two classes
+    take turns. Features are degrees, one-hot, ``most_degree`` and more together.
+
+    The idea is that of the BA-2motifs of `Luo et al. 2020 <https://arxiv.org/abs/2011.04573>`_, whose two motifs have
+    different numbers of edges; trees, motifs and features are this library's own.
+
+    Args:
+        num_graphs: The number of graphs.
+        most_nodes: The largest number of nodes of a tree, at least 10.
+        most_degree: The degree from which on nodes look alike, at least 3.
+        seed: The seed of the trees.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if num_graphs < 2 or most_nodes < 10 or most_degree < 3:
+        raise ValueError("motifs needs num_graphs >= 2, most_nodes >= 10 and most_degree >= 3")
+    random = np.random.Generator(np.random.PCG64(seed))
+    edges, sizes = [], []
+    for number in range(num_graphs):
+        nodes, start = 10 + int(random.random() * (most_nodes - 9)), sum(sizes)
+        tree = [(int(random.random() * node), node) for node in range(1, nodes)]
+        motif = [(nodes + a, nodes + b) for a, b in (_HOUSE, _BIPARTITE)[number % 2]]
+        tied = [(int(random.random() * nodes), nodes + 4)]
+        edges.append(start + np.array(tree + motif + tied))
+        sizes.append(nodes + 5)
+    joined = np.concatenate(edges)
+    degrees = np.minimum(np.bincount(joined.reshape(-1)), most_degree)
+    features = np.eye(most_degree, dtype=np.float32)[degrees - 1]
+    return RawGraphs(features, joined.T, np.repeat(np.arange(num_graphs), sizes), np.arange(num_graphs) % 2)
 
 
 def _random_tree(num_nodes: int, max_children: int, random: np.random.Generator) -> np.ndarray:

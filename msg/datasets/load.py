@@ -1,15 +1,17 @@
-"""One door to all graphs."""
+"""Two doors to all graphs: single ones, and sets."""
 
 import os
 from pathlib import Path
+from typing import Any
 
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from msg.datasets.archives import MAX_BYTES
 from msg.datasets.arguments import seeded
 from msg.datasets.canonical import to_data
-from msg.datasets.cards import Card, get_card
+from msg.datasets.cards import Card, available, get_card
 from msg.datasets.errors import file_errors, printable
+from msg.datasets.graph_sets import RawGraphs, to_batch, validate_graphs
 from msg.datasets.npz import read_npz
 from msg.datasets.raw_graph import validate
 from msg.datasets.registration import GENERATORS
@@ -69,9 +71,42 @@ def load_graph(
         data, default = _load_own(Path(os.fspath(name)).expanduser(), features, max_bytes, simplify)
     else:
         card = get_card(name)
-        folder = Path(DEFAULT_ROOT if root is None else root).expanduser()
-        data, default = _load_known(card, folder, features, max_bytes), card.split
+        if card.graphs is not None:
+            raise ValueError(f"{card.key!r} is a set of {card.graphs:,} graphs: use load_graphs, or a task of graphs")
+        data, default = _load_known(card, root, features, max_bytes), card.split
     return apply_split(data, split or default, seed)
+
+
+@file_errors()
+def load_graphs(name: str, root: str | Path | None = None, split: str | None = None, seed: int = 0) -> Batch:
+    """Load a set of graphs for graph classification, as PyG's :class:`~torch_geometric.data.Batch`.
+
+    ``batch[i]`` is a graph, ``batch.to_data_list()`` all of them, and
+    ``DataLoader(batch.index_select(batch.train_mask), batch_size=32, shuffle=True)`` trains on them.
+
+    Args:
+        name: A key such as ``"mutag"``; :func:`~msg.datasets.available` lists them, ``graphs`` is on the cards of sets.
+        root: The folder of the raw files; missing ones are downloaded into it. ``datasets`` if ``None``.
+        split: A split, see :func:`~msg.datasets.apply_split`, here of graphs. If ``None``, the card's.
+        seed: The seed of the split, from 0 to 4,294,967,295.
+
+    Shapes:
+        ``x [N, F]`` float32; ``edge_index [2, E]`` int64 with both directions of each edge, without duplicates and
+        self-loops; ``batch [N]``, the graph of each node; ``ptr [G + 1]``; ``y [G]`` int64; ``train_mask``,
+        ``val_mask``, ``test_mask [G]`` bool. Besides: ``name``, ``num_classes``, ``metric``, ``split`` and
+        ``content_hash``.
+
+    Raises:
+        ValueError: If the name is unknown or that of a single graph, or the split is unknown or impossible.
+        DatasetError: If files are damaged, or missing and cannot be downloaded. The message says what to do.
+    """
+    seeded(seed)
+    card = get_card(name)
+    if card.graphs is None:
+        sets = ", ".join(known.key for known in available() if known.graphs is not None)
+        raise ValueError(f"{card.key!r} is a single graph: use load_graph, or one of the sets {sets}")
+    batch: Any = apply_split(_load_known(card, root, "dense", MAX_BYTES), split or card.split, seed)
+    return batch
 
 
 def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tuple[Data, str]:
@@ -80,11 +115,17 @@ def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tupl
     return data, "fixed:0" if "train_mask" in data else "random:60/20/20"
 
 
-def _load_known(card: Card, root: Path, features: str, max_bytes: int) -> Data:
+def _load_known(card: Card, root: str | Path | None, features: str, max_bytes: int) -> Any:
     if card.format == "generated":
-        data = to_data(validate(GENERATORS[card.key](), f"graph {card.key!r}"), features, max_bytes)
+        place, made = f"graph {card.key!r}", GENERATORS[card.key]()
+        if isinstance(made, RawGraphs) != (card.graphs is not None):
+            raise ValueError(f"{place} is a set if its card has a number of graphs: mend its card or its generator")
+        if isinstance(made, RawGraphs):
+            data = to_batch(validate_graphs(made, place), max_bytes)
+        else:
+            data = to_data(validate(made, place), features, max_bytes)
         check_content(card, data, card.key, "mend its card or its generator")
     else:
-        data = obtain(card, root, features)
+        data = obtain(card, Path(DEFAULT_ROOT if root is None else root).expanduser(), features)
     data.name, data.metric = card.key, card.metric
     return data

@@ -53,15 +53,20 @@ def validate(raw: RawGraph, place: Path | str) -> RawGraph:
             a node.
     """
     try:
-        features = _features(raw.features)
+        features = as_features(raw.features)
         num_nodes = features.shape[0]
-        labels = _labels(raw.labels, num_nodes)
+        labels = as_labels(raw.labels, num_nodes)
         return RawGraph(features, as_edge_index(raw.edge_index, num_nodes), labels, boolean_masks(raw.masks, num_nodes))
     except (ValueError, TypeError) as problem:
         raise DatasetError(f"{place} has {problem}; mend or replace it") from problem
 
 
-def _features(given: Matrix) -> Matrix:
+def as_features(given: Matrix) -> Matrix:
+    """Return features as float32, dense or CSR.
+
+    Raises:
+        ValueError: If they are not finite numbers ``[N, F]`` that float32 can hold.
+    """
     if isinstance(given, Tensor):
         given = given.numpy() if given.layout == torch.strided else as_scipy(given)
     features: Matrix = sp.csr_matrix(given) if sp.issparse(given) else np.asarray(given)
@@ -81,12 +86,22 @@ def _features(given: Matrix) -> Matrix:
     return sp.csr_matrix((narrow, features.indices, features.indptr), features.shape)
 
 
-def _labels(given: Array, num_nodes: int) -> np.ndarray:
+def as_labels(given: Array, count: int, of: str = "nodes") -> np.ndarray:
+    """Return class indices as int64.
+
+    Args:
+        given: The indices.
+        count: How many there must be.
+        of: What has them, for messages.
+
+    Raises:
+        ValueError: If they are no class indices, one for each.
+    """
     labels = np.asarray(given)
-    if labels.shape != (num_nodes,) or num_nodes == 0:
-        raise ValueError(f"labels of shape {labels.shape} for {num_nodes} nodes")
+    if labels.shape != (count,) or count == 0:
+        raise ValueError(f"labels of shape {labels.shape} for {count} {of}")
     if labels.dtype.kind not in "biu" or labels.min() < 0:
         raise ValueError("labels that are not class indices 0, 1, 2, ...: number the classes, as integers")
-    if int(labels.max()) >= num_nodes:
-        raise ValueError(f"label {labels.max():,}, but only {num_nodes:,} nodes: number the classes 0, 1, 2, ...")
+    if int(labels.max()) >= count:
+        raise ValueError(f"label {labels.max():,}, but only {count:,} {of}: number the classes 0, 1, 2, ...")
     return labels.astype(np.int64)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from msg.datasets.cards import Card, add_card, remove_card
+from msg.datasets.graph_sets import RawGraphs
 from msg.datasets.raw_graph import RawGraph
 from msg.registry import Registry
 
@@ -14,12 +15,14 @@ GENERATORS = Registry(
         "disease": "msg.datasets.generators:disease",
         "tree": "msg.datasets.generators:tree",
         "noise-tree": "msg.datasets.generators:noise_tree",
+        "motifs": "msg.datasets.generators:motifs",
     },
 )
-"""Functions without arguments that make a :class:`~msg.datasets.RawGraph`, by the key of its card."""
+"""Functions without arguments that make a :class:`~msg.datasets.RawGraph`, or :class:`~msg.datasets.RawGraphs` where
+the card has a number of graphs, by the key of the card."""
 
 
-def register(card: Card, generator: Callable[[], RawGraph] | str) -> None:
+def register(card: Card, generator: Callable[[], RawGraph | RawGraphs] | str) -> None:
     """Make a graph of your own known by name, so that :func:`~msg.datasets.load_graph` and every command take it.
 
     For example::

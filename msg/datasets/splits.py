@@ -1,4 +1,4 @@
-"""Node splits: which nodes train, validate and test."""
+"""Splits: which nodes, or graphs of a set, train, validate and test."""
 
 import copy
 import itertools
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import index_to_mask
@@ -18,7 +19,9 @@ _NUMBER = r"\d+(?:\.\d+)?"
 
 
 def apply_split(data: Data, split: str, seed: int = 0) -> Data:
-    """Return a shallow copy of a graph with ``train_mask``, ``val_mask`` and ``test_mask`` set by a split.
+    """Return a shallow copy of a graph, or a set of graphs, with ``train_mask``, ``val_mask`` and ``test_mask`` set.
+
+    What has a label is divided: the nodes of a graph, the graphs of a set.
 
     ================================ ===================================================================================
     ``split``                        the three parts
@@ -30,6 +33,10 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
     ``per-class:M``                  M random nodes of each class train; of the rest, in random order, 500 validate and
                                      1,000 test, or a third and two thirds of the rest where it has fewer than 1,500
                                      (Shchur et al., "Pitfalls of Graph Neural Network Evaluation", 2018)
+    ``folds:K``                      cross-validation in K parts, each with the classes in their shares: seed ``s``
+                                     tests on part ``s % K`` of shuffle ``s // K``; of the others a tenth validates,
+                                     drawn with the classes in their shares too (Errica et al., "A Fair Comparison of
+                                     Graph Neural Networks for Graph Classification", 2020)
     ================================ ===================================================================================
 
     Args:
@@ -54,13 +61,16 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
         parts = _given_masks(data, split, int(argument))
     elif rule == "random":
         parts = _random_masks(labels.numel(), parse_percentages(split, rule), generator)
+    elif rule == "folds" and argument.isdecimal() and int(argument) > 1:
+        parts = _fold_masks(labels.cpu(), split, int(argument), seed)
     elif rule == "per-class" and argument.isdecimal() and int(argument) > 0:
         parts = _per_class_masks(labels.cpu(), split, int(argument), generator)
     else:
         raise ValueError(f"unknown split {split!r}: {_possible(data)}")
     for name, mask in zip(MASKS, parts):
         if not mask.any():
-            raise ValueError(f"split {split!r} leaves no node for the {name.removesuffix('_mask')} part")
+            what = "graph" if "ptr" in data else "node"
+            raise ValueError(f"split {split!r} leaves no {what} for the {name.removesuffix('_mask')} part")
     result = copy.copy(data)
     for name, mask in zip(MASKS, parts):
         result[name] = mask.to(labels.device)
@@ -105,7 +115,7 @@ def _number_of_masks(data: Data) -> int:
 
 
 def _possible(data: Data) -> str:
-    choices = ["random:TRAIN/VAL/TEST in percent", "per-class:NODES"]
+    choices = ["random:TRAIN/VAL/TEST in percent", "per-class:NUMBER", "folds:K"]
     number = _number_of_masks(data)
     if number and "split" not in data and np.ndim(data[MASKS[0]]) == 1:
         choices.insert(0, "public")
@@ -136,3 +146,18 @@ def _per_class_masks(y: Tensor, split: str, per_class: int, generator: torch.Gen
         num_test = rest.numel() - num_val
     val, test = rest[:num_val], rest[num_val : num_val + num_test]
     return [train_mask, index_to_mask(val, y.numel()), index_to_mask(test, y.numel())]
+
+
+def _fold_masks(y: Tensor, split: str, folds: int, seed: int) -> list[Tensor]:
+    shuffle, fold = divmod(seed, folds)
+    counts = y.bincount()
+    rarest = int(torch.where(counts > 0, counts, y.numel() + 1).argmin())
+    if int(counts[rarest]) < folds:
+        raise ValueError(f"split {split!r}: class {rarest} has only {int(counts[rarest])} members, choose fewer folds")
+    outer = StratifiedKFold(folds, shuffle=True, random_state=shuffle)
+    rest, test = list(outer.split(np.zeros(len(y)), y))[fold]
+    try:
+        train, val = train_test_split(rest, test_size=0.1, stratify=y[rest], random_state=seed)
+    except ValueError as error:
+        raise ValueError(f"split {split!r} leaves too few to validate on ({error})") from error
+    return [index_to_mask(torch.from_numpy(np.sort(part)), y.numel()) for part in (train, val, test)]

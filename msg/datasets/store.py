@@ -17,10 +17,12 @@ from msg.datasets.archives import open_npz
 from msg.datasets.canonical import to_data
 from msg.datasets.cards import Card
 from msg.datasets.errors import MEND, DatasetError, file_errors, mend_of, reason
+from msg.datasets.graph_sets import RawGraphs, to_batch
 from msg.datasets.npz import read_npz
 from msg.datasets.open_graph_benchmark import read_ogb
 from msg.datasets.planetoid import read_planetoid
 from msg.datasets.raw_graph import RawGraph
+from msg.datasets.tu import read_tu
 
 
 def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
@@ -28,7 +30,8 @@ def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
 
     The pickles of Planetoid are loaded only if their SHA-256 is the card's. A ``.npz`` may be packed in another way
     than the file the card was made from, as copies in circulation are, so there the content decides: number of nodes,
-    edges, features and classes, and the content hash. Files that the card does not list are never opened.
+    edges, features and classes, and the content hash. So it does in files of text. Files that the card does not list
+    are never opened.
 
     Args:
         card: The graph's card.
@@ -44,7 +47,8 @@ def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
             f"{folder / missing[0]} is missing ({len(missing)} of {len(card.files)} files of {card.title}); load it "
             "again to download it, or import a sound copy"
         )
-    data = to_data(_READERS[card.format](card, folder), features)
+    raw = _READERS[card.format](card, folder)
+    data = to_batch(raw) if isinstance(raw, RawGraphs) else to_data(raw, features)
     check_content(card, data, folder)
     return data
 
@@ -66,7 +70,7 @@ def _read_npz(card: Card, folder: Path) -> RawGraph:
     return read_npz(folder / next(iter(card.files)), card.binary_features)
 
 
-_READERS = {"npz": _read_npz, "planetoid": _read_planetoid, "ogb": read_ogb}
+_READERS = {"npz": _read_npz, "planetoid": _read_planetoid, "ogb": read_ogb, "tu": read_tu}
 
 
 def missing_files(card: Card, folder: Path) -> list[str]:
@@ -110,6 +114,8 @@ def check_counts(card: Card, nodes: Data, edges: int, place: Path | str, mend: s
         "features": nodes["x"].size(1),
         "classes": nodes.num_classes,
     }
+    if card.graphs is not None:
+        found["graphs"] = nodes.num_graphs
     for name, number in found.items():
         if getattr(card, name) not in (None, number):
             raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}; {mend}")
@@ -206,6 +212,8 @@ def _import_hint(card: Card, root: Path) -> str:
 def _download(card: Card, staged: Path, root: Path) -> None:
     archive = card.download.endswith(".zip")
     base = card.download if archive else getattr(torch_geometric.datasets, card.download).url.rstrip("/")
+    if card.format == "tu" and not archive:
+        base, archive = f"{base}/{card.folder}.zip", True
     url = base
     try:
         if archive:
@@ -220,14 +228,17 @@ def _download(card: Card, staged: Path, root: Path) -> None:
 
 
 def _unpack(card: Card, packed: Path, staged: Path) -> None:
+    # TU Dortmund packs its files without the folder that they are kept in
+    inside = "" if card.format == "tu" else "raw/"
     with zipfile.ZipFile(packed) as archive:
-        tops = {name.partition("/")[0] for name in archive.namelist() if name.partition("/")[2].startswith("raw/")}
+        tops = {name.partition("/")[0] for name in archive.namelist() if name.partition("/")[2].startswith(inside)}
         if len(tops) != 1:
-            raise zipfile.BadZipFile("not one folder with raw/ in it")
+            raise zipfile.BadZipFile(f"not one folder with {inside or 'files'} in it")
         (top,) = tops
-        for name in set(card.files) & {inner.partition("/")[2] for inner in archive.namelist()}:
+        found = {name: f"{top}/{name if inside else Path(name).name}" for name in card.files}
+        for name in [name for name, member in found.items() if member in archive.namelist()]:
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(f"{top}/{name}") as source, (staged / name).open("xb") as target:
+            with archive.open(found[name]) as source, (staged / name).open("xb") as target:
                 shutil.copyfileobj(source, target)
     packed.unlink()
 

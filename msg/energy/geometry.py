@@ -12,6 +12,7 @@ import geoopt
 
 from msg.energy.counts import Count
 from msg.manifolds import family
+from msg.manifolds.lookup import PRODUCT
 
 
 def bound(dim: int) -> Counter[str]:
@@ -68,3 +69,31 @@ def log0(manifold: geoopt.Manifold, dim: int) -> Counter[str]:
         TypeError: for a manifold without a family.
     """
     return family(manifold).log0_operations(manifold, dim)
+
+
+def mean(manifold: geoopt.Manifold, dim: int, points: int, means: int) -> Counter[str]:
+    """Means of so many points in closed form, see :func:`msg.manifolds.centroid`; a weight's scale does not matter.
+
+    Flat space: sums, a quotient and its product. Hyperboloid, sphere: sums, a length (squares, root), a quotient,
+    scaling. Ball, κ-stereographic: of each point the conformal factor (squares, quotient) and its product with it,
+    sums; then squares, root, sum, quotient, scaling.
+
+    Raises:
+        TypeError: for a manifold without a closed form.
+    """
+    if isinstance(manifold, geoopt.ProductManifold):
+        factors = PRODUCT.factors(manifold)
+        return sum((mean(factor.manifold, factor.dim, points, means) for factor in factors), Counter())
+    if isinstance(manifold, geoopt.Scaled):
+        return mean(manifold.base, dim, points, means)  # pyright: ignore[reportArgumentType]
+    if isinstance(manifold, geoopt.Euclidean):
+        each, after = {"accumulate": dim}, {"multiply": dim, "transcendental": 1}
+    elif isinstance(manifold, geoopt.Lorentz | geoopt.Sphere):
+        each = {"accumulate": dim + 1}
+        after = {"multiply_accumulate": dim + 1, "multiply": dim + 1, "transcendental": 2}
+    elif isinstance(manifold, geoopt.Stereographic):
+        each = {"multiply_accumulate": dim, "transcendental": 1, "multiply": dim, "accumulate": dim + 1}
+        after = {"multiply_accumulate": dim + 1, "accumulate": 1, "multiply": dim, "transcendental": 2}
+    else:
+        raise TypeError(f"no mean in closed form is known for {type(manifold).__name__}")
+    return times(Counter(each), points) + times(Counter(after), means)

@@ -13,7 +13,7 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
 from msg.graph import Memo
-from msg.layers import Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
+from msg.layers import ManifoldPooling, Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
 from msg.models import Propagated
 from msg.neurons import (
     ALIF,
@@ -67,6 +67,8 @@ def known(module: nn.Module) -> Rule | None:
         return None
     if isinstance(module, SAGEConv) and (module.aggr not in ("mean", "add", "sum") or module.project):
         return None
+    if isinstance(module, ManifoldPooling) and module.mode != "mean":
+        return None  # a solver, whose steps nobody knows before
     if getattr(module, "flow", "source_to_target") != "source_to_target":
         return None
     kind = _registered(module)

@@ -164,7 +164,9 @@ _register(
 _register("index_select gather index embedding take masked_select index_select_backward", _gathers)
 _register("add sub rsub", _each(accumulate=1))
 _register("mul square neg_mul", _each(multiply=1))
-_register("neg abs sign floor ceil round trunc bitwise_and bitwise_or bitwise_not logical_and logical_not", _each())
+_register(
+    "neg abs sign floor ceil round trunc bitwise_and bitwise_or bitwise_not logical_and logical_not any all", _each()
+)
 _register(
     "eq ne lt le gt ge maximum minimum fmax fmin clamp clamp_min clamp_max relu where hardtanh threshold "
     "threshold_backward isnan nan_to_num heaviside",

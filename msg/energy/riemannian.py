@@ -1,5 +1,7 @@
-"""Rules of the maps at the origin of a manifold, which layers between points are made of; all else in such layers is
-counted operator by operator.
+"""Rules of the maps at the origin of a manifold, which layers between points are made of, and of the means that graphs
+are pooled by; all else in such layers is counted operator by operator.
+
+So is the solver of a Fréchet mean. Its slopes are autograd's, and stand with what is done besides the inference.
 """
 
 from collections import Counter
@@ -9,7 +11,8 @@ from torch import Tensor
 from msg.energy import geometry
 from msg.energy.counts import Count
 from msg.energy.modules import parameters, rule
-from msg.layers import LocalMean, OriginExp, OriginLog, Translation
+from msg.layers import GraphReadout, LocalMean, ManifoldPooling, OriginExp, OriginLog, Translation
+from msg.manifolds import family
 
 
 def _maps(
@@ -58,3 +61,28 @@ def _local(module: LocalMean, args: tuple, kwargs: dict, output: Tensor) -> Coun
     sent |= {"indices": 2 * edges, "weights": edges}
     along = _maps(module, edges, dim, 3 * dim, 0, 1, 1, Counter(sent))
     return along + _maps(module, nodes, dim, 2 * dim, 2, 1, 1)
+
+
+@rule(ManifoldPooling)
+def _pooling(module: ManifoldPooling, args: tuple, kwargs: dict, output: Tensor) -> Count | None:
+    """A mean in closed form; each point is read once, with the graph it is of."""
+    nodes, (graphs, size) = args[0].size(0), output.shape
+    dim = family(module.manifold).intrinsic_dim(module.manifold, size)
+    try:
+        counts = geometry.mean(module.manifold, dim, nodes, graphs)
+    except TypeError:
+        return None
+    counts += Counter({"activations": (nodes + graphs) * size, "indices": nodes})
+    return Count.of(counts, {"activations": (nodes + graphs) * size, "indices": nodes})
+
+
+@rule(GraphReadout, leave_children=True)
+def _readout(module: GraphReadout, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Logarithms: of the means, or of all points, which are then summed."""
+    z, (graphs, dim) = args[0], output.shape
+    points = z.size(0) if module.pooling is None else graphs
+    counts = Counter() if module.manifold is None else geometry.times(geometry.log0(module.manifold, dim), points)
+    if module.pooling is None:
+        counts += Counter({"accumulate": z.size(0) * dim, "indices": z.size(0)})
+    touched = points * z.size(-1) + graphs * dim
+    return Count.of(counts + Counter({"activations": touched}), {"activations": touched})

@@ -19,6 +19,7 @@ from msg.layers.norm import NORMS, StepwiseBatchNorm, STFNorm, TrainBatchNorm, c
 from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
 from msg.layers.path import JumpingPath, LastCurrent, ManifoldPath
 from msg.layers.picked_mean import picked_mean
+from msg.layers.pooling import POOLINGS, GraphReadout, ManifoldPooling
 from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
 from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState
@@ -32,6 +33,7 @@ from msg.layers.train import MembraneShortcut, SpikeCount, SpikeLinear, SpikePro
 
 __all__ = [
     "NORMS",
+    "POOLINGS",
     "AttentiveCell",
     "BernoulliEncoder",
     "BernoulliLinear",
@@ -43,6 +45,7 @@ __all__ = [
     "GraphAttention",
     "GraphDecoder",
     "GraphLayer",
+    "GraphReadout",
     "GroupedGCN",
     "GyroplaneHead",
     "HyperbolicGCNConv",
@@ -57,6 +60,7 @@ __all__ = [
     "LorentzLinear",
     "LorentzianDecoder",
     "ManifoldPath",
+    "ManifoldPooling",
     "MembraneShortcut",
     "OriginExp",
     "OriginLog",

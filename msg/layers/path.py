@@ -64,6 +64,11 @@ class ManifoldPath(nn.Module):
         """Where the steps are made: the manifold of a single point."""
         return self.manifold
 
+    @property
+    def out_channels(self) -> int:
+        """Dimension of the manifold that the path's points are on."""
+        return self.hidden_channels
+
     def reset_parameters(self) -> None:
         """Back to the first step sizes."""
         if self.growth is not None:
@@ -119,6 +124,11 @@ class JumpingPath(ManifoldPath):
     def factor(self) -> geoopt.Manifold:
         """Of a single point, see :class:`ManifoldPath`."""
         return self.manifold.manifolds[0]  # pyright: ignore[reportReturnType, reportIndexIssue]
+
+    @property
+    def out_channels(self) -> int:
+        """Of the product."""
+        return self.num_points * self.hidden_channels
 
     def forward(self, currents: Sequence[Tensor]) -> Tensor:
         vectors = self._vectors(currents)

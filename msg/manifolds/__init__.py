@@ -11,7 +11,7 @@ from msg.manifolds.gyro import gyromidpoint, gyroplane_logits
 from msg.manifolds.hyperboloid import LearnedLorentz
 from msg.manifolds.lookup import chart, curvature, family, register_family
 from msg.manifolds.lorentz import lorentz_centroid, lorentz_inner, squared_lorentzian_distance
-from msg.manifolds.means import centroid, frechet_mean
+from msg.manifolds.means import Groups, centroid, frechet_mean
 from msg.manifolds.pseudo_hyperboloid import PseudoHyperboloid
 from msg.manifolds.signature import parse_signature, resolve
 from msg.manifolds.steps import (
@@ -32,6 +32,7 @@ from msg.manifolds.switch import checks
 __all__ = [
     "Family",
     "GeooptFamily",
+    "Groups",
     "LearnedLorentz",
     "PseudoHyperboloid",
     "ambient_dim",

@@ -6,13 +6,51 @@ from typing import Any
 import geoopt
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from msg.manifolds.gyro import gyromidpoint
 from msg.manifolds.lookup import family
 from msg.manifolds.lorentz import lorentz_centroid
 from msg.manifolds.steps import exp0, log0, move, squared_distance
-from msg.manifolds.switch import checks
+from msg.manifolds.switch import checked, checks
 from msg.manifolds.trigonometry import norm
+
+_CANCELLED = 1e-12
+"""A mean of unit vectors that is shorter is rounding."""
+
+
+class Groups:
+    """Which group each point is in, with what weight: the matrix ``[M, N]`` that takes means, of one entry a column.
+
+    Args:
+        index: group of each point, ``[N]``.
+        count: number of groups ``M``.
+        weights: of the points, ``[N]``, not negative; ``None``: all alike.
+
+    Raises:
+        ValueError: for sizes that do not fit, negative weights, or a group without weight, which has no mean;
+            :class:`~msg.manifolds.checks` switch all but the first off, and such a group then has a row of zeros.
+    """
+
+    def __init__(self, index: Tensor, count: int, weights: Tensor | None = None):
+        if weights is not None and weights.shape != index.shape:
+            raise ValueError(f"weights and index must have shape {list(index.shape)}, one for each point")
+        given = torch.ones_like(index, dtype=torch.float64) if weights is None else weights.double()
+        if checked():
+            if bool((given < 0).any()):
+                raise ValueError("weights must not be negative: the sum of squared distances may have no minimum")
+            if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < count:
+                raise ValueError(f"index names groups {int(index.min())} to {int(index.max())}, but there are {count}")
+        total = given.new_zeros(count).index_add(0, index, given)
+        if checked() and not bool((total > 0).all()):
+            raise ValueError(f"group {int((total <= 0).nonzero()[0])} has no weight, so it has no mean: leave it out")
+        self.index, self.count = index, count
+        self.share = given / torch.where(total > 0, total, 1.0)[index]
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """Weighted means of the coordinates of each group, ``[M, ...]`` from ``[N, ...]``."""
+        rows = self.share.unsqueeze(-1) * x
+        return rows.new_zeros(self.count, *rows.shape[1:]).index_add(0, self.index, rows)
 
 
 def centroid(manifold: geoopt.Manifold, x: Tensor, weights: Any) -> Tensor:
@@ -20,14 +58,15 @@ def centroid(manifold: geoopt.Manifold, x: Tensor, weights: Any) -> Tensor:
 
     The arithmetic mean in flat space; :func:`lorentz_centroid` on the hyperboloid; :func:`gyromidpoint` in the
     κ-stereographic model, the Poincaré ball included; on the sphere the mean in the space around it, divided by its
-    length; on a product each factor's own. In flat space this is the Fréchet mean. Elsewhere it is for two points of
-    equal weight, and near it for points that are close together: use :func:`frechet_mean` for the mean itself.
+    length (the origin, where points cancel out); on a product each factor's own. In flat space this is the Fréchet
+    mean. Elsewhere it is for two points of equal weight, and near it for points that are close together: use
+    :func:`frechet_mean` for the mean itself.
 
     Args:
         manifold: of the points.
         x: points.
-        weights: whatever has ``weights.matmul(x)``, not negative: a tensor ``[M, N]``, dense or sparse, in float64. A
-            row's scale does not matter.
+        weights: whatever has ``weights.matmul(x)``, not negative: a tensor ``[M, N]``, dense or sparse, in float64, or
+            :class:`Groups`. A row's scale does not matter.
 
     Shapes:
         ``x``: ``[N, ambient_dim]``; returns ``[M, ambient_dim]`` in float64.
@@ -50,7 +89,11 @@ def _centroid(manifold: geoopt.Manifold, x: Tensor, weights: Any) -> Tensor:
     if isinstance(manifold, geoopt.Stereographic):
         return gyromidpoint(manifold, x, weights)
     if isinstance(manifold, geoopt.Sphere):
-        return torch.nn.functional.normalize(weights.matmul(x), dim=-1)
+        total = weights.matmul(x)
+        length, pole = norm(total), torch.zeros_like(total)
+        pole[..., 0] = 1
+        nothing = length <= _CANCELLED * weights.matmul(torch.ones_like(x[:, :1]))
+        return torch.where(nothing, pole, total / torch.where(nothing, 1.0, length))
     raise TypeError(f"no mean in closed form is known for {type(manifold).__name__}: use frechet_mean")
 
 
@@ -70,10 +113,15 @@ def frechet_mean(
     In flat space the arithmetic mean. Elsewhere Karcher's flow, which goes along the mean logarithm,
     :math:`m \mapsto \exp_m\bigl(t \sum_i w_i \log_m x_i / \sum_i w_i\bigr)`, from :func:`centroid` where there is
     one, with :math:`t \le 1` halved where the sum does not fall. It is the one minimum where curvature is not positive,
-    and for points of one open half-sphere; of points all over a sphere it is a local one. Not differentiable: use
-    :func:`centroid` in a model.
+    and for points of one open half-sphere; of points all over a sphere it is a local one.
 
-    Source: `Karcher 1977, Riemannian center of mass and mollifier smoothing <https://doi.org/10.1002/cpa.3160300502>`_.
+    It is differentiable once in points, weights and curvature, by the implicit function theorem: with the flow's result
+    held fixed, one step of Newton's method, :math:`-H^{-1}g` of gradient and Hessian of the sum in the tangent space
+    there, has the derivative of the mean. That takes ``d`` more passes over the points; the flow itself is not
+    differentiated.
+
+    Source: `Karcher 1977, Riemannian center of mass and mollifier smoothing <https://doi.org/10.1002/cpa.3160300502>`_;
+    for the derivative `Lou et al. 2020, Differentiating through the Fréchet Mean <https://arxiv.org/abs/2003.00335>`_.
 
     Args:
         manifold: of the points, of any family.
@@ -93,57 +141,40 @@ def frechet_mean(
     """
     if x.dim() != 2:
         raise ValueError(f"points must have shape [N, ambient_dim], not {list(x.shape)}")
-    with torch.no_grad():
-        vectors = log0(manifold, x, torch.float64)
-        groups = x.new_zeros(len(x), dtype=torch.long) if index is None else index
-        count = num_means or (int(groups.max()) + 1 if len(groups) else 1)
-        share = _shares(x, weights, groups, count)
-        points, (rows, dim) = x.double(), vectors.shape
-        pattern = torch.stack([groups, torch.arange(rows, device=x.device)])
-        # to check its invariants is torch's warning where nobody has said whether to
-        matrix = torch.sparse_coo_tensor(pattern, share, (count, rows), check_invariants=False)
-        try:
-            mean = centroid(manifold, points, matrix)
-        except TypeError:
-            mean = exp0(manifold, matrix.matmul(vectors))
-    with checks(False):
-        mean = _karcher(manifold, points, share, groups, mean, dim, rtol, max_iter)
-    return (mean[0] if index is None else mean).to(x.dtype)
-
-
-def _shares(x: Tensor, weights: Tensor | None, groups: Tensor, count: int) -> Tensor:
-    """Weights that sum to one in each group, ``[N]``."""
-    given = x.new_ones(len(x), dtype=torch.float64) if weights is None else weights.double()
-    if given.shape != x.shape[:1] or groups.shape != x.shape[:1]:
+    single = index is None
+    index = x.new_zeros(len(x), dtype=torch.long) if index is None else index
+    if index.shape != x.shape[:1]:
         raise ValueError(f"weights and index must have shape [{len(x)}], one for each point")
-    if bool((given < 0).any()):
-        raise ValueError("weights must not be negative: the sum of squared distances may have no minimum")
-    total = given.new_zeros(count).index_add(0, groups, given)
-    if not bool((total > 0).all()):
-        raise ValueError(f"group {int((total <= 0).nonzero()[0])} has no weight, so it has no mean: leave it out")
-    return given / total[groups]
+    groups = Groups(index, num_means or (int(index.max()) + 1 if len(index) else 1), weights)
+    points = x.double()
+    with torch.no_grad():
+        vectors = log0(manifold, points)
+        try:
+            mean = centroid(manifold, points, groups)
+        except TypeError:
+            mean = exp0(manifold, groups.matmul(vectors))
+    with checks(False):
+        mean = _karcher(manifold, points.detach(), groups, mean, vectors.size(-1), rtol, max_iter)
+        learned = (points, groups.share, *manifold.parameters())
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned):
+            mean = _newton(manifold, points, groups, mean, vectors.size(-1))
+    return (mean[0] if single else mean).to(x.dtype)
+
+
+def _energy(manifold: geoopt.Manifold, points: Tensor, groups: Groups, mean: Tensor, v: Tensor) -> Tensor:
+    """Half the mean squared distance of each group's points from where ``v`` leads from its mean, ``[M]``."""
+    return groups.matmul(squared_distance(manifold, move(manifold, mean, v)[groups.index], points)[:, None])[:, 0] / 2
 
 
 def _karcher(
-    manifold: geoopt.Manifold,
-    points: Tensor,
-    share: Tensor,
-    groups: Tensor,
-    mean: Tensor,
-    dim: int,
-    rtol: float,
-    max_iter: int,
+    manifold: geoopt.Manifold, points: Tensor, groups: Groups, mean: Tensor, dim: int, rtol: float, max_iter: int
 ) -> Tensor:
-    def energy(mean: Tensor, v: Tensor) -> Tensor:
-        squares = squared_distance(manifold, move(manifold, mean, v)[groups], points)
-        return v.new_zeros(len(mean)).index_add(0, groups, share * squares / 2)
-
     step, zero = mean.new_ones(len(mean), 1), mean.new_zeros(len(mean), dim)
     for _ in range(max_iter):
         # the gradient in the frame carried from the origin is the mean logarithm, which no family has to have
         v = zero.clone().requires_grad_()
         with torch.enable_grad():
-            before = energy(mean, v)
+            before = _energy(manifold, points, groups, mean, v)
             (slope,) = torch.autograd.grad(before.sum(), v)
         before, length = before.detach()[:, None], norm(slope)
         left = length > rtol * (2 * before).sqrt()
@@ -151,9 +182,33 @@ def _karcher(
             return mean
         with torch.no_grad():
             there = -step * slope
-            after = energy(mean, there)[:, None]
+            after = _energy(manifold, points, groups, mean, there)[:, None]
             falls = after <= before * (1 + 1e-14) - step * length**2 / 4
             mean = torch.where(left & falls, move(manifold, mean, there), mean)
             step = torch.where(falls, (2 * step).clamp(max=1.0), step / 2)
     warnings.warn(f"a Fréchet mean has not settled after {max_iter} steps: give it more (max_iter)", stacklevel=3)
     return mean
+
+
+def _newton(manifold: geoopt.Manifold, points: Tensor, groups: Groups, mean: Tensor, dim: int) -> Tensor:
+    """The mean with its derivative, from its value."""
+    v = mean.new_zeros(len(mean), dim, requires_grad=True)
+    energy = _energy(manifold, points, groups, mean, v)
+    (slope,) = torch.autograd.grad(energy.sum(), v, create_graph=True)
+    # a group's mean moves its own sum alone, so one pass gives a row of every group's Hessian
+    rows = [torch.autograd.grad(slope[:, row].sum(), v, retain_graph=True)[0] for row in range(dim)]
+    step = torch.linalg.solve(torch.stack(rows, dim=1), -slope)
+    return _Once.apply(move(manifold, mean, step))  # pyright: ignore[reportReturnType]
+
+
+class _Once(torch.autograd.Function):
+    """The identity, through which no second derivative goes: the Hessian's own is left out."""
+
+    @staticmethod
+    def forward(ctx, mean: Tensor) -> Tensor:
+        return mean.view_as(mean)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
+        return grads[0]

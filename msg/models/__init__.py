@@ -4,6 +4,7 @@ from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.models.classic import ClassicGNN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
+from msg.models.graph_classifier import GraphClassifier
 from msg.models.heuristics import L3, AdamicAdar, CommonNeighbors, Heuristic, PageRank, ResourceAllocation
 from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
@@ -47,6 +48,7 @@ __all__ = [
     "ConvergentGNN",
     "ConvergentNetwork",
     "Embedding",
+    "GraphClassifier",
     "GraphNetwork",
     "Heuristic",
     "HyboNet",

@@ -1,10 +1,12 @@
 """Points that are on their manifold, and steps that are isometries."""
 
+from collections.abc import Callable
+
 import geoopt
 import torch
 from torch import Tensor
 
-from msg.manifolds import ambient_dim, checks, distance, family, move, transport0
+from msg.manifolds import ambient_dim, checks, distance, exp0, family, log0, move, transport0
 from msg.manifolds.lookup import find
 from msg.manifolds.validation import fault
 
@@ -82,6 +84,53 @@ def assert_isometric(manifold: geoopt.Manifold, z: Tensor, v: Tensor, rtol: floa
         rounding = 16 * torch.finfo(z.dtype).eps * (1 + z.double().norm(dim=-1))
         moved = distance(manifold, z, move(manifold, z, v)).double()
         _assert_rows("distance(z, move(z, v))", moved, length, rtol, atol=rounding)
+
+
+def assert_equivariant(
+    manifold: geoopt.Manifold, function: Callable[[Tensor], Tensor], z: Tensor, atol: float | None = None
+) -> None:
+    r"""Assert that a function of points commutes with isometries: :math:`f(gz) = g f(z)`.
+
+    Tried are a turn about the origin, :math:`\exp_o(Q\log_o z)` with an orthogonal :math:`Q`, and the isometry that
+    takes the origin to another point :math:`a`, which is :math:`z \mapsto \exp_a(PT_{o \to a}\log_o z)`; both are drawn
+    from torch's generator, for each factor of a product its own. They are isometries of flat space, hyperbolic spaces
+    and spheres.
+
+    Args:
+        manifold: such a space, or a product of them.
+        function: from points ``[N, ambient_dim]`` to points ``[M, ambient_dim]``.
+        z: points, which should stay inside :func:`msg.manifolds.max_radius`.
+        atol: how far the two may be apart; by default ``1e-7`` for float64 points and ``1e-3`` for any other dtype,
+            which suits points within a distance of three from the origin.
+
+    Raises:
+        AssertionError: naming the isometry, the worst row, and by how much it fails.
+
+    """
+    atol = (1e-7 if z.dtype == torch.float64 else 1e-3) if atol is None else atol
+    with torch.no_grad():
+        for name, isometry in (("turn", _turn), ("translation", _translation)):
+            parts = [(factor, isometry(factor, part)) for factor, part in family(manifold).split(manifold, z)]
+
+            def moved(points: Tensor, parts: list = parts) -> Tensor:
+                split = family(manifold).split(manifold, points)
+                return torch.cat([g(part) for (_, g), (_, part) in zip(parts, split)], dim=-1)
+
+            got, want = function(moved(z)), moved(function(z))
+            apart = distance(manifold, got.double(), want.double())
+            _assert_rows(f"distance of f(gz) and g f(z), a {name},", apart, torch.zeros_like(apart), 0.0, atol=atol)
+
+
+def _turn(manifold: geoopt.Manifold, z: Tensor) -> Callable[[Tensor], Tensor]:
+    dim = log0(manifold, z).size(-1)
+    turn = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64)).Q.to(z.device)
+    return lambda points: exp0(manifold, log0(manifold, points, torch.float64) @ turn).to(points.dtype)
+
+
+def _translation(manifold: geoopt.Manifold, z: Tensor) -> Callable[[Tensor], Tensor]:
+    dim = log0(manifold, z).size(-1)
+    there = exp0(manifold, torch.randn(1, dim, dtype=torch.float64, device=z.device) / (2 * dim**0.5))
+    return lambda points: move(manifold, there, log0(manifold, points, torch.float64)).to(points.dtype)
 
 
 def _inner(manifold: geoopt.Manifold, z: Tensor, u: Tensor, v: Tensor) -> Tensor:

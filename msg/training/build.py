@@ -15,8 +15,8 @@ from msg.training.tasks import Decoder, LinkPrediction, inner_product
 
 
 def draw_split(data: Data, seed: int) -> Data:
-    """The same graph with another seed's node split; a given split is the same for all seeds."""
-    drawn = data.split.startswith(("random:", "per-class:"))
+    """The same graph, or set of graphs, with another seed's split; a given split is the same for all seeds."""
+    drawn = data.split.startswith(("random:", "per-class:", "folds:"))
     return apply_split(data, data.split, seed).to(data["edge_index"].device) if drawn else data
 
 

@@ -411,6 +411,7 @@ def test_datasets_list(cli):
     assert result.exit_code == 0
     assert "ogbn-products" in result.stdout
     assert "2,449,029" in result.stdout
+    assert result.stdout.index("Sets, for --task graph-classification") < result.stdout.index("mutag")
     assert "…" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 110
 

@@ -10,17 +10,18 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_manifest_lists_every_graph_once():
     keys = [card.key for card in available()]
-    assert len(keys) == len(set(keys)) == 24
+    assert len(keys) == len(set(keys)) == 29
     assert keys[0] == "digits"
     folders = [card.folder for card in available() if card.folder]
-    assert len(folders) == len(set(folders)) == 19
+    assert len(folders) == len(set(folders)) == 23
 
 
 @pytest.mark.parametrize("card", available(), ids=lambda card: card.key)
 def test_card_is_complete(card):
-    assert card.format in ("generated", "npz", "planetoid", "ogb")
+    assert card.format in ("generated", "npz", "planetoid", "ogb", "tu")
     assert card.metric in ("accuracy", "roc_auc")
-    assert (card.edges is None) != (card.raw_edges is None)
+    assert (card.edges is None) != (card.raw_edges is None) or card.format == "tu"
+    assert card.graphs is not None or card.format != "tu"
     assert (card.format == "generated") == (not card.folder) == (not card.files)
     assert all(len(digest) in (0, 64) for digest in card.files.values())
     assert len(card.content_hash) in (0, 64)

@@ -7,7 +7,7 @@ import torch
 from msg.energy import count
 from msg.manifolds import GeooptFamily, distance, exp0, log0, move, register_family, squared_distance, transport0
 from msg.names import MANIFOLDS
-from msg.nn import MSG
+from msg.nn import MSG, ManifoldPooling
 from msg.testing import assert_isometric
 
 
@@ -103,6 +103,13 @@ def test_gradients_are_numbers_where_nodes_are_silent_and_points_coincide(ball):
     with count(model) as ops:
         model(torch.rand(2, 5), edges)
     assert ops.total()["geoopt_map"] > 0
+
+
+def test_pooling_falls_back_on_the_solver(ball):
+    z = exp0(ball, 0.4 * torch.randn(5, 2, dtype=torch.float64))
+    batch = torch.tensor([1, 0, 1, 1, 0])
+    want = ManifoldPooling(geoopt.PoincareBall(), "frechet")(z, batch)
+    torch.testing.assert_close(ManifoldPooling(ball)(z, batch), want, rtol=1e-5, atol=1e-6)
 
 
 def test_an_embedded_manifold_has_a_frame_with_fewer_vectors_than_coordinates():

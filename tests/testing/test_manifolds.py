@@ -4,10 +4,10 @@ import geoopt
 import pytest
 import torch
 
-from msg.manifolds import exp0, parse_signature
+from msg.manifolds import exp0, log0, parse_signature
 from msg.manifolds.hyperboloid import Hyperboloid
 from msg.manifolds.sphere import Sphere
-from msg.testing import assert_isometric, assert_on_manifold
+from msg.testing import assert_equivariant, assert_isometric, assert_on_manifold
 
 
 def test_points_of_every_manifold_pass(space, dtype):
@@ -125,3 +125,21 @@ def test_isometric_fails_on_nan_and_on_wrong_sizes(monkeypatch):
     monkeypatch.setattr(Hyperboloid, "move", lambda self, m, z, v: z * torch.nan)
     with pytest.raises(AssertionError, match="nan"):
         assert_isometric(manifold, z, v)
+
+
+def test_what_hangs_on_the_origin_is_not_equivariant():
+    for signature, linear in (("E3", True), ("H3", False), ("S3", False), ("E1xH2", False)):
+        manifold, dim = parse_signature(signature)
+        z = exp0(manifold, torch.randn(8, dim, dtype=torch.float64) / 2)
+
+        def mean_at_the_origin(points, manifold=manifold):
+            return exp0(manifold, log0(manifold, points).mean(0, keepdim=True))
+
+        if linear:
+            assert_equivariant(manifold, mean_at_the_origin, z)
+        else:
+            with pytest.raises(AssertionError, match=r"row 0: distance of f\(gz\) and g f\(z\), a translation, is"):
+                assert_equivariant(manifold, mean_at_the_origin, z)
+        assert_equivariant(manifold, lambda points: points, z)
+        with pytest.raises(AssertionError, match="a turn"):
+            assert_equivariant(manifold, lambda points, still=z: still, z)
