@@ -2,20 +2,15 @@
 
 import builtins
 import importlib
-import inspect
 import os
 import sys
 import zlib
 from collections import Counter
 from pathlib import Path
 
-from sphinx.application import Sphinx
-from sphinx.errors import PycodeError
-from sphinx.pycode import ModuleAnalyzer
-from sphinx.util.inspect import stringify_signature
-
 os.environ.setdefault("MPLBACKEND", "agg")
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
 
 project = "msg"
 author = "The msg authors"
@@ -33,6 +28,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "reference",
 ]
 exclude_patterns = ["_build", "_ext"]
 templates_path = ["_templates"]
@@ -49,7 +45,6 @@ html_css_files = ["site.css"]
 html_copy_source = False
 
 # gallery: every script in examples/gallery is executed at each build, the longer ones beside that folder never
-sys.path.insert(0, str(HERE / "_ext"))
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "auto_examples",
@@ -102,6 +97,7 @@ intersphinx_mapping = {
         "torch_geometric": "pytorch-geometric.readthedocs.io/en/latest",
         "geoopt": "geoopt.readthedocs.io/en/latest",
         "numpy": "numpy.org/doc/stable",
+        "pandas": "pandas.pydata.org/docs",
         "scipy": "docs.scipy.org/doc/scipy",
         "sklearn": "scikit-learn.org/stable",
         "matplotlib": "matplotlib.org/stable",
@@ -111,52 +107,7 @@ OTHERS = "|".join([*sys.stdlib_module_names, *intersphinx_mapping])
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})\..*"),
     ("py:.*", "|".join(dir(builtins))),
-    # private bases, variables of types, two internal types
-    ("py:.*", r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Standing)"),
+    ("py:class", "Data|Neighbours|Plan"),  # in annotations, imported by type checkers alone
+    # private bases, variables of types, internal types
+    ("py:.*", r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Standing|State)"),
 ]
-
-
-def _describe_data(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """A constant's docstring stands below it in the module that makes it, where autodoc does not look."""
-    room, _, short = name.rpartition(".")
-    if what != "data" or short not in PUBLIC.get(room, ()):
-        return
-    for module in [module for module in sys.modules if module.startswith(f"{room}.")]:
-        try:
-            found = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", short))
-        except PycodeError:
-            continue
-        if found:
-            lines[:] = found
-            return
-
-
-def _arguments_of_init(
-    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str
-) -> tuple[str, str] | None:
-    """What a class is made with, where a `__new__` of its own takes everything to note it down."""
-    if what != "class" or signature != "(*args, **kwargs)":
-        return None
-    found = inspect.signature(obj.__init__)
-    own = found.replace(parameters=list(found.parameters.values())[1:], return_annotation=inspect.Signature.empty)
-    return stringify_signature(own, show_annotation=False), returns
-
-
-def _as_geoopt_lists_it(app: Sphinx, env: object, node: dict, text: object) -> None:
-    """`geoopt.Lorentz`, as one imports it, is `geoopt.manifolds.Lorentz` in geoopt's own list of names."""
-    if node["reftarget"].startswith("geoopt.") and node["reftarget"].count(".") == 1:
-        node["reftarget"] = node["reftarget"].replace("geoopt.", "geoopt.manifolds.")
-
-
-def _short_sidebar(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Rooms of the reference, but not their hundreds of names, on every page."""
-    if toctree := context.get("toctree"):
-        context["toctree"] = lambda **options: toctree(**{**options, "maxdepth": 2})
-
-
-def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", _describe_data, priority=400)
-    app.connect("autodoc-process-signature", _arguments_of_init)
-    app.connect("missing-reference", _as_geoopt_lists_it, priority=400)
-    app.connect("html-page-context", _short_sidebar, priority=400)

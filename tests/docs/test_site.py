@@ -8,10 +8,14 @@ import subprocess
 import sys
 import threading
 from html.parser import HTMLParser
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+import msg
 
 ROOT = Path(__file__).parents[2]
 SCREENS = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -23,6 +27,7 @@ PAGES = [
     "api/msg.models.MSG.html",
     "auto_examples/index.html",
     "auto_examples/plot_gradient_rules.html",
+    "search.html?q=neuron",
 ]
 pytestmark = pytest.mark.slow
 
@@ -36,6 +41,18 @@ def site():
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return out
+
+
+def test_every_public_name_has_a_page(site):
+    from sphinx.util.inventory import InventoryFile
+
+    listed = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    known = {name for kind, names in listed.items() if kind.startswith("py:") for name in names}
+    # rooms are those of the package, but for the one that has names of others alone and the one that has none
+    rooms = [import_module(f"msg.{room}") for room in {*msg.__all__} - {"nn", "report"} if find_spec(f"msg.{room}")]
+    public = {f"{room.__name__}.{name}" for room in rooms for name in getattr(room, "__all__", ())}
+    assert len(public) > 200
+    assert not public - known
 
 
 class Page(HTMLParser):
