@@ -8,7 +8,7 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow test-reliability lint docs linkcheck benchmark clean
+.PHONY: demo test test-slow test-reliability lint docs linkcheck benchmark release-check clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
@@ -39,6 +39,15 @@ docs: $(READY)
 # asks other hosts, so it is no part of any check
 linkcheck: docs
 	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/linkcheck
+
+# what is uploaded: both archives are made, their metadata is what the index takes, and the wheel has what it must
+release-check: $(READY)
+	$(BIN)/python -m pip install --quiet -e ".[release]"
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m zipfile -l dist/*.whl | grep -q msg/py.typed
+	$(BIN)/python -m zipfile -l dist/*.whl | grep -q msg/datasets/manifest.toml
 
 clean:
 	rm -rf .venv docs/_build docs/api docs/auto_examples

@@ -77,6 +77,10 @@ class Registry(Mapping[str, Any]):
         raise ValueError(f"{value!r} is no registered {self.kind}: register it first")
 
 
+_OF_HUB = "_hub_mixin_config"
+"""What ``huggingface_hub``'s ``PyTorchModelHubMixin`` writes of a model."""
+
+
 class Recorded:
     """Base of what knows with which arguments it was made."""
 
@@ -99,6 +103,8 @@ class Recorded:
                 made._made[name] = spell(value)
             except ValueError as error:
                 made._unnamed[name] = str(error)
+        if hasattr(cls, _OF_HUB):  # which would leave out a neuron, and load another one
+            setattr(made, _OF_HUB, None if made._unnamed else dict(made._made))
         return made
 
     @property

@@ -222,8 +222,10 @@ def _parts(value: Any, most: float) -> Iterator[Any]:
         yield f"sequence {len(value)}\n".encode()
         for part in value:
             yield from _parts(part, most)
-    else:
+    elif value is None or isinstance(value, bool | int | float | str):
         yield f"{type(value).__name__} {value!r}\n".encode()
+    else:  # what torch lets in besides, such as a neuron
+        raise ValueError(f"it holds a {type(value).__name__}")
 
 
 def check_finite(path: Path, tensors: Mapping[str, Any]) -> None:

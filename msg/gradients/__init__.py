@@ -1,5 +1,7 @@
 """Gradient rules: each a value that owns the loop over layers and time. One file a rule."""
 
+from torch.serialization import add_safe_globals
+
 from msg.gradients.checkpointed_bptt import CheckpointedBPTT
 from msg.gradients.dvm import DvM
 from msg.gradients.equilibrium_propagation import (
@@ -54,3 +56,6 @@ __all__ = [
     "resolve_step_rule",
     "settle",
 ]
+
+# as neurons, see msg.neurons
+add_safe_globals([CheckpointedBPTT, DvM, EquilibriumPropagation, OTTT, RateBackprop, SettlingBPTT, SurrogateBPTT])

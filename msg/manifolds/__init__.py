@@ -5,6 +5,10 @@ hyperboloid with learnable curvature, products such as ``H16xS16``. The number i
 manifold. A kind of manifold is one value of :class:`Family`; :func:`register_family` adds yours.
 """
 
+import geoopt
+import torch
+from torch.serialization import add_safe_globals
+
 from msg.manifolds.family import Family
 from msg.manifolds.general import GeooptFamily
 from msg.manifolds.gyro import gyromidpoint, gyroplane_logits
@@ -61,3 +65,11 @@ __all__ = [
     "squared_lorentzian_distance",
     "transport0",
 ]
+
+# as neurons, see msg.neurons; a product is a list of modules and of slices
+add_safe_globals(
+    [
+        *(geoopt.Euclidean, geoopt.Lorentz, geoopt.PoincareBall, geoopt.ProductManifold, geoopt.Sphere),
+        *(geoopt.SphereProjection, geoopt.Stereographic, LearnedLorentz, torch.nn.ModuleList, slice),
+    ]
+)

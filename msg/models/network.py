@@ -37,6 +37,10 @@ class GraphNetwork(Recorded, nn.Module):
 
     def __init__(self):
         super().__init__()
+        if not self._made and hasattr(self, "save_pretrained"):
+            raise TypeError(
+                f"class {type(self).__name__} must have PyTorchModelHubMixin as its last base, not its first"
+            )
         self._graphs = GraphMemo()
         self._features = Memo()
 

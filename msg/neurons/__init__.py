@@ -1,5 +1,7 @@
 """Spiking neurons with explicit state, the surrogate derivatives of their firing, and activations in their place."""
 
+from torch.serialization import add_safe_globals
+
 from msg.neurons.activations import Activation, ClippedReLU, QuantizedReLU, ReLU
 from msg.neurons.adapted import Adapted, adapt, resolve_neuron, stepwise_neuron
 from msg.neurons.adaptive import ALIF, ALIFState
@@ -47,3 +49,11 @@ __all__ = [
     "resolve_neuron",
     "stepwise_neuron",
 ]
+
+# values: a checkpoint that holds them among its hyperparameters, as Lightning's do, is read with weights_only=True
+add_safe_globals(
+    [
+        *(IF, LIF, ParametricLIF, ScaledLIF, DecayingThresholdLIF, ALIF, ReLU, ClippedReLU, QuantizedReLU),
+        *(ATan, ArcTan, Box, MultiGaussian, Sigmoid, SuperSpike, Triangle),
+    ]
+)
