@@ -11,6 +11,7 @@ from msg.datasets.load import load_graph, load_graphs
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.registration import register, remove
 from msg.datasets.selection import normalize_features, top_features
+from msg.datasets.snapshots import load_snapshots
 from msg.datasets.splits import apply_split
 from msg.datasets.stored import StoredGraph, open_graph
 
@@ -30,6 +31,7 @@ __all__ = [
     "link_split",
     "load_graph",
     "load_graphs",
+    "load_snapshots",
     "normalize_features",
     "open_graph",
     "pair_codes",

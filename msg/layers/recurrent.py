@@ -1,7 +1,7 @@
 """A layer of spiking neurons that hear each other, and the nodes next door, one step later."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,32 @@ class RecurrentState(NamedTuple):
 
     spikes: Tensor
     neuron: Any
+
+
+def recurrent_steps(
+    neuron: nn.Module,
+    currents: Iterable[Tensor],
+    state: RecurrentState | None,
+    recur: Callable[[Tensor], Tensor] | None,
+    fire: Fire,
+    detach_reset: bool,
+) -> Iterator[tuple[Tensor, RecurrentState]]:
+    """Step by step the whole current of neurons that hear their own last spikes, and what they carry on.
+
+    Args:
+        neuron: that fires on the current.
+        currents: from elsewhere, ``[N, H]`` a step.
+        state: after the last step; ``None`` is rest.
+        recur: from the spikes of one step to the current they cause in the next; ``None``: none.
+        fire: the step function.
+        detach_reset: cut the gradient through the neuron's reset.
+    """
+    spikes, hidden = (None, None) if state is None else state
+    for current in currents:
+        # nothing has been fired at rest
+        now = current if spikes is None or recur is None else current + recur(spikes)
+        spikes, hidden = neuron(now, hidden, fire, detach_reset)
+        yield now, RecurrentState(spikes, hidden)
 
 
 class RecurrentSpikingLayer(nn.Module):
@@ -102,14 +128,13 @@ class RecurrentSpikingLayer(nn.Module):
             )
         recur = self._recurrence(graph, x.size(-2))
         currents = self.input(x)
-        spikes, neuron = (None, None) if state is None else state
+        each = list(currents.unbind()) if x.dim() == 3 else [currents]
+        steps = recurrent_steps(self.neuron, each, state, recur, fire, detach_reset)
         train = []
-        for current in currents.unbind() if x.dim() == 3 else [currents]:
-            # nothing has been fired at rest
-            now = current if spikes is None else current + recur(spikes)
-            spikes, neuron = self.neuron(now, neuron, fire, detach_reset)
-            train.append(spikes)
-        return torch.stack(train) if x.dim() == 3 else train[0], RecurrentState(train[-1], neuron)
+        for _, state in steps:
+            train.append(state.spikes)
+        assert state is not None
+        return torch.stack(train) if x.dim() == 3 else train[0], state
 
     def _recurrence(self, graph: Graph | Tensor | None, num_nodes: int) -> Callable[[Tensor], Tensor]:
         """From the spikes of one step to the current they cause in the next; what all steps share is done once."""

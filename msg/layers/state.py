@@ -41,15 +41,15 @@ def index_state(state: State, nodes: Tensor) -> State:
     number = state_nodes(state)
     if number is not None and nodes.numel() and not -1 <= int(nodes.min()) <= int(nodes.max()) < number:
         raise ValueError(f"nodes must be rows from 0 to {number - 1} of the state, or -1 for one at rest")
-    resting = nodes < 0
 
     def rows(tensor: Tensor) -> Tensor:
         if not tensor.dim():
             return tensor
-        mask = resting.view(-1, *[1] * (tensor.dim() - 1))
+        at = nodes.to(tensor.device)
         if not tensor.size(0):
-            return tensor.new_zeros(nodes.numel(), *tensor.shape[1:])
-        return tensor[nodes.clamp(min=0)].masked_fill(mask, 0)
+            return tensor.new_zeros(at.numel(), *tensor.shape[1:])
+        resting = (at < 0).view(-1, *[1] * (tensor.dim() - 1))
+        return tensor[at.clamp(min=0)].masked_fill(resting, 0)
 
     return tree_map_only(Tensor, rows, state)
 

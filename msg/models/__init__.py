@@ -10,6 +10,7 @@ from msg.models.lsnn import LSNN, LSNNOutput, LSNNState
 from msg.models.msg import MSG
 from msg.models.network import Embedding, GraphNetwork, LayeredNetwork, SpikingNetwork
 from msg.models.peers.bernoulli_spikinggcn import BernoulliSpikingGCN
+from msg.models.peers.dynamic_spikenet import DynamicSpikeNet
 from msg.models.peers.hgcn import HGCN
 from msg.models.peers.hybonet import HyboNet
 from msg.models.peers.kappa_gcn import KappaGCN
@@ -47,6 +48,7 @@ __all__ = [
     "CommonNeighbors",
     "ConvergentGNN",
     "ConvergentNetwork",
+    "DynamicSpikeNet",
     "Embedding",
     "GraphClassifier",
     "GraphNetwork",

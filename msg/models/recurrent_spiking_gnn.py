@@ -19,6 +19,7 @@ from msg.layers import (
     TangentHead,
     check_state,
     make_synapse,
+    recurrent_steps,
 )
 from msg.manifolds import resolve
 from msg.models.network import GraphNetwork
@@ -75,15 +76,13 @@ class _Layer(nn.Module):
     ) -> tuple[Tensor, Tensor, RecurrentState]:
         """Mean current ``[N, d]``, spikes ``[N, T, d]`` and the new state."""
         assert self.neuron is not None
-        spikes, neuron = (None, None) if state is None else state
-        train, heard = [], []
-        for current in currents:
-            if self.recurrent is not None and spikes is not None:
-                current = current + self.recurrent(spikes)
+        heard, train = [], []
+        steps = recurrent_steps(self.neuron, currents, state, self.recurrent, rule.surrogate, rule.detach_reset)
+        for current, state in steps:
             heard.append(current)
-            spikes, neuron = self.neuron(current, neuron, rule.surrogate, rule.detach_reset)
-            train.append(spikes)
-        return _mean(heard), torch.stack(train, dim=1), RecurrentState(train[-1], neuron)
+            train.append(state.spikes)
+        assert state is not None
+        return _mean(heard), torch.stack(train, dim=1), state
 
 
 def _mean(steps: list[Tensor]) -> Tensor:

@@ -281,7 +281,8 @@ def test_every_public_module_was_among_them():
     # these draw; those count neighbours, which SciPy does on the CPU
     public -= {msg.nn.SpikingConv}  # PyG's own convolution, called as it is
     public -= {msg.nn.SpikingTGNMemory}  # PyG's own store of events, which the host reads
-    public -= {msg.nn.SpikeNet, msg.nn.BernoulliSpikingGCN, msg.nn.BernoulliEncoder, msg.nn.BernoulliLinear}
+    public -= {msg.nn.SpikeNet, msg.nn.DynamicSpikeNet}
+    public -= {msg.nn.BernoulliSpikingGCN, msg.nn.BernoulliEncoder, msg.nn.BernoulliLinear}
     public -= {msg.nn.LatencyEncoder, msg.nn.PopulationEncoder}  # make trains before a network runs
     public = {kind for kind in public if not issubclass(kind, Heuristic | GraphDecoder)}
     used = {type(module) for case in CASES.values() for module in case.make(2).modules()}

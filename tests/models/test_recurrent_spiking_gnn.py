@@ -9,7 +9,7 @@ from torch_geometric.data import Batch, Data
 
 from msg.energy import count
 from msg.gradients import DvM, SurrogateBPTT
-from msg.graph import Graph
+from msg.graph import Graph, partition
 from msg.manifolds import log0, path
 from msg.neurons import ALIF, IF, LIF, QuantizedReLU, Triangle
 from msg.nn import (
@@ -22,6 +22,7 @@ from msg.nn import (
     grow_state,
     index_state,
 )
+from msg.testing import assert_model
 
 NODES, FEATURES = 7, 5
 
@@ -267,6 +268,32 @@ def test_copies_and_checkpoints(snapshots):
         assert all(not torch.equal(a, b) for a, b in zip(other.parameters(), model.parameters()) if a.dim() > 1)
     assert "SurrogateBPTT" in repr(_flat())
     assert len(SnapshotState._fields) == 2
+
+
+class _First(torch.nn.Module):
+    """The output for a first snapshot of some steps, in which neurons hear each other already."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.model = RecurrentSpikingGNN(FEATURES, 3, timesteps=4, neuron=LIF(threshold=0.3), **options)
+
+    def reset_parameters(self):
+        self.model.reset_parameters()
+
+    def forward(self, x, edge_index):
+        return self.model(x, edge_index)[0]
+
+
+@pytest.mark.parametrize("options", [{"hidden_channels": 6}, {"manifold": "H4", "readout_decay": 0.5}], ids=str)
+def test_contract_of_models(options, edge_index):
+    x = 2 * torch.randn(NODES, FEATURES, generator=torch.Generator().manual_seed(1))
+    assert_model(lambda: _First(**options), x, edge_index)
+
+
+def test_a_part_of_a_graph_is_refused(edge_index):
+    part = partition(Data(edge_index=edge_index, num_nodes=NODES), 2, "range")[0]
+    with pytest.raises(ValueError, match="RecurrentSpikingGNN"):
+        RecurrentSpikingGNN(FEATURES, 3)(torch.rand(part.graph.num_nodes, FEATURES), part.graph)
 
 
 def test_dropout_is_of_training_alone(snapshots):

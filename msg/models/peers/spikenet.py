@@ -77,9 +77,10 @@ class SpikeNet(GraphNetwork):
     :math:`[s^L_1 \Vert \dots \Vert s^L_T]\,W + b`, with a weight for each step.
 
     Source: `Li et al. 2023, Scaling Up Dynamic Graph Representation Learning via Spiking Neural Networks
-    <https://arxiv.org/abs/2208.10364>`_ (AAAI), in the form for a graph that does not change. With the static graphs
-    Flickr and Reddit the authors take ``hidden_channels=512``, ``last_channels=10``, ``timesteps=15``,
-    ``dropout=0.5``, features scaled to a length of 1, AdamW at a learning rate of 0.005, and batches of 2048 nodes.
+    <https://arxiv.org/abs/2208.10364>`_ (AAAI), in the form for a graph that does not change; for one that does see
+    :class:`DynamicSpikeNet`. With the static graphs Flickr and Reddit the authors take ``hidden_channels=512``,
+    ``last_channels=10``, ``timesteps=15``, ``dropout=0.5``, features scaled to a length of 1, AdamW at a learning rate
+    of 0.005, and batches of 2048 nodes.
 
     Differences from the released code, which runs batches of seed nodes, each with a tree of samples around it:
 
@@ -203,32 +204,46 @@ class SpikeNet(GraphNetwork):
 
     def _in_trees(self, features: Tensor | SparseMatrix, pick: Pick) -> Tensor:
         """Each node with a tree of its own, of which each layer computes one hop less."""
-        hops = [torch.arange(features.size(0), device=self.readout.weight.device).expand(self.timesteps, -1)]
+        hops = self._hops(torch.arange(features.size(0), device=self.readout.weight.device), pick)
+
+        def begin(layer: _Layer) -> tuple[list[Tensor], list[Tensor]]:
+            # constant features: one product for all places of a node
+            own, sent = _linear(layer.own, features), _linear(layer.received, features)
+            places = [nodes.unflatten(1, (-1, drawn)) for nodes, drawn in zip(hops[1:], self.num_neighbors)]
+            return [own[nodes] for nodes in hops[:-1]], [picked_mean(sent, nodes) for nodes in places]
+
+        return self._up_the_trees([nodes.size(1) for nodes in hops], begin)
+
+    def _hops(self, seeds: Tensor, pick: Pick) -> list[Tensor]:
+        """The nodes at all places of the seeds' trees, ``[T, M]`` at each hop."""
+        hops = [seeds.expand(self.timesteps, -1)]
         for number in self.num_neighbors:
             drawn = pick(hops[-1], number)
             assert drawn is not None
             hops.append(drawn.flatten(1))
+        return hops
+
+    def _heard(self, layer: _Layer, read: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """What neurons at all places but the last hop's get from their node, and from those below it in the tree."""
+        below = zip(read[1:], self.num_neighbors)
+        came = [layer.received(x).unflatten(1, (-1, drawn)).mean(2) for x, drawn in below]
+        return [layer.own(x) for x in read[:-1]], came
+
+    def _up_the_trees(self, rows: list[int], begin: Callable[[_Layer], tuple[list[Tensor], list[Tensor]]]) -> Tensor:
+        """Spikes of the seeds: each layer's neurons stand one hop nearer to them.
+
+        Args:
+            rows: number of places at each hop.
+            begin: what the first layer's neurons get, as :meth:`_heard`.
+        """
         read, below = [], None
         for number, layer, _ in self._in_order():
-            left = len(self.layers) - number
-            if number == 0:
-                own, sent = _linear(layer.own, features), _linear(layer.received, features)
-                owned = [own[nodes] for nodes in hops[:left]]
-                came = [
-                    picked_mean(sent, nodes.unflatten(1, (-1, drawn)))
-                    for nodes, drawn in zip(hops[1:], self.num_neighbors)
-                ]
-            else:
-                owned = [layer.own(spikes) for spikes in read[:left]]
-                came = [
-                    layer.received(spikes).unflatten(1, (-1, drawn)).mean(2)
-                    for spikes, drawn in zip(read[1:], self.num_neighbors)
-                ]
-            rows = [nodes.size(1) for nodes in hops[:left]]
+            owned, came = begin(layer) if number == 0 else self._heard(layer, read)
+            left = rows[: len(self.layers) - number]
             received = torch.cat([a + b for a, b in zip(owned, came)], dim=1)
-            below = layer.current(received, None if below is None else below[:, : sum(rows)])
+            below = layer.current(received, None if below is None else below[:, : sum(left)])
             spikes = layer.neurons(below)
-            read = (self.dropout(spikes) if left > 1 else spikes).split(rows, dim=1)
+            read = (self.dropout(spikes) if len(left) > 1 else spikes).split(left, dim=1)
         return read[0]
 
     def _in_order(self) -> Iterator[tuple[int, _Layer, int]]:
