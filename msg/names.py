@@ -75,6 +75,7 @@ MODELS = Registry(
         "cached-gcn": "msg.models.baselines:CACHED_GCN_SPEC",
         "sage": "msg.models.baselines:SAGE_SPEC",
         "gat": "msg.models.baselines:GAT_SPEC",
+        "gin": "msg.models.baselines:GIN_SPEC",
         "sgc": "msg.models.baselines:SGC_SPEC",
         "classic-gcn": "msg.models.classic:GCN_SPEC",
         "classic-sage": "msg.models.classic:SAGE_SPEC",

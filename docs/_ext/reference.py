@@ -1,5 +1,6 @@
 """What autodoc and furo need to be told about this library."""
 
+import ast
 import inspect
 import sys
 
@@ -10,6 +11,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import PycodeError
 from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.pycode.ast import _UnparseVisitor
 from sphinx.util.inspect import stringify_signature
 
 _SETTLED: dict[str, list[str]] = {}
@@ -82,6 +84,8 @@ def _short_sidebar(app: Sphinx, page: str, template: str, context: dict, doctree
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # Sphinx 9 gives up a module, sources and links to them, for one f-string in an annotation
+    _UnparseVisitor.visit_JoinedStr = lambda self, node: ast.unparse(node)
     app.connect("autodoc-process-docstring", _describe, priority=400)
     app.connect("autodoc-process-docstring", _settle, priority=600)
     app.connect("autodoc-process-signature", _arguments_of_init)

@@ -58,6 +58,7 @@ def _of_run(path: Path, out: Path, seconds: float | None, output: Any) -> None:
     from msg.experiments.files import json_bytes
     from msg.nn import MSG
     from msg.report.figures import to_png
+    from msg.training import graphs_of
 
     with user_errors():
         if seconds is not None and not seconds > 0:
@@ -77,7 +78,7 @@ def _of_run(path: Path, out: Path, seconds: float | None, output: Any) -> None:
         content["tangent_shortcut"] = shortcut.as_dict()
     if seconds is not None:
         with torch.no_grad():
-            found = measure(lambda: model(task.x, task.edge_index), seconds)
+            found = measure(lambda: model(task.x, task.edge_index, **graphs_of(task)), seconds)
         lines += [f"measured, {one}" for one in found]
         content["measured"] = [one.as_dict() for one in found]
     notes = "\n".join(f"- {line}" for line in lines)

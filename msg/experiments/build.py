@@ -1,16 +1,19 @@
 """From a configuration to the objects it names."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from msg.datasets import load_graph, normalize_features, top_features
-from msg.experiments.config import NODES, RunConfig, make_part, parse_fan_out
-from msg.models import Propagated
+from msg.datasets import load_graph, load_graphs, normalize_features, top_features
+from msg.experiments.config import GRAPHS, NODES, RunConfig, make_part, parse_fan_out
+from msg.models import GraphClassifier, Propagated
 from msg.names import MODELS
 from msg.training import (
     Augmentation,
     Budget,
+    GraphClassification,
     MiniBatches,
     NodeClassification,
     Task,
@@ -21,19 +24,22 @@ from msg.training import (
 
 
 def load_data(config: RunConfig) -> Data:
-    """The graph of a run, with the first seed's node split.
+    """The graph, or the set of graphs, of a run, with the first seed's split of what has classes.
 
     Raises:
         ValueError: for a graph or split that does not exist.
         DatasetError: for missing or damaged files.
     """
+    if config.task == GRAPHS:
+        graphs: Any = load_graphs(config.dataset, config.root, config.split, config.seeds[0])
+        return graphs.to(config.device)
     split = config.split if config.task == NODES else None
     data = load_graph(config.dataset, config.root, split, config.seeds[0], config.features)
     return data.to(config.device)
 
 
 def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Module:
-    """The model of a configuration, freshly initialised; without classes for link prediction.
+    """The model of a configuration, freshly initialised; without classes for link prediction, pooled for graphs.
 
     Args:
         config: of the run.
@@ -73,10 +79,13 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error
     if config.decoder == "structural":
         add_structural_decoder(model)
+    if config.task == GRAPHS:
+        model = GraphClassifier(model, num_classes, str(config.pooling), config.dropout or 0.0)
     changing = config.batch_size is not None or config.drop_edge or config.half_hop
-    for module in model.modules() if changing else ():
+    convolutions: Any = model.modules() if changing else ()
+    for module in convolutions:
         if getattr(module, "cached", False) is True:  # PyG's convolutions: each update has another graph
-            module.cached = False  # pyright: ignore[reportAttributeAccessIssue]
+            module.cached = False
     return Propagated(model, config.propagate, config.teleport) if config.propagate else model
 
 
@@ -107,10 +116,14 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
     drawn = draw(config, data, seed)
     torch.manual_seed(seed)
     model = build_model(config, drawn["x"].size(1), data.num_classes).to(config.device)
+    augmentation = Augmentation(config.input_dropout, config.drop_edge, config.half_hop)
+    if config.task == GRAPHS:
+        assert config.batch_size is not None
+        smoothing = config.label_smoothing
+        return model, GraphClassification(drawn, config.batch_size, seed, config.sparsity, augmentation, smoothing)
     batches = None
     if config.batch_size is not None:
         batches = MiniBatches(config.batch_size, parse_fan_out(str(config.fan_out)), seed)
-    augmentation = Augmentation(config.input_dropout, config.drop_edge, config.half_hop)
     if config.task == NODES:
         return model, NodeClassification(drawn, config.sparsity, batches, augmentation, config.label_smoothing)
     return model, link_prediction(drawn, config.split or "", model, seed, batches, augmentation)

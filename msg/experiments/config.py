@@ -15,16 +15,18 @@ from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, check_ty
 from msg.names import CONVS, GRADIENTS, MODELS, NEURONS, SURROGATES
 from msg.registry import Registry
 
-NODES, LINKS = "node-classification", "link-prediction"
+NODES, LINKS, GRAPHS = "node-classification", "link-prediction", "graph-classification"
 NO_BASELINE = "none"
 
-_TASKS = (NODES, LINKS)
+_TASKS = (NODES, LINKS, GRAPHS)
+_ONE_GRAPH, _CLASSES_OF = f"{NODES} {LINKS}", f"{NODES} {GRAPHS}"
 _FEATURES = ("auto", "dense", "sparse")
 _RESETS = ("subtract", "zero")
 _DECODERS = ("plain", "structural")
 _NORMS = ("none", "batch", "layer")
 _JUMPING = ("none", "cat", "max")
-_SPLITS = "public, fixed:K, random:10/10/80, per-class:20, link:85/5/10."
+_POOLINGS = ("mean", "frechet", "sum")
+_SPLITS = "public, fixed:K, random:10/10/80, per-class:20, folds:10, link:85/5/10."
 _GRADIENTS = "rate; dvm for links; bptt for spiking-gnn"
 _CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
 
@@ -37,9 +39,12 @@ def _split(before: Mapping[str, Any]) -> str | None:
     return "link:85/5/10" if before["task"] == LINKS else None
 
 
-def _chosen(of_nodes: Any, of_links: Any) -> Callable[[Mapping[str, Any]], Any]:
-    """A default that a search on ten graphs chose for classes of nodes (``benchmarks/bench_defaults.py``)."""
-    return lambda before: of_links if before["task"] == LINKS else of_nodes
+def _chosen(of_nodes: Any, of_links: Any, of_graphs: Any = None) -> Callable[[Mapping[str, Any]], Any]:
+    """A default that a search on ten graphs chose for classes of nodes (``benchmarks/bench_defaults.py``); graphs have
+    that of links unless another is given.
+    """
+    default = {NODES: of_nodes, LINKS: of_links, GRAPHS: of_links if of_graphs is None else of_graphs}
+    return lambda before: default[before["task"]]
 
 
 def _layers(before: Mapping[str, Any]) -> int:
@@ -52,7 +57,16 @@ def _fan_out(before: Mapping[str, Any]) -> str | None:
 
 
 def _baseline(before: Mapping[str, Any]) -> str:
-    return NO_BASELINE if before["model"] == "gcn" else "gcn"
+    usual = "gin" if before["task"] == GRAPHS else "gcn"
+    return NO_BASELINE if before["model"] == usual else usual
+
+
+def _batch_size(before: Mapping[str, Any]) -> int | None:
+    return 32 if before["task"] == GRAPHS else None
+
+
+def _seeds(before: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(range(10 if before["task"] == GRAPHS else 5))
 
 
 @dataclass(frozen=True)
@@ -70,9 +84,9 @@ class RunConfig:
     root: Annotated[str | None, Option(DATA, "Folder of the raw files.", shown="datasets")] = None
     task: Annotated[str, Option(DATA, _either(_TASKS), NODES, choices=_TASKS)] = NODES
     split: Annotated[str | None, Option(DATA, _SPLITS, _split, "the graph's own")] = None
-    features: Annotated[str, Option(DATA, _either(_FEATURES), "auto", choices=_FEATURES)] = "auto"
+    features: Annotated[str, Option(DATA, _either(_FEATURES), "auto", choices=_FEATURES, tasks=_ONE_GRAPH)] = "auto"
     top_features: Annotated[
-        int | None, Ge(1), Option(DATA, "Read only the best features by chi squared.", shown="all", task=NODES)
+        int | None, Ge(1), Option(DATA, "Read only the best features by chi squared.", shown="all", tasks=NODES)
     ] = None
     normalize_features: Annotated[bool, Option(DATA, "Scale each node's features to a sum of 1.", False)] = False
     model: Annotated[str, Option(MODEL, _either(MODELS), "msg", choices=MODELS)] = "msg"
@@ -86,7 +100,9 @@ class RunConfig:
     layers: Annotated[
         int | None,
         Ge(1),
-        Option(MODEL, "Number of convolutions.", _chosen(2, 3), "2; 3 for links", reads="num_layers num_hops"),
+        Option(
+            MODEL, "Number of convolutions.", _chosen(2, 3), "2; 3 for links and graphs", reads="num_layers num_hops"
+        ),
     ] = None
     hops: Annotated[
         int | None, Ge(1), Option(MODEL, "Hops of propagation.", _layers, "as many as layers", reads="num_hops")
@@ -94,11 +110,18 @@ class RunConfig:
     timesteps: Annotated[
         int | None,
         Ge(1),
-        Option(MODEL, "Number of time steps T.", _chosen(5, 15), "5; 15 for links", reads="timesteps"),
+        Option(MODEL, "Number of time steps T.", _chosen(5, 15, 5), "5; 15 for links", reads="timesteps"),
     ] = None
     conv: Annotated[
         str | None,
-        Option(MODEL, _either(CONVS), _chosen("sage", "gcn"), "sage; gcn for links", choices=CONVS, reads="conv"),
+        Option(
+            MODEL,
+            _either(CONVS),
+            _chosen("sage", "gcn", "gin"),
+            "sage; gcn for links; gin for graphs",
+            choices=CONVS,
+            reads="conv",
+        ),
     ] = None
     bias: Annotated[bool | None, Option(MODEL, "Whether synapses add a constant current.", True, reads="bias")] = None
     neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
@@ -118,44 +141,65 @@ class RunConfig:
         float | None,
         Ge(0),
         Lt(1),
-        Option(MODEL, "Its probability.", _chosen(0.5, 0.0), "0.5; 0.0 for links", reads="dropout"),
+        Option(MODEL, "Its probability.", _chosen(0.5, 0.0), "0.5; 0.0 for links and graphs", reads="dropout"),
     ] = None
     heads: Annotated[int | None, Ge(1), Option(MODEL, "Heads of attention.", 1, reads="heads")] = None
     norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
     jumping: Annotated[
         str | None,
-        Option(MODEL, "Read-out of all layers: " + _either(_JUMPING), "none", choices=_JUMPING, reads="jumping"),
+        Option(MODEL, f"Read-out of all layers: {_either(_JUMPING)}", "none", choices=_JUMPING, reads="jumping"),
     ] = None
     learn_curvature: Annotated[
         bool | None, Option(MODEL, "Whether curvature is learned.", True, reads="learn_curvature")
     ] = None
     propagate: Annotated[
-        int, Ge(0), Option(MODEL, "Hops that predictions are propagated, by personalised PageRank.", 0, task=NODES)
+        int, Ge(0), Option(MODEL, "Hops that predictions are propagated, by personalised PageRank.", 0, tasks=NODES)
     ] = 0
     teleport: Annotated[
-        float, Gt(0), Le(1), Option(MODEL, "Share of a node's own prediction in each hop.", 0.1, task=NODES)
+        float, Gt(0), Le(1), Option(MODEL, "Share of a node's own prediction in each hop.", 0.1, tasks=NODES)
     ] = 0.1
     input_dropout: Annotated[
         float, Ge(0), Lt(1), Option(TRAINING, "Probability of dropping a feature of a node.", 0.0)
     ] = 0.0
     drop_edge: Annotated[float, Ge(0), Lt(1), Option(TRAINING, "Probability of dropping an edge.", 0.0)] = 0.0
     half_hop: Annotated[
-        float, Ge(0), Lt(1), Option(TRAINING, "Probability that a node's edges are slowed.", 0.0, task=NODES)
+        float, Ge(0), Lt(1), Option(TRAINING, "Probability that a node's edges are slowed.", 0.0, tasks=NODES)
     ] = 0.0
     label_smoothing: Annotated[
-        float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, task=NODES)
+        float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, tasks=_CLASSES_OF)
     ] = 0.0
     decoder: Annotated[
         str | None,
-        Option(MODEL, "Of links: " + _either(_DECODERS), "plain", choices=_DECODERS, reads="decoder", task=LINKS),
+        Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, reads="decoder", tasks=LINKS),
+    ] = None
+    pooling: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            f"Of a graph's points: {_either(_POOLINGS)}",
+            "mean",
+            "mean; sum for gin",
+            choices=_POOLINGS,
+            reads="pooling",
+            tasks=GRAPHS,
+        ),
     ] = None
     sparsity: Annotated[
-        float, Ge(0), Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", task=NODES)
+        float,
+        Ge(0),
+        Option(TRAINING, "Weight of the firing rate in the loss.", 0.0, reads="gradient", tasks=_CLASSES_OF),
     ] = 0.0
     gradient: Annotated[
         str | None,
-        Option(TRAINING, _either(GRADIENTS), _chosen("rate", "dvm"), _GRADIENTS, choices=GRADIENTS, reads="gradient"),
+        Option(
+            TRAINING,
+            _either(GRADIENTS),
+            _chosen("rate", "dvm", "rate"),
+            _GRADIENTS,
+            choices=GRADIENTS,
+            reads="gradient",
+        ),
     ] = None
     surrogate: Annotated[
         str | None, Option(TRAINING, _either(SURROGATES), "atan", choices=SURROGATES, of="gradient")
@@ -164,11 +208,15 @@ class RunConfig:
     epochs: Annotated[int, Ge(1), Option(TRAINING, "At most so many.", 200)] = 200
     lr: Annotated[float, Gt(0), Option(TRAINING, "Learning rate of Adam.", 0.01)] = 0.01
     weight_decay: Annotated[
-        float | None, Ge(0), Option(TRAINING, "Weight decay of Adam.", _chosen(5e-4, 0.0), "0.0005; 0.0 for links")
+        float | None,
+        Ge(0),
+        Option(TRAINING, "Weight decay of Adam.", _chosen(5e-4, 0.0), "0.0005; 0.0 for links and graphs"),
     ] = None
     patience: Annotated[int, Ge(0), Option(TRAINING, "Epochs without improvement before the end, 0: any.", 100)] = 100
     batch_size: Annotated[
-        int | None, Ge(1), Option(TRAINING, "Training nodes, or links, of a batch.", shown="all", reads="batch_size")
+        int | None,
+        Ge(1),
+        Option(TRAINING, "Nodes, links or graphs of a batch.", _batch_size, "all; 32 graphs", reads="batch_size"),
     ] = None
     fan_out: Annotated[
         str | None,
@@ -178,16 +226,22 @@ class RunConfig:
             _fan_out,
             "10 at each",
             reads="batch_size",
+            tasks=_ONE_GRAPH,
         ),
     ] = None
     baseline: Annotated[
-        str | None, Option(TRAINING, "Model trained beside it on the same budget, or none.", _baseline, "gcn")
+        str | None,
+        Option(TRAINING, "Model trained beside it on the same budget, or none.", _baseline, "gcn; gin for graphs"),
     ] = None
-    seeds: Annotated[tuple[int, ...], Option(RUN, "Such as 3, 0-4 or 0,2,5.", shown="0-4")] = (0, 1, 2, 3, 4)
+    seeds: Annotated[
+        tuple[int, ...], Option(RUN, "Such as 3, 0-4 or 0,2,5; a seed is a fold.", _seeds, "0-4; 0-9 for graphs")
+    ] = None  # pyright: ignore[reportAssignmentType] - until the task is known
     device: Annotated[str, Option(RUN, "cpu or cuda; reproducible to the digit on a CPU.", "cpu")] = "cpu"
     checkpoint_every: Annotated[int, Ge(1), Option(RUN, "Epochs between two checkpoints.", 10)] = 10
 
     def __post_init__(self):
+        if self.seeds is None:
+            object.__setattr__(self, "seeds", _seeds(vars(self)))
         _check_seeds(self.seeds)
         check_types(self)
         _check_device(self.device)
@@ -208,8 +262,8 @@ class RunConfig:
 
     def _contradiction(self, name: str) -> str:
         option, value = fields_of(RunConfig)[name].option, getattr(self, name)
-        if option.task and option.task != self.task:
-            return f"{name} contradicts task={self.task!r}: it belongs to {option.task!r},"
+        if not option.applies_to(self.task):
+            return f"{name} contradicts task={self.task!r}: it belongs to {listed(option.tasks.split())},"
         if option.of and getattr(self, option.of) is not None:
             return f"{name}={value!r} contradicts {option.of}={getattr(self, option.of)!r}, which has none:"
         if name == "hidden" and self.manifold is not None:
@@ -222,6 +276,8 @@ class RunConfig:
             why, flat = "gives no points to decode", " (msg with manifold='E32' for flat space)"
             if self.task == NODES:
                 why, flat = "scores pairs of nodes alone", ""
+            elif self.task == GRAPHS:
+                why = "gives no points to pool"
             raise ValueError(
                 f"task={self.task!r} contradicts model={self.model!r}, which {why}: use model {able}{flat}"
             )
@@ -257,8 +313,11 @@ class RunConfig:
 
     def _check_split(self) -> None:
         if self.split is not None and self.split.startswith("link:") != (self.task == LINKS):
-            wanted = "link:TRAIN/VAL/TEST" if self.task == LINKS else "public, fixed:K, random:10/10/80 or per-class:20"
-            raise ValueError(f"split={self.split!r} contradicts task={self.task!r}: use {wanted}")
+            wanted = {NODES: "public, fixed:K, random:10/10/80 or per-class:20", LINKS: "link:TRAIN/VAL/TEST"}
+            raise ValueError(
+                f"split={self.split!r} contradicts task={self.task!r}: use "
+                f"{wanted.get(self.task, 'folds:10 or random:80/10/10')}"
+            )
 
     def _check_batches(self) -> None:
         if self.propagate and self.batch_size is not None:
@@ -359,7 +418,7 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
         if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
         applies = name in own or spelled in spec.options if option.of else not option.reads or spelled in spec.options
-        if applies and option.task in ("", chosen.get("task")):
+        if applies and option.applies_to(chosen.get("task")):
             default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
             if option.of in chosen and chosen[option.of] != found[option.of]:  # of a class that was asked for
                 default = own.get(name, default)

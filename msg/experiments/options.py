@@ -31,7 +31,7 @@ class Option:
             them. Empty: to all.
         of: the option that names a class, ``neuron`` or ``gradient``; it applies where that class has a parameter of
             this name, and has its default unless the class has its own.
-        task: the only task it applies to.
+        tasks: those that it applies to, separated by spaces. Empty: all.
     """
 
     panel: str
@@ -41,7 +41,11 @@ class Option:
     choices: Collection[str] = ()
     reads: str = ""
     of: str = ""
-    task: str = ""
+    tasks: str = ""
+
+    def applies_to(self, task: Any) -> bool:
+        """Whether it is an option of a task."""
+        return not self.tasks or task in self.tasks.split()
 
     @property
     def shown_default(self) -> str:

@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 from msg import __version__
 from msg.datasets.splits import MASKS
 from msg.experiments.build import load_data, prepare
-from msg.experiments.config import NODES, RunConfig
+from msg.experiments.config import LINKS, RunConfig
 from msg.experiments.executor import Executor, Serial
 from msg.experiments.job import Job, Result, check_result
 from msg.experiments.progress import Progress
@@ -297,13 +297,13 @@ def rehearse(configs: Iterable[RunConfig], data: Data) -> None:
     for config in configs:
         # whether links can be split does not depend on the seed, and splitting many links takes long
         with own_random_state(config.device):
-            for seed in config.seeds if config.task == NODES else config.seeds[:1]:
+            for seed in config.seeds[:1] if config.task == LINKS else config.seeds:
                 prepare(config, data, seed)
 
 
 def split_of(config: RunConfig, data: Data) -> str:
-    """The split of nodes or links that a configuration means."""
-    return data.split if config.task == NODES else str(config.split)
+    """The split of nodes, links or graphs that a configuration means."""
+    return str(config.split) if config.task == LINKS else data.split
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GAT, GCN, GCNConv, SAGEConv
+from torch_geometric.nn import GAT, GCN, GIN, GCNConv, SAGEConv
 
 from msg.graph import Graph, SparseMatrix
 from msg.layers import Propagation, Synapse
@@ -162,7 +162,7 @@ def _tensor(x: Tensor | SparseMatrix) -> Tensor:
 
 
 _LAYERED = frozenset({"hidden_channels", "num_layers", "dropout"})
-_BOTH = ("node-classification", "link-prediction")
+_ALL = ("node-classification", "link-prediction", "graph-classification")
 
 
 def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -177,13 +177,21 @@ def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 # cached, as the spiking network's adjacency is, so that times compare the models
-GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_BOTH, batches=True)
+GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_ALL, batches=True)
 CACHED_GCN_SPEC = ModelSpec(
-    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_BOTH, batches=True, partitions=True
+    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_ALL, batches=True, partitions=True
 )
-GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "PyG's GAT", tasks=_BOTH, batches=True)
+GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "PyG's GAT", tasks=_ALL, batches=True)
+# with the batch normalisation and the sum of its paper; it reads no sparse features, which only single graphs have
+GIN_SPEC = ModelSpec(
+    _layered(partial(GIN, norm="batch_norm")),
+    _LAYERED,
+    "PyG's GIN, whose nodes are summed",
+    defaults={"pooling": "sum"},
+    tasks=("graph-classification",),
+)
 SAGE_SPEC = ModelSpec(
-    _layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_BOTH, batches=True, partitions=True
+    _layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_ALL, batches=True, partitions=True
 )
 SGC_SPEC = ModelSpec(
     SGC,

@@ -127,7 +127,7 @@ SPEC = ModelSpec(
     ),
     about="spiking network on a manifold",
     defaults={"manifold": "H32", "threshold": "auto"},
-    tasks=("node-classification", "link-prediction"),
+    tasks=("node-classification", "link-prediction", "graph-classification"),
     batches=True,
     partitions=True,
 )

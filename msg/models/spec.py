@@ -14,13 +14,13 @@ class ModelSpec:
     Attributes:
         build: ``(in_channels, out_channels, **options) -> model`` with ``model(x, edge_index)``; the options are those
             that the model reads, under these names. Without classes (``out_channels=None``) it embeds nodes, for link
-            prediction.
+            prediction, and for a :class:`~msg.models.GraphClassifier` about it.
         reads: names of the options that the model reads, out of those of :func:`msg.experiments.build_model`:
             ``manifold``, ``hidden_channels``, ``num_layers``, ``num_hops``, ``timesteps``, ``neuron``, ``threshold``,
             ``gradient``, ``conv``, ``heads``, ``bias``, ``norm``, ``residual``, ``jumping``, ``learn_curvature``,
             ``step_size``, ``max_step`` and ``dropout``.
         defaults: what an option is where the model's own default differs from that of the configuration.
-        tasks: what it can be trained for: ``node-classification``, ``link-prediction``.
+        tasks: what it can be trained for: ``node-classification``, ``link-prediction``, ``graph-classification``.
         about: a line for lists of models.
         batches: whether it can be trained on samples of a graph, a hop for each of ``num_layers`` or ``num_hops``.
         partitions: whether it can be trained by several processes that share a graph.
@@ -38,6 +38,13 @@ class ModelSpec:
 
     @property
     def options(self) -> frozenset[str]:
-        """What it reads, ``batch_size`` where it can be trained on samples, ``decoder`` where links can have one."""
-        links = "link-prediction" in self.tasks and not self.own_decoder
-        return self.reads | ({"batch_size"} if self.batches else set()) | ({"decoder"} if links else set())
+        """What it reads, ``batch_size`` where it can be trained on samples or graphs, ``decoder`` where links can have
+        one, ``pooling`` where graphs can have classes.
+        """
+        graphs = "graph-classification" in self.tasks
+        further = {
+            "batch_size": self.batches or graphs,
+            "decoder": "link-prediction" in self.tasks and not self.own_decoder,
+            "pooling": graphs,
+        }
+        return self.reads | {name for name, there in further.items() if there}

@@ -4,6 +4,7 @@ from msg.training.alignment import gradient_alignment
 from msg.training.augmentation import Augmentation
 from msg.training.batches import Batch, MiniBatches
 from msg.training.build import add_structural_decoder, decoder_of, draw_split, link_prediction, own_random_state
+from msg.training.classification import GraphClassification, NodeClassification
 from msg.training.distortion import Distortion, distortion
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
@@ -13,9 +14,9 @@ from msg.training.partitioned import PartitionedNodes
 from msg.training.tasks import (
     Evaluation,
     LinkPrediction,
-    NodeClassification,
     Task,
     firing,
+    graphs_of,
     inner_product,
     mean_reciprocal_rank,
     measure_fully,
@@ -29,6 +30,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Fit",
+    "GraphClassification",
     "LinkPrediction",
     "MiniBatches",
     "NodeClassification",
@@ -45,6 +47,7 @@ __all__ = [
     "firing",
     "fit",
     "gradient_alignment",
+    "graphs_of",
     "inner_product",
     "link_prediction",
     "load_weights",

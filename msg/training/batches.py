@@ -17,16 +17,17 @@ from msg.models.network import LayeredNetwork
 
 
 class Batch(NamedTuple):
-    """What one update reads: a graph or a sample of it, and which of its outputs are scored.
+    """What one update reads: a graph, a sample of it or several graphs, and which of its outputs are scored.
 
     Attributes:
         x: node features, ``[N, F]``.
         edge_index: edges that pass messages, ``[2, E]``.
-        target: nodes, a mask ``[N]``, or pairs ``[2, M]``.
+        target: nodes, a mask ``[N]``, pairs ``[2, M]``, or graphs.
         labels: of the targets.
         batch_size: number of seeds of a sample, which come first and alone have an output; ``None``: a whole graph.
         num_sampled_nodes_per_hop: how many nodes of a sample were met at each hop.
         num_sampled_edges_per_hop: how many of its edges were drawn at each hop.
+        batch: the graph of each node, ``[N]``, where there are several; each has an output.
     """
 
     x: Tensor
@@ -36,9 +37,10 @@ class Batch(NamedTuple):
     batch_size: int | None = None
     num_sampled_nodes_per_hop: list[int] | None = None
     num_sampled_edges_per_hop: list[int] | None = None
+    batch: Tensor | None = None
 
     def outputs(self, model: nn.Module) -> Tensor:
-        """What a model returns for the batch: of all nodes, or of the seeds.
+        """What a model returns for the batch: of all nodes, of the seeds, or of all graphs.
 
         The library's own networks trim their layers. Others run on the whole sample: trimmed, a convolution that
         normalises would see other degrees in each layer.
@@ -46,6 +48,8 @@ class Batch(NamedTuple):
         Raises:
             ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
         """
+        if self.batch is not None:
+            return model(self.x, self.edge_index, batch=self.batch, batch_size=len(self.labels))
         if self.batch_size is None:
             return model(self.x, self.edge_index)
         kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]

@@ -244,7 +244,8 @@ def fit(
 
     Args:
         model: any model with ``model(x, edge_index)``, trained in place.
-        task: :class:`~msg.training.NodeClassification`, :class:`~msg.training.LinkPrediction`, or one of your own.
+        task: :class:`~msg.training.NodeClassification`, :class:`~msg.training.LinkPrediction`,
+            :class:`~msg.training.GraphClassification`, or one of your own.
         budget: epochs, learning rate and the like.
         on_epoch: called after every epoch.
 

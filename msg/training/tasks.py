@@ -1,26 +1,26 @@
 """Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple, Protocol
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits
 from torch_geometric.data import Data
 
 from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
-from msg.models.network import LayeredNetwork
 from msg.models.stack import SpikingStack
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
-from msg.training.observation import observe, observe_by_layers, watching
+from msg.training.observation import observe
 
 Part = Literal["train", "val", "test"]
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+"""Of every task's data."""
 _CHUNK = 2**18
 """Pairs that are scored together."""
 
@@ -77,98 +77,12 @@ def measure_fully(task: Task, model: nn.Module, part: Part) -> Evaluation:
     return getattr(task, "evaluate_fully", task.evaluate)(model, part)
 
 
-class NodeClassification:
-    r"""Cross-entropy of the training nodes, all in one batch or in several; accuracy, or ROC-AUC of the second class.
-
-    With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
-
-    Args:
-        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it.
-        sparsity: ``λ``; other models are trained without the term.
-        batches: how training nodes are divided, and neighbours drawn around them; ``None``: the whole graph at once.
-            Measured is always the whole graph.
-        augmentation: what is drawn anew for every update.
-        label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
-
-    A model may bring what it minimises: with ``criterion(logits, labels)`` in place of the cross-entropy, and with
-    ``unsupervised_loss(x, edge_index)``, which is added to it.
-
-    Raises:
-        ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph for every
-            update of mini-batches.
+def graphs_of(task: Task) -> dict[str, Tensor]:
+    """What a model reads beside ``task.x`` and ``task.edge_index`` in one inference over all data of a task: nothing,
+    or ``batch``, the graph of each node, where the task has ``task.batch``.
     """
-
-    def __init__(
-        self,
-        data: Data,
-        sparsity: float = 0.0,
-        batches: MiniBatches | None = None,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
-        label_smoothing: float = 0.0,
-    ):
-        self.sparsity, self.settings, self.label_smoothing = sparsity, batches, label_smoothing
-        self.augment = Augmenting(augmentation, batches)
-        self.metric = data.get("metric", "accuracy")
-        if self.metric not in ("accuracy", "roc_auc"):
-            raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
-        self.x, self.edge_index, self.y = data["x"], data["edge_index"], data["y"]
-        self.masks: dict[Part, Tensor] = {part: data[f"{part}_mask"] for part in _PARTS}
-        for part, mask in self.masks.items():
-            classes = self.y[mask].unique().tolist()
-            if not classes:
-                raise ValueError(f"{part}_mask has no node: choose another split")
-            if self.metric == "roc_auc" and classes != [0, 1]:
-                raise ValueError(f"roc_auc needs both classes, 0 and 1, but the {part} part has {classes}")
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        mask = self.masks["train"]
-        if self.settings is None:
-            yield Batch(self.x, self.edge_index, mask, self.y[mask])
-            return
-        nodes = mask.nonzero()[:, 0]
-        for chosen in self.settings.order(len(nodes), epoch):
-            seeds = nodes[chosen.to(nodes.device)]
-            target = torch.arange(len(seeds), device=nodes.device)
-            yield Batch(target=target, labels=self.y[seeds], **self._surroundings.around(seeds, epoch))
-
-    @cached_property
-    def _surroundings(self) -> Surroundings:
-        assert self.settings is not None
-        return Surroundings(self.x, self.edge_index, self.settings)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        model.train()
-        batch, nodes = self.augment(batch, model)
-        with watching(model) as seen:
-            logits = batch.outputs(model)
-        logits = (logits if nodes is None else logits[nodes])[batch.target]
-        loss = self._criterion(model)(logits, batch.labels)
-        if hasattr(model, "unsupervised_loss"):
-            loss = loss + model.unsupervised_loss(batch.x, batch.edge_index)  # pyright: ignore[reportCallIssue]
-        for stack, activity in seen.activities if self.sparsity else ():
-            loss = loss + self.sparsity * firing(stack, activity)
-        return loss
-
-    def _criterion(self, model: nn.Module) -> Any:
-        own = getattr(model, "criterion", None)
-        return partial(cross_entropy, label_smoothing=self.label_smoothing) if own is None else own
-
-    def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
-            seen = observe_by_layers(model, self._surroundings.everything)
-        else:
-            seen = observe(model, self.x, self.edge_index)
-        logits, y = (
-            seen.output[self.masks[part].to(seen.output.device)],
-            self.y[self.masks[part]].to(seen.output.device),
-        )
-        if self.metric == "accuracy":
-            metric = accuracy_score(y.cpu(), logits.argmax(-1).cpu())
-        else:
-            # a softmax would round confident nodes to the same score
-            metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
-        loss = getattr(model, "criterion", cross_entropy)(logits, y)  # pyright: ignore[reportCallIssue]
-        return Evaluation(float(loss), float(metric), seen.rates, seen.radius)
+    batch = getattr(task, "batch", None)
+    return {} if batch is None else {"batch": batch}
 
 
 def firing(stack: SpikingStack, activity: Activity) -> Tensor:
@@ -239,7 +153,7 @@ class LinkPrediction:
         self.augment = Augmenting(augmentation, batches)
         self.x, self.edge_index = train["x"], train["edge_index"]
         self.decoder, self.seed = decoder, seed
-        self.parts: dict[Part, Data] = dict(zip(_PARTS, split))
+        self.parts: dict[Part, Data] = dict(zip(PARTS, split))
         self.positives = train.edge_label_index[:, train.edge_label == 1]
         self.excluded = train.excluded.cpu()
 
@@ -293,7 +207,7 @@ class LinkPrediction:
     def _ranked_against(self, part: Part) -> Tensor:
         """Pairs that a part's edges are ranked against, the first edge's before the second's."""
         pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
-        mixed = np.random.SeedSequence((self.seed, _PARTS.index(part), self.rivals)).generate_state(1)
+        mixed = np.random.SeedSequence((self.seed, PARTS.index(part), self.rivals)).generate_state(1)
         generator = torch.Generator().manual_seed(int(mixed[0]))
         count = self.x.size(0)
         return ranking_negatives(pairs[:, labels == 1], count, self.excluded, self.rivals, generator).flatten(1)

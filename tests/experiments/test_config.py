@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, fields
@@ -183,7 +184,7 @@ def test_every_model_of_the_registry_has_the_options_that_it_reads(model):
     layers = MODELS[model].defaults.get("num_layers", 2 if config.task == "node-classification" else 3)
     assert config.layers in (None, layers)
     assert config.hops in (None, MODELS[model].defaults.get("num_hops", layers))
-    assert config.baseline == ("none" if model == "gcn" else "gcn")
+    assert config.baseline == ("none" if model in ("gcn", "gin") else "gcn")
     assert RunConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
 
 
@@ -316,7 +317,8 @@ def test_defaults_as_shown_are_those_that_are_taken():
     plain, flat = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif")
     links, twin = RunConfig(task="link-prediction"), RunConfig(neuron="quantized-relu", timesteps=1)
     named = [RunConfig(model=name, task=MODELS[name].tasks[0]) for name in MODELS]
+    named += [RunConfig(model=name, task="graph-classification") for name in ("msg", "gin")]
     for name, field in fields_of(RunConfig).items():
         values = {str(getattr(config, name)) for config in (plain, flat, links, twin, *named)}
         if name not in ("root", "split", "top_features", "hops", "gradient", "seeds", "batch_size", "fan_out"):
-            assert set(field.option.shown_default.replace(" for links", "").split("; ")) <= values, name
+            assert set(re.sub(r" for [a-z ]+", "", field.option.shown_default).split("; ")) <= values, name

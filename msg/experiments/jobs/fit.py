@@ -18,7 +18,7 @@ from msg.experiments.job import Job, Result, Slot, check_record, checked_by
 from msg.experiments.progress import Progress
 from msg.gradients import SurrogateBPTT
 from msg.manifolds import chart, curvature
-from msg.models import Propagated
+from msg.models import GraphClassifier, Propagated
 from msg.report.figures import principal_plane
 from msg.report.figures.embedding import MOST_POINTS, Chart
 from msg.training import (
@@ -28,6 +28,7 @@ from msg.training import (
     Training,
     count_inference,
     gradient_alignment,
+    graphs_of,
     manifold_of,
     observe,
     own_random_state,
@@ -188,8 +189,8 @@ def _state(training: Training) -> dict[str, Any]:
 
 
 def _name(model: nn.Module) -> str:
-    """How a model is called, whose predictions may be propagated."""
-    return type(model.model if isinstance(model, Propagated) else model).__name__
+    """How a model is called, whose predictions may be propagated, or whose points pooled."""
+    return type(model.model if isinstance(model, Propagated | GraphClassifier) else model).__name__
 
 
 def record(
@@ -251,8 +252,8 @@ def _aligned(job: Job, model: nn.Module, task: Task) -> list[float | None] | Non
 
 
 def _points(model: nn.Module, task: Task, data: Data) -> tuple[str, dict[str, torch.Tensor]]:
-    """Chart of the model's manifold, and nodes in two directions of the tangent space there, with their classes."""
-    tangent = observe(model, task.x, task.edge_index).tangent.double().cpu()
+    """Chart of the model's manifold, and what has a class in two directions of the tangent space there."""
+    tangent = observe(model, task.x, task.edge_index, **graphs_of(task)).tangent.double().cpu()
     manifold = manifold_of(model)
     kind, kappa = ("plane", 0.0) if manifold is None else (chart(manifold), curvature(manifold))
     plane = torch.from_numpy(principal_plane(tangent.numpy())) * (abs(kappa) ** 0.5 if kappa else 1.0)

@@ -135,7 +135,7 @@ def _takes(config: RunConfig, name: str) -> bool:
         return reads(config.model, "hidden") or reads(config.model, "manifold")
     if name == GEOMETRY:
         return reads(config.model, "manifold")
-    return reads(config.model, name) and fields_of(RunConfig)[name].option.task in ("", config.task)
+    return reads(config.model, name) and fields_of(RunConfig)[name].option.applies_to(config.task)
 
 
 def configured(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:

@@ -1,0 +1,221 @@
+"""Classes of the nodes of a graph, and of whole graphs."""
+
+from collections.abc import Iterator
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, roc_auc_score
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch_geometric.data import Batch as PyGBatch
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from msg.models.network import LayeredNetwork
+from msg.training.augmentation import Augmentation, Augmenting
+from msg.training.batches import Batch, MiniBatches, Surroundings
+from msg.training.observation import Observation, observe, observe_by_layers, watching
+from msg.training.tasks import PARTS, Evaluation, Part, firing
+
+
+class Classification:
+    r"""What :class:`NodeClassification` and :class:`GraphClassification` have in common: the loss and the metric.
+
+    With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
+
+    Args:
+        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``.
+        sparsity: ``λ``; other models are trained without the term.
+        batches: see :class:`Augmenting`.
+        augmentation: what is drawn anew for every update.
+        label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
+
+    Raises:
+        ValueError: for an unknown metric, an empty part, or a ROC-AUC that is not defined.
+    """
+
+    what: str
+    """What has a class."""
+
+    def __init__(
+        self,
+        data: Data,
+        sparsity: float,
+        batches: MiniBatches | None,
+        augmentation: Augmentation,
+        label_smoothing: float,
+    ):
+        self.sparsity, self.label_smoothing = sparsity, label_smoothing
+        self.augment = Augmenting(augmentation, batches)
+        self.metric = data.get("metric", "accuracy")
+        if self.metric not in ("accuracy", "roc_auc"):
+            raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
+        self.x, self.edge_index, self.y = data["x"], data["edge_index"], data["y"]
+        self.masks: dict[Part, Tensor] = {part: data[f"{part}_mask"] for part in PARTS}
+        for part, mask in self.masks.items():
+            classes = self.y[mask].unique().tolist()
+            if not classes:
+                raise ValueError(f"{part}_mask has no {self.what}: choose another split")
+            if self.metric == "roc_auc" and classes != [0, 1]:
+                raise ValueError(f"roc_auc needs both classes, 0 and 1, but the {part} part has {classes}")
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """See :class:`~msg.training.Task`."""
+        model.train()
+        batch, nodes = self.augment(batch, model)
+        with watching(model) as seen:
+            logits = batch.outputs(model)
+        logits = (logits if nodes is None else logits[nodes])[batch.target]
+        loss = self._criterion(model)(logits, batch.labels)
+        if hasattr(model, "unsupervised_loss"):
+            loss = loss + model.unsupervised_loss(batch.x, batch.edge_index)  # pyright: ignore[reportCallIssue]
+        for stack, activity in seen.activities if self.sparsity else ():
+            loss = loss + self.sparsity * firing(stack, activity)
+        return loss
+
+    def _criterion(self, model: nn.Module) -> Any:
+        own = getattr(model, "criterion", None)
+        return partial(cross_entropy, label_smoothing=self.label_smoothing) if own is None else own
+
+    def _evaluation(self, model: nn.Module, seen: Observation, logits: Tensor, y: Tensor) -> Evaluation:
+        """Of those logits that are of one part, with its labels."""
+        y = y.to(logits.device)
+        if self.metric == "accuracy":
+            metric = accuracy_score(y.cpu(), logits.argmax(-1).cpu())
+        else:
+            # a softmax would round confident ones to the same score
+            metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
+        loss = getattr(model, "criterion", cross_entropy)(logits, y)  # pyright: ignore[reportCallIssue]
+        return Evaluation(float(loss), float(metric), seen.rates, seen.radius)
+
+
+class NodeClassification(Classification):
+    r"""Cross-entropy of the training nodes, all in one batch or in several; accuracy, or ROC-AUC of the second class.
+
+    With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
+
+    Args:
+        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it.
+        sparsity: ``λ``; other models are trained without the term.
+        batches: how training nodes are divided, and neighbours drawn around them; ``None``: the whole graph at once.
+            Measured is always the whole graph.
+        augmentation: what is drawn anew for every update.
+        label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
+
+    A model may bring what it minimises: with ``criterion(logits, labels)`` in place of the cross-entropy, and with
+    ``unsupervised_loss(x, edge_index)``, which is added to it.
+
+    Raises:
+        ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph for every
+            update of mini-batches.
+    """
+
+    what = "node"
+
+    def __init__(
+        self,
+        data: Data,
+        sparsity: float = 0.0,
+        batches: MiniBatches | None = None,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__(data, sparsity, batches, augmentation, label_smoothing)
+        self.settings = batches
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        mask = self.masks["train"]
+        if self.settings is None:
+            yield Batch(self.x, self.edge_index, mask, self.y[mask])
+            return
+        nodes = mask.nonzero()[:, 0]
+        for chosen in self.settings.order(len(nodes), epoch):
+            seeds = nodes[chosen.to(nodes.device)]
+            target = torch.arange(len(seeds), device=nodes.device)
+            yield Batch(target=target, labels=self.y[seeds], **self._surroundings.around(seeds, epoch))
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        assert self.settings is not None
+        return Surroundings(self.x, self.edge_index, self.settings)
+
+    def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
+            seen = observe_by_layers(model, self._surroundings.everything)
+        else:
+            seen = observe(model, self.x, self.edge_index)
+        logits = seen.output[self.masks[part].to(seen.output.device)]
+        return self._evaluation(model, seen, logits, self.y[self.masks[part]])
+
+
+class GraphClassification(Classification):
+    r"""Cross-entropy of the training graphs, in mini-batches of PyG's ``DataLoader``; accuracy, or ROC-AUC.
+
+    Each part is measured in one forward over all of its graphs, so models must give a graph of a batch what they give
+    it alone.
+
+    Args:
+        data: with ``x``, ``edge_index``, ``batch``, ``y``, masks of graphs and ``metric``, as
+            :func:`msg.datasets.load_graphs` gives it.
+        batch_size: graphs of a mini-batch; the last one has what is left.
+        seed: of their order. It depends on the seed and the epoch alone.
+        sparsity: see :class:`NodeClassification`, as of the next two.
+        augmentation: of each batch; edges may be dropped, but not slowed by new nodes.
+        label_smoothing: of the cross-entropy.
+
+    Models are called as ``model(x, edge_index, batch=..., batch_size=...)``, with the number of graphs last.
+
+    Raises:
+        ValueError: as :class:`NodeClassification`, and for no graphs in a batch.
+    """
+
+    what = "graph"
+
+    def __init__(
+        self,
+        data: Data,
+        batch_size: int = 32,
+        seed: int = 0,
+        sparsity: float = 0.0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
+        label_smoothing: float = 0.0,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if augmentation.half_hop:
+            raise ValueError("half_hop adds nodes, which are of no graph: use drop_edge for graphs")
+        super().__init__(data, sparsity, None, augmentation, label_smoothing)
+        self.batch, self.batch_size, self.seed = data["batch"], batch_size, seed
+
+    @cached_property
+    def _graphs(self) -> list[Data]:
+        # with the features that are read, which may be others than the set came with
+        nodes = torch.bincount(self.batch).tolist()
+        edges = torch.bincount(self.batch[self.edge_index[0]], minlength=len(nodes)).tolist()
+        first = torch.tensor(nodes).cumsum(0) - torch.tensor(nodes)
+        parts = zip(self.x.split(nodes), self.edge_index.split(edges, dim=1), first.tolist(), self.y)
+        return [Data(x=x, edge_index=edge_index - start, y=y[None]) for x, edge_index, start, y in parts]
+
+    @cached_property
+    def _parts(self) -> dict[Part, Any]:
+        return {part: PyGBatch.from_data_list(self._of(part)) for part in PARTS}
+
+    def _of(self, part: Part) -> list[Any]:
+        return [self._graphs[number] for number in self.masks[part].nonzero()[:, 0].tolist()]
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """See :class:`~msg.training.Task`."""
+        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
+        mixed = np.random.SeedSequence((self.seed, epoch, 2)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
+        for found in DataLoader(self._of("train"), self.batch_size, shuffle=True, generator=generator):
+            target = torch.arange(found.num_graphs, device=found.y.device)
+            yield Batch(found.x, found.edge_index, target, found.y, batch=found.batch)
+
+    def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        """See :class:`~msg.training.Task`."""
+        found = self._parts[part]
+        seen = observe(model, found.x, found.edge_index, batch=found.batch, batch_size=found.num_graphs)
+        return self._evaluation(model, seen, seen.output, found.y)
