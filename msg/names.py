@@ -67,6 +67,7 @@ MODELS = Registry(
     {
         "msg": "msg.models.msg:SPEC",
         "spiking-gnn": "msg.models.spiking_gnn:SPEC",
+        "spiking-gnn-conv": "msg.models.spiking_gnn:CONV_SPEC",
         "spikinggcn": "msg.models.spiking_gcn:SPEC",
         "gc-snn": "msg.models.peers.stfn:GC_SPEC",
         "ga-snn": "msg.models.peers.stfn:GA_SPEC",

@@ -1,6 +1,6 @@
 """Energy of an inference: everything a model does is counted, alike for all models, and priced by named tables."""
 
-from msg.energy.break_even import BreakEven, break_even
+from msg.energy.break_even import BreakEven, BreakEvenMap, break_even, break_even_map
 from msg.energy.candidate import Candidate
 from msg.energy.comparison import Comparison, compare
 from msg.energy.costs import (
@@ -24,7 +24,7 @@ from msg.energy.deployment import Disagreement, disagreement, tangent_readout
 from msg.energy.front import pareto_front
 from msg.energy.measurement import Measurement, Meter, Nvml, Rapl, measure
 from msg.energy.modules import rule
-from msg.energy.report import Report, report
+from msg.energy.report import Report, parts_mj, report
 from msg.energy.sensitivity import Assumption, Conclusion, Sensitivity, assumptions, sensitivity
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "TRAFFIC",
     "Assumption",
     "BreakEven",
+    "BreakEvenMap",
     "Candidate",
     "Comparison",
     "Conclusion",
@@ -62,12 +63,14 @@ __all__ = [
     "Sensitivity",
     "assumptions",
     "break_even",
+    "break_even_map",
     "compare",
     "cost_tables",
     "count",
     "disagreement",
     "measure",
     "pareto_front",
+    "parts_mj",
     "report",
     "rule",
     "sensitivity",

@@ -121,6 +121,8 @@ class Firing:
             operations that grow in proportion to the spikes, and those that happen in every step whatever fires. Empty
             below a synapse that is not linear.
         quantised: operations of the same layer in a network that sends each activation once, as an integer.
+        once: of the second of each pair of ``ways``, what happens once however many steps there are; empty where all of
+            it happens in every step.
     """
 
     spikes: int
@@ -130,6 +132,7 @@ class Firing:
     delivered: int
     ways: tuple[tuple[Count, Count], ...]
     quantised: Count
+    once: tuple[Count, ...] = ()
 
     @property
     def rate(self) -> float:

@@ -301,15 +301,20 @@ def _neuron(neuron: Neuron, args: tuple, kwargs: dict, output: tuple[Tensor, Ten
 
 def activation_values(neuron: Activation, values: int) -> Count:
     """What stands in a neuron's place and sends its value at once: a comparison, two if it is clipped; of a quantised
-    one a multiplication and a comparison, which is its rounding. Other factors are folded into weights.
+    one two comparisons and an addition, which rounds; of one bit a comparison. Factors are folded into weights.
 
     Args:
         neuron: which one.
         values: that it sends.
     """
     if isinstance(neuron, QuantizedReLU):
-        return elementwise(values, multiply=1, comparison=1)
+        return elementwise(values, **rounding(neuron.bits))
     return elementwise(values, comparison=1 + isinstance(neuron, ClippedReLU))
+
+
+def rounding(bits: int) -> dict[str, int]:
+    """Operations that make an integer of so many bits of a current that is scaled already."""
+    return {"comparison": 1} if bits == 1 else {"comparison": 2, "accumulate": 1}
 
 
 ACTIVATIONS = (ReLU, ClippedReLU, QuantizedReLU)

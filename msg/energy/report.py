@@ -1,12 +1,13 @@
 """One model's energy, as text, JSON, Markdown and a figure."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from msg.energy.break_even import BreakEven, break_even
 from msg.energy.costs import HOROWITZ_45NM_FP32, CostTable
-from msg.energy.counts import CONVENTIONS, EVENTS, OPERATIONS, TRAFFIC, Convention, Count, Operations
+from msg.energy.counts import BACKWARD, CONVENTIONS, EVENTS, OPERATIONS, OUTSIDE, TRAFFIC, Convention, Count, Operations
 from msg.report.tables import Style, fixed, heading, render
 from msg.report.tables import count as number
 from msg.report.tables import significant as mj
@@ -211,6 +212,29 @@ def _counts(counts: Counter[str]) -> dict[str, int]:
 
 def _prefix(convention: Convention) -> str:
     return "" if convention == "nonzero" else f"{convention}_"
+
+
+def parts_mj(
+    kept: Mapping[str, Any], costs: CostTable = HOROWITZ_45NM_FP32, inputs: Convention = "nonzero"
+) -> dict[str, dict[str, float]]:
+    """Energy of an inference's modules by kind of operation, in mJ, without memory, from what :meth:`Report.as_dict`
+    kept of it under the same table.
+
+    Args:
+        kept: a report's plain data.
+        costs: the table that it was made with.
+        inputs: the reading of zeros and ones.
+
+    Raises:
+        KeyError: if something is missing.
+    """
+    return {
+        name or "model": {
+            kind: 1e-9 * price * module[f"{_prefix(inputs)}counts"][kind] for kind, price in costs.picojoules.items()
+        }
+        for name, module in kept["modules"].items()
+        if name not in (BACKWARD, OUTSIDE)
+    }
 
 
 def report(ops: Operations, costs: CostTable = HOROWITZ_45NM_FP32, inputs: Convention = "nonzero") -> Report:

@@ -35,6 +35,7 @@ from msg.energy.modules import (
     leaves_children,
     neuron_updates,
     parameters,
+    rounding,
     rule,
     state_words,
     synapse_count,
@@ -93,7 +94,7 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
         else:
             count = _stepwise(synapse, fired, graph)
         _add(ops, f"layers.{index + 1}.synapse", count, layer, times)
-        ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear)
+        ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear, last)
     return ops
 
 
@@ -226,25 +227,26 @@ class _Synapse:
         once = narrow_product(x, bits, self.width, outputs, parameters(self.conv))
         return sum([once] * self.root, once) + aggregation(self.edges, self.width) + self.bias
 
-    def firing(self, fired: Tensor, updates: Count, steps: int, linear: bool) -> Firing:
-        """What the neurons below did with this synapse above them; how it compares is known of linear ones only."""
+    def firing(self, fired: Tensor, updates: Count, steps: int, linear: bool, last: bool) -> Firing:
+        """What the neurons below did with this synapse above them, which runs once if it is the last; how it compares
+        is known of linear ones only.
+        """
         spikes, neurons = int(fired.sum()), self.nodes * self.channels
         fanout = torch.full_like(fired, self.root)
         fanout += 1 if self.edges is None else self.edges.fanout
         resets = Count.of({"accumulate": spikes})
         every_step = updates + Count.of({"accumulate": -spikes}) + self.bias
-        shared = (
-            self._rows(spikes, 1 + self.root) + resets,
-            every_step + aggregation(self.edges, self.width, self.times),
-        )
-        delivered = shared
+        sums = aggregation(self.edges, self.width, self.times)
+        shared = (self._rows(spikes, 1 + self.root) + resets, every_step + sums)
+        delivered, silence = shared, sums
         if self.edges is not None:
             silence = self._delivered(torch.zeros_like(fired), self.edges)
             whole = self._delivered(fired, self.edges)
             driven = Count.of(whole.nonzero - silence.nonzero, whole.footprint)
             delivered = (driven + resets, every_step + silence)
         once = product(numbers(neurons), self.width, self.nodes * self.width, False, parameters(self.conv))
-        products = sum([once] * self.root, once) + Count.of({"multiply": neurons, "comparison": neurons})  # rounding
+        rounded = {kind: times * neurons for kind, times in rounding(steps.bit_length()).items()}
+        products = sum([once] * self.root, once) + Count.of(rounded)
         return Firing(
             spikes,
             neurons,
@@ -255,6 +257,13 @@ class _Synapse:
             products
             + Count.of({k: n // self.times for k, n in self.bias.nonzero.items()})
             + aggregation(self.edges, self.width),
+            # priced with the memory that the whole has
+            tuple(
+                Count.of((self.bias + part).nonzero, way[1].footprint)
+                for part, way in ((sums, shared), (silence, delivered))
+            )
+            if linear and last
+            else (),
         )
 
 

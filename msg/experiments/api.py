@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msg.energy import Convention
 from msg.experiments.comparison import Comparison
 from msg.experiments.config import RunConfig
 from msg.experiments.executor import Executor
@@ -56,23 +57,26 @@ def search(
     out: str | Path | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    inputs: Convention = "nonzero",
 ) -> Search:
     """Train several models under one budget, count one inference of each, and keep what was found.
 
     Args:
-        models: see :class:`EnergyStudy`, as of the next three.
+        models: see :class:`EnergyStudy`, as of the next three and the last.
         config: its ``base``.
         vary: values to try of options.
         trials: limit of settings of a model.
         out: see :func:`run`, as of the other two.
         progress: told what is done.
         executor: who does the work.
+        inputs: under which settings are compared.
 
     Raises:
         ValueError: as :class:`EnergyStudy`, and as :func:`run`.
         FloatingPointError: if a training diverges; in a search, where it has lost, if no setting of a model is left.
     """
-    return Experiment.begin(EnergyStudy(tuple(models), config, vary or {}, trials), out).execute(progress, executor)
+    study = EnergyStudy(tuple(models), config, vary or {}, trials, inputs)
+    return Experiment.begin(study, out).execute(progress, executor)
 
 
 def resume(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from msg.experiments.cells import Cell, Outcome, outcome_from_dict
+from msg.experiments.cells import Cell, Outcome, outcome_from_dict, winner_of
 from msg.experiments.executor import Executor
 from msg.experiments.files import sealed_json
 from msg.experiments.plan import PLAN, Plan, Settings, read_plan
@@ -22,6 +22,8 @@ from msg.report.tables import mean_std
 
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space")
+_FREE = ("seeds", "root")
+"""Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
 _NOT_YET = "not done yet"
 
 
@@ -143,10 +145,11 @@ class Benchmark:
             done = cell.outcome
             if done is None or cell.failed is not None or not done.searched:
                 continue
-            known = max(one.value for one in done.searched if one.value is not None)
+            winner = winner_of(done.searched)
+            assert winner is not None  # its settings are those of the cell
             free = {name: value for name, value in done.settings.items() if name not in cell.row.fixed}
             said = {"settings": free, "trials": len(done.searched), "search_seeds": list(self.table.search_seeds)}
-            found[cell.column.dataset, cell.row.name] = {**said, "val": known, "content_hash": done.content_hash}
+            found[cell.column.dataset, cell.row.name] = {**said, "val": winner.value, "content_hash": done.content_hash}
         return store_settings(self.plan.table, found, path)
 
     def _rows(self) -> list[TableRow]:
@@ -200,7 +203,7 @@ class Benchmark:
         """Of a cell's own experiment, and of those that added seeds to it."""
         study = self._study(row, column, self.plan.seeds, known)
         if known is None and not (folder / "config.json").exists():
-            tried = f"{study.trials} settings, {len(study.search_seeds)} seeds each"
+            tried = f"{study.trials} settings, the best with {len(study.search_seeds)} seeds"
             progress.note(f"{column.dataset}, {row.label}: its settings are searched ({tried})")
         whole = _made(study, folder, progress, executor)
         number, more = 2, folder / "more-2"
@@ -259,10 +262,10 @@ def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:
         ValueError: naming what differs.
     """
     here = study.as_dict()
+    there = CellStudy.from_dict(there).as_dict()  # an option that it did not know yet has its default
     names = ["fixed", *(_OF_A_SEARCH if there["settings"] is None else ())]
     differing = [name for name in names if here[name] != there[name]]
-    bases = here["base"], there["base"]
-    differing += [name for name in bases[0] if name != "seeds" and bases[0][name] != bases[1].get(name)]
+    differing += [name for name, value in here["base"].items() if name not in _FREE and value != there["base"][name]]
     if differing:
         raise ValueError(
             f"{folder} was begun with other {', '.join(differing)}: delete it to make this cell anew, or choose "

@@ -25,7 +25,7 @@ class Tried:
 
     Attributes:
         settings: what was tried.
-        vals: validation metric of each search seed that has one.
+        vals: validation metric of each search seed that it was trained with and has one.
         failed: why it has no metric, if it has none.
         seconds: of updates.
     """
@@ -39,6 +39,13 @@ class Tried:
     def value(self) -> float | None:
         """Mean validation metric, ``None`` where a seed has none."""
         return statistics.fmean(self.vals) if self.failed is None and self.vals else None
+
+
+def winner_of(searched: Sequence[Tried]) -> Tried | None:
+    """The one with the highest mean metric among those trained with the most seeds, the first of equal ones."""
+    most = max((len(one.vals) for one in searched), default=0)
+    good = [(one.value, one) for one in searched if one.value is not None and len(one.vals) == most]
+    return max(good, key=lambda pair: pair[0])[1] if good else None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _GROWS = ("rows", "datasets", "seeds")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder's table is. Rows, graphs and seeds may be added to it later, the rest stays.
+    """What a folder's table is. Rows, graphs and seeds may be added to it later and its files may move, the rest stays.
 
     Attributes:
         table: name out of :data:`msg.names.TABLES`.
@@ -68,7 +68,7 @@ class Plan:
             ValueError: if they differ in more than what may be added.
         """
         for name in vars(self):
-            if name not in _GROWS and getattr(self, name) != getattr(other, name):
+            if name not in (*_GROWS, "root") and getattr(self, name) != getattr(other, name):
                 raise ValueError(
                     f"the table there has {name} {getattr(self, name)!r}, not {getattr(other, name)!r}: choose another "
                     "--out, or leave that as it is"
@@ -78,7 +78,7 @@ class Plan:
         rows, datasets = (
             table.in_order([*getattr(self, name), *getattr(other, name)]) for name in ("rows", "datasets")
         )
-        return replace(self, rows=tuple(rows), datasets=tuple(datasets), seeds=tuple(seeds))
+        return replace(self, rows=tuple(rows), datasets=tuple(datasets), seeds=tuple(seeds), root=other.root)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from msg.energy import HOROWITZ_45NM_FP32, Candidate, Comparison, Convention, Operations, compare, pareto_front, report
+from msg.energy import HOROWITZ_45NM_FP32, Candidate, Comparison, Convention, Operations, compare, pareto_front
+from msg.energy.report import READINGS
 from msg.experiments.config import RunConfig
+from msg.experiments.equal_accuracy import WITHIN, EqualAccuracy
+from msg.report.figures import Point
 from msg.report.figures import front as draw_front
 from msg.report.tables import Style, heading, mean_std, render, significant
-
-WITHIN = 0.005
-"""Two metrics that differ by no more are called the same."""
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Trial:
         val: validation metric of each seed that has been trained.
         test: test metric of the same seeds.
         runs: one inference of each, counted.
+        chosen_on: how many of the first seeds chose this setting among others; what is reported is of the rest.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Trial:
     val: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
     runs: list[Operations] = field(default_factory=list)
+    chosen_on: int = 0
 
     @property
     def name(self) -> str:
@@ -41,34 +43,38 @@ class Trial:
         return " ".join([self.model, *(f"{name}={value}" for name, value in self.settings.items())])
 
     @property
+    def reported_val(self) -> list[float]:
+        """Validation metric of the seeds that did not choose."""
+        return self.val[self.chosen_on :]
+
+    @property
+    def reported_test(self) -> list[float]:
+        """Test metric of the same seeds."""
+        return self.test[self.chosen_on :]
+
+    @property
     def selection(self) -> float:
-        """Mean validation metric. Nothing else selects."""
-        return statistics.fmean(self.val)
+        """Mean of :attr:`reported_val`. Nothing else selects."""
+        return statistics.fmean(self.reported_val)
 
     @property
-    def energy_mj(self) -> float:
-        """Mean energy of one inference under the first table of costs, products with zeros skipped, without memory."""
-        return self._mean_mj("nonzero")
+    def candidate(self) -> Candidate:
+        """The trial as comparisons of energy take it."""
+        return Candidate(self.name, self.runs[self.chosen_on :], self.reported_test)
 
-    @property
-    def events_energy_mj(self) -> float:
-        """The same with ones as additions."""
-        return self._mean_mj("events")
-
-    @property
-    def energy_with_memory_mj(self) -> float:
-        """The first with memory."""
-        return self._mean_mj("nonzero", memory=True)
-
-    def _mean_mj(self, convention: Convention, memory: bool = False) -> float:
-        priced = (report(ops, HOROWITZ_45NM_FP32).energy_mj(convention, memory) for ops in self.runs)
-        return statistics.fmean(priced)
+    def energy_mj(self, convention: Convention = "nonzero", memory: bool = False) -> float:
+        """Mean energy of one inference under the first table of costs."""
+        return self.candidate.mean(lambda ops: sum(HOROWITZ_45NM_FP32.inference_mj(ops, convention, memory).values()))
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
-        kept = {name: getattr(self, name) for name in ("model", "settings", "val", "test")}
-        energies = ("energy_mj", "events_energy_mj", "energy_with_memory_mj")
-        return {**kept, **{name: getattr(self, name) if self.runs else None for name in energies}}
+        kept = {name: getattr(self, name) for name in ("model", "settings", "val", "test", "chosen_on")}
+        energies = {
+            "energy_mj": lambda: self.energy_mj(),
+            "events_energy_mj": lambda: self.energy_mj("events"),
+            "energy_with_memory_mj": lambda: self.energy_mj(memory=True),
+        }
+        return {**kept, **{name: energy() if self.runs else None for name, energy in energies.items()}}
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Search:
         finalists: those that were trained on all seeds.
         dataset: name of the graph.
         metric: name of the metric.
+        inputs: the reading of zeros and ones under which settings are compared.
     """
 
     models: tuple[str, ...]
@@ -88,30 +95,39 @@ class Search:
     finalists: list[Trial]
     dataset: str
     metric: str
+    inputs: Convention = "nonzero"
 
     @property
     def best(self) -> dict[str, Trial]:
         """Each model's finalist of highest validation metric."""
-        return {name: max(self._of(name), key=lambda trial: trial.selection) for name in self.models}
+        return {name: max(self.of(name), key=lambda trial: trial.selection) for name in self.models}
 
     def front(self, model: str | None = None) -> list[Trial]:
         """Finalists, of one model or all, that no other has more validation metric than for no more energy."""
-        trials = self.finalists if model is None else self._of(model)
-        return pareto_front(trials, lambda trial: trial.energy_mj, lambda trial: trial.selection)
+        trials = self.finalists if model is None else self.of(model)
+        return pareto_front(trials, self._mj, lambda trial: trial.selection)
+
+    def of(self, model: str) -> list[Trial]:
+        """Finalists of a model."""
+        return [trial for trial in self.finalists if trial.model == model]
 
     def comparison(self) -> Comparison:
         """The best of each model under every table of costs."""
-        found = [Candidate(name, trial.runs, trial.test) for name, trial in self.best.items()]
+        found = [Candidate(name, trial.candidate.runs, trial.reported_test) for name, trial in self.best.items()]
         return compare(found, title=f"Energy of one inference on {self.dataset}, mJ", metric=self.metric)
+
+    def equal_accuracy(self) -> EqualAccuracy:
+        """What each model costs where it is as good as the best setting of the first."""
+        return EqualAccuracy({name: self.of(name) for name in self.models}, self.inputs)
 
     def savings(self, trial: Trial) -> tuple[float, float | None]:
         """How many times less energy a trial needs than the best of the reference, and than the reference's cheapest
         finalist whose validation metric is not more than ``WITHIN`` below the trial's; ``None`` without one.
         """
         reference = self.models[0]
-        same = [one for one in self._of(reference) if one.selection >= trial.selection - WITHIN]
-        cheapest = min((one.energy_mj for one in same), default=None)
-        return self.best[reference].energy_mj / trial.energy_mj, cheapest and cheapest / trial.energy_mj
+        same = [one for one in self.of(reference) if one.selection >= trial.selection - WITHIN]
+        cheapest, own = min(map(self._mj, same), default=None), self._mj(trial)
+        return self._mj(self.best[reference]) / own, cheapest and cheapest / own
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON would have it."""
@@ -119,7 +135,8 @@ class Search:
         fronts = {name: [trial.name for trial in self.front(name)] for name in self.models}
         best = {name: trial.name for name, trial in self.best.items()}
         trials = [trial.as_dict() for trial in self.trials]
-        return {**self.comparison().as_dict(), "best": best, "front": front, "fronts": fronts, "trials": trials}
+        found = {"best": best, "front": front, "fronts": fronts, "inputs": self.inputs, "trials": trials}
+        return {**self.comparison().as_dict(), "equal_accuracy": self.equal_accuracy().as_dict(), **found}
 
     def __str__(self) -> str:
         return self._render("text")
@@ -129,29 +146,39 @@ class Search:
         return self._render("markdown")
 
     def figure(self) -> Any:
-        """Metric against energy, each model's front a line; bars of energy where nothing was varied."""
+        """Metric against energy, each model's front a line of its settings; bars where nothing was varied."""
         if not self._searched:
             return self.comparison().figure()
-        series = {
-            name: [(one.energy_mj, [100 * value for value in one.test]) for one in self.front(name)]
-            for name in self.models
+        series = {name: [self._point(one) for one in self.front(name)] for name in self.models}
+        return draw_front(
+            series, f"mJ per inference, {HOROWITZ_45NM_FP32.name}, {self.inputs}", f"test {self.metric}, %"
+        )
+
+    def _point(self, trial: Trial) -> Point:
+        """A trial in the figure, named by what its own front differs in."""
+        front = self.front(trial.model)
+        differing = {
+            name: value for name, value in trial.settings.items() if any(one.settings[name] != value for one in front)
         }
-        return draw_front(series, f"mJ per inference, {HOROWITZ_45NM_FP32.name}", f"test {self.metric}, %")
+        name = " ".join(str(value) for value in differing.values())
+        return Point(self._mj(trial), [100 * value for value in trial.reported_test], name)
 
     @property
     def _searched(self) -> bool:
         return len(self.trials) > len(self.models)
 
-    def _of(self, model: str) -> list[Trial]:
-        return [trial for trial in self.finalists if trial.model == model]
+    def _mj(self, trial: Trial) -> float:
+        return trial.energy_mj(self.inputs)
 
     def _render(self, style: Style) -> str:
         comparison = self.comparison()
         parts = [comparison.markdown() if style == "markdown" else str(comparison)]
+        if len(self.models) > 1:
+            parts.append(self.equal_accuracy().render(style, self.metric))
         if self._searched:
             best = [f"- {trial.name}: the best of {self._tried(name)}" for name, trial in self.best.items()]
             title = f"{self.metric.capitalize()} against energy on {self.dataset}"
-            parts += ["\n".join(best), heading(title, style), render(self._rows(), style), _LEGEND]
+            parts += ["\n".join(best), heading(title, style), render(self._rows(), style), self._legend()]
         return "\n\n".join(parts)
 
     def _tried(self, model: str) -> int:
@@ -161,26 +188,28 @@ class Search:
         overall = {id(trial) for trial in self.front()}
         shown: Sequence[Trial] = list(chain.from_iterable(self.front(name) for name in self.models))
         rows = []
-        for trial in sorted(shown, key=lambda trial: trial.energy_mj):
+        for trial in sorted(shown, key=self._mj):
             best, same = self.savings(trial)
             rows.append(
                 {
                     "front of each model": trial.name + " *" * (id(trial) in overall),
-                    "validation, %": mean_std(trial.val),
-                    f"test {self.metric}, %": mean_std(trial.test),
-                    "mJ": significant(trial.energy_mj),
-                    "as events": significant(trial.events_energy_mj),
-                    "with memory": significant(trial.energy_with_memory_mj),
+                    "validation, %": mean_std(trial.reported_val),
+                    f"test {self.metric}, %": mean_std(trial.reported_test),
+                    "mJ": significant(trial.energy_mj()),
+                    "as events": significant(trial.energy_mj("events")),
+                    "with memory": significant(trial.energy_mj(self.inputs, memory=True)),
                     f"× below {self.models[0]}": f"{best:.3g}",
                     f"same {self.metric}": significant(same),
                 }
             )
         return rows
 
-
-_LEGEND = (
-    f"Energy under {HOROWITZ_45NM_FP32.name}, products with zeros skipped; as events, those with ones are additions. "
-    "*: no model has more on validation for no more energy, memory left out. The last two columns, without memory too: "
-    "how many times less energy than the first model's best, and than its cheapest setting within "
-    f"{100 * WITHIN:g} points on validation."
-)
+    def _legend(self) -> str:
+        chosen = ", on the seeds that chose no setting" if any(trial.chosen_on for trial in self.finalists) else ""
+        return (
+            f"Energy under {HOROWITZ_45NM_FP32.name}, products with zeros skipped; as events, those with ones are "
+            f"additions. Fronts, memory and ratios are of {READINGS[self.inputs].partition(':')[0]}{chosen}. *: no "
+            "model has more on validation for no more energy, memory left out. The last two columns, without memory "
+            "too: how many times less energy than the first model's best, and than its cheapest setting within "
+            f"{100 * WITHIN:g} points on validation."
+        )

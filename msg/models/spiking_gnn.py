@@ -1,9 +1,13 @@
 """The Euclidean spiking graph network, which reads firing rates out."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
 from torch import nn
 
 from msg.gradients import RuleLike, SurrogateBPTT
-from msg.layers import Conv, LastCurrent, readout_layer, spiking_layers
+from msg.layers import Conv, LastCurrent, SpikingLayer, make_synapse, readout_layer, spiking_layers
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
@@ -16,13 +20,20 @@ class SpikingGNN(SpikingNetwork):
     .. math::
         x^l_t = \hat A s^{l-1}_t W^l + b^l, \qquad y = r^L W + b, \qquad r^L = \frac1T\sum_t s^L_t .
 
-    Layers, neurons and rules are those of :class:`MSG`, so that comparing the two compares geometry alone.
+    Layers, neurons and rules are those of :class:`MSG`, so that comparing the two compares geometry alone. With
+    ``readout="conv"`` the last convolution gives the logits,
+
+    .. math::
+        y = \hat A r^{L-1} W^L + b^L,
+
+    so the network is a GCN (or SAGE) whose ReLU fires, and reads its last neurons' rates alone.
 
     Args:
         in_channels: number of features ``F``.
         out_channels: number of classes ``C``.
         hidden_channels: width of all layers.
-        num_layers: number of convolutions, each with neurons above it, at least 1.
+        num_layers: number of convolutions, at least 1, each with neurons above it; at least 2 where the last one has
+            none, because it is the read-out.
         timesteps: ``T``.
         neuron: prototype, or a name as ``"lif"`` or ``{"name": "lif", "tau": 3.0}``; copied for each layer.
         gradient: rule or name of one (``"bptt"``), how to train through time; it must differentiate through spikes.
@@ -30,6 +41,7 @@ class SpikingGNN(SpikingNetwork):
         conv: synapse, as in :class:`MSG`.
         bias: whether synapses given by name add a constant current.
         norm: normalisation of the features' current, as in :class:`MSG`.
+        readout: ``"linear"``, a linear map of the last rates; ``"conv"``, the last convolution.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
@@ -51,12 +63,21 @@ class SpikingGNN(SpikingNetwork):
         conv: Conv = "gcn",
         bias: bool = True,
         norm: str = "none",
+        readout: Literal["linear", "conv"] = "linear",
     ):
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
-        sizes = [in_channels, *[hidden_channels] * num_layers]
+        if readout not in ("linear", "conv"):
+            raise ValueError(f"unknown readout {readout!r}: use 'linear' or 'conv'")
+        last = readout == "conv"
+        if num_layers < 1 + last:
+            raise ValueError(f"num_layers must be at least {1 + last} (convolutions), not {num_layers}")
+        sizes = [in_channels, *[hidden_channels] * (num_layers - last)]
         layers = spiking_layers(conv, sizes, resolve_neuron(neuron), bias, norm)
-        layers.append(readout_layer(hidden_channels, out_channels, dropout))
+        if last:
+            layers.append(
+                SpikingLayer(make_synapse(conv, hidden_channels, out_channels, bias), None, out_channels, dropout)
+            )
+        else:
+            layers.append(readout_layer(hidden_channels, out_channels, dropout))
         stack = SpikingStack(layers, timesteps, gradient or SurrogateBPTT(), "SpikingGNN", flat=True)
         super().__init__(stack, LastCurrent(), nn.Identity())
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -72,4 +93,10 @@ SPEC = ModelSpec(
     defaults={"gradient": "bptt", "threshold": "auto"},
     batches=True,
     partitions=True,
+)
+
+CONV_SPEC = replace(
+    SPEC,
+    build=partial(SpikingGNN, readout="conv"),
+    about="the same, read out by its last convolution: a GCN that fires",
 )

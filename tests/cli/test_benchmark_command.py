@@ -30,7 +30,7 @@ def test_a_table_is_made_and_goes_on(cli, tmp_path):
     assert result.exit_code == 0, result.output
     assert re.search(r"^GCN +Euclidean +\d+\.\d\d ± \d+\.\d\d \* +6 +0\.00$", result.stdout, re.MULTILINE)
     assert result.stdout.endswith("kept in o\n")
-    assert "karate, GCN: its settings are searched (2 settings, 2 seeds each)" in result.stderr
+    assert "karate, GCN: its settings are searched (2 settings, the best with 2 seeds)" in result.stderr
     assert "karate, gcn, trial 1 of 2, seed 0: validation" in result.stderr
     kept = (tmp_path / "o/table.md").read_text()
     for again in (cli(*CLUB), cli("benchmark", "--resume", "o")):

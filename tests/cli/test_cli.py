@@ -63,7 +63,7 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
     given = {"seeds": [4, 5], "baseline": "none", "bias": False, "detach_reset": False}
     left = ("top_features", "sparsity", "hidden", "hops", "normalize_features", "heads", "residual", "jumping")
     left += ("learn_curvature", "drop_edge", "half_hop", "label_smoothing", "propagate", "teleport", "bits")
-    left += ("learn_step_size",)
+    left += ("learn_step_size", "pooling")
     assert kept == {**options, **given, **{name: getattr(RunConfig(), name) for name in left}}
 
 
@@ -212,8 +212,18 @@ def test_energy_of_a_run(cli, tmp_path):
     assert kept["accuracy"] == json.loads((tmp_path / "o" / "results.json").read_text())["test"]
     assert (tmp_path / "o" / "energy.md").read_text().startswith("## Energy")
     assert (tmp_path / "o" / "energy.png").read_bytes().startswith(b"\x89PNG")
-    assert cli("energy", "o", "--out", "elsewhere").exit_code == 0
+    assert kept["break_even_map"]["layers"]["stack.layers.0.neuron"][0] == 3
+    assert (tmp_path / "o" / "break-even.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "o" / "energy-parts.png").exists()  # there is no baseline beside it
+    events = cli("energy", "o", "--inputs", "events", "--out", "elsewhere")
+    assert "inputs: events" in events.stdout
     assert (tmp_path / "elsewhere" / "energy.json").exists()
+
+
+def test_energy_of_a_run_beside_its_baseline(cli, tmp_path):
+    assert cli(*FAST, "--seeds", "0", "--out", "o").exit_code == 0
+    assert cli("energy", "o").exit_code == 0
+    assert (tmp_path / "o" / "energy-parts.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_energy_of_several_models(cli, tmp_path):
@@ -248,7 +258,7 @@ def test_energy_of_a_search(cli, tmp_path, monkeypatch):
     settings = [trial["settings"] for trial in trials]
     assert len(settings) == 6
     assert {value for setting in settings for value in setting.values()} == {"H2", "H4", 5, None, True, False}
-    assert (tmp_path / "o" / "energy.md").read_text().count("## ") == 3
+    assert (tmp_path / "o" / "energy.md").read_text().count("## ") == 4
 
 
 @pytest.mark.parametrize(

@@ -342,9 +342,15 @@ def activate(m, neuron, h):
     """What stands in a neuron's place, number by number; thresholds are one."""
 
     def value(c):
-        if isinstance(neuron, QuantizedReLU):  # the highest level saturates
-            scaled = m.mul(c, neuron.levels)
-            return min(round(scaled), neuron.levels) / neuron.levels if m.more(scaled, 0) else 0.0
+        if isinstance(neuron, QuantizedReLU):  # the number of levels is folded into the weights below
+            scaled = c * neuron.levels
+            if neuron.bits == 1:
+                return 1.0 if m.more(scaled, 0.5) else 0.0
+            scaled = 0.0 if m.more(0, scaled) else scaled
+            scaled = neuron.levels if m.more(scaled, neuron.levels) else scaled
+            # halves round to even, as torch does
+            whole = math.floor(m.add(scaled, 0.5))
+            return (whole - (whole - scaled == 0.5 and whole % 2)) / neuron.levels
         c = c if m.more(c, 0) else 0.0
         if isinstance(neuron, ClippedReLU):
             c = 1.0 if m.more(c, 1) else c

@@ -14,6 +14,7 @@ from msg.energy import (
     compare,
     cost_tables,
     count,
+    parts_mj,
     report,
 )
 from msg.nn import MSG
@@ -136,3 +137,19 @@ def test_nothing_to_compare(ordinary):
         compare([])
     with pytest.raises(ValueError, match="nothing to compare"):
         compare([Candidate("GCN", [])])
+
+
+@pytest.mark.parametrize("inputs", ["nonzero", "events", "dense"])
+def test_parts_of_what_a_report_kept_are_its_modules(inputs):
+    model = MSG(3, 2, "H2", num_layers=2, timesteps=3).eval()
+    with count(model) as ops:
+        model(torch.ones(4, 3), torch.tensor([[0, 1], [1, 2]])).sum().backward()
+    parts = parts_mj(report(ops).as_dict(), inputs=inputs)
+    for name, found in ops.inference.items():
+        priced = HOROWITZ_45NM_FP32.module_mj(found, inputs)
+        assert {kind: one for kind, one in parts[name or "model"].items() if one} == pytest.approx(
+            {kind: one for kind, one in priced.items() if one}
+        )
+    assert set(parts) == {name or "model" for name in ops.inference}  # a backward pass is no part of it
+    with pytest.raises(KeyError):
+        parts_mj({})

@@ -36,7 +36,7 @@ def test_a_table_in_all_its_forms(tmp_path, lines):
         assert cell["seeds"] == [100, 101, 102]
         assert len(cell["test"]["per_seed"]) == len(cell["val"]["per_seed"]) == 3
         assert set(cell["test"]) == {"per_seed", "mean", "std"}
-        assert (cell["trials"], cell["trainings"], cell["failed"]) == (5, 13, None)
+        assert (cell["trials"], cell["trainings"], cell["failed"]) == (5, 10, None)
         assert cell["settings_from"] == "search"
         assert cell["hours"] > 0
         assert cell["content_hash"]
@@ -45,7 +45,7 @@ def test_a_table_in_all_its_forms(tmp_path, lines):
     assert kept["cells"][1]["settings"]["width"] == 32
     assert kept["protocol"]["search_seeds"] == [0, 1]
     text = (tmp_path / "o/table.txt").read_text()
-    assert re.search(r"^Tiny +ours +\d+\.\d\d ± \d+\.\d\d [*≈]? +13 +\d+\.\d\d$", text, re.MULTILINE)
+    assert re.search(r"^Tiny +ours +\d+\.\d\d ± \d+\.\d\d [*≈]? +10 +\d+\.\d\d$", text, re.MULTILINE)
     assert "Somebody 2020." in text
     assert "|   kind |" in (tmp_path / "o/table.md").read_text()
     latex = (tmp_path / "o/table.tex").read_text()
@@ -264,3 +264,11 @@ def test_a_quick_look_takes_minutes(tmp_path, name):
     scores = Benchmark.begin(name, tmp_path / "q", quick=True).execute(executor=Processes(2))
     assert time.monotonic() - begun < 300
     assert all(cell.failed is None for cell in scores.cells), [cell.failed for cell in scores.cells]
+
+
+def test_a_folder_goes_on_where_its_raw_files_are_elsewhere(tmp_path, lines):
+    begin(models=["tiny"], root="here").execute()
+    scores = begin(models=["tiny"], root="there").execute(lines)
+    assert not lines.jobs
+    assert scores.cells[0].failed is None
+    assert Benchmark.resume(tmp_path / "o").plan.root == "there"

@@ -6,7 +6,7 @@ import torch
 
 from msg.experiments import CellStudy, Experiment, Processes, RunConfig, Store
 from msg.experiments import study as studies
-from msg.experiments.cells import outcome_as_dict, outcome_from_dict
+from msg.experiments.cells import Tried, outcome_as_dict, outcome_from_dict, winner_of
 from msg.experiments.files import sealed_json
 from msg.experiments.jobs import trial as module
 from msg.experiments.tables.spaces import Between, Choice, space_of
@@ -38,16 +38,19 @@ def records(out):
 def test_the_best_of_equally_many_trials_is_trained_with_other_seeds(tmp_path, lines):
     found = made(cell(), tmp_path / "o", lines)
     kinds = [(job.kind, job.seed) for job in lines.jobs]
-    assert kinds == [("trial", 0), ("trial", 1)] * 6 + [("fit", 100), ("fit", 101)]
-    assert [len(one.vals) for one in found.searched] == [2] * 6
-    best = max(found.searched, key=lambda one: one.value)
+    assert kinds == [("trial", 0)] * 6 + [("trial", 1)] * 2 + [("fit", 100), ("fit", 101)]
+    finalists = [one for one in found.searched if len(one.vals) == 2]
+    others = [one for one in found.searched if len(one.vals) == 1]
+    assert (len(finalists), len(others)) == (2, 4)
+    assert min(one.vals[0] for one in finalists) >= max(one.vals[0] for one in others)
+    best = max(finalists, key=lambda one: one.value)
     assert found.settings == best.settings
     assert found.searched[0].settings == {"width": 32, "lr": 0.01}
     assert lines.jobs[-1].config.lr == best.settings["lr"]
     kept = records(tmp_path / "o")
     assert found.test == {"accuracy": [kept["seed-100"]["test"], kept["seed-101"]["test"]]}
     assert found.val == {"accuracy": [kept["seed-100"]["val"], kept["seed-101"]["val"]]}
-    assert (found.trainings, found.seeds, found.failed, found.split) == (14, [100, 101], None, "public")
+    assert (found.trainings, found.seeds, found.failed, found.split) == (10, [100, 101], None, "public")
     assert Store(tmp_path / "o").read_json("cell.json")["settings"] == found.settings
     assert outcome_from_dict(json.loads(json.dumps(outcome_as_dict(found)))) == found
 
@@ -59,7 +62,7 @@ def test_the_test_part_is_looked_at_once_and_decides_nothing(tmp_path, monkeypat
         NodeClassification, "evaluate", lambda self, model, part: parts.append(part) or evaluate(self, model, part)
     )
     first = made(cell(), tmp_path / "a")
-    searched = 6 * 2 * 4
+    searched = (6 + 2) * 4
     assert set(parts[:searched]) == {"val"}
     assert parts[searched:].count("test") == 2
     assert not any("test" in record for name, record in records(tmp_path / "a").items() if name.startswith("trial"))
@@ -81,7 +84,7 @@ def test_the_test_part_is_looked_at_once_and_decides_nothing(tmp_path, monkeypat
 def test_a_search_that_was_stopped_ends_as_it_would_have(tmp_path, interrupt):
     whole = timeless(made(cell(), tmp_path / "whole"))
     ready = Experiment.begin(cell(), tmp_path / "broken")
-    for stop in (interrupt(jobs=3), interrupt(epochs=6), interrupt(jobs=7), interrupt(epochs=3)):
+    for stop in (interrupt(jobs=3), interrupt(epochs=6), interrupt(jobs=3), interrupt(epochs=3)):
         with pytest.raises(KeyboardInterrupt):
             ready.execute(stop)
         assert not (tmp_path / "broken" / "cell.json").exists()
@@ -113,7 +116,7 @@ def test_a_setting_that_diverges_is_a_trial_without_metric(tmp_path, lines):
 def test_a_model_that_cannot_be_trained_says_why(tmp_path, model, reason):
     found = made(cell(model, {"lr": SPACE["lr"]}, trials=20), tmp_path)
     assert found.failed.startswith(f"none of 8 trials could be trained: {reason}")
-    assert (found.val, found.test, found.trainings) == ({}, {}, 16)
+    assert (found.val, found.test, found.trainings) == ({}, {}, 8)
 
 
 def test_a_seed_that_diverges_is_told(tmp_path, monkeypatch):
@@ -128,6 +131,23 @@ def _tiny(config, data, seed):
     from msg.experiments.build import prepare
 
     return prepare(replace(config, model="tiny"), data, seed)
+
+
+def test_a_search_with_one_seed_has_no_finals(tmp_path, lines):
+    found = made(cell(search_seeds=(3,)), tmp_path, lines)
+    assert [job.seed for job in lines.jobs] == [3] * 6 + [100, 101]
+    assert found.settings == max(found.searched, key=lambda one: one.value).settings
+
+
+def test_a_lucky_first_seed_does_not_win():
+    lucky, steady, best, lost = (
+        Tried({"lr": 0.1}, [0.9, 0.3], None, 1.0),
+        Tried({"lr": 0.2}, [0.8, 0.7], None, 1.0),
+        Tried({"lr": 0.3}, [0.79], None, 1.0),
+        Tried({"lr": 0.4}, [0.85], "the loss is nan", 1.0),
+    )
+    assert winner_of([lucky, steady, best, lost]) is steady
+    assert winner_of([lost]) is winner_of([]) is None
 
 
 def test_a_training_has_so_much_time(tmp_path):
@@ -153,7 +173,7 @@ def test_known_settings_are_not_searched(tmp_path, lines):
 def test_results_of_other_settings_are_refused(tmp_path, interrupt):
     with pytest.raises(KeyboardInterrupt):
         made(cell(), tmp_path, interrupt(jobs=2))
-    path = tmp_path / "jobs" / "trial-0-1.json"
+    path = tmp_path / "jobs" / "trial-1-0.json"
     kept = json.loads(path.read_text())
     del kept["sha256"]
     kept["record"]["settings"]["lr"] = 0.02

@@ -29,7 +29,8 @@ def test_all_models_under_one_budget(lines):
         assert len(one.runs) == len(one.metric) == 2
         assert all(not ops.unknown and ops.forwards == 1 for ops in one.runs)
         assert all(ops.total()["message"] > 0 for ops in one.runs)
-    assert str(study) == str(comparison)
+    assert str(study).startswith(str(comparison))
+    assert "At equal accuracy" in str(study)
     assert "karate" in study.markdown()
     assert len(study.figure().axes[0].patches) > len(MODELS)
 
@@ -60,7 +61,11 @@ def test_a_setting_is_what_a_configuration_of_its_own_would_be():
     searched = search(["msg"], RunConfig(**SMALL), {"manifold": ["H2", "H3"], "top_features": [5, 9]})
     for trial in searched.finalists:
         alone = search(["msg"], RunConfig(**{**SMALL, **trial.settings})).finalists[0]
-        assert (alone.val, alone.test, alone.energy_mj) == (trial.val, trial.test, trial.energy_mj)
+        assert (alone.val, alone.test) == (trial.val, trial.test)
+        assert [_energy(ops) for ops in alone.runs] == [_energy(ops) for ops in trial.runs]
+        assert (trial.chosen_on, trial.reported_val, trial.selection) == (1, trial.val[1:], trial.val[1])
+        assert trial.energy_mj() == _energy(trial.runs[1])
+        assert (alone.chosen_on, alone.reported_test) == (0, alone.test)
 
 
 def study_of(*points, models=("gcn", "msg"), seeds=1):
@@ -74,7 +79,8 @@ def study_of(*points, models=("gcn", "msg"), seeds=1):
 
 
 class Made(Trial):
-    energy_mj = property(lambda self: self.energy)
+    def energy_mj(self, convention="nonzero", memory=False):
+        return self.energy
 
 
 def test_fronts_and_best_are_of_validation():
@@ -94,6 +100,40 @@ def test_savings_against_the_best_and_the_cheapest_of_the_same_accuracy():
     assert study.savings(close) == (4.0, 2.0)
     assert study.savings(above) == (4.0, 4.0)
     assert study.savings(best) == (8.0, None)
+
+
+def test_forms_have_what_they_fix_and_take_all_else():
+    forms = ("gcn-if", "gcn-2bit", "sage-relu", "msg-lif", "msg-twin", "spiking-gnn-1bit")
+    vary = {"timesteps": [2, 3], "tau": [2.0, 3.0], "threshold": [0.5, 1.0], "manifold": ["H2", "H3"], "conv": ["gcn"]}
+    found = EnergyStudy(forms, RunConfig(**SMALL), vary)._trials()
+    settings = {name: [trial.settings for trial in found if trial.model == name] for name in forms}
+    assert {name: set(tried[0]) for name, tried in settings.items()} == {
+        "gcn-if": {"timesteps", "threshold", "manifold"},
+        "gcn-2bit": {"threshold", "manifold"},
+        "sage-relu": {"threshold", "manifold"},
+        "msg-lif": {"timesteps", "tau", "threshold", "manifold", "conv"},
+        "msg-twin": {"threshold", "manifold", "conv"},
+        "spiking-gnn-1bit": {"threshold", "manifold", "conv"},
+    }
+    configs = {trial.model: trial.config for trial in found}
+    assert {config.model for config in configs.values()} == {"spiking-gnn-conv", "msg", "spiking-gnn"}
+    assert (configs["gcn-2bit"].bits, configs["gcn-2bit"].conv, configs["gcn-2bit"].hidden) == (2, "gcn", 3)
+    assert (configs["sage-relu"].neuron, configs["sage-relu"].conv) == ("relu", "sage")
+    assert (configs["msg-twin"].neuron, configs["msg-twin"].timesteps) == ("clipped-relu", 1)
+
+
+def test_forms_are_searched_beside_models():
+    names = ("gcn", "gcn-if", "gcn-2bit", "msg-1bit")
+    study = search(names, RunConfig(**SMALL), {"manifold": ["E2", "E4"]}, inputs="events")
+    assert all(study.front(name) for name in names)
+    kept = study.as_dict()
+    assert kept["inputs"] == "events"
+    assert [trial.partition(" ")[0] for trial in kept["best"].values()] == list(names)
+    front = study.front("gcn")
+    assert [trial.energy_mj("events") for trial in front] == sorted(trial.energy_mj("events") for trial in front)
+    for trial in study.of("gcn-2bit"):
+        assert all(ops.total()["multiplier_bit"] and not ops.firing and not ops.unknown for ops in trial.runs)
+    assert all(ops.firing for trial in study.of("gcn-if") for ops in trial.runs)
 
 
 def test_only_the_fronts_are_trained_on_all_seeds():
@@ -116,12 +156,11 @@ def _energy(ops):
 
 def test_energy_of_a_trial_is_that_of_the_report():
     (trial,) = search(["gcn"], RunConfig(**SMALL)).trials
-    assert trial.energy_mj == pytest.approx(sum(report(ops).energy_mj() for ops in trial.runs) / 2)
-    assert trial.events_energy_mj == pytest.approx(sum(report(ops).energy_mj("events") for ops in trial.runs) / 2)
-    assert trial.events_energy_mj < trial.energy_mj
-    assert trial.energy_with_memory_mj == pytest.approx(
-        sum(report(ops).energy_mj(memory=True) for ops in trial.runs) / 2
-    )
+    for options in ({}, {"convention": "events"}, {"memory": True}):
+        assert trial.energy_mj(**options) == pytest.approx(
+            sum(report(ops).energy_mj(**options) for ops in trial.runs) / 2
+        )
+    assert trial.energy_mj("events") < trial.energy_mj()
 
 
 def test_text_and_picture_of_a_search():
@@ -204,7 +243,16 @@ def test_nothing_is_trained_before_everything_has_been_checked(tmp_path, lines):
 @pytest.mark.parametrize(
     ("models", "options", "plan", "message"),
     [
-        (["gcn", "mlp"], {}, {}, "unknown model 'mlp': use 'msg', .*'gcn', .*'sage', 'gat', 'sgc'"),
+        (
+            ["gcn", "mlp"],
+            {},
+            {},
+            "unknown model 'mlp': use 'msg', .*'gcn', .*'gat', 'sgc'.* or a form of 'gcn'",
+        ),
+        (["gcn", "sgc-2bit"], {}, {}, "unknown model 'sgc-2bit'"),
+        (["msg-17bit"], {}, {}, "bits must be at most 16, not 17"),
+        (["gcn-2bit"], {}, {"vary": {"timesteps": [1, 2]}}, "timesteps is varied, but none of gcn-2bit reads it"),
+        (["gcn"], {}, {"inputs": "sparse"}, "unknown convention 'sparse'"),
         (["gcn", "gcn"], {}, {}, "must be different names, not gcn, gcn"),
         ([], {}, {}, "must be different names, not none"),
         (["gcn"], {"task": "link-prediction"}, {}, "compared in node classification"),
@@ -225,8 +273,8 @@ def test_refusals(models, options, plan, message):
 def test_mean_of_energies():
     trial = search(["spikinggcn"], RunConfig(**SMALL)).trials[0]
     each = [_energy(ops) for ops in trial.runs]
-    assert math.isclose(trial.energy_mj, sum(each) / 2)
-    assert trial.as_dict()["energy_mj"] == trial.energy_mj
+    assert math.isclose(trial.energy_mj(), sum(each) / 2)
+    assert trial.as_dict()["energy_mj"] == trial.energy_mj()
 
 
 VARY = {"threshold": [0.5, 1.0], "lr": [0.01, 0.1]}

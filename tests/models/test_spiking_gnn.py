@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch_geometric.nn import GCN
 
-from msg.neurons import IF, ParametricLIF
+from msg.neurons import IF, ParametricLIF, ReLU
 from msg.nn import SpikingGNN
 
 
@@ -13,6 +14,27 @@ def test_logits_are_linear_in_the_last_rates(layers, edge_index, dtype):
     assert len(rates) == layers
     lin = model.stack.layers[-1].synapse.conv
     torch.testing.assert_close(model(x, edge_index), rates[-1] @ lin.weight.t() + lin.bias)
+
+
+@pytest.mark.parametrize("conv", ["gcn", "sage", "gat"])
+def test_the_last_convolution_may_be_the_read_out(conv, edge_index, dtype):
+    model = SpikingGNN(5, 3, 4, 3, 6, IF(threshold=0.5), conv=conv, readout="conv").to(dtype)
+    x = torch.randn(7, 5, dtype=dtype) * 3
+    rates = model.activity(x, edge_index).rates
+    assert len(rates) == 2
+    last = model.stack.layers[-1].synapse.conv
+    if conv != "gat":  # attention reads spikes step by step
+        torch.testing.assert_close(model(x, edge_index), last(rates[-1], edge_index))
+    assert model(x, edge_index).shape == (7, 3)
+
+
+def test_a_gcn_whose_relu_does_not_fire_is_the_gcn(edge_index, dtype):
+    x = torch.randn(7, 5, dtype=dtype)
+    gcn = GCN(5, 4, 3, 2).to(dtype)
+    model = SpikingGNN(5, 2, 4, 3, timesteps=1, neuron=ReLU(1.0), readout="conv").to(dtype)
+    for layer, conv in zip(model.stack.layers, gcn.convs):
+        layer.synapse.conv.load_state_dict(conv.state_dict())
+    torch.testing.assert_close(model(x, edge_index), gcn(x, edge_index))
 
 
 def test_learns_its_time_constants_too(edge_index):
@@ -41,5 +63,9 @@ def test_dropout_acts_in_training_only(edge_index):
 def test_bad_sizes_and_repr():
     with pytest.raises(ValueError, match="num_layers"):
         SpikingGNN(5, 3, num_layers=0)
+    with pytest.raises(ValueError, match="num_layers must be at least 2"):
+        SpikingGNN(5, 3, num_layers=1, readout="conv")
+    with pytest.raises(ValueError, match="unknown readout 'sum'"):
+        SpikingGNN(5, 3, readout="sum")
     assert "SurrogateBPTT" in repr(SpikingGNN(5, 3, timesteps=7))
     assert "timesteps=7" in repr(SpikingGNN(5, 3, timesteps=7))

@@ -8,6 +8,8 @@ from msg.report.figures import (
     Curve,
     Line,
     Panel,
+    Point,
+    boundaries,
     embedding,
     front,
     panels,
@@ -90,10 +92,31 @@ def test_bars_are_stacked():
     axes = stacked_bars({"p": {"a": {"multiply": 1.0, "state": 2.0}, "b": {"multiply": 3.0}}}).axes[0]
     tops = {round(bar.get_y() + bar.get_height(), 6) for bar in axes.patches}
     assert {1.0, 3.0} <= tops
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > 3.0
+
+
+def test_bars_of_panels_compare():
+    figure = stacked_bars({"a": {"x": {"multiply": 1.0}}, "b": {"y": {"multiply": 9.0}}}, shared=True)
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    assert figure.axes[0].get_ylim()[1] > 9
+
+
+def test_boundaries_are_lines_and_what_is_measured_are_dots():
+    axes = boundaries(
+        {"a": [(1, 0.5), (2, 0.25)], "a + memory": [(1, 0.0), (2, 0.1)]}, {"layer": (2, 0.3)}, "T", "r"
+    ).axes[0]
+    line, dashed, dot = axes.lines
+    assert (line.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+    assert [list(one.get_ydata()) for one in (line, dashed, dot)] == [[0.5, 0.25], [0.0, 0.1], [0.3]]
+    assert [text.get_text() for text in axes.texts] == ["layer"]
+    assert axes.get_ylim()[0] == 0
 
 
 def test_front_ends_ten_below_the_best():
-    axes = front({"a": [(1.0, [90.0, 92.0]), (2.0, [95.0])], "b": [(0.1, [20.0])]}, "mJ", "%").axes[0]
+    series = {"a": [Point(1.0, [90.0, 92.0], "narrow"), Point(2.0, [95.0])], "b": [Point(0.1, [20.0], "lost")]}
+    axes = front(series, "mJ", "%").axes[0]
     assert axes.get_xscale() == "log"
     assert axes.get_ylim()[0] == pytest.approx(85.0)
     assert [label.get_text() for label in axes.get_legend().get_texts()] == ["a", "b"]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("narrow", (1.0, 91.0))]  # the other is not shown

@@ -1,6 +1,7 @@
 """Train one model under settings that a search tries. The test part is not read."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -50,7 +51,7 @@ def _check(job: Job, result: Result) -> None:
 def trial(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     """Train, and keep the best validation metric. What fails, diverges or takes too long has none, and the reason.
 
-    Extras of the job: ``settings``, for the record; ``seconds``, what its updates may take.
+    Extras of the job: ``settings``, for the record; ``seconds``, what processor time it may take.
 
     Record: ``settings``, ``val``, ``best_epoch``, ``epochs``, ``seconds`` of updates, ``failed``, ``line``.
     """
@@ -61,11 +62,13 @@ def trial(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     except Exception as error:
         return Result(_said(job, [], _reason(error)))
     restored(training, slot.load(), slot)  # a state that does not fit is the folder's fault, not the model's
-    failed = None
+    before, began, failed = _spent(training.history[1:]), None, None
     try:
         for _ in steps(job, training, slot, progress):
-            # the first epoch compiles kernels, once on a machine
-            if _spent(training.history[1:]) > job.extras["seconds"] and not training.finished:
+            # the first epoch here may compile kernels; a processor's time is that of a model on a busy machine too
+            now = time.process_time()
+            began = now if began is None else began
+            if before + now - began > job.extras["seconds"] and not training.finished:
                 failed = f"{job.extras['seconds']:g} seconds were over after {len(training.history)} epochs"
                 break
     except OSError:

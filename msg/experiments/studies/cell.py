@@ -8,7 +8,7 @@ from typing import Any
 
 from torch_geometric.data import Data
 
-from msg.experiments.cells import Outcome, Tried, outcome_as_dict
+from msg.experiments.cells import Outcome, Tried, outcome_as_dict, winner_of
 from msg.experiments.config import RunConfig
 from msg.experiments.files import sealed_json
 from msg.experiments.job import Job, Result
@@ -28,13 +28,17 @@ BATCH = 4
 _HOPELESS = 8
 """If none of the first trials has a metric, there are no more."""
 
+_FINALISTS = 4
+"""One trial of so many is trained with all search seeds; two at least."""
+
 
 @dataclass(frozen=True)
 class CellStudy(Study):
     """One model on one graph.
 
-    First its settings are searched: ``trials`` of them, each trained with every search seed, by validation metric; the
-    test part is not read there. Then the best is trained with every seed of ``base``, and measured on the test part.
+    First its settings are searched: ``trials`` of them are trained with the first search seed, the best quarter with
+    the others too, and the best mean validation metric wins; the test part is not read there. Then it is trained with
+    every seed of ``base``, and measured on the test part.
 
     Attributes:
         base: graph, split, task, model, budget, and the seeds that are reported.
@@ -43,7 +47,7 @@ class CellStudy(Study):
         space: what is searched.
         trials: how many settings are tried.
         search_seeds: with which; none of them is reported.
-        seconds: what the updates of one training of the search may take.
+        seconds: of processor time that one training of the search may take.
         settings: found earlier, so that there is no search; ``None``: search them.
         metrics: names of what is reported; the first is the one that selects.
 
@@ -98,36 +102,41 @@ class CellStudy(Study):
 
     def _search(self, results: Mapping[str, Result]) -> tuple[list[Tried], list[Job]]:
         """Trials that are over, and jobs of the batch that is not."""
+        first, *others = self.search_seeds
         tried: list[Tried] = []
         while self.settings is None and len(tried) < self.trials and not _hopeless(tried):
             told = [(one.settings, one.value) for one in tried]
             asked = suggest(self.space, told, min(BATCH, self.trials - len(tried)))
-            batch = [self._trial(len(tried) + number, settings) for number, settings in enumerate(asked)]
-            waiting = [job for jobs in batch for job in jobs if job.name not in results]
+            batch = [self._trial(len(tried) + number, settings, first) for number, settings in enumerate(asked)]
+            waiting = [job for job in batch if job.name not in results]
             if waiting:
                 return tried, waiting
-            for settings, jobs in zip(asked, batch):
-                records = [results[job.name].record for job in jobs]
-                failed = next((record["failed"] for record in records if record["failed"] is not None), None)
-                vals = [record["val"] for record in records if record["val"] is not None]
-                tried.append(Tried(settings, vals, failed, sum(record["seconds"] for record in records)))
-        return tried, []
+            tried += [_tried(settings, [results[job.name].record]) for settings, job in zip(asked, batch)]
+        finals = {
+            number: [self._trial(number, tried[number].settings, seed) for seed in self.search_seeds]
+            for number in (_finalists(tried) if others else [])
+        }
+        waiting = [job for jobs in finals.values() for job in jobs if job.name not in results]
+        if not waiting:
+            for number, jobs in finals.items():
+                tried[number] = _tried(tried[number].settings, [results[job.name].record for job in jobs])
+        return tried, waiting
 
-    def _trial(self, number: int, settings: Mapping[str, Scalar]) -> list[Job]:
+    def _trial(self, number: int, settings: Mapping[str, Scalar], seed: int) -> Job:
         title = f"{self._title}, trial {number + 1} of {self.trials}"
         extras: dict[str, Any] = {"settings": settings, "seconds": self.seconds}
         try:
             config = self._configured(settings)
         except ValueError as error:  # what contradicts itself is a trial like any other that cannot be built
             config, extras["refused"] = self.base, str(error)
-        return [Job("trial", f"trial-{number}-{seed}", config, seed, title, extras) for seed in self.search_seeds]
+        return Job("trial", f"trial-{number}-{seed}", config, seed, title, extras)
 
     def _best(self, tried: list[Tried]) -> Mapping[str, Scalar] | None:
-        """The settings of the highest mean validation metric, the first of equal ones."""
+        """The settings that won, or those that were known."""
         if self.settings is not None:
             return self.settings
-        good = [(one.value, one.settings) for one in tried if one.value is not None]
-        return max(good, key=lambda pair: pair[0])[1] if good else None
+        winner = winner_of(tried)
+        return None if winner is None else winner.settings
 
     def _reports(self, settings: Mapping[str, Scalar]) -> list[Job]:
         config = self._configured(settings)
@@ -148,7 +157,7 @@ class CellStudy(Study):
             searched=tried,
             val={} if failed else self._measured(records, "val"),
             test={} if failed else self._measured(records, "test"),
-            trainings=len(tried) * len(self.search_seeds) + len(records),
+            trainings=sum(max(len(one.vals), 1) for one in tried) + len(records),
             seconds=sum(one.seconds for one in tried) + sum(_seconds(record) for record in records),
             parameters=None if failed else records[0]["parameters"],
             failed=failed,
@@ -158,7 +167,8 @@ class CellStudy(Study):
 
     def _failed(self, tried: list[Tried], best: Any, records: list[dict[str, Any]]) -> str | None:
         if best is None:
-            return f"none of {len(tried)} trials could be trained: {tried[0].failed}"
+            reason = next(one.failed for one in tried if one.failed is not None)
+            return f"none of {len(tried)} trials could be trained: {reason}"
         lost = [f"seed {seed}: {one['diverged']}" for seed, one in zip(self.base.seeds, records) if "diverged" in one]
         return "; ".join(lost) or None
 
@@ -187,6 +197,19 @@ class CellStudy(Study):
         own = {"base": RunConfig.from_dict(options["base"]), "space": space_from_dict(options["space"])}
         lists = {name: tuple(options[name]) for name in ("search_seeds", "metrics")}
         return cls(**{**options, **own, **lists})
+
+
+def _tried(settings: Mapping[str, Scalar], records: list[dict[str, Any]]) -> Tried:
+    failed = next((record["failed"] for record in records if record["failed"] is not None), None)
+    vals = [record["val"] for record in records if record["val"] is not None]
+    return Tried(settings, vals, failed, sum(record["seconds"] for record in records))
+
+
+def _finalists(tried: list[Tried]) -> list[int]:
+    """Numbers of the best trials, in their order; the first of equal ones."""
+    good = {number: one.value for number, one in enumerate(tried) if one.value is not None}
+    count = max(2, math.ceil(len(tried) / _FINALISTS))
+    return sorted(sorted(good, key=lambda number: -good[number])[:count])
 
 
 def _hopeless(tried: list[Tried]) -> bool:

@@ -9,15 +9,17 @@ from typing import Any
 
 from torch_geometric.data import Data
 
+from msg.energy import Convention, Count
 from msg.experiments.build import prepare
-from msg.experiments.config import NODES, RunConfig, reads
+from msg.experiments.config import NODES, RunConfig, parameters, reads
 from msg.experiments.files import json_bytes
+from msg.experiments.forms import Form, form
 from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import operations_of
 from msg.experiments.options import MODEL, TRAINING, fields_of
 from msg.experiments.study import Study, Summary
 from msg.experiments.trials import Search, Trial
-from msg.names import MODELS
+from msg.names import GRADIENTS, NEURONS
 from msg.report.figures import to_png
 from msg.training import own_random_state
 
@@ -36,14 +38,17 @@ class EnergyStudy(Study):
     """Several models trained under one budget, and one inference of each counted.
 
     Where something is varied each model is searched: all its settings are trained on the first seed; those on the
-    model's own front of validation metric against energy are trained on the other seeds too.
+    model's own front of validation metric against energy are trained on the other seeds too, and what is reported is of
+    these others alone.
 
     Attributes:
-        models: names; the others are compared with the first.
+        models: names, or forms such as ``"gcn-2bit"`` (see :mod:`msg.experiments.forms`), which have what they fix and
+            take all else as their model does; the others are compared with the first.
         base: node classification with ``msg``; its seeds decide splits and initialisations. Every model takes what it
             reads of it, and is as wide as its manifold.
         vary: values to try of options; a model takes the product of those it reads.
         trials: of a product that is larger, so many are drawn, the same ones each time; ``None``: no limit.
+        inputs: the reading of zeros and ones under which fronts are found.
 
     Raises:
         ValueError: for unknown or repeated names, options that cannot be varied, or a configuration of something else.
@@ -58,20 +63,21 @@ class EnergyStudy(Study):
     base: RunConfig
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     trials: int | None = None
+    inputs: Convention = "nonzero"
 
     def __post_init__(self):
         if self.base.task != NODES or self.base.model != "msg":
             raise ValueError("models are compared in node classification, with model='msg' for the spiking one")
         if len(set(self.models)) < len(self.models) or not self.models:
             raise ValueError(f"models must be different names, not {', '.join(self.models) or 'none'}")
-        for name in self.models:
-            MODELS.check(name)
+        Count().under(self.inputs)
+        forms = [form(name) for name in self.models]
         if self.trials is not None and self.trials < 1:
             raise ValueError(f"trials must be at least 1, not {self.trials}")
         for option, values in self.vary.items():
             if option not in variable():
                 raise ValueError(f"{option} cannot be varied: use {', '.join(variable())}")
-            if not any(_takes(name, option) for name in self.models):
+            if not any(_takes(one, option) for one in forms):
                 raise ValueError(f"{option} is varied, but none of {', '.join(self.models)} reads it")
             if not values:
                 raise ValueError(f"no value of {option} to try")
@@ -85,12 +91,12 @@ class EnergyStudy(Study):
     def _trials(self) -> list[Trial]:
         """All that is tried, each setting of each model once, with nothing found yet."""
         return [
-            Trial(model, setting, self._configure(model, setting))
-            for model in self.models
-            for setting in self._settings(model)
+            Trial(one.name, setting, self.configure(one, setting))
+            for one in map(form, self.models)
+            for setting in self._settings(one)
         ]
 
-    def _settings(self, model: str) -> list[dict[str, Any]]:
+    def _settings(self, model: Form) -> list[dict[str, Any]]:
         options = [option for option in self.vary if _takes(model, option)]
         values = itertools.product(*(self.vary[option] for option in options))
         settings = [dict(zip(options, chosen)) for chosen in values]
@@ -98,12 +104,14 @@ class EnergyStudy(Study):
             return settings
         return random.Random(0).sample(settings, self.trials)
 
-    def _configure(self, model: str, setting: Mapping[str, Any]) -> RunConfig:
-        released = {name: None for option in setting for name in _RELEASED.get(option, ())}
-        changed = {**released, **setting}
+    def configure(self, model: Form, setting: Mapping[str, Any]) -> RunConfig:
+        """A model under one setting of the options that are varied."""
+        given = {**model.fixed, **setting}
+        released = {name: None for option in given for name in _RELEASED.get(option, ())}
+        changed = {**released, **given}
         shared = {name: value for name, value in changed.items() if reads(self.base.model, name)}
         own = {name: value for name, value in changed.items() if name not in shared}
-        return self.base.with_options(**shared).for_model(model).with_options(**own)
+        return self.base.with_options(**shared).for_model(model.model).with_options(**own)
 
     def rehearse(self, data: Data) -> None:
         # of the settings, only this one is not checked yet
@@ -147,7 +155,7 @@ class EnergyStudy(Study):
         """Trials on the front of their model, as the first seed saw them."""
         started = self._read(trials, results, self.base.seeds[:1])
         self._check_left(started)
-        search = Search(self.models, trials, started, "", "")
+        search = Search(self.models, trials, started, "", "", self.inputs)
         return [trial for name in self.models for trial in search.front(name)]
 
     def _check_left(self, trials: Sequence[Trial]) -> None:
@@ -161,7 +169,9 @@ class EnergyStudy(Study):
         good = {id(trial) for trial in self._read(trials, results, self.base.seeds[1:])}
         finalists = [trial for trial in trials if id(trial) in chosen & good]
         self._check_left(finalists)
-        found = Search(self.models, trials, finalists, data.name, data.get("metric", "accuracy"))
+        for trial in finalists:  # the first seed chose, where there is another to report
+            trial.chosen_on = int(len(trials) > len(self.models) and len(self.base.seeds) > 1)
+        found = Search(self.models, trials, finalists, data.name, data.get("metric", "accuracy"), self.inputs)
         files = {
             "energy.md": (found.markdown() + "\n").encode(),
             "energy.png": to_png(found.figure()),
@@ -171,7 +181,8 @@ class EnergyStudy(Study):
 
     def as_dict(self) -> dict[str, Any]:
         vary = {name: list(values) for name, values in self.vary.items()}
-        return {"models": list(self.models), "base": self.base.as_dict(), "vary": vary, "trials": self.trials}
+        own = {"models": list(self.models), "base": self.base.as_dict(), "vary": vary}
+        return {**own, "trials": self.trials, "inputs": self.inputs}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "EnergyStudy":
@@ -179,6 +190,11 @@ class EnergyStudy(Study):
         return cls(**{**options, **own})
 
 
-def _takes(model: str, option: str) -> bool:
-    """Whether a model reads an option; one without a manifold reads its dimension, as a width."""
-    return reads(model, option) or (option == "manifold" and reads(model, "hidden"))
+def _takes(model: Form, option: str) -> bool:
+    """Whether a model reads an option that it does not fix; one without a manifold reads its dimension, as a width."""
+    if option in model.fixed:
+        return False
+    for part, classes in (("neuron", NEURONS), ("gradient", GRADIENTS)):
+        if part in model.fixed and fields_of(RunConfig)[option].option.of == part:
+            return option in parameters(classes[model.fixed[part]])
+    return reads(model.model, option) or (option == "manifold" and reads(model.model, "hidden"))

@@ -102,6 +102,7 @@ OF_A_MODEL: Mapping[str, Space] = {
         "jumping": Choice(("none", "cat"), "none"),
     },
     "spiking-gnn": {"threshold": _FITTED},
+    "spiking-gnn-conv": {"threshold": _FITTED},
 }
 """What a model cannot have otherwise, or what only it can fit."""
 

@@ -83,7 +83,7 @@ class Table:
         search_seeds: they are tried with; never reported.
         epochs: of a training, at most.
         patience: epochs without improvement before its end.
-        seconds: of updates that one training of the search may take; one that needs more is a trial without metric.
+        seconds: of processor time that one training of the search may take; more is a trial without metric.
         quick_columns: datasets of a quick look, where there are raw files.
         published: by others.
         quick: whether it is such a look, with a narrower space.

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from msg.report.figures.dots import Dots, dots
 from msg.report.figures.embedding import Chart, embedding, principal_plane, torus
-from msg.report.figures.energy import front, stacked_bars
+from msg.report.figures.energy import Point, boundaries, front, stacked_bars
 from msg.report.figures.panels import Line, Panel, panels
 from msg.report.figures.raster import raster
 from msg.report.figures.training import Curve, training
@@ -17,6 +17,8 @@ __all__ = [
     "Dots",
     "Line",
     "Panel",
+    "Point",
+    "boundaries",
     "dots",
     "embedding",
     "front",
