@@ -4,7 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from msg.neurons import IF, LIF, Adapted, ATan, ScaledLIF, Sigmoid, SuperSpike, adapt, heaviside, resolve_neuron
+from msg.neurons import (
+    IF,
+    LIF,
+    Adapted,
+    ATan,
+    QuantizedReLU,
+    ScaledLIF,
+    Sigmoid,
+    SuperSpike,
+    adapt,
+    heaviside,
+    resolve_neuron,
+    stepwise_neuron,
+)
 from msg.nn import SpikingGNN
 from msg.testing import assert_neuron
 
@@ -271,3 +284,15 @@ def test_where_the_state_is(library):
     _, cell = norse_cells(library, torch.float32)
     assert [float(cell(current, None)[0].detach()) for _ in range(2)] == [0, 0]
     assert adapt(hidden)(current)[0] == 0 == adapt(hidden)(current)[0]
+
+
+def test_what_carries_nothing_or_is_not_fitted_cannot_run_step_by_step():
+    assert isinstance(stepwise_neuron(None), IF)
+    assert stepwise_neuron({"name": "lif", "tau": 3.0}).tau == 3.0
+    with pytest.raises(ValueError, match="no state to carry"):
+        stepwise_neuron(QuantizedReLU())
+    with pytest.raises(ValueError, match="give a number"):
+        stepwise_neuron(LIF(threshold="auto"))
+    fitted = LIF(threshold="auto")
+    fitted.fit_threshold(torch.ones(3))
+    assert stepwise_neuron(fitted).threshold == 2.0

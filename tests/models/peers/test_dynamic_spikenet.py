@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from msg.datasets import pulses
 from msg.energy import count
 from msg.graph import Graph, neighbor_mean, pick_neighbors
 from msg.nn import DynamicSpikeNet, SpikeNet
@@ -141,3 +142,22 @@ def test_snapshots_that_do_not_fit_are_refused(x, edges):
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_what_new_edges_said_a_step_ago_is_learned():
+    # old edges hide them among those of other steps; samples of eight with replacement do not tell all of three senders
+    right = {}
+    for share in (0.0, 1.0):
+        torch.manual_seed(0)
+        model = DynamicSpikeNet(2, 2, 4, 32, 1, 32, num_neighbors=8, cumulative_share=share)
+        optimizer, hits = torch.optim.Adam(model.parameters(), lr=0.03), []
+        for number in range(40):
+            snapshots = pulses(num_nodes=150, num_snapshots=4, delay=1, seed=number)
+            out, y = model([s.x for s in snapshots], [s.edge_index for s in snapshots]), snapshots[-1].y
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(out, y).backward()
+            optimizer.step()
+            hits.append((out.argmax(-1) == y).double().mean().item())
+        right[share] = sum(hits[-10:]) / 10  # each before its update, on snapshots never seen
+    assert right[0.0] > 0.7
+    assert right[1.0] < 0.68
