@@ -109,5 +109,5 @@ nitpick_ignore_regex = [
     ("py:.*", "|".join(dir(builtins))),
     ("py:class", "Data|Neighbours|Plan"),  # in annotations, imported by type checkers alone
     # private bases, variables of types, internal types
-    ("py:.*", r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Standing|State)"),
+    ("py:.*", r"msg\.[\w.]+\.(_\w+|M|Item|Kind|Border|Classification|Standing|State)"),
 ]
