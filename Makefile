@@ -8,7 +8,7 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow test-reliability lint docs benchmark release-check clean
+.PHONY: demo test test-slow test-reliability lint docs linkcheck benchmark release-check clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
@@ -36,6 +36,10 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# asks other hosts, so it is no part of any check
+linkcheck: docs
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/linkcheck
+
 # what is uploaded: both archives are made, their metadata is what the index takes, and the wheel has what it must
 release-check: $(READY)
 	$(BIN)/python -m pip install --quiet -e ".[release]"
@@ -46,7 +50,7 @@ release-check: $(READY)
 	$(BIN)/python -m zipfile -l dist/*.whl | grep -q msg/datasets/manifest.toml
 
 clean:
-	rm -rf .venv docs/_build
+	rm -rf .venv docs/_build docs/api docs/auto_examples
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv

@@ -45,7 +45,7 @@ class Spiking(nn.Module):
         adaptive: how many of them adapt.
         height: of the triangle in place of the spike's derivative.
         drive: factor on the input weights at the start.
-        settings: of :class:`msg.nn.LSNN`.
+        settings: of :class:`~msg.models.LSNN`.
     """
 
     def __init__(self, hidden_channels: int, adaptive: int, height: float = 1.0, drive: float = 1.0, **settings: float):

@@ -143,7 +143,7 @@ JOBS = Registry(
         "trial": "msg.experiments.jobs.trial:trial",
     },
 )
-"""Functions ``(job, data, slot, progress) -> Result``, see :mod:`msg.experiments.jobs`."""
+"""Functions ``(job, data, slot, progress) -> Result``, see ``msg.experiments.jobs``."""
 
 TABLES = Registry(
     "table",

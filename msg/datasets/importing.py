@@ -37,7 +37,7 @@ def import_folder(source: str | Path, root: str | Path) -> list[Card]:
 
     ``source`` holds one folder a graph, with the names PyTorch Geometric and OGB use (``Photo/raw/...``), or is such a
     folder itself. Each graph is copied into a temporary folder in ``root`` and checked there as in
-    :func:`read_folder`; only when all are sound do they move into place. Loose files in ``source``, such as a README,
+    ``read_folder``; only when all are sound do they move into place. Loose files in ``source``, such as a README,
     hidden folders, and files in a graph's folder that its card does not list, such as ``processed``, are ignored. A
     folder of no known graph is refused: a graph of your own needs no import, give ``load_graph`` its path. A sound
     graph already in ``root`` stays as it is, a damaged one is replaced. Nothing is written through a symbolic link.

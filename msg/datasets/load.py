@@ -40,7 +40,7 @@ def load_graph(
     Args:
         name: A key such as ``"photo"`` (:func:`~msg.datasets.available` lists them, and
             :func:`~msg.datasets.register` adds one), or the path of a ``.npz`` file, see
-            :func:`~msg.datasets.npz.read_npz`.
+            ``msg.datasets.npz.read_npz``.
         root: The folder of the raw files; missing ones are downloaded into it. ``datasets`` if ``None``.
         split: A split, see :func:`~msg.datasets.apply_split`. If ``None``, the card's; for a file of your own
             ``fixed:0`` where it holds masks, ``random:60/20/20`` where not.

@@ -13,7 +13,7 @@ from msg.datasets.matrices import as_scipy, sparse_tensor
 
 
 def top_features(data: Data, count: int) -> Data:
-    """Return a shallow copy of a graph with its :func:`best_features` alone, in their order; arguments are as there."""
+    """Return a shallow copy of a graph with its ``best_features`` alone, in their order; arguments are as there."""
     return with_features(data, best_features(data, count))
 
 

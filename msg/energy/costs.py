@@ -62,7 +62,7 @@ class CostTable:
         memory: price of memory traffic; ``None`` if the table knows none.
         bits: size of a weight, membrane potential or activation; an index has 32.
         low: lower prices that have a source too, of kinds whose price is a band; ``picojoules`` has the higher ones.
-        ways: how spikes can travel on this hardware, of :attr:`Count.ways`; of them the cheapest is taken.
+        ways: how spikes can travel on this hardware, of ``Count.ways``; of them the cheapest is taken.
     """
 
     name: str

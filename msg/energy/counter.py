@@ -92,7 +92,7 @@ def count(model: nn.Module) -> Iterator[Operations]:
     Modules whose mathematics is known (linear layers, PyG's ``GCNConv``, ``SAGEConv``, ``GATConv``, ``GINConv`` and
     ``SGConv``, activations, norms, neurons, the rooms of spiking networks) are counted by their mathematics,
     spikes by where they really went. Everything else is counted operator by operator, under the module that ran it;
-    what no rule knows is listed in :attr:`Operations.unknown`. A backward pass inside the block is counted apart.
+    what no rule knows is listed in ``Operations.unknown``. A backward pass inside the block is counted apart.
     Counting changes neither the model nor what it returns. For the energy of an inference the model must be in
     evaluation mode.
 

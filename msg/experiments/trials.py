@@ -122,7 +122,7 @@ class Search:
 
     def savings(self, trial: Trial) -> tuple[float, float | None]:
         """How many times less energy a trial needs than the best of the reference, and than the reference's cheapest
-        finalist whose validation metric is not more than :data:`WITHIN` below the trial's; ``None`` without one.
+        finalist whose validation metric is not more than ``WITHIN`` below the trial's; ``None`` without one.
         """
         reference = self.models[0]
         same = [one for one in self.of(reference) if one.selection >= trial.selection - WITHIN]

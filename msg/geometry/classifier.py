@@ -62,7 +62,7 @@ class GyroplaneClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: labels, ``[K]``.
-        hyperplanes_: one :class:`Hyperplanes` for each factor.
+        hyperplanes_: one ``Hyperplanes`` for each factor.
     """
 
     def __init__(self, manifold: geoopt.Manifold, C: float = 1.0, max_iter: int = 200, random_state: int = 0):

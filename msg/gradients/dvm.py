@@ -28,8 +28,9 @@ class DvM(FeedForwardRule):
     Source: `Sun et al. 2024, Spiking Graph Neural Network on Riemannian Manifolds
     <https://arxiv.org/abs/2410.17941>`_, section 4.2.
 
-    *Recommended* for manifold models, above all for long simulations. *Not recommended* for :class:`msg.nn.SpikingGNN`,
-    whose logits depend on hidden layers only through spikes (refused), or to learn a neuron's parameters (refused).
+    *Recommended* for manifold models, above all for long simulations. *Not recommended* for
+    :class:`~msg.models.SpikingGNN`, whose logits depend on hidden layers only through spikes (refused), or to learn a
+    neuron's parameters (refused).
     """
 
     through_spikes: ClassVar[bool] = False

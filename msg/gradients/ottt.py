@@ -34,7 +34,7 @@ class OTTT(FeedForwardRule):
 
     Used as any rule (*accumulated*: one update from the user's own ``loss.backward()``), the simulation runs a second
     time in the backward pass, chunk by chunk, so memory does not grow with ``T``. The *online* form updates at every
-    step; see :meth:`online` and :meth:`msg.nn.SpikingNetwork.online`.
+    step; see :meth:`online` and :meth:`msg.models.SpikingNetwork.online`.
 
     Source: `Xiao et al. 2022, Online Training Through Time for Spiking Neural Networks
     <https://arxiv.org/abs/2210.04195>`_, eq. 8-10. A learnable time constant gets the gradient of its own step.

@@ -36,8 +36,8 @@ class RateBackprop(SurrogateRule):
     one hidden layer on constant features) and for ``T = 1``; above, it leaves out how spikes and derivatives vary
     together in time.
 
-    In :class:`msg.nn.MSG` it is the gradient of :class:`DvM`, which reaches a layer through the point on the manifold,
-    *plus* the one through its firing rate and the layers above, which DvM cuts. A synapse that is not linear
+    In :class:`~msg.models.MSG` it is the gradient of :class:`DvM`, which reaches a layer through the point on the
+    manifold, *plus* the one through its firing rate and the layers above, which DvM cuts. A synapse that is not linear
     contributes its derivative at the mean spikes.
 
     Source: `Yu et al. 2024, Advancing Training Efficiency of Deep Spiking Neural Networks through Rate-based

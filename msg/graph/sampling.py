@@ -65,7 +65,7 @@ class NeighborSampler(BaseSampler):
 
     Args:
         data: a homogeneous graph. Its edges are sorted by target once, here; later changes are not seen. Or
-            :class:`Neighbours`, such as a graph that :func:`msg.datasets.open_graph` maps from disk, whose edges are
+            ``Neighbours``, such as a graph that :func:`msg.datasets.open_graph` maps from disk, whose edges are
             read where they are.
         num_neighbors: :math:`k_h` for each hop; -1 takes all neighbours.
         subgraph_type: ``"directional"``, the edges that were drawn; ``"bidirectional"``, these and their reverses;

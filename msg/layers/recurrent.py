@@ -114,7 +114,7 @@ class RecurrentSpikingLayer(nn.Module):
         Args:
             x: input ``[N, F]`` or ``[T, N, F]``.
             state: after the last step; ``None`` is rest.
-            graph: ``edge_index`` ``[2, E]`` or a :class:`Graph`, if and only if the layer has a ``conv``.
+            graph: ``edge_index`` ``[2, E]`` or a :class:`~msg.graph.Graph`, if and only if the layer has a ``conv``.
             fire: the step function, with the derivative of your choice.
             detach_reset: cut the gradient through the neuron's reset.
 

@@ -20,9 +20,9 @@ class SpikingConv(MessagePassing):
 
     :math:`x'`, of the receivers, is their own neurons' spikes. So it stands in ``HeteroConv``, in a model that
     ``to_hetero`` turns into one of several types of nodes, and in ``Sequential``: a layer speaks to the next in mean
-    currents, and time begins anew in each. That is the one difference to :class:`SpikingNetwork`, whose layers run side
-    by side through one time; it cannot be cut into relations, since the neurons of a node are driven by the sum of all
-    of them at every step.
+    currents, and time begins anew in each. That is the one difference to :class:`~msg.models.SpikingNetwork`, whose
+    layers run side by side through one time; it cannot be cut into relations, since the neurons of a node are driven by
+    the sum of all of them at every step.
 
     Gradients go through the spikes of all steps, by the surrogate.
 

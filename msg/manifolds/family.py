@@ -123,7 +123,7 @@ class Family(ABC, Generic[M]):
     @abstractmethod
     def move_operations(self, manifold: M, dim: int) -> Counter[str]:
         """Operations of :meth:`move` for one node, by kind: ``multiply_accumulate``, ``accumulate``, ``multiply``,
-        ``comparison``, ``transcendental`` (:mod:`msg.energy.geometry` says how they are counted).
+        ``comparison``, ``transcendental`` (``msg.energy.geometry`` says how they are counted).
         """
 
     def exp0_operations(self, manifold: M, dim: int) -> Counter[str]:

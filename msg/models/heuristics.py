@@ -23,7 +23,7 @@ class SharedNeighbors(GraphDecoder):
         measure: ``"common-neighbors"``, ``"adamic-adar"``, ``"resource-allocation"`` or ``"l3"``.
 
     Shapes:
-        as of :class:`~msg.nn.StructuralDecoder`; returns ``[M]``, float32.
+        as of :class:`~msg.layers.StructuralDecoder`; returns ``[M]``, float32.
     """
 
     measures = ("common-neighbors", "adamic-adar", "resource-allocation", "l3")
@@ -64,7 +64,7 @@ class PersonalizedPageRank(GraphDecoder):
         num_hops: ``K``.
 
     Shapes:
-        as of :class:`~msg.nn.StructuralDecoder`; returns ``[M]``, float32.
+        as of :class:`~msg.layers.StructuralDecoder`; returns ``[M]``, float32.
     """
 
     def __init__(self, alpha: float = 0.15, num_hops: int = 10):
@@ -156,7 +156,7 @@ class L3(Heuristic):
 
 
 class PageRank(Heuristic):
-    """Scores pairs by :class:`PersonalizedPageRank`, see :class:`Heuristic`."""
+    """Scores pairs by personalised PageRank, see :class:`Heuristic`."""
 
     def __init__(self, in_channels: int, alpha: float = 0.15, num_hops: int = 10):
         super().__init__(in_channels, PersonalizedPageRank(alpha, num_hops))

@@ -47,7 +47,7 @@ class LSNN(nn.Module):
 
     and outputs :math:`y_t + b`. The last ``adaptive`` neurons have the given ``beta``, the others zero: they are plain
     leaky integrate-and-fire neurons, and with ``adaptive=0`` the whole network is. The recurrence is that of
-    :class:`RecurrentSpikingLayer`, over a graph if there is a ``conv``.
+    :class:`~msg.layers.RecurrentSpikingLayer`, over a graph if there is a ``conv``.
 
     Source: `Bellec et al. 2018, Long short-term memory and learning-to-learn in networks of spiking neurons
     <https://arxiv.org/abs/1803.09574>`_. All synapses have a delay of one step, where the authors' code draws delays of
@@ -68,7 +68,7 @@ class LSNN(nn.Module):
         threshold: at rest, in units of the current.
         refractory: number of steps after a spike in which a neuron cannot fire.
         dt: duration of a step.
-        conv: aggregation in the recurrence, as in :class:`RecurrentSpikingLayer`.
+        conv: aggregation in the recurrence, as in :class:`~msg.layers.RecurrentSpikingLayer`.
         gradient: how to train through time: a :class:`~msg.gradients.SurrogateBPTT`. By default the paper's, with a
             triangle of height 0.3 and *through* the reset: cut there, gradients grow over hundreds of steps.
 

@@ -47,8 +47,8 @@ class MSG(SpikingNetwork):
         norm: normalisation of the current from the features, ``"batch"`` (over nodes), ``"layer"`` (over channels) or
             ``"none"``.
             The currents above are sums of spikes, to whose scale ``threshold="auto"`` fits the neurons.
-        jumping: ``"cat"``: the read-out sees the points after all layers, see :class:`JumpingPath`; ``"none"``: the
-            last one, which all currents have moved.
+        jumping: ``"cat"``: the read-out sees the points after all layers, see :class:`~msg.layers.JumpingPath`;
+            ``"none"``: the last one, which all currents have moved.
         learn_step_size: whether each layer learns its own step size.
 
     Shapes:

@@ -46,7 +46,7 @@ class GraphNetwork(Recorded, nn.Module):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A model with the arguments of another one's :attr:`config`, freshly initialised."""
+        """A model with the arguments of another one's ``config``, freshly initialised."""
         surrogate = {"surrogate": build(config["surrogate"], SURROGATES)} if "surrogate" in config else {}
         return cls(**{**config, **surrogate})
 
@@ -255,7 +255,7 @@ class LayeredNetwork(GraphNetwork, ABC):
         num_sampled_nodes_per_hop: Sequence[int] | None = None,
         num_sampled_edges_per_hop: Sequence[int] | None = None,
     ) -> Tensor:
-        """What the network returns for all nodes, or for the seeds of a batch; see :meth:`prepare`."""
+        """What the network returns for all nodes, or for the seeds of a batch; see :meth:`LayeredNetwork.prepare`."""
 
 
 class Embedding(NamedTuple):
@@ -367,7 +367,7 @@ class SpikingNetwork(LayeredNetwork):
                 raise ValueError(f"inference reads no {name}: call the model, or delete data.{name}")
 
     def activity(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, **batch: Any) -> Activity:
-        """Mean currents and firing rates of the layers; see :meth:`prepare` for the arguments and errors.
+        """Mean currents and firing rates of the layers; see :meth:`LayeredNetwork.prepare` for arguments and errors.
 
         In a batch each layer's are those of the nodes that the layers above need, seeds first.
         """
@@ -456,14 +456,15 @@ class SpikingNetwork(LayeredNetwork):
         Each output has the graph of its own step alone, so the memory needed does not grow with ``T``.
 
         Raises:
-            ValueError: if the gradient rule has no gradient before the end of the simulation, and as :meth:`prepare`.
+            ValueError: if the gradient rule has no gradient before the end of the simulation, and as
+                :meth:`LayeredNetwork.prepare`.
         """
         for activity in self.stack.online(*self.prepare(x, edge_index, edge_weight, **batch)):
             yield self.head(self.path(_of_seeds(activity.currents)))
 
     @property
     def config(self) -> dict[str, Any]:
-        """See :attr:`GraphNetwork.config`; rule and steps are those that it has now."""
+        """See ``GraphNetwork.config``; rule and steps are those that it has now."""
         made = super().config
         now = {"timesteps": self.timesteps, "gradient": spell(self.gradient)}
         return {**made, **{name: value for name, value in now.items() if name in made}}

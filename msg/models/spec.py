@@ -15,7 +15,7 @@ class ModelSpec:
         build: ``(in_channels, out_channels, **options) -> model`` with ``model(x, edge_index)``; the options are those
             that the model reads, under these names. Without classes (``out_channels=None``) it embeds nodes, for link
             prediction, and for a :class:`~msg.models.GraphClassifier` about it.
-        reads: names of the options that the model reads, out of those of :func:`msg.experiments.build.build_model`:
+        reads: names of the options that the model reads, out of those of :func:`msg.experiments.build_model`:
             ``manifold``, ``hidden_channels``, ``num_layers``, ``num_hops``, ``timesteps``, ``neuron``, ``threshold``,
             ``gradient``, ``conv``, ``heads``, ``bias``, ``norm``, ``residual``, ``jumping``, ``learn_curvature``,
             ``step_size``, ``max_step`` and ``dropout``.

@@ -1,4 +1,4 @@
-"""Training of one model on one task: :func:`fit`, what it minimises and measures, and what it sees."""
+"""Training of one model on one task: :func:`~msg.training.fit`, what it minimises and measures, and what it sees."""
 
 from msg.training.alignment import gradient_alignment
 from msg.training.augmentation import Augmentation

@@ -67,7 +67,9 @@ def decoder_of(model: nn.Module, edge_index: Tensor) -> Decoder:
 
 
 def add_structural_decoder(model: nn.Module) -> None:
-    """Give a model a :class:`~msg.nn.StructuralDecoder` about the decoder that it has or would have, trained with it.
+    """Give a model a :class:`~msg.layers.StructuralDecoder` about the decoder that it has or would have.
+
+    It is trained with the model.
 
     Raises:
         ValueError: for a model whose decoder looks at edges already.

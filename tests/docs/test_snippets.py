@@ -103,3 +103,23 @@ def test_neuromorphic(heading, run, library):
     for package in re.findall(r"^import (nir|snntorch)$", NEUROMORPHIC[heading], flags=re.MULTILINE):
         library(package)
     assert not run(NEUROMORPHIC[heading])
+
+
+def programs():
+    """Every Python block of the landing page, the quickstart and the guides."""
+    documents = [
+        ROOT / "docs" / "index.md",
+        ROOT / "docs" / "quickstart.md",
+        *sorted((ROOT / "docs/guides").glob("*.md")),
+    ]
+    for document in documents:
+        blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for number, block in enumerate(blocks):
+            yield pytest.param(block, id=f"{document.stem}-{number}")
+
+
+@pytest.mark.parametrize("block", list(programs()))
+def test_guides(block, run):
+    assert sum(bool(line.strip()) for line in block.splitlines()) <= 15
+    briefly = re.sub(r"range\(\d+\)", "range(2)", re.sub(r"epochs=\d+", "epochs=2", block))
+    run(briefly)
