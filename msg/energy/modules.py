@@ -14,7 +14,7 @@ from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
 from msg.graph import Memo
 from msg.layers import ManifoldPooling, Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
-from msg.models import Propagated
+from msg.models import SAGE, SGC, CachedGCN, Propagated
 from msg.neurons import (
     ALIF,
     IF,
@@ -239,6 +239,18 @@ def _layer_norm(module: nn.LayerNorm, args: tuple, kwargs: dict, output: Tensor)
     affine = module.elementwise_affine
     count = elementwise(size, accumulate=2, multiply_accumulate=1 + affine, multiply=1)
     return count + Count.of({"multiply": 2 * rows, "accumulate": rows, "transcendental": 2 * rows})
+
+
+@rule(CachedGCN, SAGE, leave_children=True)
+def _convolutions(model: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """The layers count themselves; what is looked up to know features and graph again is no part of an inference."""
+    return Count()
+
+
+@rule(SGC, leave_children=True)
+def _sgc(model: SGC, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """The bias, after the last hop."""
+    return bias_additions(output.numel(), True)
 
 
 @rule(Propagated, leave_children=True)

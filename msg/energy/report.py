@@ -218,7 +218,7 @@ def parts_mj(
     kept: Mapping[str, Any], costs: CostTable = HOROWITZ_45NM_FP32, inputs: Convention = "nonzero"
 ) -> dict[str, dict[str, float]]:
     """Energy of an inference's modules by kind of operation, in mJ, without memory, from what :meth:`Report.as_dict`
-    kept of it under the same table.
+    kept of it under the same table; modules that cost nothing are left out.
 
     Args:
         kept: a report's plain data.
@@ -228,13 +228,14 @@ def parts_mj(
     Raises:
         KeyError: if something is missing.
     """
-    return {
+    parts = {
         name or "model": {
             kind: 1e-9 * price * module[f"{_prefix(inputs)}counts"][kind] for kind, price in costs.picojoules.items()
         }
         for name, module in kept["modules"].items()
         if name not in (BACKWARD, OUTSIDE)
     }
+    return {name: energies for name, energies in parts.items() if any(energies.values())}
 
 
 def report(ops: Operations, costs: CostTable = HOROWITZ_45NM_FP32, inputs: Convention = "nonzero") -> Report:

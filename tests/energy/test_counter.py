@@ -7,6 +7,7 @@ from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, MessagePassing
 
 from msg.energy import LOIHI, OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
+from msg.models import SAGE, SGC, CachedGCN
 from msg.neurons import ALIF, LIF, ClippedReLU, QuantizedReLU, ReLU
 from msg.nn import MSG, SpikingGCN, SpikingGNN
 
@@ -511,3 +512,20 @@ def test_state_of_adaptive_neurons():
         count = counted(MSG(3, 2, "H2", num_layers=2, timesteps=4, neuron=neuron)).modules["stack.layers.0.neuron"]
         words[name] = count.footprint["state"], count.dense["state"] // (5 * 2 * 4)
     assert words == {"lif": (10, 2), "alif": (20, 4), "waits": (30, 6)}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (CachedGCN(3, 4, 2, 3), GCN(3, 4, 2, 3)),
+        (SAGE(3, 4, 2, 3), GraphSAGE(3, 4, 2, 3)),
+        (SGC(3, 3, 1), SGConv(3, 3, 1)),
+    ],
+    ids=["GCN", "SAGE", "SGC"],
+)
+def test_networks_on_cached_matrices_count_as_pygs_whatever_their_features_are_kept_in(ours, theirs):
+    expected = counted(with_ones(theirs)).total("events")
+    for x in (X, X.to_sparse()):
+        for _ in range(2):  # the first time, the matrix is made
+            found = counted(with_ones(ours), x).total("events")
+            assert {kind: found[kind] for kind in OPERATIONS} == {kind: expected[kind] for kind in OPERATIONS}
