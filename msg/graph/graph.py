@@ -196,6 +196,10 @@ class Graph:
         """The same for counts of spikes from 0 to ``levels``."""
         return counts
 
+    def total(self, numbers: Tensor) -> Tensor:
+        """Numbers of this graph's nodes, added up over all processes that have a part of it."""
+        return numbers
+
     def whole_only(self, what: str, instead: str) -> None:
         """Refuse ``what`` on a part of a graph.
 

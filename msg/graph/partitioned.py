@@ -211,6 +211,10 @@ class PartitionedGraph(Graph):
         """See :meth:`Graph.counts`."""
         return torch.cat([counts, self.border.halo_counts(counts, channels, levels)])
 
+    def total(self, numbers: Tensor) -> Tensor:
+        """See :meth:`Graph.total`."""
+        return self.border.total(numbers)
+
     def whole_only(self, what: str, instead: str) -> None:
         """See :meth:`Graph.whole_only`."""
         raise ValueError(f"{what} needs the whole graph in one process, and this is a part of one: use {instead}")

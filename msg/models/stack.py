@@ -93,8 +93,7 @@ class SpikingStack(nn.Module):
         for source, target, part in zip(dynamics.sources, dynamics.targets, dynamics.graphs[1:]):
             neuron: Any = source.neuron
             if not getattr(neuron, "fitted", True):
-                graph.whole_only("threshold='auto'", "give a number, such as the one fitted in one process")
-                neuron.fit_threshold(current)
+                neuron.fit_threshold(current, graph.total)
             if target is not dynamics.targets[-1]:
                 current = target.current(neuron.rate(current, self.timesteps), part)
 

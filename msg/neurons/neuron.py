@@ -83,7 +83,7 @@ class Neuron(Recorded, nn.Module):
         return self._threshold is not None
 
     @torch.no_grad()
-    def fit_threshold(self, current: Tensor) -> None:
+    def fit_threshold(self, current: Tensor, total: Callable[[Tensor], Tensor] | None = None) -> None:
         r"""Fit an automatic threshold to the scale of a current, :math:`\theta = 2\sqrt{\operatorname{mean} c^2}`.
 
         A current twice as large as is usual then fires at every step, and one of the usual size at every second one.
@@ -92,8 +92,12 @@ class Neuron(Recorded, nn.Module):
 
         Args:
             current: of any shape, the mean over time where it varies. Where all of it is zero, the threshold is 1.
+            total: adds up what several processes have, where each has a part of the current.
         """
-        scale = 2 * float(current.double().square().mean().sqrt()) if current.numel() else 0.0
+        squares = current.double().square().sum()
+        sums = torch.stack([squares, torch.full_like(squares, current.numel())])
+        square, count = (sums if total is None else total(sums)).tolist()
+        scale = 2 * math.sqrt(square / max(count, 1))
         self.threshold = scale if 0 < scale < math.inf else 1.0
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from msg.gradients import DvM, RateBackprop, SurrogateBPTT
 from msg.graph import Graph, Partition, partition
 from msg.models.baselines import SAGE, SGC, CachedGCN
-from msg.neurons import LIF
+from msg.neurons import IF, LIF
 from msg.nn import MSG, SpikingGNN
 
 FEATURES, CLASSES = 12, 3
@@ -69,6 +69,7 @@ def build(name, dtype=torch.float64):
             "gin": {"conv": "gin"},
             "two": {"num_layers": 2},
             "lif": {"neuron": LIF()},
+            "auto": {"neuron": IF("auto")},
             "narrow": {"manifold": "H5"},
             "long": {"timesteps": 300},
         }

@@ -21,6 +21,8 @@ CASES = [
     ("MSG narrow", "random", "range", "numba"),
     ("MSG two", "random", "metis", "numba"),
     ("MSG lif", "random", "range", "numba"),
+    ("MSG auto", "random", "lonely", "numba"),
+    ("MSG auto", "weighted", "metis", "torch"),
     ("MSG sage", "weighted", "range", "numba"),
     ("MSG gin", "random", "range", "numba"),
     ("MSG long", "random", "range", "numba"),
@@ -33,7 +35,7 @@ CASES = [
     ("SAGE", "random", "range", "numba"),
     ("SGC", "random", "metis", "numba"),
 ]
-RUNS = [*((case, torch.float64) for case in CASES), *((case, torch.float32) for case in CASES[7:19])]
+RUNS = [*((case, torch.float64) for case in CASES), *((case, torch.float32) for case in CASES[7:21])]
 
 
 def _on_a_rank(rank, world):
