@@ -40,6 +40,7 @@ MODELS = {
     "msg, alif": lambda: msg(neuron=ALIF(threshold=0.3)),
     "spiking-gnn": lambda: SpikingGNN(FEATURES, CLASSES, 4, 2, 6, IF(0.2)),
     "spiking-gnn, sage": lambda: SpikingGNN(FEATURES, CLASSES, 4, 3, 6, LIF(threshold=0.2), conv="sage"),
+    "spiking-gnn-conv": lambda: SpikingGNN(FEATURES, CLASSES, 4, 3, 6, IF(0.2), readout="conv"),
     "spikinggcn": lambda: SpikingGCN(FEATURES, CLASSES, 3, 6, IF(0.2)),
     "cached-gcn": lambda: CachedGCN(FEATURES, 4, 3, CLASSES),
     "sage": lambda: SAGE(FEATURES, 4, 2, CLASSES),
