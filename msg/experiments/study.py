@@ -52,7 +52,7 @@ class Study(ABC):
     what: ClassVar[str]
     """How messages call what is in its folder: ``"run"``."""
     artefacts: ClassVar[tuple[str, ...]]
-    """Names of the files that it makes."""
+    """Names of the files that it makes; the first says that it is finished."""
 
     base: RunConfig
     """What all jobs share: graph, seeds, device, and whatever the study does not change."""

@@ -12,9 +12,9 @@ class GraphClassifier(nn.Module):
     .. math::
         z = f(X, A), \qquad v_g = \log_o\operatorname{mean}_{i \in g} z_i, \qquad \text{logits}_g = \mathrm{MLP}(v_g),
 
-    with a perceptron of one hidden layer, as wide as :math:`v`, for every model alike. Where the model has a
-    :class:`~msg.layers.ManifoldPath`, the mean is one of points on its manifold; of any other model, PyG's too, nodes
-    are vectors.
+    with a perceptron of one hidden layer of leaky ReLUs, as wide as :math:`v`, for every model alike. Where the model
+    has a :class:`~msg.layers.ManifoldPath`, the mean is one of points on its manifold; of any other model, PyG's too,
+    nodes are vectors.
 
     .. code-block:: python
 
@@ -49,7 +49,8 @@ class GraphClassifier(nn.Module):
             raise ValueError(f"{type(model).__name__} does not say how wide its output is: give it out_channels")
         self.model, self.out_channels = model, out_channels
         self.readout = GraphReadout(manifold, pooling)
-        self.head = MLP([width, width, out_channels], dropout=dropout, norm=None)
+        # means of graphs lie close together: one step can take them all to where a ReLU has no gradient, for good
+        self.head = MLP([width, width, out_channels], dropout=dropout, act="leaky_relu", norm=None)
 
     def reset_parameters(self) -> None:
         """Reset the model and the perceptron."""

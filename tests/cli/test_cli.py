@@ -416,6 +416,18 @@ def test_several_workers(cli, monkeypatch):
     assert [getattr(executor, "workers", 0) for executor in seen] == [2, 2, 2, 0]
 
 
+def test_train_on_whole_graphs(cli):
+    options = ("--dataset", "motifs", "--manifold", "H4", "--timesteps", "1", "--epochs", "1", "--batch-size", "300")
+    result = cli("train", "--task", "graph-classification", *options, "--seeds", "14", "--out", "o")
+    assert result.exit_code == 0, result.output
+    assert "motifs · graph-classification · folds:10 · accuracy, %" in result.stdout
+    assert "GIN test" in result.stdout
+    counted = cli("energy", "o")
+    assert counted.exit_code == 0, counted.output
+    assert "readout.pooling" in counted.stdout
+    refused(cli("train", *options), "'motifs' is a set of 300 graphs")
+
+
 def test_datasets_list(cli):
     result = cli("datasets", "list")
     assert result.exit_code == 0

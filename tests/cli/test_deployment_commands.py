@@ -45,6 +45,7 @@ def test_pairs_come_from_a_file(cli, links, tmp_path):
     assert [line.rsplit(",", 1)[0] for line in result.stdout.splitlines()] == ["source,target", "0,1", "33,5"]
 
 
+@pytest.mark.slow
 def test_a_program_is_kept(cli, nodes, tmp_path):
     result = cli("export", nodes, "--out", "p.pt2")
     assert (result.exit_code, result.stdout) == (0, "kept in p.pt2, checked on another graph\n")
@@ -71,6 +72,7 @@ def test_mistakes_are_one_line(cli, nodes, links, tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_given_more_epochs(cli, tmp_path):
     options = ["train", "--dataset", "karate", "--model", "sgc", "--no-baseline", "--seeds", "0"]
     assert cli(*options, "--epochs", "2", "--out", "o").exit_code == 0

@@ -1,13 +1,18 @@
 """What commands print, for programs and for narrow screens."""
 
+import io
 import json
 import re
+import time
 
 import pytest
+from rich.console import Console
 
+from msg.cli.display import Display
 from msg.datasets import available, load_graph
-from msg.experiments import resume
+from msg.experiments import Job, RunConfig, resume
 from msg.geometry import choose_signature
+from msg.training import Epoch
 
 FAST = ["train", "--dataset", "karate", "--epochs", "2", "--model", "sgc", "--baseline", "gcn", "--seeds", "0-1"]
 
@@ -51,6 +56,7 @@ def test_energy(cli, tmp_path):
     assert [trial["model"] for trial in found["trials"]] == ["gcn", "sgc"]
 
 
+@pytest.mark.slow
 def test_compare(cli):
     options = ["--layers", "2", "--manifold", "H4", "--rules", "dvm", "--timesteps", "2", "--seeds", "0", "--no-memory"]
     found = read(cli("compare", "--dataset", "karate", "--epochs", "1", *options, "--json", "--out", "c"))
@@ -58,6 +64,7 @@ def test_compare(cli):
     assert resume("c").as_dict()["rows"][0]["rule"] == "dvm"
 
 
+@pytest.mark.slow
 def test_geometry(cli):
     options = ["--signatures", "E2,H2", "--nodes", "12", "--repeats", "2"]
     found = read(cli("geometry", "--dataset", "karate", *options, "--json"))
@@ -85,7 +92,7 @@ def test_live_logs(cli, tmp_path):
     assert "unknown log 'paper'" in refused.stderr
 
 
-@pytest.mark.parametrize("columns", [None, "60", "80"])
+@pytest.mark.parametrize("columns", [None, pytest.param("60", marks=pytest.mark.slow)])
 def test_tables_fit_the_screen(cli, monkeypatch, columns):
     if columns is None:
         monkeypatch.delenv("COLUMNS")
@@ -98,3 +105,16 @@ def test_tables_fit_the_screen(cli, monkeypatch, columns):
         assert tables
         for table in tables:
             assert max(map(len, table.splitlines())) <= int(columns or 80), table
+
+
+def test_a_bar_says_how_long_it_will_take():
+    screen, job = io.StringIO(), Job("fit", "msg-0", RunConfig(epochs=1000), 0)
+    with Display(Console(file=screen, force_terminal=True, width=120)) as display:
+        display.started(job, "MSG", [])
+        for number in range(1, 6):
+            time.sleep(0.01)
+            display.epoch(job, Epoch(number, 0.5, 0.4, 0.9, (0.1,), 1.0, 0.01))
+        display.bars.refresh()
+    shown = screen.getvalue()
+    assert "5/1000" in shown
+    assert re.search(r"\d\d:\d\d", shown)

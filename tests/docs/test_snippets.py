@@ -84,6 +84,11 @@ def test_geometry(heading, run):
     assert len(run(GEOMETRY[heading])) == (heading == "A manifold that has no letter")
 
 
+def test_graphs(run):
+    (block,) = sections("docs/graphs.md").values()
+    assert not run(block)
+
+
 def test_scaling(run):
     for block in sections("docs/scaling.md").values():
         assert not run(block)

@@ -145,7 +145,7 @@ def test_interrupted_and_resumed_is_as_unbroken(tmp_path, small, variant, interr
 
 
 LONGER = {
-    "patience ends one": {"dropout": 0.3, "patience": 6, "lr": 0.05},
+    "patience ends one": {"dropout": 0.3, "patience": 6, "lr": 0.05, "baseline": "sgc"},
     "batches": {"batch_size": 4, "fan_out": "3,2", "split": "random:30/30/40"},
     "links": {"task": "link-prediction", "dropout": 0.3, "baseline": "adamic-adar"},
 }

@@ -9,6 +9,7 @@ from torch_geometric.nn import GIN
 
 from msg.energy import count, report
 from msg.manifolds import exp0, log0, parse_signature
+from msg.models import record
 from msg.nn import MSG, GraphClassifier, GraphReadout, ManifoldPooling
 from msg.training import manifold_of, observe, watching
 
@@ -152,4 +153,7 @@ def test_what_is_seen_are_rates_of_nodes_and_vectors_of_graphs():
     vectors = log0(manifold, ManifoldPooling(manifold)(points, batch.batch))
     torch.testing.assert_close(seen.tangent, vectors)
     torch.testing.assert_close(GraphReadout(manifold)(points, batch.batch), vectors)
+    with record(model, nodes=[0, 14]) as recording:
+        model(batch.x, batch.edge_index, batch=batch.batch)
+    assert recording[0].spikes.shape == (3, 2, 4)
     assert seen.radius == pytest.approx(float(log0(manifold, points).norm(dim=-1).max()))
