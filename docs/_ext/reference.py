@@ -26,7 +26,9 @@ def _public(app: Sphinx) -> dict[str, list[str]]:
 def _describe(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """What napoleon and autodoc would tell wrongly."""
     if what == "data":
-        lines[:] = _found_below(name, _public(app)) or lines
+        room, kind = name.rpartition(".")[0], type(obj).__name__
+        of_kind = [f"A :class:`~{room}.{kind}`."] if kind in _public(app).get(room, ()) else lines
+        lines[:] = _found_below(name, _public(app)) or of_kind
     if what in ("attribute", "data", "property"):
         # as for anything else: of these napoleon would take what stands before a colon for a type
         lines[:] = GoogleDocstring(lines, app.config).lines()
