@@ -21,7 +21,7 @@ pytestmark = pytest.mark.reliability
 
 EDITS: dict[str, list[Any]] = {
     "lr": [0.02, 0.0100001], "epochs": [3, 5, 400], "weight_decay": [0.1], "patience": [1], "dropout": [0.0, 0.3],
-    "gradient": ["bptt", "dvm"], "surrogate": ["triangle"], "split": ["random:20/20/60", "per-class:3"],
+    "gradient": ["bptt", "ottt"], "surrogate": ["triangle"], "split": ["random:20/20/60", "per-class:3"],
     "seeds": [[0], [1, 0], [0, 1, 2], [2, 3]], "manifold": ["E4", "S4", "H5"], "timesteps": [3], "layers": [3],
     "neuron": ["lif"], "threshold": [0.5], "reset": ["zero"], "conv": ["gcn"], "bias": [False], "step_size": [0.2],
     "max_step": [0.5], "features": ["sparse"], "top_features": [5], "sparsity": [0.1], "baseline": ["none", "sgc"],
