@@ -247,7 +247,7 @@ def test_nothing_is_trained_before_everything_has_been_checked(tmp_path, lines):
             ["gcn", "mlp"],
             {},
             {},
-            "unknown model 'mlp': use 'msg', .*'gcn', .*'gat', 'sgc'.* or a form of 'gcn'",
+            "unknown model 'mlp': use 'msg', .*'gcn', .*'gat', 'gin', 'sgc'.* or a form of 'gcn'",
         ),
         (["gcn", "sgc-2bit"], {}, {}, "unknown model 'sgc-2bit'"),
         (["msg-17bit"], {}, {}, "bits must be at most 16, not 17"),

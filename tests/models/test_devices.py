@@ -25,6 +25,7 @@ from msg.nn import (
     AttentiveRecurrence,
     ConvergentGNN,
     FermiDirac,
+    GraphClassifier,
     HyboNet,
     KappaGCN,
     Propagated,
@@ -108,6 +109,14 @@ def _spiking_links(steps: int) -> nn.Module:
     return _Links(points, FermiDirac(points.manifold))
 
 
+def _graphs(pooling: str) -> Case:
+    def make(steps: int) -> nn.Module:
+        points = MSG(FEATURES, None, "H2xS2", timesteps=steps, neuron=LIF(threshold=0.4))
+        return GraphClassifier(points, 3, pooling)
+
+    return Case(make)
+
+
 def _own_links(kind: Callable[..., Any]) -> nn.Module:
     points = kind(FEATURES, None)
     return _Links(points, points.link_decoder)
@@ -174,6 +183,7 @@ SPIKING = {
         lambda steps: Propagated(MSG(FEATURES, 3, "H4", timesteps=steps, neuron=LIF(threshold=0.4)), 2)
     ),
     "links": Case(_spiking_links),
+    **{f"graphs, {pooling}": _graphs(pooling) for pooling in ("mean", "sum")},
     **{f"links, {kind.__name__}": Case(lambda _, kind=kind: _own_links(kind)) for kind in (KappaGCN, HyboNet)},
 }  # fmt: skip
 RECURRENT = {
