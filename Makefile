@@ -8,7 +8,7 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow test-reliability lint docs linkcheck benchmark release-check clean
+.PHONY: demo test test-slow test-reliability lint docs docs-check linkcheck benchmark release-check clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
@@ -35,6 +35,10 @@ benchmark: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# every link within the site leads somewhere, every public name has a page, nothing is loaded from elsewhere
+docs-check: docs
+	$(BIN)/python -m pytest -m slow --timeout 1800 tests/docs/test_site.py
 
 # asks other hosts, so it is no part of any check
 linkcheck: docs
