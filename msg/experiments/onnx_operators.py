@@ -133,13 +133,13 @@ def to_onnx(program: ExportedProgram) -> tuple[bytes, Callable[..., Tensor]]:
         ImportError: where a package is not installed.
         ValueError: naming the operator that ONNX or onnxruntime lacks.
     """
+    packages: dict[str, Any] = {}
     for name in _PACKAGES:
         try:
-            importlib.import_module(name)
+            packages[name] = importlib.import_module(name)
         except ImportError as error:
             raise ImportError(f'ONNX needs {name}: pip install "msg-graph[onnx]"') from error
-    import onnxruntime
-
+    onnxruntime = packages["onnxruntime"]
     program = program.run_decompositions(_decompositions())
     try:
         found: Any = torch.onnx.export(program, dynamo=True, verbose=False)
