@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from msg.energy.counts import OPERATIONS, TRAFFIC, Convention, Count, Operations
+from msg.energy.counts import OPERATIONS, TRAFFIC, Convention, Count, Operations, operations
 from msg.names import COSTS
 
 _INDEX_BITS = 32
@@ -101,7 +101,8 @@ class CostTable:
 
     def _arithmetic_mj(self, count: Count, convention: Convention) -> dict[str, float]:
         counts = count.under(convention)
-        return {kind: 1e-9 * self.picojoules[kind] * counts[kind] for kind in OPERATIONS if kind in self.picojoules}
+        kinds = dict.fromkeys((*OPERATIONS, *operations(counts)))
+        return {kind: 1e-9 * self.picojoules[kind] * counts[kind] for kind in kinds if kind in self.picojoules}
 
     def _memory_mj(self, count: Count, convention: Convention) -> dict[str, float]:
         if self.memory is None:
@@ -147,7 +148,7 @@ class CostTable:
         return sum((self.chosen(count, convention).under(convention) for count in ops.inference.values()), Counter())
 
     def _unpriced(self, counts: Counter[str]) -> dict[str, int]:
-        return {kind: counts[kind] for kind in OPERATIONS if counts[kind] and kind not in self.picojoules}
+        return {kind: counts[kind] for kind in operations(counts) if kind not in self.picojoules}
 
     def unpriced(self, ops: Operations, convention: Convention = "nonzero") -> dict[str, int]:
         """Kinds of operation that occur but have no price here, with their counts."""
@@ -180,7 +181,7 @@ class PublishedMSG(CostTable):
         """Everything the formula leaves out."""
         total = self.total(ops, convention)
         priced = () if ops.firing else ("multiply_accumulate", "multiplier_bit")
-        return {kind: total[kind] for kind in OPERATIONS if total[kind] and kind not in priced}
+        return {kind: total[kind] for kind in operations(total) if kind not in priced}
 
 
 _HOROWITZ = "Horowitz 2014, Computing's energy problem (ISSCC), figure 1.1.9"

@@ -28,6 +28,13 @@ EVENTS = ("spike", "message", "synaptic_mac", "synaptic_ac")
 with weights, biases left out, and of sums along edges. They cost nothing of their own: what they cause is counted
 above."""
 
+
+def operations(counts: Counter[str]) -> list[str]:
+    """Kinds of arithmetic that occur: :data:`OPERATIONS`, and those that somebody's own rule or manifold counts."""
+    own = [kind for kind in counts if kind not in (*OPERATIONS, *TRAFFIC, *EVENTS)]
+    return [kind for kind in (*OPERATIONS, *own) if counts[kind]]
+
+
 Convention = Literal["nonzero", "events", "dense"]
 """``nonzero``: a product with a zero is not computed. ``events``: nor is one with 1 or -1, which adds the other
 operand, for every model and every input alike. ``dense``: all are, on every real-valued input of every model.

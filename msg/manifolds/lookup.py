@@ -8,6 +8,7 @@ import geoopt
 from msg.manifolds.family import Family
 from msg.manifolds.product import Product
 from msg.manifolds.scaled import Scaled
+from msg.manifolds.spd import SPD
 from msg.manifolds.switch import checked
 from msg.names import MANIFOLDS
 
@@ -23,7 +24,7 @@ def letters() -> dict[str, Family[Any]]:
 
 def find(manifold: geoopt.Manifold) -> Family[Any] | None:
     """The family of a manifold, ``None`` if it has none; of two for one class, the first registered."""
-    families = [*letters().values(), PRODUCT, SCALED]
+    families = [*letters().values(), PRODUCT, SCALED, MATRICES]
     for kind in type(manifold).__mro__:
         for family in families:
             if family.kind is kind:
@@ -89,3 +90,6 @@ PRODUCT = Product("product", geoopt.ProductManifold, geoopt.ProductManifold, fam
 
 SCALED = Scaled("scaled", geoopt.Scaled, geoopt.Scaled, family)
 """The family of scaled manifolds. It has no letter: scale a manifold that a letter names."""
+
+MATRICES = SPD("symmetric positive definite", geoopt.SymmetricPositiveDefinite, geoopt.SymmetricPositiveDefinite)
+"""The family of symmetric positive definite matrices. It has no letter: few numbers of dimensions are theirs."""

@@ -46,16 +46,19 @@ def resolve(manifold: str | geoopt.Manifold, dim: int | None = None) -> tuple[ge
     """Accept a signature, or any supported geoopt manifold with its intrinsic dimension.
 
     Raises:
-        ValueError: if the dimension is missing or contradicts the manifold, or the manifold cannot be one: a curvature
+        ValueError: if the dimension is missing or not the manifold's, or the manifold cannot be one: a curvature
             that is not a number, a hyperboloid whose is not negative, a part of a sphere.
         TypeError: if the manifold has no :class:`~msg.manifolds.Family`.
     """
     if dim is not None and dim < 1:
         raise ValueError(f"hidden_channels must be at least 1, not {dim}")
     instance, own = parse_signature(manifold) if isinstance(manifold, str) else (manifold, None)
-    own = own or family(instance).fixed_dim(instance)
+    known = family(instance)
+    own = own or known.fixed_dim(instance)
     if own is None and dim is None:
         raise ValueError(f"{type(manifold).__name__} has no fixed dimension: pass hidden_channels as well")
     if own is not None and dim is not None and own != dim:
         raise ValueError(f"hidden_channels={dim} contradicts the dimension {own} of {manifold!r}: leave it out")
-    return instance, own if own is not None else int(dim or 0)
+    size = own if own is not None else int(dim or 0)
+    known.ambient_dim(instance, size)  # some manifolds have few numbers of dimensions
+    return instance, size
