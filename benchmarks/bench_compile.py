@@ -8,7 +8,6 @@ Printed are the median of each with its quartiles, and the ratio to the eager on
 pays), or of eager ones to PyG's GCN; before that, how long the first calls took.
 """
 
-import argparse
 import copy
 import time
 import warnings
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from bench_training import epoch, gcn, inference, spiking, time_in_turns
+from bench_training import epoch, gcn, inference, model_parser, spiking, time_in_turns
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
@@ -69,12 +68,7 @@ def print_ratios(what: str, times: dict[str, np.ndarray]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--dataset", default="photo")
-    parser.add_argument("--manifold", default="H32")
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--layers", type=int, default=3)
+    parser = model_parser(__doc__)
     parser.add_argument("--timesteps", type=int, default=15)
     parser.add_argument("--rules", default="dvm,bptt")
     parser.add_argument("--dropout", type=float, default=0.0)

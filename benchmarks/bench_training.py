@@ -99,13 +99,19 @@ def memory(args: argparse.Namespace, rule: str, timesteps: int) -> float:
     return peak
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def model_parser(description: str | None) -> argparse.ArgumentParser:
+    """Options that say which graph and how large its models are."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True)
     parser.add_argument("--dataset", default="photo")
     parser.add_argument("--manifold", default="H32")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--layers", type=int, default=3)
+    return parser
+
+
+def main() -> None:
+    parser = model_parser(__doc__)
     parser.add_argument("--features", default="dense")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=20)

@@ -4,6 +4,7 @@ import csv
 import io
 import statistics
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from msg.training import Epoch
 _COLUMNS = ("job", "epoch", "loss", "val_loss", "val", "radius", "rate", "seconds")
 
 
-class _Passing(Progress):
+class _Passing(Progress, ABC):
     """Tells another what it is told."""
 
     def __init__(self, progress: Progress):
@@ -38,13 +39,13 @@ class _Passing(Progress):
         self.end(job)
         self.progress.finished(job, record)
 
+    @abstractmethod
     def begin(self, job: Job, history: Sequence[Epoch]) -> None:
         """A training begins, or goes on after some epochs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, job: Job, row: Epoch) -> None:
         """An epoch is over."""
-        raise NotImplementedError
 
     def end(self, job: Job) -> None:
         """A training is over."""
