@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, MessagePassing, SGConv
+from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, SGConv
+from unknown import Mine
 
 from msg.energy import LOIHI, OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
@@ -271,14 +272,6 @@ def test_a_learned_weight_of_the_node_itself():
 
 
 def test_convolutions_in_synapses_that_are_not_known_are_named():
-    class Mine(MessagePassing):
-        def __init__(self, i, o):
-            super().__init__(aggr="sum")
-            self.weight = nn.Parameter(torch.ones(i, o))
-
-        def forward(self, x, edge_index):
-            return self.propagate(edge_index, x=x @ self.weight)
-
     model = SpikingGNN(3, 2, hidden_channels=2, num_layers=2, timesteps=4, conv=Mine).eval()
     with count(model) as ops:
         model(X, EDGES)

@@ -3,8 +3,7 @@
 import pytest
 import torch
 from counting_machine import Machine
-from torch import nn
-from torch_geometric.nn import MessagePassing
+from unknown import Mine
 
 from msg.energy import OPERATIONS, count
 from msg.layers import RecurrentSpikingLayer
@@ -101,14 +100,6 @@ def test_a_single_step_hears_nobody():
 def test_what_is_not_known_is_named():
     class Squid(LIF):
         pass
-
-    class Mine(MessagePassing):
-        def __init__(self, i, o):
-            super().__init__(aggr="sum")
-            self.weight = nn.Parameter(torch.ones(i, o))
-
-        def forward(self, x, edge_index):
-            return self.propagate(edge_index, x=x @ self.weight)
 
     layer, x = RecurrentSpikingLayer(3, 4, Squid(), conv=Mine).eval(), torch.rand(6, 5, 3)
     with torch.no_grad(), count(layer) as ops:
