@@ -46,7 +46,9 @@ class Display(Progress):
     def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         """Begin a bar."""
         label = f"{job.title or model} {job.seed}"
-        self.shown[job.name] = self.bars.add_task(label, total=job.config.epochs, completed=len(history), seen="")
+        self.shown[job.name] = self.bars.add_task(
+            label, total=job.config.epochs * job.config.generations, completed=len(history), seen=""
+        )
 
     def epoch(self, job: Job, row: Epoch) -> None:
         """Move the bar."""

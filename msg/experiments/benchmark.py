@@ -184,12 +184,23 @@ class Benchmark:
     def _known_settings(self, row: TableRow, column: TableColumn) -> dict[str, Scalar] | None:
         if not row.searched:
             return {}
+        if row.after is not None:
+            return self._settings_after(self.table.row(row.after), column)
         if self.plan.settings == "search":
             return None
         found = stored_settings(self.plan.table, column.dataset, row.name)
         if found is None and self.plan.settings == "stored":
             raise _Refused("no settings are stored for it: let them be searched, with --search")
         return found
+
+    def _settings_after(self, row: TableRow, column: TableColumn) -> dict[str, Scalar]:
+        """What a row was found to need: in this folder, or earlier."""
+        folder = self.out / "cells" / column.dataset / row.name
+        made = (folder / "cell.json").exists()
+        found = _kept(folder).settings if made else stored_settings(self.plan.table, column.dataset, row.name)
+        if not found:
+            raise _Refused(f"it takes the settings of {row.name}, which has none: make that row first")
+        return {name: value for name, value in found.items() if name not in row.fixed}
 
     def _outcome(
         self,
@@ -240,10 +251,7 @@ def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor
     store = Store(folder)
     if (folder / "cell.json").exists():
         _check_same(study, store.read_config("cell")["options"], folder)
-        try:
-            return outcome_from_dict(store.read_json("cell.json"))
-        except ValueError as error:
-            raise ValueError(f"{folder / 'cell.json'} is no result of a cell ({error}): delete it") from error
+        return _kept(folder)
     if (folder / "config.json").exists():
         experiment = Experiment.resume(folder, "cell")
         _check_same(study, experiment.study.as_dict(), folder)
@@ -253,6 +261,14 @@ def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor
         except (ValueError, ImportError) as error:
             raise _Refused(str(error)) from error
     return experiment.execute(progress, executor)
+
+
+def _kept(folder: Path) -> Outcome:
+    """What came of an experiment that is over."""
+    try:
+        return outcome_from_dict(Store(folder).read_json("cell.json"))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'cell.json'} is no result of a cell ({error}): delete it") from error
 
 
 def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:

@@ -91,7 +91,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
 
 def build_budget(config: RunConfig) -> Budget:
     """What a training of a configuration may spend."""
-    return Budget(config.epochs, config.lr, config.weight_decay or 0.0, config.patience)
+    return Budget(config.epochs, config.lr, config.weight_decay or 0.0, config.patience, config.generations)
 
 
 def draw(config: RunConfig, data: Data, seed: int) -> Data:

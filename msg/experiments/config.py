@@ -169,6 +169,11 @@ class RunConfig:
     label_smoothing: Annotated[
         float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, tasks=_CLASSES_OF)
     ] = 0.0
+    generations: Annotated[
+        int,
+        Ge(1),
+        Option(TRAINING, "Trainings in a row, each taught by what those before it predict too.", 1, tasks=NODES),
+    ] = 1
     decoder: Annotated[
         str | None,
         Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, reads="decoder", tasks=LINKS),
@@ -322,6 +327,11 @@ class RunConfig:
     def _check_batches(self) -> None:
         if self.propagate and self.batch_size is not None:
             raise ValueError(f"propagate={self.propagate} contradicts batch_size={self.batch_size}: it reads all nodes")
+        if self.generations > 1 and self.batch_size is not None:
+            raise ValueError(
+                f"generations={self.generations} contradicts batch_size={self.batch_size}: what is taught is predicted "
+                "of all nodes"
+            )
         if self.decoder == "structural" and self.batch_size is not None:
             raise ValueError(
                 f"batch_size={self.batch_size} contradicts decoder='structural', which counts neighbours in the whole "

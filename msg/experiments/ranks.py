@@ -73,6 +73,8 @@ class Ranks:
         for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate"):
             if getattr(config, name):
                 raise ValueError(f"--partition contradicts {name}={getattr(config, name)}: leave it out")
+        if config.generations > 1:
+            raise ValueError(f"--partition contradicts generations={config.generations}: leave it out")
         if not MODELS[config.model].partitions:
             able = listed([name for name in MODELS if MODELS[name].partitions])
             raise ValueError(

@@ -67,13 +67,18 @@ class Classification:
         batch, nodes = self.augment(batch, model)
         with watching(model) as seen:
             logits = batch.outputs(model)
-        logits = (logits if nodes is None else logits[nodes])[batch.target]
-        loss = self._criterion(model)(logits, batch.labels)
+        every = logits if nodes is None else logits[nodes]
+        logits = every[batch.target]
+        loss = self._criterion(model)(logits, batch.labels) + self._taught_loss(every)
         if hasattr(model, "unsupervised_loss"):
             loss = loss + model.unsupervised_loss(batch.x, batch.edge_index)  # pyright: ignore[reportCallIssue]
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
         return loss
+
+    def _taught_loss(self, logits: Tensor) -> Tensor | float:
+        """What predictions of a former model add, for the outputs of a batch."""
+        return 0.0
 
     def _criterion(self, model: nn.Module) -> Any:
         own = getattr(model, "criterion", None)
@@ -107,12 +112,26 @@ class NodeClassification(Classification):
     A model may bring what it minimises: with ``criterion(logits, labels)`` in place of the cross-entropy, and with
     ``unsupervised_loss(x, edge_index)``, which is added to it.
 
+    A model can be taught by a former one, whose predictions :math:`q` of the nodes ``U`` without a training label stand
+    in for labels; no label of theirs is read:
+
+    .. math::
+        \mathcal L = \mathcal L_{\text{train}} - \frac{1}{|U|}\sum_{i \in U}\sum_c q_{ic} \log p_{ic} .
+
+    Source: `Furlanello et al. 2018, Born-Again Neural Networks <https://arxiv.org/abs/1805.04770>`_, where labels are
+    known of all that is taught; that unlabelled nodes are taught is self-training, as in `Li et al. 2018, Deeper
+    Insights into Graph Convolutional Networks <https://arxiv.org/abs/1801.07606>`_, with soft labels for all of them.
+
+    Attributes:
+        taught: ``q`` of all nodes, ``[N, C]``; ``None`` before :meth:`teach`.
+
     Raises:
         ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph for every
             update of mini-batches.
     """
 
     what = "node"
+    taught: Tensor | None = None
 
     def __init__(
         self,
@@ -140,6 +159,33 @@ class NodeClassification(Classification):
     def _surroundings(self) -> Surroundings:
         assert self.settings is not None
         return Surroundings(self.x, self.edge_index, self.settings)
+
+    def teach(self, model: nn.Module) -> None:
+        """From now on, teach by what a model predicts.
+
+        Raises:
+            ValueError: for mini-batches, which have few outputs.
+        """
+        self.learn_from(observe(model, self.x, self.edge_index).output.softmax(-1))
+
+    def learn_from(self, taught: Tensor) -> None:
+        """From now on, teach by these probabilities, ``[N, C]``.
+
+        Raises:
+            ValueError: for anything else, or mini-batches, which have few outputs.
+        """
+        if self.settings is not None:
+            raise ValueError("generations are taught on whole graphs: train without batch_size")
+        rows = isinstance(taught, Tensor) and taught.dim() == 2 and taught.size(0) == self.x.size(0)
+        if not rows or not taught.is_floating_point() or not bool(((taught >= 0) & (taught <= 1)).all()):
+            raise ValueError(f"what is taught must be probabilities of classes for each of {self.x.size(0)} nodes")
+        self.taught = taught.to(self.x.device)
+
+    def _taught_loss(self, logits: Tensor) -> Tensor | float:
+        if self.taught is None:
+            return 0.0
+        rest = ~self.masks["train"]
+        return cross_entropy(logits[rest], self.taught[rest])
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):

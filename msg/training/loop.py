@@ -23,6 +23,8 @@ class Budget:
         lr: learning rate of Adam.
         weight_decay: of Adam.
         patience: stop after so many epochs without a better validation metric; 0 for never.
+        generations: so many trainings in a row. Each but the first begins anew with all that is above, and is taught by
+            the best weights so far as well, see :class:`~msg.training.NodeClassification`.
 
     Raises:
         ValueError: for numbers that cannot be.
@@ -32,10 +34,19 @@ class Budget:
     lr: float = 0.01
     weight_decay: float = 0.0
     patience: int = 100
+    generations: int = 1
 
     def __post_init__(self):
-        if self.epochs < 1 or self.patience < 0 or not self.lr > 0 or not self.weight_decay >= 0:
-            raise ValueError(f"a budget needs epochs >= 1, lr > 0, weight_decay >= 0 and patience >= 0, not {self}")
+        counts = self.epochs >= 1 and self.patience >= 0 and self.generations >= 1
+        if not (counts and self.lr > 0 and self.weight_decay >= 0):
+            raise ValueError(
+                f"a budget needs epochs >= 1, lr > 0, weight_decay >= 0, patience >= 0 and generations >= 1, not {self}"
+            )
+
+    @property
+    def most_epochs(self) -> int:
+        """Of all generations together."""
+        return self.epochs * self.generations
 
 
 class Epoch(NamedTuple):
@@ -88,25 +99,53 @@ class Training:
 
     Attributes:
         learns: whether there is anything to train.
+        starts: how many epochs there were before each generation that has begun.
+
+    Raises:
+        ValueError: for several generations of what cannot be taught, or cannot be initialised again.
     """
 
     def __init__(self, model: nn.Module, task: Task, budget: Budget):
         self.model, self.task, self.budget = model, task, budget
         self.learns = any(parameter.requires_grad for parameter in model.parameters())
-        # as a group, which may be empty: a heuristic has no parameters
-        group = {"params": list(model.parameters())}
-        self.optimizer = torch.optim.Adam([group], lr=budget.lr, weight_decay=budget.weight_decay)
+        if budget.generations > 1 and not (hasattr(task, "teach") and hasattr(model, "reset_parameters")):
+            raise ValueError(
+                f"generations={budget.generations} need classes of nodes and a model with reset_parameters(), not "
+                f"{type(task).__name__} and {type(model).__name__}"
+            )
+        self.optimizer = self._optimizer()
         self.history: list[Epoch] = []
+        self.starts = [0]
         self.best_epoch = 0
         self._best_weights: dict[str, Any] = {}
 
+    def _optimizer(self) -> torch.optim.Adam:
+        # as a group, which may be empty: a heuristic has no parameters
+        group = {"params": list(self.model.parameters())}
+        return torch.optim.Adam([group], lr=self.budget.lr, weight_decay=self.budget.weight_decay)
+
     @property
     def finished(self) -> bool:
-        """Whether the epochs or the patience are spent; what has nothing to learn is measured once."""
-        done, patience = len(self.history), self.budget.patience
+        """Whether the last generation's epochs or patience are spent; what has nothing to learn is measured once."""
         if not self.learns:
-            return done > 0
-        return done >= self.budget.epochs or (patience > 0 and done - self.best_epoch >= patience)
+            return len(self.history) > 0
+        return len(self.starts) >= self.budget.generations and self._settled
+
+    @property
+    def _settled(self) -> bool:
+        """Whether this generation's epochs or patience are spent."""
+        own = [row.val for row in self.history[self.starts[-1] :]]
+        patience = self.budget.patience
+        if not own or len(own) >= self.budget.epochs:
+            return bool(own)
+        return 0 < patience <= len(own) - 1 - own.index(max(own))
+
+    def _begin_anew(self) -> None:
+        self.model.load_state_dict(self._best_weights)
+        self.task.teach(self.model)  # pyright: ignore[reportAttributeAccessIssue]
+        self.model.reset_parameters()  # pyright: ignore[reportCallIssue]
+        self.optimizer = self._optimizer()
+        self.starts.append(len(self.history))
 
     def step(self) -> Epoch:
         """One epoch: an update for every batch, then a measurement on the validation part.
@@ -114,6 +153,8 @@ class Training:
         Raises:
             FloatingPointError: if the loss is not finite.
         """
+        if self.learns and len(self.starts) < self.budget.generations and self._settled:
+            self._begin_anew()
         number = len(self.history) + 1
         start = time.perf_counter()
         losses = [self._update(batch, number) for batch in self.task.batches(number)] if self.learns else []
@@ -160,6 +201,8 @@ class Training:
             "best_weights": self._best_weights,
             "history": [tuple(row) for row in self.history],
         }
+        if self.budget.generations > 1:
+            state |= {"starts": self.starts, "taught": getattr(self.task, "taught", None)}
         return copy.deepcopy(state)
 
     def is_finite(self) -> bool:
@@ -192,6 +235,19 @@ class Training:
         self.best_epoch = state["best_epoch"]
         self._best_weights = state["best_weights"]
         self.history = history
+        if self.budget.generations > 1:
+            self._check_starts(state["starts"])
+            self.starts = list(state["starts"])
+            if len(self.starts) > 1:
+                self.task.learn_from(state["taught"])  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _check_starts(self, starts: Any) -> None:
+        known = isinstance(starts, list) and all(type(start) is int for start in starts) and starts[:1] == [0]
+        if not known or len(starts) > self.budget.generations:
+            raise ValueError("its generations are none")
+        ends = [*starts[1:], len(self.history)]
+        if not all(0 < end - start <= self.budget.epochs for start, end in zip(starts, ends)):
+            raise ValueError("its generations are not in its history")
 
     def _check_moments(self, moments: Mapping[int, Mapping[str, Any]]) -> None:
         """Refuse moments of other parameters, which Adam takes and fails with later."""

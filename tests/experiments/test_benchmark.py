@@ -149,6 +149,26 @@ def test_settings_are_stored_and_used(tmp_path, monkeypatch, lines):
     assert len(begin("all", models=["tiny"], settings="search").execute().cells[0].outcome.searched) == 5
 
 
+def test_a_row_takes_the_settings_of_another(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
+    table = TABLES["small"]
+    narrow = table.row("narrow")
+    after = replace(narrow, name="after", label="After", fixed={**narrow.fixed, "generations": 2}, after="narrow")
+    TABLES.remove("small")
+    TABLES.register("small", replace(table, rows=(*table.rows, after)))
+    refused = begin(models=["after"]).execute().cell("after", "karate").failed
+    assert refused == "it takes the settings of narrow, which has none: make that row first"
+    ready = begin(models=["after", "narrow"])
+    scores = ready.execute(lines)
+    done, former = (scores.cell(name, "karate").outcome for name in ("after", "narrow"))
+    assert done.settings == {**former.settings, "generations": 2}
+    assert (done.searched, done.trainings) == ([], 3)
+    assert [job.config.generations for job in lines.jobs[-3:]] == [2, 2, 2]
+    ready.store_settings(scores)
+    elsewhere = begin("elsewhere", models=["after"], settings="search").execute().cell("after", "karate").outcome
+    assert elsewhere.test == done.test
+
+
 def test_a_row_without_anything_to_search_is_trained_as_it_is(lines):
     table = TABLES["small"]
     rows = (replace(table.rows[0], searched=False),)

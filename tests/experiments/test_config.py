@@ -118,6 +118,8 @@ def test_impossible_values(options, message):
             "contradicts model='adamic-adar', which scores pairs of nodes alone: use model 'msg'",
         ),
         ({"decoder": "structural"}, "decoder contradicts task='node-classification'.*'link-prediction', leave it out"),
+        ({"task": "link-prediction", "generations": 2}, "generations contradicts task='link-prediction'"),
+        ({"generations": 2, "batch_size": 8, "fan_out": "5,5"}, "generations=2 contradicts batch_size=8"),
         (
             {"task": "link-prediction", "decoder": "structural", "batch_size": 8},
             "batch_size=8 contradicts decoder='structural'",

@@ -208,6 +208,9 @@ def test_epochs_that_cannot_be_given(tmp_path, small):
     with pytest.raises(ValueError, match="was begun with 3 epochs: give more, not 2"):
         resume(tmp_path / "r", epochs=2)
     assert resume(tmp_path / "r", epochs=3)["epochs"] == [3]
+    run(small(epochs=3, baseline="none", seeds=(0,), generations=2), tmp_path / "taught")
+    with pytest.raises(ValueError, match="what the first generation taught the next"):
+        resume(tmp_path / "taught", epochs=5)
 
 
 def test_an_experiment_can_be_executed_again_after_an_interrupt(tmp_path, small, interrupt):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,7 @@ from torch_geometric.nn import GCN
 from msg.datasets import load_graph
 from msg.gradients import SurrogateBPTT
 from msg.nn import MSG, SpikingGNN
-from msg.training import Batch, Budget, Evaluation, NodeClassification, Training, fit
+from msg.training import Batch, Budget, Evaluation, MiniBatches, NodeClassification, Training, fit
 
 
 class Scripted:
@@ -102,17 +104,19 @@ def test_sparse_features_train_like_dense_ones(karate):
     assert losses[:2] == pytest.approx(losses[2:], rel=1e-5)
 
 
-def test_goes_on_from_a_state_as_if_never_stopped(karate):
+@pytest.mark.parametrize(("generations", "stop"), [(1, 4), (3, 10), (3, 14)])
+def test_goes_on_from_a_state_as_if_never_stopped(karate, generations, stop):
     def make():
         torch.manual_seed(3)
         model = MSG(34, 4, manifold="H3", timesteps=3, dropout=0.4, gradient=SurrogateBPTT())
-        return Training(model, NodeClassification(karate), Budget(epochs=10))
+        return Training(model, NodeClassification(karate), Budget(epochs=10, generations=generations))
 
     whole = make()
     while not whole.finished:
         whole.step()
+    assert len(whole.history) == 10 * generations
     first = make()
-    for _ in range(4):
+    for _ in range(stop):
         first.step()
     state, random = first.state_dict(), torch.get_rng_state()
     first.step()  # the state is a copy, so what comes after does not touch it
@@ -162,3 +166,61 @@ def test_two_batches_of_one_graph_are_two_updates(karate):
     torch.manual_seed(0)
     result = fit(GCN(34, 8, 2, 4), Alternating(karate), Budget(epochs=40, lr=0.05))
     assert result.history[-1].loss < 0.5 * result.history[0].loss
+
+
+def test_a_generation_begins_anew_and_is_taught_by_the_best_weights_so_far(karate):
+    torch.manual_seed(0)
+    task = NodeClassification(karate)
+    training = Training(GCN(34, 4, 2, 4), task, Budget(epochs=6, patience=2, generations=2))
+    lengths = []
+    while not training.finished:
+        if len(training.starts) == 1:
+            best = copy.deepcopy(training._best_weights)  # as a step would find them that begins anew
+        training.step()
+        lengths.append(len(training.starts))
+    assert training.starts == [0, lengths.index(2)]
+    former = GCN(34, 4, 2, 4)
+    former.load_state_dict(best)
+    with torch.no_grad():
+        taught = former.eval()(task.x, task.edge_index).softmax(-1)
+    assert torch.allclose(task.taught, taught, atol=1e-6)
+    assert training.best_epoch == 1 + max(range(len(lengths)), key=lambda number: training.history[number].val)
+
+
+def test_what_is_taught_is_a_cross_entropy_of_the_nodes_without_a_training_label(karate, dtype):
+    karate.x = karate.x.to(dtype)
+    task, model = NodeClassification(karate), GCN(34, 4, 2, 4).to(dtype)
+    (batch,) = task.batches(1)
+    alone = float(task.loss(model, batch).detach())
+    taught = torch.rand(34, 4, dtype=dtype).softmax(-1)
+    task.learn_from(taught)
+    logs = model(task.x, task.edge_index).detach().log_softmax(-1)
+    rest = [node for node in range(34) if not task.masks["train"][node]]
+    expected = -sum(float(taught[node, c] * logs[node, c]) for node in rest for c in range(4)) / len(rest)
+    assert float(task.loss(model, batch).detach()) - alone == pytest.approx(expected, rel=1e-5)
+
+
+def test_generations_that_cannot_be(karate):
+    with pytest.raises(ValueError, match="generations >= 1"):
+        Budget(generations=0)
+    with pytest.raises(ValueError, match="classes of nodes"):
+        Training(nn.Linear(1, 1), Scripted([0.1]), Budget(generations=2))
+    task = NodeClassification(karate, batches=MiniBatches(4, (2, 2)))
+    with pytest.raises(ValueError, match="without batch_size"):
+        task.learn_from(torch.full((34, 4), 0.25))
+    task = NodeClassification(karate)
+    for wrong in (torch.full((33, 4), 0.25), torch.full((34, 4), 1.5), torch.ones(34, 4, dtype=torch.int64), None):
+        with pytest.raises(ValueError, match="probabilities of classes for each of 34 nodes"):
+            task.learn_from(wrong)
+
+
+@pytest.mark.parametrize("starts", [None, [0, 11], [0, 4, 4], [1], [0, 2, 3, 4], [0, 4.0]])
+def test_a_state_of_other_generations_is_refused(karate, starts):
+    def make():
+        return Training(GCN(34, 4, 2, 4), NodeClassification(karate), Budget(epochs=4, generations=3))
+
+    training = make()
+    for _ in range(6):
+        training.step()
+    with pytest.raises(ValueError, match="generations"):
+        make().load_state_dict(training.state_dict() | {"starts": starts})

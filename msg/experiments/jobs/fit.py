@@ -160,8 +160,8 @@ def restored(training: Training, state: Mapping[str, Any] | None, slot: Slot) ->
         return
     try:
         training.load_state_dict(state["training"])
-        if len(training.history) > training.budget.epochs:
-            raise ValueError(f"it is after {len(training.history)} epochs, of {training.budget.epochs}")
+        if len(training.history) > training.budget.most_epochs:
+            raise ValueError(f"it is after {len(training.history)} epochs, of {training.budget.most_epochs}")
         _set_random_state(state["random"])
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise slot.misfit(error) from error

@@ -69,6 +69,8 @@ class TrainStudy(Study):
     def extended(self, epochs: int) -> "TrainStudy":
         if epochs < self.base.epochs:
             raise ValueError(f"the run was begun with {self.base.epochs} epochs: give more, not {epochs}")
+        if self.base.generations > 1:
+            raise ValueError("more epochs would change what the first generation taught the next: begin a new run")
         return TrainStudy(replace(self.base, epochs=epochs))
 
     def watched(self, store: Store, results: Mapping[str, Result], progress: Progress) -> Progress:

@@ -53,6 +53,7 @@ ROWS = (
     replace(_MSG, label="MSG, not spiking", name="msg-twin", fixed=_TWIN),
     _form("MSG, plain", "msg-plain", _MSG, held=(*LIFTS, "propagate", "label_smoothing", "input_dropout")),
     _form("MSG, current normalised", "msg-norm", _MSG, fixed={"norm": "layer"}),
+    _form("MSG, no residual current", "msg-gcn", _MSG, fixed={"conv": "gcn"}),
     _form("MSG, all points read", "msg-jumping", _MSG, fixed={"jumping": "cat"}),
     _form("MSG, steps learned", "msg-steps", _MSG, fixed={"learn_step_size": True}),
     _form("MSG, curvature learned", "msg-curvature", _MSG, fixed={GEOMETRY: "L"}),
@@ -65,7 +66,17 @@ ROWS = (
     _form("MSG, hyperbolic × spherical", "msg-product", _MSG, fixed={GEOMETRY: "HxS"}),
 )
 
-OF_NODES = (_form("MSG, HalfHop", "msg-half-hop", _MSG, fixed={"half_hop": 0.5}),)
+
+def _taught(row: TableRow) -> TableRow:
+    """The same with the settings that were found for it, but taught by itself twice."""
+    label, name, fixed = f"{row.label}, taught", f"{row.name}-taught", {**row.fixed, "generations": 3}
+    return replace(row, label=label, name=name, fixed=fixed, shown=False, after=row.name)
+
+
+OF_NODES = (
+    _form("MSG, HalfHop", "msg-half-hop", _MSG, fixed={"half_hop": 0.5}),
+    *(_taught(row) for row in ROWS if row.shown),
+)
 """Rows of node classification alone."""
 
 HEURISTICS = tuple(

@@ -78,7 +78,7 @@ SPACE: Space = {
     "heads": Choice((1, 4, 8), 4),
     "conv": Choice(("gcn", "sage"), "gcn"),
     "learn_curvature": Choice((False, True), False),
-    "timesteps": Choice((5, 8, 15, 32), 5),
+    "timesteps": Choice((5, 8, 15), 5),
     "threshold": Between(0.03, 3.0, 1.0, log=True),
     "step_size": Between(0.01, 1.0, 0.1, log=True),
     "decoder": Choice(("plain", "structural"), "plain"),
@@ -100,11 +100,12 @@ OF_A_MODEL: Mapping[str, Space] = {
         "layers": Between(2, 6, 2, whole=True),
         "threshold": _FITTED,
         "jumping": Choice(("none", "cat"), "none"),
+        "conv": Choice(("sage", "gcn"), "sage"),
     },
     "spiking-gnn": {"threshold": _FITTED},
     "spiking-gnn-conv": {"threshold": _FITTED},
 }
-"""What a model cannot have otherwise, or what only it can fit."""
+"""What a model cannot have otherwise, what only it can fit, or what is its own default."""
 
 QUICK: Space = {WIDTH: Choice((16, 32), 32), "layers": Between(2, 3, 2, whole=True), "timesteps": Choice((3, 5), 5)}
 """Narrower, for a look at what the command does."""

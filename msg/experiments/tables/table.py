@@ -27,6 +27,7 @@ class TableRow:
         held: names of settings that are not searched either, and stay what they are in its model.
         shown: whether the table has it where no rows are named.
         searched: whether it has anything to search, or is trained once as it is.
+        after: name of the row whose settings it takes, instead of a search of its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TableRow:
     held: tuple[str, ...] = ()
     shown: bool = True
     searched: bool = True
+    after: str | None = None
 
 
 @dataclass(frozen=True)
