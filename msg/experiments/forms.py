@@ -17,7 +17,8 @@ from msg.names import MODELS, NEURONS
 _CONVOLUTIONS = {"gcn": "gcn", "sage": "sage"}
 """Models that have forms though they have no neurons, with the convolution of those that do."""
 
-_HINT = "NAME-NEURON, NAME-4bit or NAME-twin"
+HINT = "NAME-NEURON, NAME-4bit or NAME-twin"
+"""How names of forms are made."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def form(name: str) -> Form:
         if base in _CONVOLUTIONS:
             return Form(name, "spiking-gnn-conv", {"conv": _CONVOLUTIONS[base], **found})
         return Form(name, base, found)
-    raise ValueError(f"unknown model {name!r}: use {listed(MODELS)}, or a form of {listed(able)}: {_HINT}")
+    raise ValueError(f"unknown model {name!r}: use {listed(MODELS)}, or a form of {listed(able)}: {HINT}")
 
 
 def _neuron(ending: str) -> dict[str, Any] | None:

@@ -138,8 +138,14 @@ def test_settings_in_the_package_are_of_cells_that_there_are():
 def test_rows_and_columns_are_found_by_name():
     table = TABLES["table1"]
     assert table.row("cached-gcn") == TableRow("cached-gcn", "cached-gcn", "others", "cached-gcn")
-    with pytest.raises(ValueError, match="unknown row 'nothing': use gcn, "):
-        table.row("nothing")
+    quantised = table.row("gcn-2bit")
+    assert (quantised.model, quantised.fixed["bits"], quantised.after) == ("spiking-gnn-conv", 2, None)
+    taught = table.row("msg-twin-taught")
+    assert (taught.label, taught.after) == ("MSG, not spiking, taught", "msg-twin")
+    assert taught.fixed == {**table.row("msg-twin").fixed, "generations": 3}
+    for name in ("nothing", "nothing-taught"):
+        with pytest.raises(ValueError, match="unknown row 'nothing': use gcn, "):
+            table.row(name)
     with pytest.raises(ValueError, match="table1 has no column 'cora': use computers, photo"):
         table.column("cora")
     assert table.in_order(["msg", "else", "gcn", "msg"]) == ["gcn", "msg", "else"]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from msg.experiments.forms import form
 from msg.experiments.tables.spaces import GEOMETRY
 from msg.experiments.tables.table import EUCLIDEAN, HEURISTIC, OURS, RIEMANNIAN, SPIKING, TableRow
 
@@ -21,8 +22,12 @@ def _form(label: str, name: str, of: TableRow, **options: Any) -> TableRow:
 
 _MSG = _row("MSG", OURS, "msg")
 _FLAT = _row("SpikingGNN", SPIKING, "spiking-gnn")
-_TWIN = {"neuron": "clipped-relu", "timesteps": 1, "gradient": "bptt"}
-"""The same network without spikes, which answers with the rate of infinitely many steps."""
+
+
+def _twin(row: TableRow) -> TableRow:
+    """The same network without spikes, which answers with the rate of infinitely many steps."""
+    name = f"{row.name}-twin"
+    return replace(row, label=f"{row.label}, not spiking", name=name, fixed=form(name).fixed)
 
 
 # the baselines on cached matrices, where there are two that compute the same
@@ -48,9 +53,9 @@ ROWS = (
     _row("SpikeGCL", SPIKING, "spikegcl"),
     _row("SpikeGraphormer", SPIKING, "spikegraphormer"),
     _FLAT,
-    replace(_FLAT, label="SpikingGNN, not spiking", name="spiking-gnn-twin", fixed=_TWIN),
+    _twin(_FLAT),
     _MSG,
-    replace(_MSG, label="MSG, not spiking", name="msg-twin", fixed=_TWIN),
+    _twin(_MSG),
     _form("MSG, plain", "msg-plain", _MSG, held=(*LIFTS, "propagate", "label_smoothing", "input_dropout")),
     _form("MSG, current normalised", "msg-norm", _MSG, fixed={"norm": "layer"}),
     _form("MSG, no residual current", "msg-gcn", _MSG, fixed={"conv": "gcn"}),
@@ -66,17 +71,7 @@ ROWS = (
     _form("MSG, hyperbolic × spherical", "msg-product", _MSG, fixed={GEOMETRY: "HxS"}),
 )
 
-
-def _taught(row: TableRow) -> TableRow:
-    """The same with the settings that were found for it, but taught by itself twice."""
-    label, name, fixed = f"{row.label}, taught", f"{row.name}-taught", {**row.fixed, "generations": 3}
-    return replace(row, label=label, name=name, fixed=fixed, shown=False, after=row.name)
-
-
-OF_NODES = (
-    _form("MSG, HalfHop", "msg-half-hop", _MSG, fixed={"half_hop": 0.5}),
-    *(_taught(row) for row in ROWS if row.shown),
-)
+OF_NODES = (_form("MSG, HalfHop", "msg-half-hop", _MSG, fixed={"half_hop": 0.5}),)
 """Rows of node classification alone."""
 
 HEURISTICS = tuple(

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from msg.experiments.config import LINKS, NO_BASELINE, NODES, RunConfig
+from msg.experiments.forms import HINT, form
 from msg.experiments.tables.spaces import Scalar
 from msg.names import MODELS
 
 OURS, SPIKING, RIEMANNIAN, EUCLIDEAN, TWIN, HEURISTIC = (
     "ours", "spiking", "Riemannian", "Euclidean", "twin", "heuristic",
 )  # fmt: skip
+
+
+_TAUGHT = "-taught"
+"""How names end of rows that are another one, taught by itself."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class TableRow:
     shown: bool = True
     searched: bool = True
     after: str | None = None
+
+    def taught(self) -> "TableRow":
+        """The same with the settings that were found for it, taught by itself twice."""
+        label, name, fixed = f"{self.label}, taught", f"{self.name}{_TAUGHT}", {**self.fixed, "generations": 3}
+        return replace(self, label=label, name=name, fixed=fixed, after=self.name)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,8 @@ class Table:
             raise ValueError(f"seeds that are reported cannot be searched with: {', '.join(map(str, sorted(shared)))}")
 
     def row(self, name: str) -> TableRow:
-        """The row of a name; any model that has none stands in the table as it is.
+        """The row of a name; any model that has none stands in the table as it is, and so does any form of one. With
+        ``-taught`` behind its name each is :meth:`TableRow.taught`.
 
         Raises:
             ValueError: for neither.
@@ -119,11 +130,18 @@ class Table:
         for row in self.rows:
             if row.name == name:
                 return row
-        if name not in MODELS:
+        if name.endswith(_TAUGHT):
+            return self.row(name.removesuffix(_TAUGHT)).taught()
+        try:
+            found = form(name)
+        except ValueError:
             known = [row.name for row in self.rows if row.model in MODELS]
             others = [other for other in MODELS if other not in known]
-            raise ValueError(f"unknown row {name!r}: use {', '.join(known)}, or any model: {', '.join(others)}")
-        return TableRow(name, name, "others", name)
+            raise ValueError(
+                f"unknown row {name!r}: use {', '.join(known)}, or any model: {', '.join(others)}; forms of models are "
+                f"{HINT}, and ROW{_TAUGHT} is a row that is taught by itself"
+            ) from None
+        return TableRow(name, name, "others", found.model, found.fixed)
 
     def column(self, dataset: str) -> TableColumn:
         """The column of a dataset.
