@@ -149,6 +149,7 @@ def test_rows_and_columns_are_found_by_name():
     with pytest.raises(ValueError, match="table1 has no column 'cora': use computers, photo"):
         table.column("cora")
     assert table.in_order(["msg", "else", "gcn", "msg"]) == ["gcn", "msg", "else"]
+    assert table.in_order(["gat", "gcn-taught", "gcn"]) == ["gcn", "gcn-taught", "gat"]
     with pytest.raises(ValueError, match="seeds that are reported cannot be searched with: 1"):
         replace(table, seeds=(1, 100))
 

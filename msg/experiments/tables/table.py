@@ -160,10 +160,16 @@ class Table:
         return [row for row in self.rows if row.shown and row.model in MODELS]
 
     def in_order(self, names: Iterable[str]) -> list[str]:
-        """Names of rows or datasets as the table orders them, each once; others come after them."""
+        """Names of rows or datasets as the table orders them, each once, what is taught after what it is; others come
+        last.
+        """
         known = [*(row.name for row in self.rows), *(column.dataset for column in self.columns)]
-        found = list(dict.fromkeys(names))
-        return sorted(found, key=lambda name: known.index(name) if name in known else len(known))
+
+        def place(name: str) -> tuple[int, bool]:
+            own = name.removesuffix(_TAUGHT)
+            return known.index(own) if own in known else len(known), own != name
+
+        return sorted(dict.fromkeys(names), key=place)
 
     def base(self, row: TableRow, column: TableColumn, seeds: tuple[int, ...], root: Any, device: str) -> RunConfig:
         """What all trainings of a cell share; the row's settings are not in it yet.
