@@ -70,11 +70,10 @@ class Ranks:
             raise ValueError(f"--partition contradicts task={config.task!r}: it trains {NODES!r}")
         if config.device != "cpu":
             raise ValueError(f"--partition contradicts device={config.device!r}: it trains on cpu")
-        for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate"):
-            if getattr(config, name):
-                raise ValueError(f"--partition contradicts {name}={getattr(config, name)}: leave it out")
-        if config.generations > 1:
-            raise ValueError(f"--partition contradicts generations={config.generations}: leave it out")
+        given = config.given()
+        for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate", "generations"):
+            if name in given:
+                raise ValueError(f"--partition contradicts {name}={given[name]}: leave it out")
         if not MODELS[config.model].partitions:
             able = listed([name for name in MODELS if MODELS[name].partitions])
             raise ValueError(

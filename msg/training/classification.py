@@ -160,6 +160,11 @@ class NodeClassification(Classification):
         assert self.settings is not None
         return Surroundings(self.x, self.edge_index, self.settings)
 
+    @property
+    def teachable(self) -> bool:
+        """Whether models see all nodes in each update, so that they can be taught about all of them."""
+        return self.settings is None
+
     def teach(self, model: nn.Module) -> None:
         """From now on, teach by what a model predicts.
 
@@ -174,7 +179,7 @@ class NodeClassification(Classification):
         Raises:
             ValueError: for anything else, or mini-batches, which have few outputs.
         """
-        if self.settings is not None:
+        if not self.teachable:
             raise ValueError("generations are taught on whole graphs: train without batch_size")
         rows = isinstance(taught, Tensor) and taught.dim() == 2 and taught.size(0) == self.x.size(0)
         if not rows or not taught.is_floating_point() or not bool(((taught >= 0) & (taught <= 1)).all()):

@@ -108,10 +108,10 @@ class Training:
     def __init__(self, model: nn.Module, task: Task, budget: Budget):
         self.model, self.task, self.budget = model, task, budget
         self.learns = any(parameter.requires_grad for parameter in model.parameters())
-        if budget.generations > 1 and not (hasattr(task, "teach") and hasattr(model, "reset_parameters")):
+        if budget.generations > 1 and not (getattr(task, "teachable", False) and hasattr(model, "reset_parameters")):
             raise ValueError(
-                f"generations={budget.generations} need classes of nodes and a model with reset_parameters(), not "
-                f"{type(task).__name__} and {type(model).__name__}"
+                f"generations={budget.generations} need classes of nodes, without mini-batches, and a model with "
+                f"reset_parameters(), not {type(task).__name__} and {type(model).__name__}"
             )
         self.optimizer = self._optimizer()
         self.history: list[Epoch] = []

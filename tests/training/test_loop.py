@@ -206,6 +206,8 @@ def test_generations_that_cannot_be(karate):
     with pytest.raises(ValueError, match="classes of nodes"):
         Training(nn.Linear(1, 1), Scripted([0.1]), Budget(generations=2))
     task = NodeClassification(karate, batches=MiniBatches(4, (2, 2)))
+    with pytest.raises(ValueError, match="without mini-batches"):  # at once, and not after the first generation
+        Training(GCN(34, 4, 2, 4), task, Budget(generations=2))
     with pytest.raises(ValueError, match="without batch_size"):
         task.learn_from(torch.full((34, 4), 0.25))
     task = NodeClassification(karate)
