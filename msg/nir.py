@@ -169,8 +169,10 @@ def _affine(layer: SpikingLayer, graph: Graph, targets: Tensor, sources: Tensor)
     conv = layer.synapse.conv
     bias: Tensor | None = None
     if isinstance(conv, Propagation):
-        own = torch.eye(layer.out_channels, dtype=torch.float64, device=targets.device)
-        weight = torch.kron(_columns(lambda one: conv.along(one, graph), graph, targets, sources), own)
+        features = layer.out_channels // (2 if conv.signed else 1)
+        own = conv.channels(torch.eye(features, dtype=torch.float64, device=targets.device)).t()
+        hops = Propagation(conv.num_hops)
+        weight = torch.kron(_columns(lambda one: hops.along(one, graph), graph, targets, sources), own)
     else:
         parts = layer.synapse.taken_apart(graph, torch.float64)
         if parts is None:

@@ -125,9 +125,11 @@ def test_weighted_edges(graph):
     torch.testing.assert_close(got, rates.flatten() * STEPS)
 
 
-def test_features_that_are_propagated_first(graph):
+@pytest.mark.parametrize("signed", [False, True])
+def test_features_that_are_propagated_first(graph, signed):
     x, edge_index = graph
-    model = SpikingGCN(4, 3, timesteps=STEPS, neuron=IF(0.61, "zero")).eval()
+    x = x - 0.5 if signed else x
+    model = SpikingGCN(4, 3, timesteps=STEPS, neuron=IF(0.61 if not signed else 0.13, "zero"), signed=signed).eval()
     written = to_nir(model, x, edge_index, nodes=[7])
     inputs = torch.as_tensor(written.nodes["input"].metadata["nodes"])
     assert torch.equal(run_ours(None, written, x[inputs].flatten()), counts(model, x, edge_index, [7]))

@@ -15,6 +15,7 @@ GENERATORS = Registry(
         "disease": "msg.datasets.generators:disease",
         "tree": "msg.datasets.generators:tree",
         "noise-tree": "msg.datasets.generators:noise_tree",
+        "blocks": "msg.datasets.generators:blocks",
         "motifs": "msg.datasets.generators:motifs",
     },
 )

@@ -175,9 +175,9 @@ def _propagation(module: Propagation, args: tuple, kwargs: dict, output: Tensor)
 
     def measure() -> list[Tensor]:
         dense = x if x.layout == torch.strided else x.to_dense()
-        # the last hop is the output
+        # the last hop is the output, of which a sign is no operation
         before = islice(module.hops(dense, edge_index, edge_weight), module.num_hops)
-        return [values.bool().sum(-1) for values in chain(before, [output])]
+        return [values.bool().sum(-1) for values in chain(before, [output[..., : x.size(-1)]])]
 
     sizes = _HOPS.recall((x, edge_index, edge_weight), (module.num_hops,), measure)
     count = Count()

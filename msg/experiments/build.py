@@ -69,6 +69,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "residual": config.residual,
         "jumping": config.jumping,
         "learn_curvature": config.learn_curvature,
+        "signed": config.signed,
     }
     spec = MODELS[config.model]
     out_channels = num_classes if config.task == NODES else None

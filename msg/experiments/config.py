@@ -107,6 +107,9 @@ class RunConfig:
     hops: Annotated[
         int | None, Ge(1), Option(MODEL, "Hops of propagation.", _layers, "as many as layers", reads="num_hops")
     ] = None
+    signed: Annotated[
+        bool | None, Option(MODEL, "Whether features are encoded with their sign.", False, reads="signed")
+    ] = None
     timesteps: Annotated[
         int | None,
         Ge(1),

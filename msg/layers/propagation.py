@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from msg.graph import Graph, GraphMemo
@@ -14,14 +15,16 @@ class Propagation(nn.Module):
 
     Args:
         num_hops: ``K``.
+        signed: whether what comes out, :math:`h`, is given as :math:`[h, -h]`: on and off channels, so that neurons,
+            which fire on positive currents alone, can say both signs.
 
     Shapes:
-        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, F]``.
+        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, F]``, or ``[N, 2 F]``.
     """
 
-    def __init__(self, num_hops: int):
+    def __init__(self, num_hops: int, signed: bool = False):
         super().__init__()
-        self.num_hops = num_hops
+        self.num_hops, self.signed = num_hops, signed
         self._graphs = GraphMemo()
 
     def reset_parameters(self) -> None:
@@ -33,7 +36,11 @@ class Propagation(nn.Module):
 
     def along(self, x: Tensor, graph: Graph) -> Tensor:
         """What :meth:`forward` returns, on a graph that layers share: of its targets."""
-        return deque(self._hops(x, graph), maxlen=1).pop()
+        return self.channels(deque(self._hops(x, graph), maxlen=1).pop())
+
+    def channels(self, h: Tensor) -> Tensor:
+        """What comes out of what has been propagated, ``[N, F]``: itself, or on and off channels ``[N, 2 F]``."""
+        return torch.cat([h, -h], dim=-1) if self.signed else h
 
     def _hops(self, x: Tensor, graph: Graph) -> Iterator[Tensor]:
         yield x
@@ -42,7 +49,7 @@ class Propagation(nn.Module):
             yield x
 
     def forward(self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None) -> Tensor:
-        return deque(self.hops(x, edge_index, edge_weight), maxlen=1).pop()
+        return self.channels(deque(self.hops(x, edge_index, edge_weight), maxlen=1).pop())
 
     def extra_repr(self) -> str:
-        return f"num_hops={self.num_hops}"
+        return f"num_hops={self.num_hops}" + (", signed=True" if self.signed else "")

@@ -429,7 +429,8 @@ class SpikingNetwork(LayeredNetwork):
         layers = self._layers
         layer, trains = layers[number], layerwise.reads_trains(layers[number + 1 :])
         if number == 0:
-            mean = x if isinstance(layer.synapse.conv, Propagation) else layer.current(x, graph)
+            conv = layer.synapse.conv
+            mean = conv.channels(x) if isinstance(conv, Propagation) else layer.current(x, graph)
             sent = layerwise.fire(layer, mean, self.timesteps, trains)
         else:
             channels = layers[number - 1].out_channels

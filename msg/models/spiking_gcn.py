@@ -24,6 +24,7 @@ class _Encoded(SpikingStack):
         self._rates = Memo()
 
     def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Activity:
+        self.fit_thresholds(features, graph)
         encoder, readout = self._layers
         neuron = encoder.neuron
         assert neuron is not None
@@ -46,7 +47,8 @@ class _Encoded(SpikingStack):
                 few = int(rate.count_nonzero()) < SPARSE_BELOW * rate.numel()
                 return current, rate, SparseMatrix.from_tensor(rate) if few else rate
 
-        settings = tuple(sorted((k, v) for k, v in vars(neuron).items() if isinstance(v, int | float | str)))
+        said = {name: value for name, value in vars(neuron).items() if name != "training"}
+        settings = tuple(sorted((k, v) for k, v in said.items() if isinstance(v, int | float | str)))
         current, rate, read = self._rates.recall(decides, (self.timesteps, type(neuron), settings), encode)
         return Activity([current, readout.current(read, graph)], [rate])
 
@@ -79,6 +81,8 @@ class SpikingGCN(SpikingNetwork):
         gradient: rule or name of one (``"bptt"``), how to differentiate through time,
             where something before the read-out has a gradient.
         dropout: probability of dropping a firing rate before the read-out, in training.
+        signed: two neurons a feature, of which one is driven by ``h`` and the other by ``-h`` (on and off channels).
+            Without it nothing is said of what is negative, as it is among dense features, such as embeddings.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
@@ -96,11 +100,13 @@ class SpikingGCN(SpikingNetwork):
         neuron: NeuronLike | None = None,
         gradient: RuleLike | None = None,
         dropout: float = 0.0,
+        signed: bool = False,
     ):
         if num_hops < 1:
             raise ValueError(f"num_hops must be at least 1, not {num_hops}")
-        encoder = SpikingLayer(Synapse(Propagation(num_hops)), resolve_neuron(neuron), in_channels)
-        readout = readout_layer(in_channels, out_channels, dropout)
+        channels = in_channels * (2 if signed else 1)
+        encoder = SpikingLayer(Synapse(Propagation(num_hops, signed)), resolve_neuron(neuron), channels)
+        readout = readout_layer(channels, out_channels, dropout)
         stack = _Encoded([encoder, readout], timesteps, gradient or SurrogateBPTT())
         super().__init__(stack, LastCurrent(), nn.Identity())
         self.in_channels, self.out_channels, self.num_hops = in_channels, out_channels, num_hops
@@ -108,7 +114,7 @@ class SpikingGCN(SpikingNetwork):
 
 SPEC = ModelSpec(
     build=SpikingGCN,
-    reads=frozenset({"num_hops", "timesteps", "neuron", "dropout"}),
+    reads=frozenset({"num_hops", "timesteps", "neuron", "dropout", "signed"}),
     about="features propagated, fired and read out; only the read-out is learned",
     batches=True,
 )

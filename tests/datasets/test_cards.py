@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_manifest_lists_every_graph_once():
     keys = [card.key for card in available()]
-    assert len(keys) == len(set(keys)) == 29
+    assert len(keys) == len(set(keys)) == 30
     assert keys[0] == "digits"
     folders = [card.folder for card in available() if card.folder]
     assert len(folders) == len(set(folders)) == 23

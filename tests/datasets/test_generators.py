@@ -8,7 +8,7 @@ from torch_geometric.datasets import KarateClub
 from torch_geometric.utils import is_undirected
 
 from msg.datasets import load_graph
-from msg.datasets.generators import digits, disease, karate, tree
+from msg.datasets.generators import blocks, digits, disease, karate, tree
 from msg.datasets.splits import MASKS
 
 
@@ -105,3 +105,27 @@ def test_tree_of_noise_knows_nothing_of_its_edges():
     for bad in ({"branching": 1}, {"levels": 1}, {"num_features": 0}, {"correlation": 2}):
         with pytest.raises(ValueError, match="tree needs"):
             tree(**bad)
+
+
+def test_blocks_have_their_propensities_homophily_and_centres():
+    raw = blocks(num_nodes=4000, num_edges=60_000, num_classes=10, num_features=400, homophily=0.7, noise=0.5)
+    labels, (one, other) = raw.labels, raw.edge_index.numpy()
+    sizes = np.bincount(labels, minlength=10) / 4000
+    shares = 1 / np.arange(1, 11)
+    np.testing.assert_allclose(sizes, shares / shares.sum(), atol=0.03)
+    # the others fall into the same block by chance, in proportion to how many ends a block has
+    ends = np.bincount(labels[one], minlength=10) / len(one)
+    assert np.mean(labels[one] == labels[other]) == pytest.approx(0.7 + 0.3 * (ends**2).sum(), abs=0.02)
+    assert np.bincount(one, minlength=4000).max() > 8 * 15
+    means = np.stack([raw.features[labels == c].mean(0) for c in range(10)])
+    spread = raw.features - means[labels]
+    assert spread.std() == pytest.approx(0.5, abs=0.01)
+    together = np.mean([np.mean(means[a] * means[b]) for a in range(5) for b in range(a)])
+    assert together == pytest.approx(0.5, abs=0.2)
+    assert abs(np.mean([np.mean(means[a] * means[b]) for a in range(5) for b in range(5, 10)])) < 0.2
+    assert (blocks(4000, 100, seed=1).features != blocks(4000, 100).features).any()
+    alone = blocks(50, 400, num_classes=5, homophily=1.0)
+    assert (alone.labels[alone.edge_index[0]] == alone.labels[alone.edge_index[1]]).all()
+    for bad in ({"num_nodes": 3}, {"num_classes": 1}, {"num_edges": 0}, {"homophily": 2}, {"noise": -1}):
+        with pytest.raises(ValueError, match="blocks needs"):
+            blocks(**bad)

@@ -284,8 +284,10 @@ def run_spiking_gcn(m, model, x, edges):
         for j, i in looped:
             out[i] = [m.add(total, value) if value else total for total, value in zip(out[i], sent[j])]
         h = [[m.mul(value, after[i]) if value else 0.0 for value in row] for i, row in enumerate(out)]
+    if encoder.synapse.conv.signed:
+        h = [row + [-value for value in row] for row in h]
     train = fire(m, encoder.neuron, [h] * model.timesteps, silent=True)
-    total = [[sum(now[j][c] for now in train) for c in range(len(x[0]))] for j in range(len(x))]
+    total = [[sum(now[j][c] for now in train) for c in range(len(h[0]))] for j in range(len(x))]
     weight = numbers(readout.synapse.conv.weight)
 
     def rows(m):
@@ -414,6 +416,9 @@ def test_msg(layers, neuron, graph):
 
 
 @settings(max_examples=25, deadline=None)
-@given(graph=graphs(), hops=st.integers(1, 3))
-def test_spiking_gcn(graph, hops):
-    check(SpikingGCN(4, 2, num_hops=hops, timesteps=4, neuron=IF(threshold=0.3)), *graph, run_spiking_gcn)
+@given(graph=graphs(), hops=st.integers(1, 3), signed=st.booleans())
+def test_spiking_gcn(graph, hops, signed):
+    x, edges = graph
+    x = x - 2 * x[:, [1, 0, 2, 3]] if signed else x
+    model = SpikingGCN(4, 2, num_hops=hops, timesteps=4, neuron=IF(threshold=0.3), signed=signed)
+    check(model, x, edges, run_spiking_gcn)

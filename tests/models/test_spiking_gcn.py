@@ -40,7 +40,7 @@ def test_a_constant_is_encoded_once(edge_index, monkeypatch):
     hops = Propagation.hops
     monkeypatch.setattr(Propagation, "hops", lambda *args: (calls.append(1), hops(*args))[1])
     first = model(x, edge_index)
-    assert torch.equal(model(x, edge_index), first)
+    assert torch.equal(model.eval()(x, edge_index), first)
     assert len(calls) == 1
     x.mul_(2)
     model(x, edge_index)
@@ -172,3 +172,27 @@ def test_what_never_fires_is_said_and_true(edge_index):
     # a current of at most threshold / T never reaches the threshold
     model, x = SpikingGCN(5, 3, num_hops=1, timesteps=15), torch.full((7, 5), 1 / 15)
     assert not model.activity(x, torch.zeros(2, 0, dtype=torch.long)).rates[0].any()
+
+
+def test_both_signs_are_said_by_a_pair_of_neurons(edge_index):
+    x, neuron = torch.randn(7, 5), IF(0.3)
+    model = SpikingGCN(5, 3, num_hops=2, timesteps=6, neuron=neuron, signed=True)
+    h = propagated(x, edge_index, 2)
+    rates = torch.cat([neuron.rate(h, 6), neuron.rate(-h, 6)], dim=1)
+    linear = model.stack.layers[1].synapse.conv
+    assert linear.weight.shape == (3, 10)
+    assert torch.allclose(model(x, edge_index), linear(rates), atol=1e-6)
+    assert (rates[:, :5] * rates[:, 5:]).count_nonzero() == 0
+    without = SpikingGCN(5, 3, num_hops=2, timesteps=6, neuron=neuron)
+    assert torch.equal(without.activity(x, edge_index).rates[0], rates[:, :5])
+
+
+def test_a_threshold_is_fitted_to_what_is_propagated(edge_index):
+    x = 30 * torch.rand(7, 5)
+    model = SpikingGCN(5, 3, num_hops=2, neuron=IF("auto"))
+    model(x, edge_index)
+    h = propagated(x, edge_index, 2).detach()
+    assert model.stack.layers[0].neuron.threshold == pytest.approx(2 * float(h.square().mean().sqrt()), rel=1e-5)
+    model.reset_parameters()
+    assert model(x / 30, edge_index).isfinite().all()
+    assert model.stack.layers[0].neuron.threshold == pytest.approx(float(h.square().mean().sqrt()) / 15, rel=1e-5)
