@@ -143,13 +143,19 @@ def test_rows_and_columns_are_found_by_name():
     taught = table.row("msg-twin-taught")
     assert (taught.label, taught.after) == ("MSG, not spiking, taught", "msg-twin")
     assert taught.fixed == {**table.row("msg-twin").fixed, "generations": 3}
-    for name in ("nothing", "nothing-taught"):
+    slowed = table.row("sage-half-hop")
+    assert (slowed.label, slowed.fixed, slowed.after) == ("SAGE, HalfHop", {"half_hop": 0.5}, None)
+    assert table.row("msg-twin-drop-edge").fixed == {**table.row("msg-twin").fixed, "drop_edge": 0.2}
+    assert table.row("gat-drop-edge-taught").after == "gat-drop-edge"
+    for name in ("nothing", "nothing-taught", "nothing-half-hop"):
         with pytest.raises(ValueError, match="unknown row 'nothing': use gcn, "):
             table.row(name)
     with pytest.raises(ValueError, match="table1 has no column 'cora': use computers, photo"):
         table.column("cora")
     assert table.in_order(["msg", "else", "gcn", "msg"]) == ["gcn", "msg", "else"]
     assert table.in_order(["gat", "gcn-taught", "gcn"]) == ["gcn", "gcn-taught", "gat"]
+    several = ["gcn", "gcn-half-hop", "gcn-half-hop-taught", "gat"]
+    assert table.in_order(reversed(several)) == several
     with pytest.raises(ValueError, match="seeds that are reported cannot be searched with: 1"):
         replace(table, seeds=(1, 100))
 

@@ -2,7 +2,7 @@
 
 from msg.experiments.config import LINKS
 from msg.experiments.tables.published import MSG_LINKS, MSG_NODES, SGNNBENCH, SPIKEGCL
-from msg.experiments.tables.rows import HEURISTICS, OF_NODES, ROWS
+from msg.experiments.tables.rows import HEURISTICS, ROWS
 from msg.experiments.tables.table import Table, TableColumn
 
 _FIVE, _TEN = tuple(range(100, 105)), tuple(range(100, 110))
@@ -13,7 +13,7 @@ _SCORES = ("roc_auc", "average_precision", "mrr")
 TABLE1 = Table(
     "table1",
     "Node classification, 10/10/80 % of the nodes at random",
-    (*ROWS, *OF_NODES),
+    ROWS,
     tuple(TableColumn(name, "random:10/10/80") for name in _LARGE),
     _FIVE,
     quick_columns=("photo",),
@@ -24,7 +24,7 @@ TABLE1 = Table(
 SGNNBENCH_TABLE = Table(
     "sgnnbench",
     "Node classification, 60/20/20 % of the nodes at random, or 20 of each class",
-    (*ROWS, *OF_NODES),
+    ROWS,
     (
         *(TableColumn(name, "per-class:20") for name in _CITATIONS),
         *(TableColumn(name, "random:60/20/20") for name in _LARGE),
@@ -38,7 +38,7 @@ SGNNBENCH_TABLE = Table(
 PLANETOID = Table(
     "planetoid",
     "Node classification, the public split",
-    (*ROWS, *OF_NODES),
+    ROWS,
     tuple(TableColumn(name, "public") for name in _CITATIONS),
     _TEN,
     quick_columns=("cora",),

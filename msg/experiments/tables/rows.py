@@ -64,15 +64,11 @@ ROWS = (
     _form("MSG, curvature learned", "msg-curvature", _MSG, fixed={GEOMETRY: "L"}),
     _form("MSG, rate gradient", "msg-rate", _MSG, fixed={"gradient": "rate"}),
     _form("MSG, attention", "msg-attention", _MSG, fixed={"conv": "gat"}),
-    _form("MSG, DropEdge", "msg-drop-edge", _MSG, fixed={"drop_edge": 0.2}),
     _form("MSG, flat", "msg-flat", _MSG, fixed={GEOMETRY: "E"}),
     _form("MSG, hyperbolic", "msg-hyperbolic", _MSG, fixed={GEOMETRY: "H"}),
     _form("MSG, spherical", "msg-spherical", _MSG, fixed={GEOMETRY: "S"}),
     _form("MSG, hyperbolic × spherical", "msg-product", _MSG, fixed={GEOMETRY: "HxS"}),
 )
-
-OF_NODES = (_form("MSG, HalfHop", "msg-half-hop", _MSG, fixed={"half_hop": 0.5}),)
-"""Rows of node classification alone."""
 
 HEURISTICS = tuple(
     TableRow(name, label, HEURISTIC, name, searched=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 from msg.experiments.config import LINKS, NO_BASELINE, NODES, RunConfig
 from msg.experiments.forms import HINT, form
+from msg.experiments.options import listed
 from msg.experiments.tables.spaces import Scalar
 from msg.names import MODELS
 
@@ -17,6 +18,14 @@ OURS, SPIKING, RIEMANNIAN, EUCLIDEAN, TWIN, HEURISTIC = (
 
 _TAUGHT = "-taught"
 """How names end of rows that are another one, taught by itself."""
+
+_AUGMENTED: Mapping[str, tuple[str, Mapping[str, Scalar]]] = {
+    "-drop-edge": ("DropEdge", {"drop_edge": 0.2}),
+    "-half-hop": ("HalfHop", {"half_hop": 0.5}),
+}
+"""How names end of rows that are another one under an augmentation of the graph, which is no part of the space: it
+makes a graph anew for every update.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,12 @@ class TableRow:
     shown: bool = True
     searched: bool = True
     after: str | None = None
+
+    def augmented(self, ending: str) -> "TableRow":
+        """The same with one of the augmentations, searched as it is."""
+        label, fixed = _AUGMENTED[ending]
+        name, label = f"{self.name}{ending}", f"{self.label}, {label}"
+        return replace(self, name=name, label=label, fixed={**self.fixed, **fixed}, shown=False)
 
     def taught(self) -> "TableRow":
         """The same with the settings that were found for it, taught by itself twice."""
@@ -122,7 +137,8 @@ class Table:
 
     def row(self, name: str) -> TableRow:
         """The row of a name; any model that has none stands in the table as it is, and so does any form of one. With
-        ``-taught`` behind its name each is :meth:`TableRow.taught`.
+        ``-half-hop`` or ``-drop-edge`` behind its name each is :meth:`TableRow.augmented`, with ``-taught``
+        :meth:`TableRow.taught`.
 
         Raises:
             ValueError: for neither.
@@ -132,6 +148,9 @@ class Table:
                 return row
         if name.endswith(_TAUGHT):
             return self.row(name.removesuffix(_TAUGHT)).taught()
+        for ending in _AUGMENTED:
+            if name.endswith(ending):
+                return self.row(name.removesuffix(ending)).augmented(ending)
         try:
             found = form(name)
         except ValueError:
@@ -139,7 +158,7 @@ class Table:
             others = [other for other in MODELS if other not in known]
             raise ValueError(
                 f"unknown row {name!r}: use {', '.join(known)}, or any model: {', '.join(others)}; forms of models are "
-                f"{HINT}, and ROW{_TAUGHT} is a row that is taught by itself"
+                f"{HINT}; behind any row may stand {listed([_TAUGHT, *_AUGMENTED])}"
             ) from None
         return TableRow(name, name, "others", found.model, found.fixed)
 
@@ -165,9 +184,11 @@ class Table:
         """
         known = [*(row.name for row in self.rows), *(column.dataset for column in self.columns)]
 
-        def place(name: str) -> tuple[int, bool]:
+        def place(name: str) -> tuple[int, str]:
             own = name.removesuffix(_TAUGHT)
-            return known.index(own) if own in known else len(known), own != name
+            for ending in _AUGMENTED:
+                own = own.removesuffix(ending)
+            return known.index(own) if own in known else len(known), name.removeprefix(own)
 
         return sorted(dict.fromkeys(names), key=place)
 
