@@ -26,7 +26,7 @@ DEFAULT = {
 WIDE = {**DEFAULT, "manifold": "H128", "input_dropout": 0.3}
 GCN = {"model": "cached-gcn", "hidden": 64, "layers": 2, "dropout": 0.5, "input_dropout": 0.35, "weight_decay": 5e-4}
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "GCN, as searched": (DEFAULT, GCN | {"lr": 0.01}),
+    "GCN of width 64, input dropout 0.35": (DEFAULT, GCN | {"lr": 0.01}),
     "taught twice": (DEFAULT, DEFAULT | {"generations": 3}),
     "width 128": (DEFAULT, DEFAULT | {"manifold": "H128"}),
     "width 128, sphere": (DEFAULT, DEFAULT | {"manifold": "S128"}),

@@ -1,6 +1,6 @@
 """Make a table: every row on every graph, each cell an experiment of its own in one folder, which can grow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space")
 _FREE = ("seeds", "root")
 """Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
-_NOT_YET = "not done yet"
+_NOT_YET, _BUSY = "not done yet", "another process is at it"
 
 
 class Benchmark:
@@ -121,11 +121,14 @@ class Benchmark:
         store.make()
         store.write(PLAN, sealed_json(asdict(self.plan)))
         places = [(row, column) for column in self._columns() for row in self._rows()]
-        cells = {place: Cell(*self._at(*place), failed=_NOT_YET) for place in map(_names, places)}
+        cells = {(row.name, column.dataset): Cell(row, column, failed=_NOT_YET) for row, column in places}
         for row, column in places:
-            cell = cells[_names((row, column))] = self._cell(row, column, progress, executor)
+            cell = cells[row.name, column.dataset] = self._cell(row, column, progress, executor)
             progress.note(_told(cell))
             store.write("table.txt", f"{self._scores(cells)}\n".encode())  # to look at while it goes on
+        for place, cell in cells.items():
+            if cell.failed == _BUSY and (self._folder(cell.row, cell.column) / "cell.json").exists():
+                cells[place] = self._cell(cell.row, cell.column, progress, executor)
         scores = self._scores(cells)
         for name, content in scores.files().items():
             store.write(name, content)
@@ -147,8 +150,11 @@ class Benchmark:
                 continue
             winner = winner_of(done.searched)
             assert winner is not None  # its settings are those of the cell
-            free = {name: value for name, value in done.settings.items() if name not in cell.row.fixed}
-            said = {"settings": free, "trials": len(done.searched), "search_seeds": list(self.table.search_seeds)}
+            said = {
+                "settings": _free(done.settings, cell.row),
+                "trials": len(done.searched),
+                "search_seeds": list(self.table.search_seeds),
+            }
             found[cell.column.dataset, cell.row.name] = {**said, "val": winner.value, "content_hash": done.content_hash}
         return store_settings(self.plan.table, found, path)
 
@@ -158,8 +164,8 @@ class Benchmark:
     def _columns(self) -> list[TableColumn]:
         return [self.table.column(name) for name in self.plan.datasets]
 
-    def _at(self, row: str, dataset: str) -> tuple[TableRow, TableColumn]:
-        return self.table.row(row), self.table.column(dataset)
+    def _folder(self, row: TableRow, column: TableColumn) -> Path:
+        return self.out / "cells" / column.dataset / row.name
 
     def _scores(self, cells: dict[tuple[str, str], Cell]) -> Scores:
         table, plan = self.table, self.plan
@@ -168,18 +174,17 @@ class Benchmark:
         return Scores(table, list(cells.values()), protocol)
 
     def _cell(self, row: TableRow, column: TableColumn, progress: Progress, executor: Executor | None) -> Cell:
-        folder = self.out / "cells" / column.dataset / row.name
+        folder = self._folder(row, column)
         try:
             known = self._known_settings(row, column)
             outcome = self._outcome(row, column, known, folder, progress, executor)
         except _Refused as error:
             return Cell(row, column, failed=str(error))
         except BlockingIOError:
-            return Cell(row, column, failed="another process is at it")
+            return Cell(row, column, failed=_BUSY)
         except (MemoryError, FloatingPointError) as error:
             return Cell(row, column, failed=str(error) or "there was too little memory")
-        stored = not outcome.searched and row.searched
-        return Cell(row, column, outcome.of_seeds(self.plan.seeds), outcome.failed, stored)
+        return Cell(row, column, outcome.of_seeds(self.plan.seeds), outcome.failed)
 
     def _known_settings(self, row: TableRow, column: TableColumn) -> dict[str, Scalar] | None:
         if not row.searched:
@@ -194,13 +199,15 @@ class Benchmark:
         return found
 
     def _settings_after(self, row: TableRow, column: TableColumn) -> dict[str, Scalar]:
-        """What a row was found to need: in this folder, or earlier."""
-        folder = self.out / "cells" / column.dataset / row.name
-        made = (folder / "cell.json").exists()
-        found = _kept(folder).settings if made else stored_settings(self.plan.table, column.dataset, row.name)
+        """What a row was found to need: in this folder, or earlier where no search is wanted."""
+        folder, found = self._folder(row, column), None
+        if (folder / "cell.json").exists():
+            found = _kept(folder).settings
+        elif self.plan.settings != "search":
+            found = stored_settings(self.plan.table, column.dataset, row.name)
         if not found:
             raise _Refused(f"it takes the settings of {row.name}, which has none: make that row first")
-        return {name: value for name, value in found.items() if name not in row.fixed}
+        return _free(found, row)
 
     def _outcome(
         self,
@@ -216,14 +223,15 @@ class Benchmark:
         if known is None and not (folder / "config.json").exists():
             tried = f"{study.trials} settings, the best with {len(study.search_seeds)} seeds"
             progress.note(f"{column.dataset}, {row.label}: its settings are searched ({tried})")
-        whole = _made(study, folder, progress, executor)
+        # what takes another row's settings is of no use beside a row of others
+        same = ("settings",) if row.after is not None else ()
+        whole = _made(study, folder, progress, executor, same)
         number, more = 2, folder / "more-2"
         while whole.failed is None:
             missing = tuple(seed for seed in self.plan.seeds if seed not in whole.seeds)
             if not missing and not more.exists():
                 break
-            free = {name: value for name, value in whole.settings.items() if name not in row.fixed}
-            study = self._study(row, column, missing or self.plan.seeds, free)
+            study = self._study(row, column, missing or self.plan.seeds, _free(whole.settings, row))
             whole = whole + _made(study, more, progress, executor)
             number += 1
             more = folder / f"more-{number}"
@@ -246,15 +254,22 @@ class _Refused(Exception):
     """A cell that cannot be begun; its message says why."""
 
 
-def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor | None) -> Outcome:
-    """What came of an experiment, which is made unless the folder has it."""
+def _free(settings: Mapping[str, Scalar], row: TableRow) -> dict[str, Scalar]:
+    """Settings that are not the row's own."""
+    return {name: value for name, value in settings.items() if name not in row.fixed}
+
+
+def _made(
+    study: CellStudy, folder: Path, progress: Progress, executor: Executor | None, same: Sequence[str] = ()
+) -> Outcome:
+    """What came of an experiment, which is made unless the folder has it, with the ``same`` options."""
     store = Store(folder)
     if (folder / "cell.json").exists():
-        _check_same(study, store.read_config("cell")["options"], folder)
+        _check_same(study, store.read_config("cell")["options"], folder, same)
         return _kept(folder)
     if (folder / "config.json").exists():
         experiment = Experiment.resume(folder, "cell")
-        _check_same(study, experiment.study.as_dict(), folder)
+        _check_same(study, experiment.study.as_dict(), folder, same)
     else:
         try:
             experiment = Experiment.begin(study, folder)
@@ -271,15 +286,15 @@ def _kept(folder: Path) -> Outcome:
         raise ValueError(f"{folder / 'cell.json'} is no result of a cell ({error}): delete it") from error
 
 
-def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:
-    """Refuse a cell that was begun under another protocol.
+def _check_same(study: CellStudy, there: dict[str, Any], folder: Path, same: Sequence[str]) -> None:
+    """Refuse a cell that was begun under another protocol, or without the ``same`` options.
 
     Raises:
         ValueError: naming what differs.
     """
     here = study.as_dict()
     there = CellStudy.from_dict(there).as_dict()  # an option that it did not know yet has its default
-    names = ["fixed", *(_OF_A_SEARCH if there["settings"] is None else ())]
+    names = ["fixed", *same, *(_OF_A_SEARCH if there["settings"] is None else ())]
     differing = [name for name in names if here[name] != there[name]]
     differing += [name for name, value in here["base"].items() if name not in _FREE and value != there["base"][name]]
     if differing:
@@ -287,10 +302,6 @@ def _check_same(study: CellStudy, there: dict[str, Any], folder: Path) -> None:
             f"{folder} was begun with other {', '.join(differing)}: delete it to make this cell anew, or choose "
             "another --out"
         )
-
-
-def _names(place: tuple[TableRow, TableColumn]) -> tuple[str, str]:
-    return place[0].name, place[1].dataset
 
 
 def _told(cell: Cell) -> str:

@@ -85,13 +85,17 @@ class Outcome:
     versions: dict[_Text, _Text]
 
     def __add__(self, other: "Outcome") -> "Outcome":
-        """The same cell with the seeds of both."""
+        """The same cell with the seeds of both; the metrics that both have."""
+
+        def both(ours: dict[str, list[float]], others: dict[str, list[float]]) -> dict[str, list[float]]:
+            return {name: [*values, *others[name]] for name, values in ours.items() if name in others}
+
         return Outcome(
             **{
                 **vars(self),
                 "seeds": [*self.seeds, *other.seeds],
-                "val": {name: [*values, *other.val.get(name, [])] for name, values in self.val.items()},
-                "test": {name: [*values, *other.test.get(name, [])] for name, values in self.test.items()},
+                "val": both(self.val, other.val),
+                "test": both(self.test, other.test),
                 "trainings": self.trainings + other.trainings,
                 "seconds": self.seconds + other.seconds,
                 "failed": self.failed or other.failed,
@@ -138,14 +142,21 @@ class Cell:
         column: the graph.
         outcome: what came of it; ``None`` if nothing did.
         failed: why it has no metric, if it has none.
-        stored: whether its settings were kept in the package, so that none were searched.
     """
 
     row: TableRow
     column: TableColumn
     outcome: Outcome | None = None
     failed: str | None = None
-    stored: bool = False
+
+    @property
+    def settings_from(self) -> str | None:
+        """Where its settings are from: ``"search"``, another ``"row"``, the ``"store"`` of the package; ``None`` where
+        there are none.
+        """
+        if self.outcome is None or not self.row.searched:
+            return None
+        return "row" if self.row.after is not None else "search" if self.outcome.searched else "store"
 
     def values(self, metric: str, part: str = "test") -> dict[int, float]:
         """A metric by seed; nothing where there is none."""

@@ -67,6 +67,8 @@ class Plan:
         Raises:
             ValueError: if they differ in more than what may be added.
         """
+        if self.quick and other.quick and (self.root is None) != (other.root is None):
+            raise ValueError("a quick look with raw files and one without are of other graphs: choose another --out")
         for name in vars(self):
             if name not in (*_GROWS, "root") and getattr(self, name) != getattr(other, name):
                 raise ValueError(
@@ -78,7 +80,9 @@ class Plan:
         rows, datasets = (
             table.in_order([*getattr(self, name), *getattr(other, name)]) for name in ("rows", "datasets")
         )
-        return replace(self, rows=tuple(rows), datasets=tuple(datasets), seeds=tuple(seeds), root=other.root)
+        return replace(
+            self, rows=tuple(rows), datasets=tuple(datasets), seeds=tuple(seeds), root=other.root or self.root
+        )
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":

@@ -112,7 +112,7 @@ class Scores:
             "best": standing is not None and standing.best,
             "p_against_best": None if standing is None else standing.p,
             "settings": dict(cell.settings),
-            "settings_from": None if done is None else "store" if cell.stored else "search",
+            "settings_from": cell.settings_from,
             "trials": 0 if done is None else len(done.searched),
             "trials_failed": 0 if done is None else sum(one.value is None for one in done.searched),
             "trainings": 0 if done is None else done.trainings,
@@ -223,7 +223,8 @@ class Scores:
 
 _LEGEND = (
     "Mean ± standard deviation over seeds. *: the highest mean; ≈: not distinguishable from it (paired t test over the "
-    f"seeds, corrected after Holm, p ≥ {LEVEL:g}). Trainings and hours of their updates are those of the search too."
+    f"seeds, corrected after Holm, p ≥ {LEVEL:g}). Trainings and hours of their updates are those of the search too; "
+    "what is taught takes the settings of its row, and is three trainings in one."
 )
 
 

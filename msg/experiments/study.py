@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 
 from msg import __version__
 from msg.datasets.splits import MASKS
-from msg.experiments.build import load_data, prepare
+from msg.experiments.build import build_budget, load_data, prepare
 from msg.experiments.config import LINKS, RunConfig
 from msg.experiments.executor import Executor, Serial
 from msg.experiments.job import Job, Result, check_result
@@ -23,7 +23,7 @@ from msg.experiments.progress import Progress
 from msg.experiments.store import Store, free_folder
 from msg.kernels import status
 from msg.names import STUDIES
-from msg.training import own_random_state
+from msg.training import Training, own_random_state
 
 _MOST_THREADS = 1024
 """A folder from a stranger may ask for any number."""
@@ -289,7 +289,7 @@ def masks_hash(data: Data) -> str:
 
 
 def rehearse(configs: Iterable[RunConfig], data: Data) -> None:
-    """Build each configuration's model and task with every seed.
+    """Build each configuration's model, task and training with every seed.
 
     Raises:
         ValueError: for what cannot be built.
@@ -298,7 +298,7 @@ def rehearse(configs: Iterable[RunConfig], data: Data) -> None:
         # whether links can be split does not depend on the seed, and splitting many links takes long
         with own_random_state(config.device):
             for seed in config.seeds[:1] if config.task == LINKS else config.seeds:
-                prepare(config, data, seed)
+                Training(*prepare(config, data, seed), build_budget(config))
 
 
 def split_of(config: RunConfig, data: Data) -> str:

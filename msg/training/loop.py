@@ -89,6 +89,16 @@ class Fit:
     history: list[Epoch]
 
 
+def _can_be_reset(model: nn.Module) -> bool:
+    """Whether a model, and what it is made of, can be initialised again."""
+    with torch.random.fork_rng():
+        try:
+            copy.deepcopy(model).reset_parameters()  # pyright: ignore[reportCallIssue]
+        except AttributeError:
+            return False
+    return True
+
+
 class Training:
     """A training between two epochs. The validation part alone selects; the test part is read once, at the end.
 
@@ -108,12 +118,13 @@ class Training:
     def __init__(self, model: nn.Module, task: Task, budget: Budget):
         self.model, self.task, self.budget = model, task, budget
         self.learns = any(parameter.requires_grad for parameter in model.parameters())
-        if budget.generations > 1 and not (getattr(task, "teachable", False) and hasattr(model, "reset_parameters")):
+        if budget.generations > 1 and not (getattr(task, "teachable", False) and _can_be_reset(model)):
             raise ValueError(
                 f"generations={budget.generations} need classes of nodes, without mini-batches, and a model with "
                 f"reset_parameters(), not {type(task).__name__} and {type(model).__name__}"
             )
         self.optimizer = self._optimizer()
+        self._first_weights = copy.deepcopy(model.state_dict()) if budget.generations > 1 else {}
         self.history: list[Epoch] = []
         self.starts = [0]
         self.best_epoch = 0
@@ -144,6 +155,11 @@ class Training:
         self.model.load_state_dict(self._best_weights)
         self.task.teach(self.model)  # pyright: ignore[reportAttributeAccessIssue]
         self.model.reset_parameters()  # pyright: ignore[reportCallIssue]
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                # a learned curvature is part of the manifold, which reset_parameters() leaves as it is
+                if torch.equal(parameter, self._best_weights[name]):
+                    parameter.copy_(self._first_weights[name])
         self.optimizer = self._optimizer()
         self.starts.append(len(self.history))
 

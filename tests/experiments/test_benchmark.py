@@ -3,12 +3,16 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 from scipy import stats
+from torch import nn
 
 from msg.experiments import Benchmark, Cell, Outcome, Scores
 from msg.experiments import benchmark as module
+from msg.experiments.files import sealed_json
 from msg.experiments.tables import settings as store
-from msg.names import TABLES
+from msg.models import ModelSpec
+from msg.names import MODELS, TABLES
 
 pytestmark = pytest.mark.usefixtures("tiny_table")
 
@@ -165,8 +169,68 @@ def test_a_row_takes_the_settings_of_another(tmp_path, monkeypatch, lines):
     assert (done.searched, done.trainings) == ([], 3)
     assert [job.config.generations for job in lines.jobs[-3:]] == [2, 2, 2]
     ready.store_settings(scores)
-    elsewhere = begin("elsewhere", models=["after"], settings="search").execute().cell("after", "karate").outcome
-    assert elsewhere.test == done.test
+    elsewhere = begin("elsewhere", models=["after"]).execute().cell("after", "karate")
+    assert elsewhere.outcome.test == done.test
+    assert elsewhere.settings_from == "row"
+    # a search finds settings of its own, beside which earlier ones would be no pair
+    assert "make that row first" in begin("search", models=["after"], settings="search").execute().cells[0].failed
+
+
+def test_a_row_beside_one_of_other_settings_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
+    begin(models=["tiny", "tiny-taught"]).execute()
+    path = tmp_path / "o/cells/karate/tiny-taught/config.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    content["options"]["settings"]["dropout"] = 0.123
+    path.write_bytes(sealed_json(content))
+    with pytest.raises(ValueError, match="tiny-taught was begun with other settings: delete it"):
+        begin(models=["tiny"]).execute()
+
+
+def test_a_row_that_cannot_be_taught_says_so_and_the_others_are_made():
+    MODELS.register("stubborn", ModelSpec(_stubborn, frozenset(), "without reset_parameters"))
+    try:
+        scores = begin(models=["stubborn", "stubborn-taught", "tiny"]).execute()
+    finally:
+        MODELS.remove("stubborn")
+    assert "a model with reset_parameters()" in scores.cell("stubborn-taught", "karate").failed
+    assert scores.cell("tiny", "karate").failed is None
+
+
+class _Stubborn(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(in_channels, out_channels))
+
+    def forward(self, x, edge_index):
+        return (x.to_dense() if x.layout != torch.strided else x) @ self.weight
+
+
+def _stubborn(in_channels, out_channels):
+    return _Stubborn(in_channels, out_channels)
+
+
+def test_what_another_process_ended_meanwhile_is_in_the_table(tmp_path, monkeypatch):
+    begun = module.Experiment.begin
+
+    def beside(study, out):
+        experiment = begun(study, out)
+        if study.row == "tiny":
+            experiment.execute()
+            raise BlockingIOError("busy")
+        return experiment
+
+    monkeypatch.setattr(module.Experiment, "begin", beside)
+    scores = begin().execute()
+    assert [cell.failed for cell in scores.cells] == [None, None]
+    assert all(cell["failed"] is None for cell in table_of(tmp_path / "o")["cells"])
+
+
+def test_a_seed_that_is_added_and_fails_takes_the_metrics_along():
+    whole = outcome([0.5, 0.6], (100, 101)) + replace(outcome([0.7], (102,)), val={}, test={}, failed="seed 102: nan")
+    assert (whole.seeds, whole.val, whole.test, whole.failed) == ([100, 101, 102], {}, {}, "seed 102: nan")
+    assert whole.of_seeds((100, 102)).test == {}
 
 
 def test_a_row_without_anything_to_search_is_trained_as_it_is(lines):
@@ -176,7 +240,7 @@ def test_a_row_without_anything_to_search_is_trained_as_it_is(lines):
     TABLES.register("small", replace(table, rows=rows))
     scores = begin().execute(lines)
     assert [job.kind for job in lines.jobs] == ["fit"] * 3
-    assert not scores.cells[0].stored
+    assert scores.cells[0].settings_from is None
 
 
 @pytest.mark.parametrize(
@@ -288,6 +352,7 @@ def test_a_quick_look_takes_minutes(tmp_path, name):
 
 def test_a_folder_goes_on_where_its_raw_files_are_elsewhere(tmp_path, lines):
     begin(models=["tiny"], root="here").execute()
+    assert begin(models=["tiny"]).plan.root == "here"
     scores = begin(models=["tiny"], root="there").execute(lines)
     assert not lines.jobs
     assert scores.cells[0].failed is None

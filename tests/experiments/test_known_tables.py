@@ -147,6 +147,9 @@ def test_rows_and_columns_are_found_by_name():
     assert (slowed.label, slowed.fixed, slowed.after) == ("SAGE, HalfHop", {"half_hop": 0.5}, None)
     assert table.row("msg-twin-drop-edge").fixed == {**table.row("msg-twin").fixed, "drop_edge": 0.2}
     assert table.row("gat-drop-edge-taught").after == "gat-drop-edge"
+    for name in ("gcn-taught-taught", "gcn-half-hop-drop-edge", "gcn-taught-half-hop", "signn"):
+        with pytest.raises(ValueError, match=f"unknown row '{name}'"):
+            table.row(name)
     for name in ("nothing", "nothing-taught", "nothing-half-hop"):
         with pytest.raises(ValueError, match="unknown row 'nothing': use gcn, "):
             table.row(name)

@@ -7,7 +7,7 @@ from torch_geometric.nn import GCN
 
 from msg.datasets import load_graph
 from msg.gradients import SurrogateBPTT
-from msg.nn import MSG, SpikingGNN
+from msg.nn import HGCN, MSG, SpikingGNN
 from msg.training import Batch, Budget, Evaluation, MiniBatches, NodeClassification, Training, fit
 
 
@@ -185,6 +185,22 @@ def test_a_generation_begins_anew_and_is_taught_by_the_best_weights_so_far(karat
         taught = former.eval()(task.x, task.edge_index).softmax(-1)
     assert torch.allclose(task.taught, taught, atol=1e-6)
     assert training.best_epoch == 1 + max(range(len(lengths)), key=lambda number: training.history[number].val)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: HGCN(34, 4, "P4", learn_curvature=True), lambda: MSG(34, 4, "L4", timesteps=3)]
+)
+def test_a_generation_begins_with_the_first_curvature(karate, make):
+    torch.manual_seed(0)
+    model = make()
+    first = {name: value.clone() for name, value in model.named_parameters() if "manifold" in name}
+    assert first
+    training = Training(model, NodeClassification(karate), Budget(epochs=4, lr=0.1, generations=2))
+    for _ in range(4):
+        training.step()
+    assert not any(torch.equal(training._best_weights[name], value) for name, value in first.items())
+    training._begin_anew()
+    assert all(torch.equal(dict(model.named_parameters())[name], value) for name, value in first.items())
 
 
 def test_what_is_taught_is_a_cross_entropy_of_the_nodes_without_a_training_label(karate, dtype):

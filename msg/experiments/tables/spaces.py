@@ -1,11 +1,12 @@
 """What a search may choose among: one space for all rows, of which each takes the options that its model reads."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from msg.experiments.config import RunConfig, reads
 from msg.experiments.options import fields_of
+from msg.names import MODELS
 
 WIDTH, GEOMETRY = "width", "geometry"
 """Settings that are no options: channels of every layer, and letters of manifolds (``"H"``, ``"HxS"``) that are so wide
@@ -78,6 +79,7 @@ SPACE: Space = {
     "heads": Choice((1, 4, 8), 4),
     "conv": Choice(("gcn", "sage"), "gcn"),
     "learn_curvature": Choice((False, True), False),
+    "signed": Choice((False, True), False),
     "timesteps": Choice((5, 8, 15), 5),
     "threshold": Between(0.03, 3.0, 1.0, log=True),
     "step_size": Between(0.01, 1.0, 0.1, log=True),
@@ -91,7 +93,7 @@ SPACE: Space = {
     "lr": Between(0.0005, 0.05, 0.01, log=True),
     "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3), 5e-4),
 }
-"""Of all rows. The first trial is what one would write without a search."""
+"""Of all rows. The first trial is what one would write without a search; what a model says of itself comes first."""
 
 _FITTED = Choice(("auto", 0.1, 1.0), "auto")
 
@@ -104,6 +106,7 @@ OF_A_MODEL: Mapping[str, Space] = {
     },
     "spiking-gnn": {"threshold": _FITTED},
     "spiking-gnn-conv": {"threshold": _FITTED},
+    "spikinggcn": {"threshold": _FITTED},
 }
 """What a model cannot have otherwise, what only it can fit, or what is its own default."""
 
@@ -129,7 +132,12 @@ def space_of(
         *((WIDTH, GEOMETRY) if "manifold" in fixed else ()),
         *((WIDTH,) if "hidden" in fixed else ()),
     }
-    return {name: dimension for name, dimension in whole.items() if name not in decided and _takes(config, name)}
+    own = {name: getattr(config, name, None) for name in ("threshold", *MODELS[config.model].defaults)}
+    return {
+        name: replace(dimension, first=own[name]) if name in own and dimension.holds(own[name]) else dimension
+        for name, dimension in whole.items()
+        if name not in decided and _takes(config, name)
+    }
 
 
 def _takes(config: RunConfig, name: str) -> bool:

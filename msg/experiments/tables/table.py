@@ -144,13 +144,14 @@ class Table:
             ValueError: for neither.
         """
         for row in self.rows:
-            if row.name == name:
+            if row.name == name and row.model in MODELS:
                 return row
-        if name.endswith(_TAUGHT):
-            return self.row(name.removesuffix(_TAUGHT)).taught()
-        for ending in _AUGMENTED:
-            if name.endswith(ending):
-                return self.row(name.removesuffix(ending)).augmented(ending)
+        for ending in (_TAUGHT, *_AUGMENTED):
+            own = name.removesuffix(ending)
+            if own == name or own.endswith(_TAUGHT) or (ending in _AUGMENTED and own.endswith(tuple(_AUGMENTED))):
+                continue
+            row = self.row(own)
+            return row.taught() if ending == _TAUGHT else row.augmented(ending)
         try:
             found = form(name)
         except ValueError:
@@ -158,7 +159,7 @@ class Table:
             others = [other for other in MODELS if other not in known]
             raise ValueError(
                 f"unknown row {name!r}: use {', '.join(known)}, or any model: {', '.join(others)}; forms of models are "
-                f"{HINT}; behind any row may stand {listed([_TAUGHT, *_AUGMENTED])}"
+                f"{HINT}; behind any row may stand {listed(_AUGMENTED)}, and then {_TAUGHT!r}, each once"
             ) from None
         return TableRow(name, name, "others", found.model, found.fixed)
 
