@@ -38,7 +38,10 @@ def test_a_process_ends_with_its_parent_before_its_work_is_opened(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals that can wait")
 def test_an_interrupt_of_all_is_for_the_parent_however_early_it_comes(tmp_path):
+    # what was started in the background of a shell ignores interrupts, and so does what it starts
     interrupt = """
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         os.killpg(0, 2)
         time.sleep(60)
