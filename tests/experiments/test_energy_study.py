@@ -229,6 +229,12 @@ def test_rules_and_neurons_bring_their_own_defaults():
     assert found == [("atan", None), ("atan", 2.0), (None, None), (None, 2.0)]
 
 
+def test_models_without_a_manifold_try_each_width_once():
+    study = EnergyStudy(("gcn", "msg"), RunConfig(**SMALL), {"manifold": ["E4", "S4", "H8", "E8"], "lr": [0.1]})
+    widths = {name: [one.settings["manifold"] for one in study._trials() if one.model == name] for name in study.models}
+    assert widths == {"gcn": ["E4", "H8"], "msg": ["E4", "S4", "H8", "E8"]}
+
+
 def test_values_are_tried_once():
     assert len(search(["gcn"], RunConfig(**SMALL), {"lr": [0.01, 0.01]}).trials) == 1
 

@@ -19,6 +19,7 @@ from msg.experiments.jobs.fit import operations_of
 from msg.experiments.options import MODEL, TRAINING, fields_of
 from msg.experiments.study import Study, Summary
 from msg.experiments.trials import Search, Trial
+from msg.manifolds import resolve
 from msg.names import GRADIENTS, NEURONS
 from msg.report.figures import to_png
 from msg.training import own_random_state
@@ -98,11 +99,18 @@ class EnergyStudy(Study):
 
     def _settings(self, model: Form) -> list[dict[str, Any]]:
         options = [option for option in self.vary if _takes(model, option)]
-        values = itertools.product(*(self.vary[option] for option in options))
+        values = itertools.product(*(self._values(model, option) for option in options))
         settings = [dict(zip(options, chosen)) for chosen in values]
         if self.trials is None or len(settings) <= self.trials:
             return settings
         return random.Random(0).sample(settings, self.trials)
+
+    def _values(self, model: Form, option: str) -> list[Any]:
+        """What is tried of an option; of a model without a manifold, each width once."""
+        values = list(self.vary[option])
+        if option != "manifold" or reads(model.model, option):
+            return values
+        return list({resolve(value)[1]: value for value in reversed(values)}.values())[::-1]
 
     def configure(self, model: Form, setting: Mapping[str, Any]) -> RunConfig:
         """A model under one setting of the options that are varied."""
