@@ -127,6 +127,7 @@ STUDIES = Registry(
     "study",
     {
         "train": "msg.experiments.studies.train:TrainStudy",
+        "recipes": "msg.experiments.studies.recipes:RecipeStudy",
         "rules": "msg.experiments.studies.rules:RulesStudy",
         "energy": "msg.experiments.studies.energy:EnergyStudy",
         "cell": "msg.experiments.studies.cell:CellStudy",

@@ -28,7 +28,14 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-app.command("msg.cli.train:train", name="train", help="Train a model, beside a baseline under the same budget.")
+app.command(
+    "msg.cli.train:train",
+    name="train",
+    help=(
+        "Train a model, beside a baseline under the same budget.\n\nFor classes of nodes, without an option of "
+        "model or training (but for epochs, patience, baseline), four recipes are tried, and validation chooses."
+    ),
+)
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
 app.command("msg.cli.energy:energy", name="energy", help="Report the energy of one inference.")
 app.command("msg.cli.predict:predict", name="predict", help="Classify nodes or score pairs with a finished run.")

@@ -70,7 +70,7 @@ def _together(given: dict[str, Any], ranks: Any, output: Any, log: str | None) -
     if given.get("resume") is None and "baseline" not in given and given.get("model") != "cached-gcn":
         given["baseline"] = "cached-gcn"  # the same function as the default, which reads a whole graph
     with user_errors():
-        ready = _prepare(given)
+        ready = _prepare(given, ranks)
         for config in ready.study.configs():
             ranks.check(config, ready.data)
     _report(ready, ranks, output, log)
@@ -90,11 +90,26 @@ def _report(ready: Any, workers: Any, output: Any, log: str | None) -> None:
     output.result(f"\n{report(results)}\n\nkept in {folder}", {**results, "out": str(folder)})
 
 
-def _prepare(given: dict[str, Any]) -> Any:
-    from msg.experiments import Experiment, TrainStudy
+def _prepare(given: dict[str, Any], ranks: Any = None) -> Any:
+    """A run that is ready to go: of what is given, or of what validation will choose where that leaves it open.
+
+    Args:
+        given: by the user.
+        ranks: that share the graph, which try nothing.
+
+    Raises:
+        ValueError: as an experiment does, and for ranks that would go on with a run that tries recipes.
+    """
+    from msg.experiments import Experiment, RecipeStudy, TrainStudy
+    from msg.experiments.recipes import leaves_open
 
     folder = resumed(given, besides=("epochs",))
     if folder is not None:
-        return Experiment.resume(folder, "train", given.get("epochs"))
-    out = given.pop("out", None)
-    return Experiment.begin(TrainStudy(of_a_run(given)), out)
+        ready = Experiment.resume(folder, "train", given.get("epochs"))
+        if ranks is not None and isinstance(ready.study, RecipeStudy):
+            raise ValueError(
+                f"{folder} tries recipes, which processes that share a graph cannot: leave --partition out"
+            )
+        return ready
+    out, kind = given.pop("out", None), RecipeStudy if ranks is None and leaves_open(given) else TrainStudy
+    return Experiment.begin(kind(of_a_run(given)), out)

@@ -153,7 +153,7 @@ class Experiment:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{store.path / 'config.json'} cannot be read: {error}") from error
         _check_made_with(store.path / "config.json", content)
-        if kind not in (None, study.kind):
+        if kind is not None and study.command != STUDIES[kind].command:
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
         store.check()  # before the graph that the configuration names is looked for
         data = load_data(study.base)
@@ -191,8 +191,8 @@ class Experiment:
             self.begun, self._extends = self._content, False
             store.begin(self.begun)
             results = self._kept()
-            told = study.watched(store, results, progress)
             while jobs := study.pending(results):
+                told = study.watched(store, results, progress)
                 for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
                     results[job.name] = result
                     told.finished(job, result.record)

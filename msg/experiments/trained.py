@@ -12,6 +12,7 @@ from msg.experiments.build import build_model, load_data, prepare
 from msg.experiments.config import RunConfig
 from msg.experiments.files import check_finite
 from msg.experiments.store import Store
+from msg.experiments.studies.recipes import RecipeStudy
 from msg.experiments.study import check_graph
 from msg.training import Task, count_inference, load_weights, own_random_state
 
@@ -65,8 +66,9 @@ class Finished:
         best, results, path = store.read_tensors("best.pt"), store.read_json("results.json"), store.path / "best.pt"
         _check(path, best)
         config = _on_cpu(path, best)
+        possible = _possible(store.path / "config.json", begun)
         for name, options in (("best.pt", best["config"]), ("results.json", results.get("config"))):
-            if options != begun["options"]:
+            if options not in possible or options != best["config"]:
                 raise ValueError(
                     f"{store.path / name} was not made with the config.json beside it: take another copy of it"
                 )
@@ -152,6 +154,16 @@ def _check(path: Path, state: dict[str, Any]) -> None:
     wanted = {"config": dict, "state_dict": dict, "in_channels": int, "num_classes": int, "seed": int}
     if any(not isinstance(state.get(name), kind) for name, kind in wanted.items()):
         raise ValueError(f"{path} is not the best.pt of a run: it needs {', '.join(wanted)}")
+
+
+def _possible(path: Path, begun: dict[str, Any]) -> list[dict[str, Any]]:
+    """Configurations that a run may have that was begun so: one, or one of each recipe that was tried."""
+    if begun["study"] != RecipeStudy.kind:
+        return [begun["options"]]
+    try:
+        return [run.base.as_dict() for run in RecipeStudy.from_dict(begun["options"]).runs().values()]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def _check_results(path: Path, results: dict[str, Any]) -> None:

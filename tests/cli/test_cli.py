@@ -10,7 +10,7 @@ import pytest
 from msg import __version__
 from msg.cli.compare import compare
 from msg.cli.train import train
-from msg.experiments import Experiment, RunConfig
+from msg.experiments import Experiment, RecipeStudy, RunConfig
 from msg.experiments.options import fields_of
 from msg.kernels import status
 from msg.names import NEURONS
@@ -45,6 +45,37 @@ def test_no_baseline_and_default_folder(cli, tmp_path):
     assert result.exit_code == 0
     assert "GCN" not in result.stdout
     assert (tmp_path / "runs" / "karate-node-classification" / "results.json").exists()
+
+
+OPEN = ["train", "--dataset", "karate", "--epochs", "3", "--seeds", "0"]
+
+
+def test_without_settings_validation_chooses_a_recipe(cli, tmp_path):
+    result = cli(*OPEN, "--json", "--out", "o")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert f"going on with {found['recipes']['chosen']}\n" in result.stderr
+    assert cli("train", "--resume", "o", "--epochs", "5").exit_code == 0
+    assert json.loads((tmp_path / "o" / "results.json").read_text())["epochs"] == [5]
+    assert cli("predict", "o", "--out", "p.csv").exit_code == 0
+    assert cli("energy", "o").exit_code == 0
+    assert cli(*OPEN, "--model", "msg", "--out", "by-hand").exit_code == 0
+    assert "recipes" not in json.loads((tmp_path / "by-hand" / "results.json").read_text())
+
+
+def test_a_choice_that_was_interrupted_goes_on(cli, monkeypatch):
+    def interrupted(self, *arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecipeStudy, "watched", interrupted)
+        result = cli(*OPEN, "--out", "o")
+    assert result.exit_code == 130
+    assert result.stderr.rstrip().endswith("msg train --resume o")
+    refused(cli(*OPEN, "--model", "gcn", "--out", "o"), r"already holds a run .* --resume o")
+    result = cli("train", "--resume", "o")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.rstrip().endswith("kept in o")
 
 
 def test_every_option_reaches_the_configuration(cli, tmp_path):
@@ -101,6 +132,8 @@ def test_help_knows_all_options_and_their_defaults(cli):
         (["--baseline", "mlp"], "unknown baseline 'mlp'"),
         (["--learning-rate", "1"], "Unknown option"),
         (["--epochs", "many"], 'unable to convert "many" into int'),
+        (["--dataset", "karate", "--log", "nonsense"], "nonsense"),
+        (["--dataset", "karate", "--baseline", "common-neighbors"], "common-neighbors"),
     ],
 )
 def test_mistakes_are_one_line(cli, tmp_path, arguments, message):

@@ -29,6 +29,7 @@ class TrainStudy(Study):
 
     Attributes:
         base: its configuration.
+        label: what names of its jobs begin with, where others stand beside them.
     """
 
     kind = "train"
@@ -37,6 +38,7 @@ class TrainStudy(Study):
     artefacts = ("results.json", "history.csv", "best.pt", "curves.png")
 
     base: RunConfig
+    label: str = ""
 
     @property
     def folder(self) -> str:
@@ -58,10 +60,13 @@ class TrainStudy(Study):
         """One for every seed of every model, seed by seed."""
         main = self.base.model
         return [
-            Job("fit", f"{config.model}-{seed}", config, seed, extras={"keep": config.model == main, "last": True})
+            Job("fit", self._name(config, seed), config, seed, extras={"keep": config.model == main, "last": True})
             for seed in self.base.seeds
             for config in self.configs()
         ]
+
+    def _name(self, config: RunConfig, seed: int) -> str:
+        return f"{self.label}{config.model}-{seed}"
 
     def pending(self, results: Mapping[str, Result]) -> list[Job]:
         return [job for job in self.jobs() if job.name not in results]
@@ -110,7 +115,7 @@ class TrainStudy(Study):
 
     def _results(self, records: Mapping[str, dict[str, Any]], data: Data) -> dict[str, Any]:
         config = self.base
-        models = [_of_a_model([records[f"{one.model}-{seed}"] for seed in config.seeds]) for one in self.configs()]
+        models = [_of_a_model([records[self._name(one, seed)] for seed in config.seeds]) for one in self.configs()]
         return {
             "dataset": data.name,
             "content_hash": data.content_hash,
