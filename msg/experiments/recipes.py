@@ -3,11 +3,12 @@
 Imports no torch.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from msg.experiments.config import NODES, RunConfig
-from msg.experiments.options import DATA, MODEL, TRAINING, fields_of
+from msg.experiments.options import MODEL, TRAINING, fields_of
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "sage": {},
@@ -43,13 +44,50 @@ _FREE = ("epochs", "patience", "baseline")
 """Options of a training that say nothing of what is trained."""
 
 
+def settings() -> set[str]:
+    """Names of the options that a recipe may give: of model and training, and the scale of features."""
+    found = fields_of(RunConfig).items()
+    return {name for name, field in found if field.option.panel in (MODEL, TRAINING)} - {*_FREE} | {
+        "normalize_features"
+    }
+
+
 def leaves_open(given: Mapping[str, Any]) -> bool:
     """Whether options leave the choice of model and training open: of classes of nodes, with none of theirs.
 
     Args:
         given: options of :class:`RunConfig` that are given, and others, which do not matter.
     """
-    panels = {name: field.option.panel for name, field in fields_of(RunConfig).items()}
-    chosen = [name for name in given if panels.get(name) in (MODEL, TRAINING) and name not in _FREE]
-    data = [name for name in given if panels.get(name) == DATA]
-    return not chosen and "normalize_features" not in data and given.get("task", NODES) == NODES
+    return settings().isdisjoint(given) and given.get("task", NODES) == NODES
+
+
+def check_recipes(recipes: Any) -> None:
+    """Refuse what is no options by name.
+
+    Raises:
+        ValueError: for names that are none of a file, and options that are not of model and training.
+    """
+    if not isinstance(recipes, Mapping) or not all(isinstance(one, Mapping) for one in recipes.values()):
+        raise ValueError("recipes must be options by name, such as {'wide': {'manifold': 'H64'}}")
+    for name, options in recipes.items():
+        if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,40}", name):
+            raise ValueError(f"a recipe is called by letters, digits, - and _ (40 at most), not {name!r}")
+        if other := [key for key in options if key not in settings()]:
+            raise ValueError(f"recipe {name} gives {other[0]!r}, which is no option of model or training: leave it out")
+
+
+def came_of(config: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether a run's configuration is one that its recipes could lead to, both as they are kept in files.
+
+    Args:
+        config: of the run.
+        options: of the study that chose it: those of all recipes, and the recipes.
+
+    Raises:
+        ValueError: as :func:`check_recipes`.
+    """
+    recipes = options.get("recipes")
+    check_recipes(recipes)
+    given = {name: value for name, value in options.items() if name not in settings() and name != "recipes"}
+    wanted = [{**given, **recipe} for recipe in recipes.values()]  # pyright: ignore[reportOptionalMemberAccess]
+    return any(all(name in config and config[name] == value for name, value in one.items()) for one in wanted)

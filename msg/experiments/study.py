@@ -196,6 +196,8 @@ class Experiment:
                 for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
                     results[job.name] = result
                     told.finished(job, result.record)
+                if any(store.place(job).exists() for job in study.pending(results)):
+                    results |= self._kept()  # done before something that was done again
             summary = study.summarise(results, self.data)
             for name, file in summary.files.items():
                 store.write(name, file)

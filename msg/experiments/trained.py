@@ -11,6 +11,7 @@ from msg.energy import Operations
 from msg.experiments.build import build_model, load_data, prepare
 from msg.experiments.config import RunConfig
 from msg.experiments.files import check_finite
+from msg.experiments.recipes import came_of
 from msg.experiments.store import Store
 from msg.experiments.studies.recipes import RecipeStudy
 from msg.experiments.study import check_graph
@@ -66,9 +67,8 @@ class Finished:
         best, results, path = store.read_tensors("best.pt"), store.read_json("results.json"), store.path / "best.pt"
         _check(path, best)
         config = _on_cpu(path, best)
-        possible = _possible(store.path / "config.json", begun)
         for name, options in (("best.pt", best["config"]), ("results.json", results.get("config"))):
-            if options not in possible or options != best["config"]:
+            if options != best["config"] or not _began(store.path / "config.json", begun, options):
                 raise ValueError(
                     f"{store.path / name} was not made with the config.json beside it: take another copy of it"
                 )
@@ -156,13 +156,13 @@ def _check(path: Path, state: dict[str, Any]) -> None:
         raise ValueError(f"{path} is not the best.pt of a run: it needs {', '.join(wanted)}")
 
 
-def _possible(path: Path, begun: dict[str, Any]) -> list[dict[str, Any]]:
-    """Configurations that a run may have that was begun so: one, or one of each recipe that was tried."""
+def _began(path: Path, begun: dict[str, Any], options: Any) -> bool:
+    """Whether a run with these options is what was begun, or one of the recipes that were tried then."""
     if begun["study"] != RecipeStudy.kind:
-        return [begun["options"]]
+        return options == begun["options"]
     try:
-        return [run.base.as_dict() for run in RecipeStudy.from_dict(begun["options"]).runs().values()]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return came_of(options, begun["options"])
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 

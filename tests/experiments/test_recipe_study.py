@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from msg.experiments import RECIPES, Experiment, Progress, RecipeStudy, RunConfig, TrainStudy, load_run
-from msg.experiments.files import sealed_json
+from msg.experiments import RECIPES, Experiment, Progress, RecipeStudy, RunConfig, Store, TrainStudy, load_run
+from msg.experiments.files import sealed_json, torch_bytes
 from msg.experiments.jobs import fit as module
 from msg.experiments.recipes import leaves_open
 from msg.training import Training
@@ -67,14 +67,57 @@ def test_a_run_of_no_recipe_is_refused(tmp_path):
     Experiment.begin(RecipeStudy(RunConfig(**SMALL | {"seeds": (4,)})), tmp_path / "o").execute()
     content = json.loads((tmp_path / "o" / "config.json").read_text())
     content.pop("sha256")
-    for recipes, message in (
-        ({"other": {"lr": 0.5}}, "was not made with the config.json"),
-        ({"other": 3}, "recipes must"),
-    ):
+    changed = (
+        ({"other": {"lr": 0.5}}, "best.pt was not made with the config.json"),
+        ({"other": 3}, "config.json cannot be read: recipes must be"),
+        ([], "config.json cannot be read: recipes must be"),
+        ({"../o": {}}, "config.json cannot be read: a recipe is called by letters"),
+        ({"other": {"seeds": [1]}}, "config.json cannot be read: recipe other gives 'seeds'"),
+    )
+    for recipes, message in changed:
         content["options"]["recipes"] = recipes
         (tmp_path / "o" / "config.json").write_bytes(sealed_json(content))
         with pytest.raises(ValueError, match=message):
             load_run(tmp_path / "o")
+
+
+def test_another_version_and_device_can_load_it(tmp_path):
+    Experiment.begin(RecipeStudy(RunConfig(**SMALL | {"seeds": (4,)})), tmp_path / "o").execute()
+    store = Store(tmp_path / "o")
+    begun, results, best = store.read_config(), store.read_json("results.json"), store.read_tensors("best.pt")
+    for options in (begun["options"], results["config"], best["config"]):
+        options.pop("half_hop")  # as a version that did not know it
+        options["device"] = "cuda"
+    for name, content in (("config.json", begun), ("results.json", results)):
+        content.pop("sha256", None)
+        (tmp_path / "o" / name).write_bytes(sealed_json(content))
+    (tmp_path / "o" / "best.pt").write_bytes(torch_bytes(best))
+    assert load_run(tmp_path / "o").config
+
+
+def test_what_is_done_is_not_done_again_after_a_recipe_is(tmp_path, lines):
+    study = RecipeStudy(RunConfig(**SMALL | {"seeds": (4,)}))
+    whole = Experiment.begin(study, tmp_path / "o").execute()
+    (tmp_path / "o" / "jobs" / "recipe-deep.json").unlink()
+    again = Experiment.resume(tmp_path / "o", "train").execute(lines)
+    assert [job.name for job in lines.jobs] == ["recipe-deep"]
+    assert (again["recipes"], again["test"]) == (whole["recipes"], whole["test"])
+
+
+def test_recipes_that_cannot_be_are_refused():
+    base = RunConfig(**SMALL)
+    for recipes, message in (
+        ({}, "no recipe is left beside baseline='gcn'"),
+        ({"a": {"model": "gcn"}}, "no recipe is left"),
+        ({"a/b": {}}, "called by letters"),
+        ({"a": {"epochs": 9}}, "recipe a gives 'epochs'"),
+        ({"a": {"dataset": "digits"}}, "recipe a gives 'dataset'"),
+        ({"a": {"lr": 0.0}}, "lr must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RecipeStudy(base, recipes)
+    with pytest.raises(ValueError, match="more epochs would change what the first generation taught"):
+        RecipeStudy(base, {"a": {"generations": 2}}).extended(9)
 
 
 def test_seed_and_baseline_are_left_to_the_run():

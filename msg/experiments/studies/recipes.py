@@ -12,7 +12,7 @@ from msg.experiments.config import NO_BASELINE, RunConfig
 from msg.experiments.files import sealed_json
 from msg.experiments.job import Job, Result
 from msg.experiments.progress import Progress
-from msg.experiments.recipes import RECIPES, leaves_open
+from msg.experiments.recipes import RECIPES, check_recipes, leaves_open
 from msg.experiments.store import Store
 from msg.experiments.studies.train import TrainStudy
 from msg.experiments.study import Study, Summary, rehearse
@@ -44,7 +44,9 @@ class RecipeStudy(Study):
     def __post_init__(self):
         if not leaves_open(self.base.given()):
             raise ValueError("a recipe says which model is trained, and how: leave the options of both out")
-        self.runs()
+        check_recipes(self.recipes)
+        if not self.runs():
+            raise ValueError(f"no recipe is left beside baseline={self.base.baseline!r}: give another, or none")
 
     @property
     def folder(self) -> str:
@@ -105,8 +107,8 @@ class RecipeStudy(Study):
         return self.runs()[chosen].pending(results)
 
     def extended(self, epochs: int) -> "RecipeStudy":
-        if epochs < self.base.epochs:
-            raise ValueError(f"the run was begun with {self.base.epochs} epochs: give more, not {epochs}")
+        for run in self.runs().values():
+            run.extended(epochs)
         return RecipeStudy(replace(self.base, epochs=epochs), self.recipes)
 
     def watched(self, store: Store, results: Mapping[str, Result], progress: Progress) -> Progress:
@@ -132,7 +134,5 @@ class RecipeStudy(Study):
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "RecipeStudy":
-        recipes = options["recipes"]
-        if not recipes or not all(isinstance(one, dict) for one in recipes.values()):
-            raise ValueError("recipes must be options by name")
-        return cls(RunConfig.from_dict({name: value for name, value in options.items() if name != "recipes"}), recipes)
+        base = {name: value for name, value in options.items() if name != "recipes"}
+        return cls(RunConfig.from_dict(base), options["recipes"])
