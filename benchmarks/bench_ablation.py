@@ -22,7 +22,7 @@ DEFAULT = {
     "model": "msg", "conv": "sage", "gradient": "rate", "threshold": "auto", "layers": 2, "timesteps": 5,
     "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01, "manifold": "H32",
 }  # fmt: skip
-"""What `msg train` does without an option."""
+"""What `msg train` takes where a setting is chosen by hand, its first recipe."""
 WIDE = {**DEFAULT, "manifold": "H128", "input_dropout": 0.3}
 GCN = {"model": "cached-gcn", "hidden": 64, "layers": 2, "dropout": 0.5, "input_dropout": 0.35, "weight_decay": 5e-4}
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
