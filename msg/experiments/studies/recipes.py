@@ -26,7 +26,7 @@ class RecipeStudy(Study):
     equals) is then trained with every seed of ``base``, beside the baseline, as :class:`TrainStudy` does.
 
     Attributes:
-        base: of the run, with no option of a model or a training, but those of :func:`leaves_open`.
+        base: of the run, with no option of a model or a training, but epochs, patience and baseline.
         recipes: options of each, by name. One whose model is the baseline is left out.
 
     Raises:
