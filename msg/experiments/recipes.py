@@ -46,10 +46,8 @@ _FREE = ("epochs", "patience", "baseline")
 
 def settings() -> set[str]:
     """Names of the options that a recipe may give: of model and training, and the scale of features."""
-    found = fields_of(RunConfig).items()
-    return {name for name, field in found if field.option.panel in (MODEL, TRAINING)} - {*_FREE} | {
-        "normalize_features"
-    }
+    of_both = {name for name, field in fields_of(RunConfig).items() if field.option.panel in (MODEL, TRAINING)}
+    return of_both - {*_FREE} | {"normalize_features"}
 
 
 def leaves_open(given: Mapping[str, Any]) -> bool:
