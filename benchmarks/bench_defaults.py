@@ -41,7 +41,8 @@ GCNS = ({**_GCN, "normalize_features": True}, _GCN)
 USUAL = {"threshold": "auto", "layers": 2, "timesteps": 5, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
 _PLAIN = {"model": "spiking-gnn-conv", "conv": "gcn", "hidden": 32, "layers": 2, "dropout": 0.5, "weight_decay": 5e-4}
 SETTINGS = {
-    "deep": {"threshold": 1.0, "layers": 3, "timesteps": 15, "dropout": 0.0, "weight_decay": 0.0, "lr": 0.01},
+    "deep": {"conv": "sage", "gradient": "rate", "threshold": 1.0, "layers": 3, "timesteps": 15, "lr": 0.01}
+    | {"dropout": 0.0, "weight_decay": 0.0},
     "sage": USUAL | {"conv": "sage", "gradient": "rate"},
     "gcn": USUAL | {"conv": "gcn", "gradient": "rate", "manifold": "H64"},
     "propagated": USUAL
@@ -50,8 +51,8 @@ SETTINGS = {
     "plain": _PLAIN | {"gradient": "rate", "timesteps": 15, "threshold": 1.0, "normalize_features": True},
     "plain, raw": _PLAIN | {"gradient": "rate", "timesteps": 15, "threshold": "auto"},
 }
-"""``sage`` is what `msg train` takes where anything is chosen by hand, ``deep`` has SAGE synapses and its rule too;
-``plain`` is a spiking network without a manifold, the GCN with neurons in place of its ReLU.
+"""``sage`` is what `msg train` takes where anything is chosen by hand; ``plain`` is a spiking network with no manifold,
+the GCN with neurons in place of its ReLU.
 """
 RECIPES = 4
 """Of a set, at most."""
@@ -90,7 +91,11 @@ def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
     order = sorted(sets, key=mean, reverse=True)
     single = [names for names in order if len(names) == 1]
     rows = [
-        {"recipes": ", ".join(names), "mean": f"{mean(names):.2f}", "worst": f"{min(_of(worths, names, graphs)):.2f}"}
+        {
+            "recipes": ", ".join(names),
+            "mean": f"{mean(names):.2f}",
+            "worst": f"{min(worths[names, g] for g in graphs):.2f}",
+        }
         | {graph: f"{worths[names, graph]:.2f}" for graph in graphs}
         for names in [*order[:8], *single]
     ]
@@ -109,10 +114,10 @@ def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
     def test(graph: str, options: dict[str, Any]) -> str:
         return mean_std(kept.values(graph, options, REPORT, "test"), scale=1)
 
-    def mean_test(graph: str, options: dict[str, Any]) -> float:
-        return kept.mean(graph, options, REPORT, "test")
-
-    differences = {g: mean_test(g, SETTINGS[picked[g]]) - mean_test(g, gcns[g]) for g in graphs}
+    differences = {
+        graph: kept.mean(graph, SETTINGS[picked[graph]], REPORT, "test") - kept.mean(graph, gcns[graph], REPORT, "test")
+        for graph in graphs
+    }
     rows = [
         {
             "left out": graph,
@@ -127,10 +132,6 @@ def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
     ]
     yield "Test metric on the graph left out, %\n\n" + render(rows, "markdown")
     yield f"mean difference to the GCN: {statistics.fmean(differences.values()):+.2f}"
-
-
-def _of(worths: dict[tuple[tuple[str, ...], str], float], names: tuple[str, ...], graphs: list[str]) -> list[float]:
-    return [worths[names, graph] for graph in graphs]
 
 
 def main() -> None:

@@ -67,10 +67,11 @@ def check_recipes(recipes: Any) -> None:
     """
     if not isinstance(recipes, Mapping) or not all(isinstance(one, Mapping) for one in recipes.values()):
         raise ValueError("recipes must be options by name, such as {'wide': {'manifold': 'H64'}}")
+    known = settings()
     for name, options in recipes.items():
         if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,40}", name):
             raise ValueError(f"a recipe is called by letters, digits, - and _ (40 at most), not {name!r}")
-        if other := [key for key in options if key not in settings()]:
+        if other := [key for key in options if key not in known]:
             raise ValueError(f"recipe {name} gives {other[0]!r}, which is no option of model or training: leave it out")
 
 
@@ -84,8 +85,8 @@ def came_of(config: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     Raises:
         ValueError: as :func:`check_recipes`.
     """
-    recipes = options.get("recipes")
+    recipes, open_to_recipes = options.get("recipes"), {*settings(), "recipes"}
     check_recipes(recipes)
-    given = {name: value for name, value in options.items() if name not in settings() and name != "recipes"}
+    given = {name: value for name, value in options.items() if name not in open_to_recipes}
     wanted = [{**given, **recipe} for recipe in recipes.values()]  # pyright: ignore[reportOptionalMemberAccess]
     return any(all(name in config and config[name] == value for name, value in one.items()) for one in wanted)

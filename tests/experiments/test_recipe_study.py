@@ -46,7 +46,7 @@ def test_more_epochs_are_given_to_the_recipes_too(tmp_path):
         Experiment.resume(tmp_path / "o", "train", epochs=3)
 
 
-def test_a_killed_choice_goes_on(tmp_path, monkeypatch):
+def test_a_killed_choice_goes_on(tmp_path):
     class Killed(Exception):
         pass
 

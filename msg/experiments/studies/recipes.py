@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from torch_geometric.data import Data
@@ -50,7 +49,7 @@ class RecipeStudy(Study):
 
     @property
     def folder(self) -> str:
-        return f"{Path(self.base.dataset).stem}-{self.base.task}"
+        return TrainStudy(self.base).folder
 
     @property
     def seed(self) -> int:
