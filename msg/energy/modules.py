@@ -13,7 +13,7 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
 from msg.graph import Memo
-from msg.layers import ManifoldPooling, Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
+from msg.layers import FixedLinear, ManifoldPooling, Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
 from msg.models import SAGE, SGC, CachedGCN, Propagated
 from msg.neurons import (
     ALIF,
@@ -87,11 +87,15 @@ def leaves_children(module: nn.Module) -> bool:
 
 
 def parameters(*modules: nn.Module | None) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for module in modules if module is not None for p in module.parameters())
+    """Number of parameters that an inference reads; the scale of fixed directions is in these then."""
+    there = [module for module in modules if module is not None]
+    fixed = [one for module in there for one in module.modules() if isinstance(one, FixedLinear)]
+    return sum(p.numel() for module in there for p in module.parameters()) + sum(
+        one.directions.numel() - one.growth.numel() for one in fixed
+    )
 
 
-@rule(nn.Linear, PyGLinear)
+@rule(nn.Linear, FixedLinear, PyGLinear)
 def _linear(module: nn.Linear, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x = args[0] if args else next(iter(kwargs.values()))
     bias = module.bias is not None

@@ -15,13 +15,13 @@ from msg.experiments.store import Store
 from msg.experiments.studies.cell import CellStudy
 from msg.experiments.study import Experiment, versions
 from msg.experiments.tables.settings import store_settings, stored_settings
-from msg.experiments.tables.spaces import Scalar, space_of
+from msg.experiments.tables.spaces import Scalar, beginnings_of, space_of
 from msg.experiments.tables.table import TableColumn, TableRow
 from msg.names import TABLES
 from msg.report.tables import mean_std
 
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
-_OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space")
+_OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space", "beginnings")
 _FREE = ("seeds", "root")
 """Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
 _NOT_YET, _BUSY = "not done yet", "another process is at it"
@@ -245,7 +245,8 @@ class Benchmark:
             base = table.base(row, column, seeds, self.plan.root, self.plan.device)
             space = space_of(base, row.fixed, row.held, table.quick)
             search = table.trials, table.search_seeds, table.seconds
-            return CellStudy(base, row.name, row.fixed, space, *search, settings, column.metrics)
+            known = settings, column.metrics, beginnings_of(space)
+            return CellStudy(base, row.name, row.fixed, space, *search, *known)
         except ValueError as error:
             raise _Refused(str(error)) from error
 

@@ -23,6 +23,7 @@ _ONE_GRAPH, _CLASSES_OF = f"{NODES} {LINKS}", f"{NODES} {GRAPHS}"
 _FEATURES = ("auto", "dense", "sparse")
 _RESETS = ("subtract", "zero")
 _DECODERS = ("plain", "structural")
+_CLASSIFIERS = ("linear", "fixed")
 _NORMS = ("none", "batch", "layer")
 _JUMPING = ("none", "cat", "max")
 _POOLINGS = ("mean", "frechet", "sum")
@@ -152,6 +153,17 @@ class RunConfig:
     jumping: Annotated[
         str | None,
         Option(MODEL, f"Read-out of all layers: {_either(_JUMPING)}", "none", choices=_JUMPING, reads="jumping"),
+    ] = None
+    classifier: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            f"Map to classes: {_either(_CLASSIFIERS)}",
+            "linear",
+            choices=_CLASSIFIERS,
+            reads="classifier",
+            tasks=NODES,
+        ),
     ] = None
     learn_curvature: Annotated[
         bool | None, Option(MODEL, "Whether curvature is learned.", True, reads="learn_curvature")

@@ -5,6 +5,7 @@ of a manifold.
 
 from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
+from msg.layers.classifier import FixedLinear, make_classifier
 from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
 from msg.layers.draws import Draws
 from msg.layers.encoders import LatencyEncoder, PopulationEncoder
@@ -42,6 +43,7 @@ __all__ = [
     "DropConnect",
     "EdgeAttention",
     "FermiDirac",
+    "FixedLinear",
     "GraphAttention",
     "GraphDecoder",
     "GraphLayer",
@@ -95,6 +97,7 @@ __all__ = [
     "gcn_matrix",
     "grow_state",
     "index_state",
+    "make_classifier",
     "make_norm",
     "make_synapse",
     "make_train_norm",

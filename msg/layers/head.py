@@ -3,6 +3,7 @@
 import geoopt
 from torch import Tensor, nn
 
+from msg.layers.classifier import make_classifier
 from msg.manifolds import log0
 
 
@@ -14,17 +15,25 @@ class TangentHead(nn.Module):
         hidden_channels: intrinsic dimension ``d``.
         out_channels: number of classes ``C``.
         dropout: probability of dropping a coordinate of the logarithm, in training.
+        classifier: ``"linear"``, or ``"fixed"``: :math:`W` is a :class:`~msg.layers.FixedLinear`'s.
 
     Shapes:
         ``z``: ``[N, ambient_dim]`` in float64; returns ``[N, C]`` in the dtype of the weights.
     """
 
-    def __init__(self, manifold: geoopt.Manifold, hidden_channels: int, out_channels: int, dropout: float = 0.0):
+    def __init__(
+        self,
+        manifold: geoopt.Manifold,
+        hidden_channels: int,
+        out_channels: int,
+        dropout: float = 0.0,
+        classifier: str = "linear",
+    ):
         super().__init__()
         # in a tuple, so that a parameter stands once in state_dict; moving or copying a model takes it along
         self._manifold = (manifold,)
         self.dropout = nn.Dropout(dropout)
-        self.lin = nn.Linear(hidden_channels, out_channels)
+        self.lin = make_classifier(classifier, hidden_channels, out_channels)
 
     @property
     def manifold(self) -> geoopt.Manifold:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from msg.graph import Graph, SparseMatrix
+from msg.layers.classifier import make_classifier
 from msg.layers.norm import make_train_norm
 from msg.layers.synapse import Conv, Synapse, make_synapse
 from msg.neurons import Neuron
@@ -104,6 +105,7 @@ def current_layer(conv: Conv, in_channels: int, out_channels: int, bias: bool = 
     return SpikingLayer(make_synapse(conv, in_channels, out_channels, bias), None, out_channels)
 
 
-def readout_layer(in_channels: int, out_channels: int, dropout: float) -> SpikingLayer:
+def readout_layer(in_channels: int, out_channels: int, dropout: float, classifier: str = "linear") -> SpikingLayer:
     """A linear read-out of firing rates, some of them dropped in training."""
-    return SpikingLayer(Synapse(nn.Linear(in_channels, out_channels)), None, out_channels, dropout)
+    lin = make_classifier(classifier, in_channels, out_channels)
+    return SpikingLayer(Synapse(lin), None, out_channels, dropout)

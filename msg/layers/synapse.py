@@ -21,6 +21,7 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, MessagePassing, SAGECo
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
 from msg.kernels.tracing import traced
+from msg.layers.classifier import FixedLinear
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -127,6 +128,7 @@ _LINEAR: dict[type, _Linear] = {
         lambda conv: type(conv.nn) is nn.Linear,
     ),
     nn.Linear: _Linear(_linear_terms),
+    FixedLinear: _Linear(_linear_terms),
 }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from msg.graph import SparseMatrix
-from msg.layers import Synapse, make_norm
+from msg.layers import Synapse, make_classifier, make_norm
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
 from msg.models.walk import Walk
@@ -39,6 +39,8 @@ class ClassicGNN(LayeredNetwork):
         residual: whether what enters a layer is added, through weights of its own, before the normalisation.
         jumping: ``"cat"`` or ``"max"`` of all layers is read out, or with ``"none"`` the last one.
         heads: of GAT, each ``hidden_channels / heads`` wide.
+        classifier: what reads classes out, ``"linear"``, or ``"fixed"``: directions that are not learned, see
+            :class:`~msg.layers.FixedLinear`.
 
     Shapes:
         ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``,
@@ -60,6 +62,7 @@ class ClassicGNN(LayeredNetwork):
         residual: bool = False,
         jumping: Jumping = "none",
         heads: int = 1,
+        classifier: str = "linear",
     ):
         super().__init__()
         if num_layers < 1:
@@ -74,7 +77,7 @@ class ClassicGNN(LayeredNetwork):
         read = hidden_channels * num_layers if jumping == "cat" else hidden_channels
         if jumping not in ("none", "cat", "max"):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
-        self.lin = nn.Linear(read, hidden_channels if out_channels is None else out_channels)
+        self.lin = make_classifier(classifier, read, hidden_channels if out_channels is None else out_channels)
 
     def reset_parameters(self) -> None:
         """Reset all layers and the read-out."""
@@ -145,7 +148,7 @@ def _convolution(conv: str, width: int, out: int, heads: int) -> nn.Module:
 
 
 def _spec(conv: str, about: str, *more: str) -> ModelSpec:
-    reads = frozenset({"hidden_channels", "num_layers", "dropout", "norm", "residual", "jumping", *more})
+    reads = frozenset({"hidden_channels", "num_layers", "dropout", "norm", "residual", "jumping", "classifier", *more})
     both = ("node-classification", "link-prediction")
     return ModelSpec(partial(ClassicGNN, conv=conv), reads, about, tasks=both, batches=True)
 

@@ -50,6 +50,8 @@ class MSG(SpikingNetwork):
         jumping: ``"cat"``: the read-out sees the points after all layers, see :class:`~msg.layers.JumpingPath`;
             ``"none"``: the last one, which all currents have moved.
         learn_step_size: whether each layer learns its own step size.
+        classifier: what reads classes out, ``"linear"``, or ``"fixed"``: directions that are not learned, see
+            :class:`~msg.layers.FixedLinear`.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``;
@@ -78,6 +80,7 @@ class MSG(SpikingNetwork):
         norm: str = "none",
         jumping: str = "none",
         learn_step_size: bool = False,
+        classifier: str = "linear",
     ):
         if jumping not in ("none", "cat"):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none' or 'cat'; points have no largest one")
@@ -95,7 +98,9 @@ class MSG(SpikingNetwork):
             path, width = JumpingPath(space, dim, num_layers, **steps), dim * num_layers
         else:
             path, width = ManifoldPath(space, dim, **steps), dim
-        head = nn.Identity() if out_channels is None else TangentHead(path.manifold, width, out_channels, dropout)
+        head = nn.Identity()
+        if out_channels is not None:
+            head = TangentHead(path.manifold, width, out_channels, dropout, classifier)
         super().__init__(SpikingStack(layers, timesteps, gradient or DvM(), "MSG"), path, head)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.hidden_channels, self.num_layers = dim, num_layers
@@ -123,6 +128,7 @@ SPEC = ModelSpec(
             "norm",
             "jumping",
             "learn_step_size",
+            "classifier",
         }
     ),
     about="spiking network on a manifold",

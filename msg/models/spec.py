@@ -17,8 +17,8 @@ class ModelSpec:
             prediction, and for a :class:`~msg.models.GraphClassifier` about it.
         reads: names of the options that the model reads, out of those of :func:`msg.experiments.build_model`:
             ``manifold``, ``hidden_channels``, ``num_layers``, ``num_hops``, ``timesteps``, ``neuron``, ``threshold``,
-            ``gradient``, ``conv``, ``heads``, ``bias``, ``norm``, ``residual``, ``jumping``, ``learn_curvature``,
-            ``step_size``, ``max_step``, ``dropout`` and ``signed``.
+            ``gradient``, ``conv``, ``heads``, ``bias``, ``norm``, ``residual``, ``jumping``, ``classifier``,
+            ``learn_curvature``, ``step_size``, ``max_step``, ``dropout`` and ``signed``.
         defaults: what an option is where the model's own default differs from that of the configuration.
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``, ``graph-classification``.
         about: a line for lists of models.

@@ -42,6 +42,8 @@ class SpikingGNN(SpikingNetwork):
         bias: whether synapses given by name add a constant current.
         norm: normalisation of the features' current, as in :class:`MSG`.
         readout: ``"linear"``, a linear map of the last rates; ``"conv"``, the last convolution.
+        classifier: that linear map, ``"linear"``, or ``"fixed"``: directions that are not learned, see
+            :class:`~msg.layers.FixedLinear`.
 
     Shapes:
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
@@ -64,6 +66,7 @@ class SpikingGNN(SpikingNetwork):
         bias: bool = True,
         norm: str = "none",
         readout: Literal["linear", "conv"] = "linear",
+        classifier: str = "linear",
     ):
         if readout not in ("linear", "conv"):
             raise ValueError(f"unknown readout {readout!r}: use 'linear' or 'conv'")
@@ -77,18 +80,20 @@ class SpikingGNN(SpikingNetwork):
                 SpikingLayer(make_synapse(conv, hidden_channels, out_channels, bias), None, out_channels, dropout)
             )
         else:
-            layers.append(readout_layer(hidden_channels, out_channels, dropout))
+            layers.append(readout_layer(hidden_channels, out_channels, dropout, classifier))
         stack = SpikingStack(layers, timesteps, gradient or SurrogateBPTT(), "SpikingGNN", flat=True)
         super().__init__(stack, LastCurrent(), nn.Identity())
         self.in_channels, self.out_channels = in_channels, out_channels
         self.hidden_channels, self.num_layers = hidden_channels, num_layers
 
 
+_READS = frozenset(
+    {"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout", "norm"}
+)
+
 SPEC = ModelSpec(
     build=SpikingGNN,
-    reads=frozenset(
-        {"hidden_channels", "num_layers", "timesteps", "neuron", "gradient", "conv", "bias", "dropout", "norm"}
-    ),
+    reads=_READS | {"classifier"},
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt", "threshold": "auto"},
     batches=True,
@@ -98,5 +103,6 @@ SPEC = ModelSpec(
 CONV_SPEC = replace(
     SPEC,
     build=partial(SpikingGNN, readout="conv"),
+    reads=_READS,
     about="the same, read out by its last convolution: a GCN that fires",
 )

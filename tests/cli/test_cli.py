@@ -91,7 +91,7 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
     result = cli("train", *arguments, "--seeds", "4-5", "--no-baseline", "--no-bias", "--no-detach-reset", "--out", "o")
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "o" / "config.json").read_text())["options"]
-    given = {"seeds": [4, 5], "baseline": "none", "bias": False, "detach_reset": False}
+    given = {"seeds": [4, 5], "baseline": "none", "bias": False, "detach_reset": False, "classifier": None}
     left = ("top_features", "sparsity", "hidden", "hops", "normalize_features", "heads", "residual", "jumping")
     left += ("learn_curvature", "drop_edge", "half_hop", "label_smoothing", "propagate", "teleport", "bits")
     left += ("learn_step_size", "pooling", "generations", "signed")

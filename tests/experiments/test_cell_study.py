@@ -55,6 +55,15 @@ def test_the_best_of_equally_many_trials_is_trained_with_other_seeds(tmp_path, l
     assert outcome_from_dict(json.loads(json.dumps(outcome_as_dict(found)))) == found
 
 
+def test_what_a_search_begins_with_is_tried_first_and_kept(tmp_path):
+    known = ({"width": 64, "lr": 0.2}, {"width": 32, "lr": 0.003})
+    found = made(cell(beginnings=known), tmp_path)
+    assert [one.settings for one in found.searched[:2]] == list(known)
+    assert Experiment.resume(tmp_path, "cell").study.beginnings == known
+    with pytest.raises(ValueError, match="whole settings of its space"):
+        cell(beginnings=({"width": 64},))
+
+
 def test_the_test_part_is_looked_at_once_and_decides_nothing(tmp_path, monkeypatch):
     parts = []
     evaluate = NodeClassification.evaluate

@@ -11,6 +11,7 @@ from msg.experiments.tables.spaces import (
     SPACE,
     Between,
     Choice,
+    beginnings_of,
     configured,
     signature,
     space_as_dict,
@@ -54,7 +55,10 @@ def test_every_row_can_begin_its_search_and_has_as_many_settings_as_it_reads(nam
             base = table.base(row, column, table.seeds, None, "cpu")
             space = space_of(base, row.fixed, row.held)
             assert {"lr", "weight_decay"} <= set(space)
+            begun = [configured(base, {**row.fixed, **one}) for one in beginnings_of(space)]
             first = configured(base, {**row.fixed, **suggest(space, [], 1)[0]})
+            assert begun[0] == first
+            assert len({str(one) for one in begun}) == len(begun) > 1
             assert (first.dataset, first.split, first.task) == (column.dataset, column.split, column.task)
             assert first.seeds == table.seeds
 
@@ -104,6 +108,27 @@ def test_suggestions_depend_on_what_was_told_alone():
         assert all(SPACE[name].holds(value) for name, value in settings_.items())
     assert len({json.dumps(one) for one in again}) == 4
     assert suggest({}, [], 2) == [{}, {}]
+
+
+def test_a_search_begins_with_what_others_train():
+    space = space_of(config("msg"), {})
+    known = beginnings_of(space)
+    first, citations, propagated, tuned, read = known
+    assert first == {name: dimension.first for name, dimension in space.items()}
+    assert (citations["normalize_features"], citations["input_dropout"], citations["propagate"]) == (True, 0.5, 0)
+    assert propagated["propagate"] == 10
+    assert [one["threshold"] for one in known] == ["auto", 1.0, 1.0, 1.0, "auto"]
+    assert {one["threshold"] for one in beginnings_of(space_of(config("gc-snn"), {}))} == {0.5}
+    assert (tuned["width"], tuned["lr"], tuned["norm"], tuned["classifier"]) == (128, 0.001, "layer", "fixed")
+    assert (read["jumping"], read["conv"], read["lr"]) == ("cat", first["conv"], first["lr"])
+    assert [one["lr"] for one in beginnings_of({"lr": SPACE["lr"]})] == [0.01, 0.003, 0.001]
+    narrow = {**space, "layers": Between(2, 2, 2, whole=True)}
+    assert all(one["layers"] == 2 for one in beginnings_of(narrow))
+    begun = suggest(space, [], 4, known)
+    assert begun == list(known[:4])
+    told = [(one, 0.5) for one in begun]
+    assert suggest(space, told, 4, known)[0] == read
+    assert suggest(space, told, 4, known)[1:] == suggest(space, told, 4)[1:]
 
 
 def test_suggestions_go_where_it_is_good():

@@ -50,6 +50,8 @@ class CellStudy(Study):
         seconds: of processor time that one training of the search may take.
         settings: found earlier, so that there is no search; ``None``: search them.
         metrics: names of what is reported; the first is the one that selects.
+        beginnings: whole settings of the space that are tried before any other; what each dimension begins with unless
+            given.
 
     Raises:
         ValueError: for shared seeds, no trials, or settings that are not of the space.
@@ -69,12 +71,15 @@ class CellStudy(Study):
     seconds: float = 600.0
     settings: Mapping[str, Scalar] | None = None
     metrics: tuple[str, ...] = ("accuracy",)
+    beginnings: tuple[Mapping[str, Scalar], ...] = ()
 
     def __post_init__(self):
         if set(self.search_seeds) & set(self.base.seeds):
             raise ValueError("seeds of the search must not be reported")
         if self.settings is None and (self.trials < 1 or not self.search_seeds or not self.seconds > 0):
             raise ValueError("a search needs at least one trial, one seed and some seconds")
+        if not all(_lies_in(self.space, one) for one in self.beginnings):
+            raise ValueError("what a search begins with must be whole settings of its space")
         configured(self.base, {**self.fixed, **(self.settings or {})})
 
     @property
@@ -106,7 +111,7 @@ class CellStudy(Study):
         tried: list[Tried] = []
         while self.settings is None and len(tried) < self.trials and not _hopeless(tried):
             told = [(one.settings, one.value) for one in tried]
-            asked = suggest(self.space, told, min(BATCH, self.trials - len(tried)))
+            asked = suggest(self.space, told, min(BATCH, self.trials - len(tried)), self.beginnings)
             batch = [self._trial(len(tried) + number, settings, first) for number, settings in enumerate(asked)]
             waiting = [job for job in batch if job.name not in results]
             if waiting:
@@ -190,12 +195,13 @@ class CellStudy(Study):
             "search_seeds": list(self.search_seeds),
             "settings": None if self.settings is None else dict(self.settings),
             "metrics": list(self.metrics),
+            "beginnings": [dict(one) for one in self.beginnings],
         }
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "CellStudy":
         own = {"base": RunConfig.from_dict(options["base"]), "space": space_from_dict(options["space"])}
-        lists = {name: tuple(options[name]) for name in ("search_seeds", "metrics")}
+        lists = {name: tuple(options.get(name, ())) for name in ("search_seeds", "metrics", "beginnings")}
         return cls(**{**options, **own, **lists})
 
 
@@ -210,6 +216,10 @@ def _finalists(tried: list[Tried]) -> list[int]:
     good = {number: one.value for number, one in enumerate(tried) if one.value is not None}
     count = max(2, math.ceil(len(tried) / _FINALISTS))
     return sorted(sorted(good, key=lambda number: -good[number])[:count])
+
+
+def _lies_in(space: Mapping[str, Dimension], settings: Mapping[str, Scalar]) -> bool:
+    return set(settings) == set(space) and all(space[name].holds(value) for name, value in settings.items())
 
 
 def _hopeless(tried: list[Tried]) -> bool:

@@ -11,12 +11,15 @@ _AT_RANDOM = 8
 
 
 def suggest(
-    space: Space, told: Sequence[tuple[Mapping[str, Scalar], float | None]], count: int
+    space: Space,
+    told: Sequence[tuple[Mapping[str, Scalar], float | None]],
+    count: int,
+    beginnings: Sequence[Mapping[str, Scalar]] = (),
 ) -> list[dict[str, Scalar]]:
     """A batch of settings. It depends on what is told alone, so a search that was killed goes on as it would have.
 
-    The very first are those that every dimension calls so. The others are drawn at random, then by the estimator of
-    `Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization
+    The very first are the beginnings; without any, those that every dimension calls so. The others are drawn at random,
+    then by the estimator of `Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization
     <https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization>`_ as Optuna has it, over all
     dimensions together; settings of the same batch are taken for bad ones, so that they differ.
 
@@ -24,6 +27,7 @@ def suggest(
         space: what is searched.
         told: settings that were tried, with their metric, ``None`` where there is none; larger is better.
         count: how many are wanted.
+        beginnings: whole settings that are tried before any other.
     """
     import optuna
 
@@ -45,9 +49,9 @@ def suggest(
             )
         asked = [study.ask(dimensions).params for _ in range(count)]
     found = [{name: space[name].settled(one[name]) for name in space} for one in asked]
-    if not told and found:
-        found[0] = {name: dimension.first for name, dimension in space.items()}
-    return found
+    known = beginnings or ({name: dimension.first for name, dimension in space.items()},)
+    ahead = [dict(one) for one in known[len(told) : len(told) + count]]
+    return [*ahead, *found[len(ahead) :]]
 
 
 def _distribution(dimension: Dimension) -> Any:

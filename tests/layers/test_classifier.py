@@ -1,0 +1,105 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from msg.datasets import load_graph
+from msg.energy import count
+from msg.layers import FixedLinear, make_classifier
+from msg.nn import MSG, ClassicGNN, SpikingGNN
+from msg.training import Budget, NodeClassification, Training
+
+DTYPES = [torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_answers_are_scaled_coordinates_along_orthonormal_directions(dtype):
+    layer, h = FixedLinear(7, 4, scale=3.0).to(dtype), torch.randn(5, 7, dtype=dtype)
+    q = layer.directions
+    torch.testing.assert_close(q @ q.t(), torch.eye(4, dtype=dtype), rtol=0, atol=1e-5)
+    with torch.no_grad():
+        layer.bias.copy_(torch.randn(4))
+        layer.growth.fill_(0.5)
+    by_hand = torch.stack([3 * torch.tensor(0.5).exp() * (h * one).sum(-1) for one in q], -1) + layer.bias
+    torch.testing.assert_close(layer(h), by_hand, check_dtype=False)
+    assert layer(h).dtype == dtype
+
+
+def test_more_classes_than_coordinates_have_directions_of_length_one():
+    layer = FixedLinear(2, 7)
+    torch.testing.assert_close(layer.directions.norm(dim=-1), torch.ones(7))
+    assert len(layer.directions.unique(dim=0)) == 7
+
+
+def test_scale_and_bias_alone_are_learned():
+    layer = FixedLinear(6, 3)
+    assert {name for name, _ in layer.named_parameters()} == {"growth", "bias"}
+    assert float(layer.weight.detach().norm()) == pytest.approx(10 * 3**0.5)
+    torch.autograd.gradcheck(
+        lambda h, g: torch.func.functional_call(layer.double(), {"growth": g}, (h,)),
+        (torch.randn(4, 6, dtype=torch.float64, requires_grad=True), torch.tensor(0.2).double().requires_grad_()),
+    )
+
+
+def test_directions_are_kept_with_the_weights_and_drawn_anew_on_reset():
+    layer = FixedLinear(6, 3)
+    other = FixedLinear(6, 3)
+    assert not torch.equal(layer.directions, other.directions)
+    other.load_state_dict(layer.state_dict())
+    h = torch.randn(2, 6)
+    torch.testing.assert_close(other(h), layer(h))
+    torch.testing.assert_close(copy.deepcopy(layer)(h), layer(h))
+    other.reset_parameters()
+    assert not torch.equal(layer.directions, other.directions)
+
+
+def test_bad_sizes_and_names_are_refused():
+    for bad in ((0, 3, 1.0), (3, 0, 1.0), (3, 3, 0.0), (3, 3, float("inf"))):
+        with pytest.raises(ValueError, match="must be positive"):
+            FixedLinear(*bad)
+    with pytest.raises(ValueError, match="unknown classifier 'etf': use 'linear' or 'fixed'"):
+        make_classifier("etf", 3, 2)
+    with pytest.raises(ValueError, match="unknown classifier"):
+        MSG(5, 3, classifier="etf")
+    assert type(make_classifier("linear", 3, 2)) is nn.Linear
+
+
+MODELS = {
+    "msg": lambda kind: MSG(34, 4, "H6", 2, 5, classifier=kind),
+    "jumping": lambda kind: MSG(34, 4, "S3xH3", 3, 5, jumping="cat", classifier=kind),
+    "spiking-gnn": lambda kind: SpikingGNN(34, 4, 6, 2, 5, classifier=kind),
+    "classic": lambda kind: ClassicGNN(34, 4, 6, classifier=kind),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_learn_with_it(name):
+    karate = load_graph("karate", features="dense")
+    torch.manual_seed(0)
+    model = MODELS[name]("fixed")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    training = Training(model, NodeClassification(karate), Budget(epochs=60, lr=0.02))
+    while not training.finished:
+        training.step()
+    after = model.state_dict()
+    kept = [key for key in after if key.endswith("directions")]
+    assert len(kept) == 1
+    assert torch.equal(after[kept[0]], before[kept[0]])
+    assert any(key.endswith("growth") and not torch.equal(after[key], before[key]) for key in after)
+    assert training.history[-1].loss < 0.7 * training.history[0].loss
+
+
+@pytest.mark.parametrize("name", ["msg", "classic"])
+def test_it_costs_what_a_learned_map_costs(name):
+    karate = load_graph("karate", features="dense")
+    torch.manual_seed(0)
+    fixed, linear = (MODELS[name](kind).eval() for kind in ("fixed", "linear"))
+    linear.load_state_dict({k: v for k, v in fixed.state_dict().items() if k in linear.state_dict()}, strict=False)
+    found = []
+    for model in (fixed, linear):
+        with count(model) as ops, torch.no_grad():
+            model(karate.x, karate.edge_index)
+        assert not ops.unknown
+        found.append(ops.total())
+    assert found[0] == found[1]
