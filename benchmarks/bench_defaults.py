@@ -40,19 +40,24 @@ GCNS = ({**_GCN, "normalize_features": True}, _GCN)
 """As one would write it; which of the two is the opponent on a graph, validation says."""
 USUAL = {"threshold": "auto", "layers": 2, "timesteps": 5, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
 _PLAIN = {"model": "spiking-gnn-conv", "conv": "gcn", "hidden": 32, "layers": 2, "dropout": 0.5, "weight_decay": 5e-4}
+_PROPAGATED = (
+    USUAL
+    | {"conv": "gcn", "gradient": "rate", "threshold": 1.0, "timesteps": 15, "dropout": 0.0, "input_dropout": 0.5}
+    | {"normalize_features": True, "propagate": 10}
+)
 SETTINGS = {
     "deep": {"conv": "sage", "gradient": "rate", "threshold": 1.0, "layers": 3, "timesteps": 15, "lr": 0.01}
     | {"dropout": 0.0, "weight_decay": 0.0},
     "sage": USUAL | {"conv": "sage", "gradient": "rate"},
     "gcn": USUAL | {"conv": "gcn", "gradient": "rate", "manifold": "H64"},
-    "propagated": USUAL
-    | {"conv": "gcn", "gradient": "rate", "threshold": 1.0, "timesteps": 15, "dropout": 0.0, "input_dropout": 0.5}
-    | {"normalize_features": True, "step_size": 1.0, "propagate": 10},
+    "propagated": _PROPAGATED | {"classifier": "fixed"},
+    "propagated, learned": _PROPAGATED | {"step_size": 1.0},
     "plain": _PLAIN | {"gradient": "rate", "timesteps": 15, "threshold": 1.0, "normalize_features": True},
     "plain, raw": _PLAIN | {"gradient": "rate", "timesteps": 15, "threshold": "auto"},
 }
 """``sage`` is what `msg train` takes where anything is chosen by hand; ``plain`` is a spiking network with no manifold,
-the GCN with neurons in place of its ReLU.
+the GCN with neurons in place of its ReLU. Classes of ``propagated`` are read out along fixed directions, and by a
+learned map in the one beside it.
 """
 RECIPES = 4
 """Of a set, at most."""

@@ -16,11 +16,11 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "conv": "gcn",
         "timesteps": 15,
         "threshold": 1.0,
-        "step_size": 1.0,
         "dropout": 0.0,
         "propagate": 10,
         "input_dropout": 0.5,
         "normalize_features": True,
+        "classifier": "fixed",
     },
     "plain": {
         "model": "spiking-gnn-conv",

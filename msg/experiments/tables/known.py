@@ -41,9 +41,12 @@ PLANETOID = Table(
     ROWS,
     tuple(TableColumn(name, "public") for name in _CITATIONS),
     _TEN,
+    search_seeds=(0, 1, 2, 3, 4),
     quick_columns=("cora",),
 )
-"""Three graphs of citations under the split they came with. Seeds are of the initialisation alone."""
+"""Three graphs of citations under the split they came with. Seeds are of the initialisation alone, and two of them chose
+what luck had made best on 500 nodes.
+"""
 
 LINKS_TABLE = Table(
     "links",

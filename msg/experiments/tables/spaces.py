@@ -120,7 +120,6 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "conv": "gcn",
         "timesteps": 15,
         "threshold": 1.0,
-        "step_size": 1.0,
         "classifier": "fixed",
         "decoder": "structural",
     },
@@ -132,7 +131,6 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "conv": "gcn",
         "timesteps": 15,
         "threshold": 1.0,
-        "step_size": 1.0,
         "classifier": "fixed",
         "decoder": "structural",
         "lr": 0.003,
@@ -158,8 +156,8 @@ The first is that alone. The others are how others train on these graphs: a two-
 2017 <https://arxiv.org/abs/1609.02907>`_, sec. 5.2), the same with its predictions propagated (`Gasteiger et al. 2019
 <https://arxiv.org/abs/1810.05997>`_), a norm, residual connections and a slower rate (`Luo et al. 2024
 <https://arxiv.org/abs/2406.08993>`_), and what was put together for MSG on Photo (``docs/reproduction.md``). The fixed
-classifier, time steps and step sizes are what MSG needs for the same on normalised features, and so is the threshold,
-which takes the place of a fitted one alone: that saturates there.
+classifier and time steps are what MSG needs for the same on normalised features, and so is the threshold, which takes
+the place of a fitted one alone: that saturates there.
 """
 
 QUICK: Space = {WIDTH: Choice((16, 32), 32), "layers": Between(2, 3, 2, whole=True), "timesteps": Choice((3, 5), 5)}
