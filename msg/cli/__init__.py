@@ -33,7 +33,7 @@ app.command(
     name="train",
     help=(
         "Train a model, beside a baseline under the same budget.\n\nFor classes of nodes, without an option of "
-        "model or training (but for epochs, patience, baseline), three recipes are tried, and validation chooses."
+        "model or training (but for epochs, patience, baseline), four recipes are tried, and validation chooses."
     ),
 )
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")

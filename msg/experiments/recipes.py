@@ -16,19 +16,28 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "conv": "gcn",
         "timesteps": 15,
         "threshold": 1.0,
+        "step_size": 1.0,
         "dropout": 0.0,
         "propagate": 10,
         "input_dropout": 0.5,
         "normalize_features": True,
-        "classifier": "fixed",
+    },
+    "plain": {
+        "model": "spiking-gnn-conv",
+        "conv": "gcn",
+        "gradient": "rate",
+        "timesteps": 15,
+        "threshold": 1.0,
+        "normalize_features": True,
     },
     "deep": {"layers": 3, "timesteps": 15, "threshold": 1.0, "dropout": 0.0, "weight_decay": 0.0},
 }
 """Options of :class:`RunConfig` by name, all others with their defaults.
 
 ``sage`` is MSG with the defaults alone; ``propagated`` MSG with two GCN synapses on normalised features, predictions
-propagated over ten hops and classes read out along fixed directions; ``deep`` MSG with three SAGE synapses, more steps,
-and nothing that regularises. ``benchmarks/bench_defaults.py`` chose them.
+propagated over ten hops; ``plain`` a GCN with neurons in place of its ReLU, on normalised features, without a manifold;
+``deep`` MSG with three SAGE synapses, more steps, and nothing that regularises. ``benchmarks/bench_defaults.py`` chose
+them.
 """
 
 _FREE = ("epochs", "patience", "baseline")
