@@ -3,8 +3,8 @@
     python benchmarks/bench_classifier.py --root DIR --out FILE.jsonl [--graphs cora,citeseer,photo,cs] [--workers 2]
 
 The best validation metric of each model with both, and nothing else changed; the test part is not read. Citations are
-trained as Kipf & Welling train a GCN (public split, seeds 0 to 4), the others as Luo et al. train theirs (10/10/80,
-seeds 0 and 1). What is done is kept in FILE, and not done again.
+trained as Kipf & Welling train a GCN, without dropout of the input (public split, seeds 0 to 4), the others as Luo et
+al. train theirs (10/10/80, seeds 0 and 1). What is done is kept in FILE, and not done again.
 """
 
 import argparse

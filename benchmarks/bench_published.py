@@ -3,7 +3,8 @@
     python benchmarks/bench_published.py --root DIR --out FILE.jsonl [--workers 2] [--cases msg-cs-sphere]
 
 A case is a model, a graph, a split and what its authors said of training: constants that they published, and nothing
-that was searched here. Five seeds draw splits and weights. A model is measured once, at the epoch with the best
+that was searched here. Five seeds draw splits and weights; weights alone
+where a case has the one split of its authors. A model is measured once, at the epoch with the best
 validation accuracy (ROC-AUC for links). What is done is kept in FILE. docs/reproduction.md says where each constant
 comes from and what is known about the differences.
 """

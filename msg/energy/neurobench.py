@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from msg.energy.counter import count
 from msg.energy.counts import Operations
 from msg.energy.products import nonzeros
+from msg.layers import FixedLinear
 from msg.models import SpikingStack
 from msg.neurons import Activation
 
@@ -108,10 +109,14 @@ class _Values:
 
 
 class ConnectionSparsity(StaticMetric):
-    """Share of zeros among all weights: parameters of two dimensions or more, of every kind of layer."""
+    """Share of zeros among all weights: parameters of two dimensions or more, of every kind of layer, and directions of
+    a classifier that are not learned.
+    """
 
     def __call__(self, model: GraphModel) -> float:
-        weights = [p.detach() for p in model.__net__().parameters() if p.dim() > 1]
+        net = model.__net__()
+        weights = [p.detach() for p in net.parameters() if p.dim() > 1]
+        weights += [module.directions for module in net.modules() if isinstance(module, FixedLinear)]
         entries = sum(weight.numel() for weight in weights)
         return 1 - sum(nonzeros(weight) for weight in weights) / entries if entries else 0.0
 

@@ -68,7 +68,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "norm": config.norm,
         "residual": config.residual,
         "jumping": config.jumping,
-        "classifier": config.classifier,
+        "classifier": config.classifier or "linear",
         "learn_curvature": config.learn_curvature,
         "signed": config.signed,
     }

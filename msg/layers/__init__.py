@@ -5,7 +5,7 @@ of a manifold.
 
 from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
-from msg.layers.classifier import FixedLinear, make_classifier
+from msg.layers.classifier import FixedLinear, check_classifier, make_classifier
 from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
 from msg.layers.draws import Draws
 from msg.layers.encoders import LatencyEncoder, PopulationEncoder
@@ -88,6 +88,7 @@ __all__ = [
     "TrainBatchNorm",
     "Translation",
     "cat_states",
+    "check_classifier",
     "check_norm",
     "check_state",
     "current_layer",

@@ -55,10 +55,12 @@ class FixedLinear(nn.Linear):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw other directions; back to the first scale and no bias."""
+        full = self.directions.float()  # half precisions have no such factorisation
         if self.out_features <= self.in_features:
-            nn.init.orthogonal_(self.directions)
+            nn.init.orthogonal_(full)
         else:
-            self.directions.copy_(F.normalize(torch.randn_like(self.directions), dim=-1))
+            full = F.normalize(torch.randn_like(full), dim=-1)
+        self.directions.copy_(full)
         nn.init.zeros_(self.growth)
         nn.init.zeros_(self.bias)
 
@@ -67,12 +69,21 @@ class FixedLinear(nn.Linear):
         return f"{self.in_features}, {self.out_features}, scale={self.scale:g}"
 
 
+def check_classifier(kind: str) -> None:
+    """Refuse an unknown name.
+
+    Raises:
+        ValueError: naming those there are.
+    """
+    if kind not in get_args(Classifier):
+        raise ValueError(f"unknown classifier {kind!r}: use {' or '.join(map(repr, get_args(Classifier)))}")
+
+
 def make_classifier(kind: str, in_features: int, out_features: int) -> nn.Linear:
     """What reads classes out, by name.
 
     Raises:
         ValueError: for an unknown name.
     """
-    if kind not in get_args(Classifier):
-        raise ValueError(f"unknown classifier {kind!r}: use {' or '.join(map(repr, get_args(Classifier)))}")
+    check_classifier(kind)
     return FixedLinear(in_features, out_features) if kind == "fixed" else nn.Linear(in_features, out_features)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from msg.graph import SparseMatrix
-from msg.layers import Synapse, make_classifier, make_norm
+from msg.layers import Synapse, check_classifier, make_classifier, make_norm
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
 from msg.models.walk import Walk
@@ -40,7 +40,7 @@ class ClassicGNN(LayeredNetwork):
         jumping: ``"cat"`` or ``"max"`` of all layers is read out, or with ``"none"`` the last one.
         heads: of GAT, each ``hidden_channels / heads`` wide.
         classifier: what reads classes out, ``"linear"``, or ``"fixed"``: directions that are not learned, see
-            :class:`~msg.layers.FixedLinear`.
+            :class:`~msg.layers.FixedLinear`. Without classes the map is learned.
 
     Shapes:
         ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``,
@@ -65,6 +65,7 @@ class ClassicGNN(LayeredNetwork):
         classifier: str = "linear",
     ):
         super().__init__()
+        check_classifier(classifier)
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -77,7 +78,11 @@ class ClassicGNN(LayeredNetwork):
         read = hidden_channels * num_layers if jumping == "cat" else hidden_channels
         if jumping not in ("none", "cat", "max"):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
-        self.lin = make_classifier(classifier, read, hidden_channels if out_channels is None else out_channels)
+        self.lin = (
+            nn.Linear(read, hidden_channels)
+            if out_channels is None
+            else make_classifier(classifier, read, out_channels)
+        )
 
     def reset_parameters(self) -> None:
         """Reset all layers and the read-out."""

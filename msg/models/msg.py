@@ -4,7 +4,7 @@ import geoopt
 from torch import nn
 
 from msg.gradients import DvM, RuleLike
-from msg.layers import Conv, JumpingPath, ManifoldPath, TangentHead, current_layer, spiking_layers
+from msg.layers import Conv, JumpingPath, ManifoldPath, TangentHead, check_classifier, current_layer, spiking_layers
 from msg.manifolds import resolve
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
@@ -82,6 +82,7 @@ class MSG(SpikingNetwork):
         learn_step_size: bool = False,
         classifier: str = "linear",
     ):
+        check_classifier(classifier)
         if jumping not in ("none", "cat"):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none' or 'cat'; points have no largest one")
         if num_layers < 2:

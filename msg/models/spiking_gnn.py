@@ -7,7 +7,15 @@ from typing import Literal
 from torch import nn
 
 from msg.gradients import RuleLike, SurrogateBPTT
-from msg.layers import Conv, LastCurrent, SpikingLayer, make_synapse, readout_layer, spiking_layers
+from msg.layers import (
+    Conv,
+    LastCurrent,
+    SpikingLayer,
+    check_classifier,
+    make_synapse,
+    readout_layer,
+    spiking_layers,
+)
 from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
@@ -70,7 +78,10 @@ class SpikingGNN(SpikingNetwork):
     ):
         if readout not in ("linear", "conv"):
             raise ValueError(f"unknown readout {readout!r}: use 'linear' or 'conv'")
+        check_classifier(classifier)
         last = readout == "conv"
+        if last and classifier != "linear":
+            raise ValueError(f"readout='conv' reads classes out itself: leave classifier={classifier!r} out")
         if num_layers < 1 + last:
             raise ValueError(f"num_layers must be at least {1 + last} (convolutions), not {num_layers}")
         sizes = [in_channels, *[hidden_channels] * (num_layers - last)]

@@ -51,7 +51,8 @@ def _synapse_gradients(model: nn.Module, stacks: list[SpikingStack], task: Task)
     flat = [weight for layer in layers for weight in layer]
     loss = torch.stack([task.loss(model, batch) for batch in task.batches(1)]).mean()
     found = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
-    return [torch.cat([next(found).double().flatten() for _ in layer]) for layer in layers]
+    none = loss.new_zeros(0).double()  # a layer that learns no weights, as fixed directions do not
+    return [torch.cat([none, *(next(found).double().flatten() for _ in layer)]) for layer in layers]
 
 
 def _cosine(g: Tensor, h: Tensor) -> float | None:

@@ -6,9 +6,13 @@ from torch import nn
 
 from msg.datasets import load_graph
 from msg.energy import count
+from msg.experiments import RunConfig
+from msg.experiments.build import build_model
+from msg.gradients import SurrogateBPTT
 from msg.layers import FixedLinear, make_classifier
+from msg.names import MODELS as MODELS_BY_NAME
 from msg.nn import MSG, ClassicGNN, SpikingGNN
-from msg.training import Budget, NodeClassification, Training
+from msg.training import Budget, NodeClassification, Training, gradient_alignment
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -62,7 +66,38 @@ def test_bad_sizes_and_names_are_refused():
         make_classifier("etf", 3, 2)
     with pytest.raises(ValueError, match="unknown classifier"):
         MSG(5, 3, classifier="etf")
+    with pytest.raises(ValueError, match="unknown classifier"):
+        MSG(5, None, classifier="etf")
+    with pytest.raises(ValueError, match="reads classes out itself: leave classifier='fixed' out"):
+        SpikingGNN(5, 3, readout="conv", classifier="fixed")
     assert type(make_classifier("linear", 3, 2)) is nn.Linear
+    assert type(ClassicGNN(5, None, classifier="fixed").lin) is nn.Linear  # there are no classes to read out
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precisions_draw_directions_too(dtype):
+    layer = FixedLinear(6, 3).to(dtype)
+    layer.reset_parameters()
+    q = layer.directions.float()
+    torch.testing.assert_close(q @ q.t(), torch.eye(3), rtol=0, atol=0.02)
+
+
+def test_a_layer_without_learned_weights_has_no_gradient_to_compare():
+    karate = load_graph("karate", features="dense")
+    torch.manual_seed(0)
+    model = SpikingGNN(34, 4, 6, 2, 5, classifier="fixed")
+    found = gradient_alignment(model, NodeClassification(karate), SurrogateBPTT())
+    assert found[-1] is None
+    assert found[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [(name, task) for name in MODELS_BY_NAME for task in MODELS_BY_NAME[name].tasks]
+)
+def test_every_model_can_be_built_for_what_it_can_learn(name, task):
+    more = {"dataset": "tiny", "batch_size": 4} if task == "graph-classification" else {}
+    config = RunConfig(model=name, task=task, baseline="none", **more)
+    assert isinstance(build_model(config, 5, 3), nn.Module)
 
 
 MODELS = {

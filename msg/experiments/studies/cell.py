@@ -201,7 +201,8 @@ class CellStudy(Study):
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "CellStudy":
         own = {"base": RunConfig.from_dict(options["base"]), "space": space_from_dict(options["space"])}
-        lists = {name: tuple(options.get(name, ())) for name in ("search_seeds", "metrics", "beginnings")}
+        lists = {name: tuple(options[name]) for name in ("search_seeds", "metrics")}
+        lists["beginnings"] = tuple(options.get("beginnings", ()))  # an earlier version had none
         return cls(**{**options, **own, **lists})
 
 

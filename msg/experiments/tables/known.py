@@ -44,8 +44,8 @@ PLANETOID = Table(
     search_seeds=(0, 1, 2, 3, 4),
     quick_columns=("cora",),
 )
-"""Three graphs of citations under the split they came with. Seeds are of the initialisation alone; two of them
-chose by luck on 500 nodes.
+"""Three graphs of citations under the split they came with. Seeds are of the initialisation alone; with two for
+the finalists the choice was luck, on 500 nodes.
 """
 
 LINKS_TABLE = Table(

@@ -152,9 +152,9 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
 )
 """What every search begins with; a row takes what it reads, and what is left open is as in the first trial.
 
-The first is that alone. The others are how others train on these graphs: a two-layer GCN on citations (`Kipf & Welling
-2017 <https://arxiv.org/abs/1609.02907>`_, sec. 5.2), the same with its predictions propagated (`Gasteiger et al. 2019
-<https://arxiv.org/abs/1810.05997>`_), a norm, residual connections and a slower rate (`Luo et al. 2024
+The first is the first trial itself. The others are how others train on these graphs: a two-layer GCN on citations
+(`Kipf & Welling 2017 <https://arxiv.org/abs/1609.02907>`_, sec. 5.2), with predictions propagated (`Gasteiger et al.
+2019 <https://arxiv.org/abs/1810.05997>`_), a norm, residual connections and a slower rate (`Luo et al. 2024
 <https://arxiv.org/abs/2406.08993>`_), and what was put together for MSG on Photo (``docs/reproduction.md``). The fixed
 classifier and time steps are what MSG needs for the same on normalised features, and so is the threshold, which takes
 the place of a fitted one alone: that saturates there.
