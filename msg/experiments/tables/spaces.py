@@ -198,10 +198,11 @@ def beginnings_of(space: Space) -> tuple[dict[str, Scalar], ...]:
     """
     first = {name: dimension.first for name, dimension in space.items()}
     found: list[dict[str, Scalar]] = []
+    # a peer's own threshold was not fitted to features of another scale
+    kept = () if first.get("threshold") == _FITTED.first else ("threshold",)
     for known in BEGINNINGS:
-        one = first | {name: value for name, value in known.items() if name in space and space[name].holds(value)}
-        if first.get("threshold") != _FITTED.first:  # a peer's own, which was not fitted to features of another scale
-            one |= {name: value for name, value in first.items() if name == "threshold"}
+        taken = {name: value for name, value in known.items() if name in space and name not in kept}
+        one = first | {name: value for name, value in taken.items() if space[name].holds(value)}
         if one not in found:
             found.append(one)
     return tuple(found)
