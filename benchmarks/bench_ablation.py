@@ -7,12 +7,10 @@ seeds 0 to 3, at most 300 epochs a generation with a patience of 100, under the 
 read. What is done is kept in FILE, and not done again. Text goes to the terminal.
 """
 
-import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
-from kept import Kept, trained
+from kept import Kept, parser_of, trained
 
 from msg.experiments.config import RunConfig
 from msg.report.tables import render
@@ -57,11 +55,8 @@ def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: b
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = parser_of(__doc__)
     parser.add_argument("--dataset", default="photo")
-    parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     kept = Kept(args.out, train, args.root, args.workers)
     wanted = [DEFAULT, *(options for _, options in SETTINGS.values())]

@@ -7,12 +7,10 @@ trained as Kipf & Welling train a GCN, without dropout of the input (public spli
 al. train theirs (10/10/80, seeds 0 and 1). What is done is kept in FILE, and not done again.
 """
 
-import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
-from kept import Kept, trained
+from kept import Kept, parser_of, trained
 
 from msg.experiments.config import RunConfig
 from msg.report.tables import render
@@ -46,11 +44,8 @@ def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: b
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = parser_of(__doc__)
     parser.add_argument("--graphs", default="cora,citeseer,photo,cs")
-    parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     kept = Kept(args.out, train, args.root, args.workers)
     rows = []

@@ -11,14 +11,12 @@ There seed 99 picks one of it, as `msg train` would, and what was picked and the
 104 and measured on the test part, once. What is done is kept in FILE, and not done again.
 """
 
-import argparse
 import itertools
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from kept import Kept, trained
+from kept import Kept, parser_of, trained
 
 from msg.experiments.config import RunConfig
 from msg.report.tables import mean_std, render
@@ -135,10 +133,7 @@ def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = parser_of(__doc__)
     parser.add_argument("--graphs", default=",".join(GRAPHS))
     args = parser.parse_args()
     kept, graphs = Kept(args.out, train, args.root, args.workers), args.graphs.split(",")

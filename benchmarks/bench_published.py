@@ -8,17 +8,15 @@ A model is measured once, at the epoch with the best validation accuracy (ROC-AU
 FILE. docs/reproduction.md says where each constant comes from and what is known about the differences.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import geoopt
 import torch
 import torch.nn.functional as F
-from kept import Kept, trained
+from kept import Kept, parser_of, trained
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.utils import dropout_edge, index_to_mask
@@ -379,10 +377,7 @@ def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: b
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", default=",".join(CASES))
     args = parser.parse_args()
     kept = Kept(args.out, train, args.root, args.workers)

@@ -1,5 +1,6 @@
 """Trainings whose results are kept in a file, one a line, so that what is done is not done again."""
 
+import argparse
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -31,6 +32,15 @@ def trained(config: RunConfig, seed: int) -> tuple[nn.Module, Task, Training]:
     while not training.finished:
         training.step()
     return model, task, training
+
+
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark whose results are kept: where graphs and results are, and how many processes work."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    return parser
 
 
 class Kept:
