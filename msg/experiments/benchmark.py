@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msg.experiments.cells import Cell, Outcome, outcome_from_dict, winner_of
 from msg.experiments.executor import Executor
@@ -25,6 +25,13 @@ _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space", "beginnings")
 _FREE = ("seeds", "root")
 """Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
 _NOT_YET, _BUSY = "not done yet", "another process is at it"
+
+
+class _Known(NamedTuple):
+    """Settings without those that a row fixes, and of which table and graph they are, if of another."""
+
+    settings: dict[str, Scalar]
+    origin: str | None = None
 
 
 class Benchmark:
@@ -186,34 +193,44 @@ class Benchmark:
             return Cell(row, column, failed=str(error) or "there was too little memory")
         return Cell(row, column, outcome.of_seeds(self.plan.seeds), outcome.failed)
 
-    def _known_settings(self, row: TableRow, column: TableColumn) -> dict[str, Scalar] | None:
+    def _known_settings(self, row: TableRow, column: TableColumn) -> _Known | None:
         if not row.searched:
-            return {}
+            return _Known({})
         if row.after is not None:
             return self._settings_after(self.table.row(row.after), column)
         if self.plan.settings == "search":
             return None
-        found = stored_settings(self.plan.table, column.dataset, row.name)
+        found = self._stored(row, column)
         if found is None and self.plan.settings == "stored":
             raise _Refused("no settings are stored for it: let them be searched, with --search")
         return found
 
-    def _settings_after(self, row: TableRow, column: TableColumn) -> dict[str, Scalar]:
+    def _settings_after(self, row: TableRow, column: TableColumn) -> _Known:
         """What a row was found to need: in this folder, or earlier where no search is wanted."""
         folder, found = self._folder(row, column), None
         if (folder / "cell.json").exists():
-            found = _kept(folder).settings
+            kept = _kept(folder)
+            found = _Known(_free(kept.settings, row), kept.origin)
         elif self.plan.settings != "search":
-            found = stored_settings(self.plan.table, column.dataset, row.name)
-        if not found:
+            found = self._stored(row, column)
+        if found is None or not found.settings:
             raise _Refused(f"it takes the settings of {row.name}, which has none: make that row first")
-        return _free(found, row)
+        return found
+
+    def _stored(self, row: TableRow, column: TableColumn) -> _Known | None:
+        """What the package has for a cell, or for the one whose settings its column takes."""
+        own = stored_settings(self.plan.table, column.dataset, row.name)
+        if own is not None or column.settings_of is None:
+            return None if own is None else _Known(own)
+        table, dataset = column.settings_of
+        found = stored_settings(table, dataset, row.name)
+        return None if found is None else _Known(found, f"{dataset} ({table})")
 
     def _outcome(
         self,
         row: TableRow,
         column: TableColumn,
-        known: dict[str, Scalar] | None,
+        known: _Known | None,
         folder: Path,
         progress: Progress,
         executor: Executor | None,
@@ -231,22 +248,21 @@ class Benchmark:
             missing = tuple(seed for seed in self.plan.seeds if seed not in whole.seeds)
             if not missing and not more.exists():
                 break
-            study = self._study(row, column, missing or self.plan.seeds, _free(whole.settings, row))
+            same_again = _Known(_free(whole.settings, row), whole.origin)
+            study = self._study(row, column, missing or self.plan.seeds, same_again)
             whole = whole + _made(study, more, progress, executor)
             number += 1
             more = folder / f"more-{number}"
         return whole
 
-    def _study(
-        self, row: TableRow, column: TableColumn, seeds: tuple[int, ...], settings: dict[str, Scalar] | None
-    ) -> CellStudy:
-        table = self.table
+    def _study(self, row: TableRow, column: TableColumn, seeds: tuple[int, ...], known: _Known | None) -> CellStudy:
+        table, (settings, origin) = self.table, known or (None, None)
         try:
             base = table.base(row, column, seeds, self.plan.root, self.plan.device)
             space = space_of(base, row.fixed, row.held, table.quick)
             search = table.trials, table.search_seeds, table.seconds
-            known = settings, column.metrics, beginnings_of(space)
-            return CellStudy(base, row.name, row.fixed, space, *search, *known)
+            rest = settings, column.metrics, beginnings_of(space), origin
+            return CellStudy(base, row.name, row.fixed, space, *search, *rest)
         except ValueError as error:
             raise _Refused(str(error)) from error
 

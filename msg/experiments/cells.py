@@ -67,6 +67,7 @@ class Outcome:
         parameters: that are learned.
         failed: why there is no result, if there is none.
         versions: of what it was made with.
+        origin: of which table and graph its settings are, if of another.
     """
 
     dataset: _Text
@@ -83,6 +84,7 @@ class Outcome:
     parameters: _Count | None
     failed: _Text | None
     versions: dict[_Text, _Text]
+    origin: _Text | None = None
 
     def __add__(self, other: "Outcome") -> "Outcome":
         """The same cell with the seeds of both; the metrics that both have."""
@@ -151,12 +153,14 @@ class Cell:
 
     @property
     def settings_from(self) -> str | None:
-        """Where its settings are from: ``"search"``, another ``"row"``, the ``"store"`` of the package; ``None`` where
-        there are none.
+        """Where its settings are from: ``"search"``, another ``"row"``, the ``"store"`` of the package, or another
+        graph such as ``"photo (table1)"``; ``None`` where there are none.
         """
         if self.outcome is None or not self.row.searched:
             return None
-        return "row" if self.row.after is not None else "search" if self.outcome.searched else "store"
+        if self.row.after is not None:
+            return "row"
+        return "search" if self.outcome.searched else self.outcome.origin or "store"
 
     def values(self, metric: str, part: str = "test") -> dict[int, float]:
         """A metric by seed; nothing where there is none."""

@@ -167,6 +167,8 @@ class Scores:
     def _render(self, style: Style) -> str:
         written = _as_latex if style == "latex" else str
         parts = [heading(written(self._title()), style), _symbols(render(self._body(), style), style), written(_LEGEND)]
+        if self._origins:
+            parts.append(written("\n".join(self._origins)))
         if self._reasons:
             notes = [f"{number}. {reason}" for number, reason in enumerate(self._reasons, 1)]
             parts.append(written("\n".join(notes)))
@@ -203,6 +205,15 @@ class Scores:
         standing = self.standings.get((cell.row.name, cell.column.dataset, metric))
         sign = f" {standing.sign}" if standing is not None and standing.sign else ""
         return f"{mean_std(list(cell.values(metric).values()))}{sign}"
+
+    @cached_property
+    def _origins(self) -> list[str]:
+        """Columns whose settings were found on other graphs, a line each."""
+        found: dict[tuple[str, str], None] = {}
+        for cell in self.cells:
+            if cell.outcome is not None and cell.outcome.origin is not None:
+                found[cell.column.dataset, cell.outcome.origin] = None
+        return [f"{dataset}: settings are those found for {origin}." for dataset, origin in found]
 
     @cached_property
     def _reasons(self) -> list[str]:

@@ -153,6 +153,35 @@ def test_settings_are_stored_and_used(tmp_path, monkeypatch, lines):
     assert len(begin("all", models=["tiny"], settings="search").execute().cells[0].outcome.searched) == 5
 
 
+def test_a_column_takes_the_settings_of_another_graph(tmp_path, monkeypatch, lines):
+    path = tmp_path / "settings.json"
+    monkeypatch.setattr(store, "settings_path", lambda: path)
+    table = TABLES["small"]
+    (karate,) = (column for column in table.columns if column.dataset == "karate")
+    taking = replace(karate, settings_of=("large", "digits"))
+    TABLES.remove("small")
+    TABLES.register("small", replace(table, columns=(taking,)))
+    found = {"settings": {"width": 16, "dropout": 0.25}}
+    store.store_settings("large", {("digits", "tiny"): found}, path)
+
+    scores = begin(models=["tiny", "tiny-taught", "wide"]).execute(lines)
+    tiny, taught, wide = (scores.cell(name, "karate") for name in ("tiny", "tiny-taught", "wide"))
+    assert tiny.settings == found["settings"]
+    assert (tiny.outcome.searched, tiny.outcome.origin, tiny.settings_from) == ([], *["digits (large)"] * 2)
+    assert (taught.outcome.origin, taught.settings_from) == ("digits (large)", "row")
+    assert (len(wide.outcome.searched), wide.outcome.origin) == (5, None)  # nothing was found for it there
+    assert "karate: settings are those found for digits (large).\n" in str(scores)
+    more = begin(models=["tiny"], seeds=[2, 3, 4, 5]).execute()
+    assert (len(more.cell("tiny", "karate").outcome.seeds), more.cells[0].settings_from) == (7, "digits (large)")
+
+    # its own come first, and a search takes none
+    store.store_settings("small", {("karate", "tiny"): {"settings": {**found["settings"], "dropout": 0.5}}}, path)
+    own = begin("own", models=["tiny"], settings="stored").execute()
+    assert (own.cells[0].settings["dropout"], own.cells[0].settings_from) == (0.5, "store")
+    assert "settings are those" not in str(own)
+    assert begin("all", models=["tiny"], settings="search").execute().cells[0].settings_from == "search"
+
+
 def test_a_row_takes_the_settings_of_another(tmp_path, monkeypatch, lines):
     monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
     table = TABLES["small"]

@@ -49,6 +49,7 @@ class CellStudy(Study):
         search_seeds: with which; none of them is reported.
         seconds: of processor time that one training of the search may take.
         settings: found earlier, so that there is no search; ``None``: search them.
+        origin: of which table and graph such settings are, if of another.
         metrics: names of what is reported; the first is the one that selects.
         beginnings: whole settings of the space that are tried before any other; what each dimension begins with unless
             given.
@@ -72,6 +73,7 @@ class CellStudy(Study):
     settings: Mapping[str, Scalar] | None = None
     metrics: tuple[str, ...] = ("accuracy",)
     beginnings: tuple[Mapping[str, Scalar], ...] = ()
+    origin: str | None = None
 
     def __post_init__(self):
         if set(self.search_seeds) & set(self.base.seeds):
@@ -167,6 +169,7 @@ class CellStudy(Study):
             parameters=None if failed else records[0]["parameters"],
             failed=failed,
             versions=versions(),
+            origin=self.origin,
         )
         return Summary(outcome, {"cell.json": sealed_json(outcome_as_dict(outcome))})
 
@@ -186,7 +189,7 @@ class CellStudy(Study):
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in ("row", "trials", "seconds")}
+        plain = {name: getattr(self, name) for name in ("row", "trials", "seconds", "origin")}
         return {
             **plain,
             "base": self.base.as_dict(),

@@ -75,12 +75,15 @@ class TableColumn:
         split: of nodes or links.
         task: what is learned.
         metrics: names of what is measured; the first one selects.
+        settings_of: table and dataset whose settings it takes where none are stored for it and no search is wanted:
+            a smaller graph of its kind, or the same one under another split.
     """
 
     dataset: str
     split: str
     task: str = NODES
     metrics: tuple[str, ...] = ("accuracy",)
+    settings_of: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
