@@ -8,6 +8,7 @@ from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.classifier import FixedLinear, check_classifier, make_classifier
 from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
 from msg.layers.draws import Draws
+from msg.layers.dropout import Dropout, dropout
 from msg.layers.encoders import LatencyEncoder, PopulationEncoder
 from msg.layers.graph_attention import GraphAttention
 from msg.layers.graph_layer import GraphLayer
@@ -41,6 +42,7 @@ __all__ = [
     "Conv",
     "Draws",
     "DropConnect",
+    "Dropout",
     "EdgeAttention",
     "FermiDirac",
     "FixedLinear",
@@ -93,6 +95,7 @@ __all__ = [
     "check_state",
     "current_layer",
     "detach_state",
+    "dropout",
     "first_rows",
     "frame",
     "gcn_matrix",

@@ -4,6 +4,7 @@ import geoopt
 from torch import Tensor, nn
 
 from msg.layers.classifier import make_classifier
+from msg.layers.dropout import Dropout
 from msg.manifolds import log0
 
 
@@ -32,7 +33,7 @@ class TangentHead(nn.Module):
         super().__init__()
         # in a tuple, so that a parameter stands once in state_dict; moving or copying a model takes it along
         self._manifold = (manifold,)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.lin = make_classifier(classifier, hidden_channels, out_channels)
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from msg.graph import Graph, SparseMatrix
 from msg.kernels.constants import HYPERBOLIC_RADIUS
+from msg.layers.dropout import Dropout
 from msg.layers.graph_layer import GraphLayer
 from msg.layers.hyperbolic_conv import make_act
 from msg.layers.norm import make_norm
@@ -71,7 +72,7 @@ class LorentzLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_channels + 1, in_channels + 1))
         self.bias = nn.Parameter(torch.empty(out_channels + 1))
         self.scale = nn.Parameter(torch.empty(()))
-        self.dropout, self.act = nn.Dropout(dropout), make_act(act)
+        self.dropout, self.act = Dropout(dropout), make_act(act)
         self.norm = make_norm(norm, out_channels + 1)
         self.reset_parameters()
 

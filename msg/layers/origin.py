@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msg.graph import SparseMatrix
+from msg.layers.dropout import dropout
 from msg.manifolds import exp0, log0, move, parse_signature, path
 
 
@@ -150,7 +151,7 @@ class DropConnect(nn.Module):
         nn.init.xavier_uniform_(self.weight, self.gain)
 
     def forward(self, x: Tensor | SparseMatrix) -> Tensor:
-        weight = F.dropout(self.weight, self.dropout, self.training)
+        weight = dropout(self.weight, self.dropout, self.training)
         return x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
 
     def extra_repr(self) -> str:

@@ -7,6 +7,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.layers.dropout import Dropout
 from msg.manifolds import ambient_dim, bound_length, path
 
 
@@ -55,7 +56,7 @@ class ManifoldPath(nn.Module):
         self.manifold, self.hidden_channels = manifold, hidden_channels
         self.step_size: float = step_size
         self.max_step: float | None = max_step
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # logarithms of factors, so that a step keeps its direction
         self.growth = nn.Parameter(torch.zeros(learned_steps)) if learned_steps else None
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from msg.graph import Graph, SparseMatrix
 from msg.layers.classifier import make_classifier
+from msg.layers.dropout import Dropout
 from msg.layers.norm import make_train_norm
 from msg.layers.synapse import Conv, Synapse, make_synapse
 from msg.neurons import Neuron
@@ -35,7 +36,7 @@ class SpikingLayer(nn.Module):
         norm: nn.Module | None = None,
     ):
         super().__init__()
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = Dropout(dropout) if dropout else nn.Identity()
         self.synapse = synapse
         self.neuron = neuron
         self.out_channels = out_channels
@@ -70,10 +71,7 @@ class SpikingLayer(nn.Module):
         """
         if self.training and isinstance(self.dropout, nn.Dropout):
             graph = graph.sending(None)  # what is left is scaled
-        if not isinstance(x, SparseMatrix):
-            x = self.dropout(x)
-        elif self.training and isinstance(self.dropout, nn.Dropout):
-            x = x.with_values(self.dropout(x.csr.values()))
+        x = self.dropout(x)
         current = self.synapse(x, graph) if received is None else self.synapse(x, graph, received)
         if current.size(-1) != self.out_channels:
             raise ValueError(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GAT, GCN, GIN, GCNConv, SAGEConv
 
 from msg.graph import Graph, SparseMatrix
-from msg.layers import Propagation, Synapse
+from msg.layers import Dropout, Propagation, Synapse
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
 from msg.models.walk import Walk
@@ -86,7 +86,7 @@ class _Convolutions(LayeredNetwork):
         self.in_channels, self.out_channels, self.num_layers = in_channels, out_channels, num_layers
         sizes = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         self.layers = nn.ModuleList(Synapse(type(self).conv(i, o)) for i, o in pairwise(sizes))
-        self.act, self.dropout = nn.ReLU(), nn.Dropout(dropout)
+        self.act, self.dropout = nn.ReLU(), Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Reset all layers."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from msg.graph import SparseMatrix
-from msg.layers import Synapse, check_classifier, make_classifier, make_norm
+from msg.layers import Dropout, Synapse, check_classifier, make_classifier, make_norm
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
 from msg.models.walk import Walk
@@ -74,7 +74,7 @@ class ClassicGNN(LayeredNetwork):
         self.layers = nn.ModuleList(Synapse(_convolution(conv, width, hidden_channels, heads)) for width in widths)
         self.residuals = nn.ModuleList(Synapse(nn.Linear(width, hidden_channels)) for width in widths if residual)
         self.norms = nn.ModuleList(make_norm(norm, hidden_channels) for _ in widths)
-        self.act, self.dropout = nn.ReLU(), nn.Dropout(dropout)
+        self.act, self.dropout = nn.ReLU(), Dropout(dropout)
         read = hidden_channels * num_layers if jumping == "cat" else hidden_channels
         if jumping not in ("none", "cat", "max"):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")

@@ -11,6 +11,7 @@ from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import Graph, SparseMatrix
 from msg.layers import (
     Conv,
+    Dropout,
     LastCurrent,
     ManifoldPath,
     RecurrentState,
@@ -188,7 +189,7 @@ class RecurrentSpikingGNN(GraphNetwork):
             for number in range(num_layers)
         )
         if space is None:
-            self.dropout, self.readout = nn.Dropout(dropout), SpikeLinear(width, out_channels)
+            self.dropout, self.readout = Dropout(dropout), SpikeLinear(width, out_channels)
             self.path, self.head = LastCurrent(), nn.Identity()
         else:
             self.dropout, self.readout = nn.Identity(), None

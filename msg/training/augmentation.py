@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 from torch_geometric.data import Data
 from torch_geometric.transforms import HalfHop
 from torch_geometric.utils import dropout_edge
 
 from msg.graph import Memo, SparseMatrix
+from msg.layers import dropout
 from msg.models.network import GraphNetwork
 from msg.training.batches import Batch, MiniBatches
 
@@ -88,5 +88,5 @@ class Augmenting:
         if x.layout == torch.strided:
             return dropout(x, probability)
         pattern = self._patterns.recall((x,), (), lambda: SparseMatrix.from_tensor(x))
-        matrix = pattern.with_values(dropout(pattern.values, probability))
+        matrix = dropout(pattern, probability)
         return matrix if ours else matrix.csr

@@ -1,6 +1,7 @@
 """Every model, rule, neuron, convolution and manifold on tensors that claim another device (see ``devices.py``)."""
 
 import copy
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -221,6 +222,8 @@ class Run(NamedTuple):
 @pytest.fixture(autouse=True)
 def _plain_torch(monkeypatch):
     monkeypatch.setenv("MSG_KERNELS", "torch")
+    # dropout of torch's own, as elsewhere, so that both drop the same
+    monkeypatch.setattr(sys.modules["msg.layers.dropout"], "traced", lambda: True)
 
 
 def _run(name: str, steps: int, move: Callable[[Any], Any], inside: Elsewhere | None = None) -> Run:

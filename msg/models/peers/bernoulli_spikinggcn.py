@@ -1,10 +1,10 @@
 """SpikingGCN as its paper has it: spikes drawn at random, and classes told by the rates of output neurons."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from msg.graph import Graph, Memo, SparseMatrix
-from msg.layers import BernoulliLinear, Propagation, SpikeTrain
+from msg.layers import BernoulliLinear, Dropout, Propagation, SpikeTrain
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import ScaledLIF, Sigmoid, Surrogate
@@ -76,7 +76,7 @@ class BernoulliSpikingGCN(GraphNetwork):
         self.timesteps, self.input_rate = timesteps, input_rate
         self.propagation = Propagation(num_hops)
         self.synapse = BernoulliLinear(in_channels, out_channels, seed)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         neuron = ScaledLIF(tau, threshold, "subtract", at_threshold=True)
         self.neurons = SpikeTrain(neuron, surrogate, detach_reset=False, dim=0)
         self._propagated = Memo()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.graph import SparseMatrix
-from msg.layers import HyperbolicGCNConv, ManifoldPath, TangentHead, frame
+from msg.layers import Dropout, HyperbolicGCNConv, ManifoldPath, TangentHead, frame
 from msg.manifolds import LearnedLorentz, curvature, resolve
 from msg.manifolds.family import wide
 from msg.models.network import GraphNetwork
@@ -107,7 +107,7 @@ class HGCN(GraphNetwork):
         )
         self.path = ManifoldPath(spaces[-1], dim, step_size=1.0, max_step=None)
         self.head = nn.Identity() if out_channels is None else TangentHead(spaces[-1], dim, out_channels)
-        self.dropout = nn.Dropout(dropout if as_released and out_channels is not None else 0.0)
+        self.dropout = Dropout(dropout if as_released and out_channels is not None else 0.0)
         self._scale_head()
 
     @property

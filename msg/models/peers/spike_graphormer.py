@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.graph import Graph, SparseMatrix
-from msg.layers import MembraneShortcut, SpikeTrain, SpikingAttention, SpikingMLP, Synapse, make_train_norm
+from msg.layers import Dropout, MembraneShortcut, SpikeTrain, SpikingAttention, SpikingMLP, Synapse, make_train_norm
 from msg.layers.spiking_attention import Fires, reset_all
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
@@ -26,7 +26,7 @@ class _Transformer(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, channels: int, dropout: float, blocks: nn.ModuleList):
         super().__init__()
         self.embed = Synapse(nn.Linear(in_channels, channels))
-        self.norm, self.act, self.dropout = nn.LayerNorm(channels), nn.ReLU(), nn.Dropout(dropout)
+        self.norm, self.act, self.dropout = nn.LayerNorm(channels), nn.ReLU(), Dropout(dropout)
         self.blocks, self.lin = blocks, nn.Linear(channels, out_channels)
 
     def forward(self, features: Tensor | SparseMatrix, graph: Graph, timesteps: int, fire: nn.Module) -> Tensor:
@@ -50,7 +50,7 @@ class _GraphBranch(nn.Module):
         self.lins = nn.ModuleList(
             nn.Linear(channels, channels) if weights else nn.Identity() for _ in range(num_layers)
         )
-        self.act, self.dropout, self.residual = nn.ReLU(), nn.Dropout(dropout), residual
+        self.act, self.dropout, self.residual = nn.ReLU(), Dropout(dropout), residual
 
     def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         first, *norms = self.norms

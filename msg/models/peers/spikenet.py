@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
-from msg.layers import Draws, SpikeLinear, SpikeTrain, make_norm, picked_mean
+from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
@@ -153,7 +153,7 @@ class SpikeNet(GraphNetwork):
             _Layer(sizes, neuron, surrogate, norm, sizes[0] if residual and number else None, number > 0)
             for number, sizes in enumerate(pairwise(widths))
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.readout = SpikeLinear(timesteps * last_channels, out_channels)
         self.draws = Draws(seed)
 

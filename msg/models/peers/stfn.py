@@ -10,7 +10,7 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.inits import glorot, zeros
 
 from msg.graph import Graph, SparseMatrix
-from msg.layers import GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
+from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import LIF, Sigmoid
@@ -121,7 +121,7 @@ class _STFN(GraphNetwork):
             fire = SpikeTrain(LIF(2.0, threshold, "zero"), Sigmoid(4.0), decay_input=True, detach_reset=not as_released)
             layers.append(_Layer(convolution(kind, i, o), normal, shortcut, fire))
         self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.lin = nn.Linear(hidden_channels * (num_layers if jumping == "cat" else 1), out_channels)
 
     def reset_parameters(self) -> None:

@@ -9,8 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
 from msg.energy import count
-from msg.graph import SparseMatrix, partition
-from msg.models.peers.spikegcl import _drop
+from msg.graph import partition
 from msg.neurons import ScaledLIF
 from msg.nn import SpikeGCL
 from msg.testing import assert_model
@@ -182,14 +181,6 @@ def test_the_encoder_is_trained_for_so_many_epochs(x, edge_index):
     assert model.eval().unsupervised_loss(x, edge_index).item() > 0  # what it comes to can still be measured
     always = _model(margin=0.5, encoder_epochs=None)
     assert all(always.unsupervised_loss(x, edge_index).requires_grad for _ in range(60))
-
-
-def test_sparse_and_dense_dropout_keep_the_expected_value():
-    x = torch.ones(500, 40)
-    for dropped in (_drop(x, 0.25, True), _drop(SparseMatrix.from_tensor(x.to_sparse()), 0.25, True).values):
-        assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
-        assert abs(float(dropped.mean()) - 1) < 0.02
-    assert _drop(x, 0.25, False) is x
 
 
 def test_dense_features_are_sent_once(edge_index, x, monkeypatch):
