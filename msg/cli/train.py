@@ -71,7 +71,7 @@ def _together(given: dict[str, Any], ranks: Any, output: Any, log: str | None) -
         given["baseline"] = "cached-gcn"  # the same function as the default, which reads a whole graph
     with user_errors():
         ready = _prepare(given, ranks)
-        for config in ready.study.configs():
+        for config in ready.study.configs:
             ranks.check(config, ready.data)
     _report(ready, ranks, output, log)
 

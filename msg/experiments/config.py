@@ -7,6 +7,7 @@ this module imports no torch.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -461,7 +462,8 @@ def reads(model: str, name: str) -> bool:
     return not wanted or not MODELS[model].options.isdisjoint(wanted)
 
 
-def parameters(kind: type) -> dict[str, Any]:
+@cache
+def parameters(kind: type) -> Mapping[str, Any]:
     """Names and defaults of the parameters of a neuron or rule."""
     return {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
 

@@ -123,7 +123,7 @@ def test_recipes_that_cannot_be_are_refused():
 def test_seed_and_baseline_are_left_to_the_run():
     assert RecipeStudy(RunConfig(dataset="karate", seeds=(2**32 - 1, 0))).seed == 1
     recipes = {"sage": {}, "plain": {"model": "spiking-gnn-conv"}}
-    assert list(RecipeStudy(RunConfig(dataset="karate", baseline="spiking-gnn-conv"), recipes).runs()) == ["sage"]
+    assert list(RecipeStudy(RunConfig(dataset="karate", baseline="spiking-gnn-conv"), recipes).runs) == ["sage"]
 
 
 class Diverging(Training):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -44,7 +45,7 @@ class RecipeStudy(Study):
         if not leaves_open(self.base.given()):
             raise ValueError("a recipe says which model is trained, and how: leave the options of both out")
         check_recipes(self.recipes)
-        if not self.runs():
+        if not self.runs:
             raise ValueError(f"no recipe is left beside baseline={self.base.baseline!r}: give another, or none")
 
     @property
@@ -56,15 +57,17 @@ class RecipeStudy(Study):
         """With which recipes are trained: the first that is not reported."""
         return next(seed for seed in count() if seed not in self.base.seeds)
 
+    @cached_property
     def runs(self) -> dict[str, TrainStudy]:
         """What each recipe would lead to, by name."""
         other = {name: one for name, one in self.recipes.items() if one.get("model") != self.base.baseline}
         return {name: TrainStudy(self.base.with_options(**one), f"{name}-") for name, one in other.items()}
 
+    @cached_property
     def tries(self) -> dict[str, Job]:
         """What is trained to choose, by recipe."""
         alone = {"baseline": NO_BASELINE, "seeds": (self.seed,)}
-        configs = {name: run.base.with_options(**alone) for name, run in self.runs().items()}
+        configs = {name: run.base.with_options(**alone) for name, run in self.runs.items()}
         extras = {"forgiving": True, "last": True}
         return {
             name: Job("fit", f"recipe-{name}", config, self.seed, f"recipe {name}", extras)
@@ -77,7 +80,7 @@ class RecipeStudy(Study):
         Raises:
             FloatingPointError: if all of them did.
         """
-        records = {name: results[job.name].record for name, job in self.tries().items()}
+        records = {name: results[job.name].record for name, job in self.tries.items()}
         val = {name: record["val"] for name, record in records.items() if "diverged" not in record}
         if not val:
             raise FloatingPointError("; ".join(record["diverged"] for record in records.values()))
@@ -89,24 +92,24 @@ class RecipeStudy(Study):
         Raises:
             FloatingPointError: if all of them diverged.
         """
-        if any(job.name not in results for job in self.tries().values()):
+        if any(job.name not in results for job in self.tries.values()):
             return None
         val = self.validated(results)
         return max(val, key=lambda name: val[name])
 
     def rehearse(self, data: Data) -> None:
-        for run in self.runs().values():
+        for run in self.runs.values():
             run.rehearse(data)
-        rehearse((job.config for job in self.tries().values()), data)
+        rehearse((job.config for job in self.tries.values()), data)
 
     def pending(self, results: Mapping[str, Result]) -> list[Job]:
         chosen = self.chosen(results)
         if chosen is None:
-            return [job for job in self.tries().values() if job.name not in results]
-        return self.runs()[chosen].pending(results)
+            return [job for job in self.tries.values() if job.name not in results]
+        return self.runs[chosen].pending(results)
 
     def extended(self, epochs: int) -> "RecipeStudy":
-        for run in self.runs().values():
+        for run in self.runs.values():
             run.extended(epochs)
         return RecipeStudy(replace(self.base, epochs=epochs), self.recipes)
 
@@ -116,7 +119,7 @@ class RecipeStudy(Study):
             return progress
         val = ", ".join(f"{name} {value:.4f}" for name, value in self.validated(results).items())
         progress.note(f"validation of recipes: {val}; going on with {chosen}")
-        run = self.runs()[chosen]
+        run = self.runs[chosen]
         jobs = {job.name for job in run.jobs()}
         return run.watched(store, {name: found for name, found in results.items() if name in jobs}, progress)
 
@@ -124,7 +127,7 @@ class RecipeStudy(Study):
         """What :class:`TrainStudy` says of the chosen recipe, and ``recipes``: its name, all metrics, and the seed."""
         chosen = self.chosen(results)
         assert chosen is not None
-        summary = self.runs()[chosen].summarise(results, data)
+        summary = self.runs[chosen].summarise(results, data)
         value = {**summary.value, "recipes": {"chosen": chosen, "val": self.validated(results), "seed": self.seed}}
         return Summary(value, {**summary.files, "results.json": sealed_json(value)})
 

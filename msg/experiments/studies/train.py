@@ -5,6 +5,7 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class TrainStudy(Study):
     def folder(self) -> str:
         return f"{Path(self.base.dataset).stem}-{self.base.task}"
 
+    @cached_property
     def configs(self) -> list[RunConfig]:
         """Of the model, and of the baseline if there is one.
 
@@ -54,7 +56,7 @@ class TrainStudy(Study):
         return [self.base.for_model(name) for name in names if name != NO_BASELINE]
 
     def rehearse(self, data: Data) -> None:
-        rehearse(self.configs(), data)
+        rehearse(self.configs, data)
 
     def jobs(self) -> list[Job]:
         """One for every seed of every model, seed by seed."""
@@ -62,7 +64,7 @@ class TrainStudy(Study):
         return [
             Job("fit", self._name(config, seed), config, seed, extras={"keep": config.model == main, "last": True})
             for seed in self.base.seeds
-            for config in self.configs()
+            for config in self.configs
         ]
 
     def _name(self, config: RunConfig, seed: int) -> str:
@@ -115,7 +117,7 @@ class TrainStudy(Study):
 
     def _results(self, records: Mapping[str, dict[str, Any]], data: Data) -> dict[str, Any]:
         config = self.base
-        models = [_of_a_model([records[self._name(one, seed)] for seed in config.seeds]) for one in self.configs()]
+        models = [_of_a_model([records[self._name(one, seed)] for seed in config.seeds]) for one in self.configs]
         return {
             "dataset": data.name,
             "content_hash": data.content_hash,
