@@ -50,8 +50,8 @@ release-check: $(READY)
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m twine check --strict dist/*
-	$(BIN)/python -m zipfile -l dist/*.whl | grep -q msg/py.typed
-	$(BIN)/python -m zipfile -l dist/*.whl | grep -q msg/datasets/manifest.toml
+	$(BIN)/python -m zipfile -l dist/*.whl | grep msg/py.typed > /dev/null
+	$(BIN)/python -m zipfile -l dist/*.whl | grep msg/datasets/manifest.toml > /dev/null
 
 clean:
 	rm -rf .venv docs/_build docs/api docs/auto_examples
