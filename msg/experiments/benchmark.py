@@ -209,8 +209,7 @@ class Benchmark:
         """What a row was found to need: in this folder, or earlier where no search is wanted."""
         folder, found = self._folder(row, column), None
         if (folder / "cell.json").exists():
-            kept = _kept(folder)
-            found = _Known(_free(kept.settings, row), kept.origin)
+            found = _again(_kept(folder), row)
         elif self.plan.settings != "search":
             found = self._stored(row, column)
         if found is None or not found.settings:
@@ -248,8 +247,7 @@ class Benchmark:
             missing = tuple(seed for seed in self.plan.seeds if seed not in whole.seeds)
             if not missing and not more.exists():
                 break
-            same_again = _Known(_free(whole.settings, row), whole.origin)
-            study = self._study(row, column, missing or self.plan.seeds, same_again)
+            study = self._study(row, column, missing or self.plan.seeds, _again(whole, row))
             whole = whole + _made(study, more, progress, executor)
             number += 1
             more = folder / f"more-{number}"
@@ -269,6 +267,11 @@ class Benchmark:
 
 class _Refused(Exception):
     """A cell that cannot be begun; its message says why."""
+
+
+def _again(outcome: Outcome, row: TableRow) -> _Known:
+    """What a cell was trained with, to train with it again."""
+    return _Known(_free(outcome.settings, row), outcome.origin)
 
 
 def _free(settings: Mapping[str, Scalar], row: TableRow) -> dict[str, Scalar]:

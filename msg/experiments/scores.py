@@ -209,10 +209,8 @@ class Scores:
     @cached_property
     def _origins(self) -> list[str]:
         """Columns whose settings were found on other graphs, a line each."""
-        found: dict[tuple[str, str], None] = {}
-        for cell in self.cells:
-            if cell.outcome is not None and cell.outcome.origin is not None:
-                found[cell.column.dataset, cell.outcome.origin] = None
+        done = [(cell.column.dataset, cell.outcome.origin) for cell in self.cells if cell.outcome is not None]
+        found = dict.fromkeys((dataset, origin) for dataset, origin in done if origin is not None)
         return [f"{dataset}: settings are those found for {origin}." for dataset, origin in found]
 
     @cached_property
