@@ -8,6 +8,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from msg.kernels.choice import compiled
+from msg.kernels.threads import over_rows
+
 _CHUNK = 2**16
 """Pairs whose neighbours are compared together."""
 
@@ -73,6 +76,8 @@ class Neighborhoods:
         Shapes:
             ``pairs``: ``[2, M]``; returns ``[M, 3]``, float32, on the CPU.
         """
+        if (kernels := compiled("neighborhoods")) is not None:
+            return self._compiled(kernels, pairs, 3)
         return torch.from_numpy(np.asarray(self.common(pairs) @ self._weights))
 
     def counts(self, pairs: Tensor) -> Tensor:
@@ -83,14 +88,7 @@ class Neighborhoods:
         Shapes:
             ``pairs``: ``[2, M]``; returns ``[M, 4]``, float32, on the CPU.
         """
-        place, found = self._place(pairs)
-        if not found.any():
-            return self._counted(pairs)
-        counts = self._edges[1][torch.from_numpy(place)]
-        if not found.all():
-            others = torch.from_numpy(~found)
-            counts[others] = self._counted(pairs.cpu()[:, others])
-        return counts
+        return self._looked_up(pairs, self._place(pairs))
 
     def degrees(self, pairs: Tensor) -> Tensor:
         """Number of neighbours of both ends, the other end not counted.
@@ -98,13 +96,50 @@ class Neighborhoods:
         Shapes:
             ``pairs``: ``[2, M]``; returns ``[M, 2]``, float32, on the CPU.
         """
+        return self._without(pairs, self._place(pairs))
+
+    def counts_and_degrees(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`counts` and :meth:`degrees` at once."""
+        place = self._place(pairs)
+        return self._looked_up(pairs, place), self._without(pairs, place)
+
+    def _looked_up(self, pairs: Tensor, place: np.ndarray) -> Tensor:
+        joined = place >= 0
+        if not joined.any():
+            return self._counted(pairs)
+        counts = self._of_edges[torch.from_numpy(place)]
+        if not joined.all():
+            others = torch.from_numpy(~joined)
+            counts[others] = self._counted(pairs.cpu()[:, others])
+        return counts
+
+    def _without(self, pairs: Tensor, place: np.ndarray) -> Tensor:
         source, target = pairs.cpu().numpy()
-        joined = self._place(pairs)[1]
+        joined = place >= 0
         return torch.from_numpy(np.stack([self.degree[source] - joined, self.degree[target] - joined], axis=1))
 
     def _counted(self, pairs: Tensor) -> Tensor:
         """Counts in which an edge between the two would be seen."""
+        if (kernels := compiled("neighborhoods")) is not None:
+            return self._compiled(kernels, pairs, 4)
         return torch.cat([self.shared(pairs), torch.from_numpy(self._walks(pairs))[:, None]], dim=1)
+
+    def _compiled(self, kernels: Any, pairs: Tensor, columns: int) -> Tensor:
+        """The first so many counts, of pairs grouped by the end that fewer walks of two steps leave from."""
+        source, target = pairs.cpu().numpy()
+        turned = self._ways[source] > self._ways[target]
+        near, far = np.where(turned, target, source), np.where(turned, source, target)
+        pointers = np.concatenate([[0], np.bincount(near, minlength=self.num_nodes).cumsum()])
+        found = torch.empty(len(near), columns)
+        adjacency, order = self.adjacency, np.argsort(near, kind="stable")
+        arguments = adjacency.indptr, adjacency.indices, self._weights, pointers, order, far
+        over_rows(self.num_nodes, lambda first, last: kernels.counts(*arguments, first, last, found.numpy()))
+        return found
+
+    @cached_property
+    def _ways(self) -> np.ndarray:
+        """How many walks of two steps leave from a node."""
+        return np.asarray(self.adjacency @ self.degree)
 
     def _walks(self, pairs: Tensor) -> np.ndarray:
         """L3 with the edge between the two: from the end of fewer neighbours on, the other is two steps away."""
@@ -147,23 +182,35 @@ class Neighborhoods:
         return np.stack([one, one / np.log(np.maximum(self.degree, 2)), one / np.maximum(self.degree, 1)], axis=1)
 
     @cached_property
-    def _edges(self) -> tuple[np.ndarray, Tensor]:
-        """Sorted codes of the graph's own edges, and their counts without themselves."""
-        above = sp.triu(self.adjacency, k=1, format="coo")
-        codes = np.sort(above.row.astype(np.int64) * self.num_nodes + above.col)
-        source, target = codes // self.num_nodes, codes % self.num_nodes
+    def _of_edges(self) -> Tensor:
+        """Counts of the graph's own edges without themselves, as they stand in the adjacency matrix."""
+        source, target = self._rows, self.adjacency.indices
         counts = self._counted(torch.from_numpy(np.stack([source, target])))
         weight = self._weights[:, 2]
         around = weight * np.asarray(self.adjacency @ weight)
         own = around[source] + around[target] - weight[source] * weight[target]
         counts[:, 3] = (counts[:, 3] - torch.from_numpy(own)).clamp(min=0)  # may round below
-        return codes, counts
+        return counts
 
-    def _place(self, pairs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Where pairs stand among the graph's own edges, and whether they do."""
-        ends = np.sort(pairs.cpu().numpy().astype(np.int64), axis=0)
-        wanted, codes = ends[0] * self.num_nodes + ends[1], self._edges[0]
-        if not len(codes):
-            return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
-        place = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
-        return place, codes[place] == wanted
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """Row of each entry of the adjacency matrix."""
+        return np.repeat(np.arange(self.num_nodes), np.diff(self.adjacency.indptr))
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """Row and column of each entry as one number, sorted."""
+        return self._rows * self.num_nodes + self.adjacency.indices
+
+    def _place(self, pairs: Tensor) -> np.ndarray:
+        """Where pairs stand in the adjacency matrix; below zero for those that do not."""
+        source, target = pairs.cpu().numpy().astype(np.int64, copy=False)
+        if (kernels := compiled("neighborhoods")) is not None:
+            found = np.empty(len(source), np.int64)
+            kernels.places(self.adjacency.indptr, self.adjacency.indices, source, target, found)
+            return found
+        if not len(self._codes):
+            return np.full(len(source), -1)
+        wanted = source * self.num_nodes + target
+        place = np.searchsorted(self._codes, wanted).clip(max=len(self._codes) - 1)
+        return np.where(self._codes[place] == wanted, place, -1)

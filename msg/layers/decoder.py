@@ -6,7 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
-from msg.manifolds import distance, squared_distance, squared_lorentzian_distance
+from msg.manifolds import squared_distances, squared_lorentzian_distance
 
 
 class FermiDirac(nn.Module):
@@ -35,8 +35,7 @@ class FermiDirac(nn.Module):
 
     def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
         """Logits of the pairs."""
-        source, target = edge_label_index
-        return (self.radius - distance(self.manifold, z[source], z[target]) ** 2) / self.temperature
+        return (self.radius - squared_distances(self.manifold, z, edge_label_index)) / self.temperature
 
     def extra_repr(self) -> str:
         """Radius and temperature."""
@@ -80,9 +79,7 @@ class LearnedFermiDirac(nn.Module):
 
     def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
         """Logits of the pairs."""
-        source, target = edge_label_index
-        squared = squared_distance(self.manifold, z[source], z[target])
-        return (self.radius - squared) / self.log_temperature.exp()
+        return (self.radius - squared_distances(self.manifold, z, edge_label_index)) / self.log_temperature.exp()
 
 
 class LorentzianDecoder(nn.Module):

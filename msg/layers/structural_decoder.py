@@ -21,7 +21,7 @@ class GraphDecoder(nn.Module, ABC):
 
     def __init__(self):
         super().__init__()
-        self._graphs = Memo()
+        self._graphs, self._measured = Memo(), Memo()
 
     def neighborhoods(self, edge_index: Tensor, num_nodes: int) -> Neighborhoods:
         """Neighbours of all nodes, remembered for the last graph."""
@@ -96,15 +96,22 @@ class StructuralDecoder(GraphDecoder):
         """Logits of the pairs."""
         (inside,) = self._inside
         score = inside(z, edge_label_index).to(self.scale.dtype)
-        seen = self.norm(self.structure(edge_label_index, edge_index, z.size(0)).to(score))
+        seen = self.norm(self._seen(edge_label_index, edge_index, z.size(0)).to(score))
         bounded = softsign(score)
         return self.scale * bounded + self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
+
+    def _seen(self, edge_label_index: Tensor, edge_index: Tensor, num_nodes: int) -> Tensor:
+        """:meth:`structure`, remembered of the last pairs that were not trained on: validation's are ever the same."""
+        if self.training:
+            return self.structure(edge_label_index, edge_index, num_nodes)
+        given = edge_label_index, edge_index
+        return self._measured.recall(given, (num_nodes,), lambda: self.structure(*given, num_nodes))
 
     def structure(self, edge_label_index: Tensor, edge_index: Tensor, num_nodes: int) -> Tensor:
         """What the graph says of each pair, ``[M, 7]``, on the CPU."""
         graph = self.neighborhoods(edge_index, num_nodes)
-        counts, degrees = graph.counts(edge_label_index), graph.degrees(edge_label_index).log1p()
-        one, other = degrees.split(1, dim=1)
+        counts, degrees = graph.counts_and_degrees(edge_label_index)
+        one, other = degrees.log1p().split(1, dim=1)
         seen = [counts[:, :3].log1p(), (_FLOOR + counts[:, 2:]).log(), one + other, (one - other).abs()]
         return torch.cat(seen, dim=1)
 

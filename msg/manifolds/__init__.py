@@ -23,12 +23,14 @@ from msg.manifolds.steps import (
     bound_length,
     distance,
     exp0,
+    inner_products,
     log0,
     max_radius,
     move,
     origin,
     path,
     squared_distance,
+    squared_distances,
     transport0,
 )
 from msg.manifolds.switch import checks
@@ -51,6 +53,7 @@ __all__ = [
     "frechet_mean",
     "gyromidpoint",
     "gyroplane_logits",
+    "inner_products",
     "log0",
     "lorentz_centroid",
     "lorentz_inner",
@@ -62,6 +65,7 @@ __all__ = [
     "register_family",
     "resolve",
     "squared_distance",
+    "squared_distances",
     "squared_lorentzian_distance",
     "transport0",
 ]

@@ -1,4 +1,4 @@
-"""Steps and logarithms in one pass over the rows each, where the compiled kernels know the manifold.
+"""Steps, logarithms and distances in one pass over the rows each, where the compiled kernels know the manifold.
 
 The derivative is the closed form; where a second one is wanted (``create_graph=True``) the backward pass goes through
 the functions of the :class:`~msg.manifolds.Family` instead, whose derivatives are differentiable.
@@ -64,16 +64,22 @@ def _learned(manifold: geoopt.Manifold) -> list[Tensor]:
 
 def applies(manifold: geoopt.Manifold, *tensors: Tensor) -> bool:
     """Whether the kernels take these tensors: not while compiling, since torch.compile makes one pass of its own."""
-    if traced() or choice.status().backend != "numba":
-        return False
-    plain = all(
+    return applies_to_vectors(*tensors, *manifold.parameters()) and None not in list(_factors(manifold, 1))
+
+
+def applies_to_vectors(*tensors: Tensor) -> bool:
+    """The same without a manifold."""
+    return not traced() and choice.status().backend == "numba" and _plain(*tensors)
+
+
+def _plain(*tensors: Tensor) -> bool:
+    return all(
         type(t) in (Tensor, torch.nn.Parameter)
         and t.device.type == "cpu"
         and t.dtype in (torch.float32, torch.float64)
         and forward_ad.unpack_dual(t).tangent is None
-        for t in (*tensors, *manifold.parameters())
+        for t in tensors
     )
-    return plain and None not in list(_factors(manifold, 1))
 
 
 class _Table:
@@ -208,3 +214,60 @@ class _Log0(torch.autograd.Function):
 def log0(manifold: geoopt.Manifold, z: Tensor, dim: int, dtype: torch.dtype, eager: Eager) -> Tensor:
     """Logarithm at the origin, ``[..., D]`` to ``[..., d]`` of a type; ``eager`` is the same by the family."""
     return _Log0.apply(_Table(manifold, dim), dtype, eager, z, *_learned(manifold))  # pyright: ignore
+
+
+class _InnerProduct:
+    """What :class:`_Table` is, for the inner product of vectors."""
+
+    def __init__(self, dim: int):
+        self.factors, self.numbers = np.array([[constants.INNER_PRODUCT, 0, 0, dim]]), np.zeros(1)
+
+    def learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
+        return ()
+
+
+class _Score(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, table: _Table | _InnerProduct, eager: Eager, pairs: Tensor, z: Tensor, *learned: Tensor) -> Tensor:
+        kernels: Any = choice.compiled("pairs")
+        ctx.table, ctx.eager, ctx.kernels = table, eager, kernels
+        rows, ends = z.detach().contiguous(), tuple(end.contiguous() for end in pairs)
+        out, kept = torch.empty(len(ends[0]), dtype=torch.float64), len(ends[0]) if any(ctx.needs_input_grad) else 0
+        slopes = torch.empty(kept, len(table.factors), kernels.SLOPES, dtype=torch.float64)
+        to_numbers = torch.empty(kept, len(table.factors), dtype=torch.float64)
+        arguments = table.factors, table.numbers, rows.numpy(), *(end.numpy() for end in ends)
+        outputs = out.numpy(), slopes.numpy(), to_numbers.numpy()
+        over_rows(len(out), lambda first, last: kernels.score(*arguments, first, last, *outputs))
+        ctx.save_for_backward(z, *ends, slopes, to_numbers, *learned)
+        return out.to(z.dtype)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        z, one, other, slopes, to_numbers, *learned = ctx.saved_tensors
+        table, kernels = ctx.table, ctx.kernels
+        if torch.is_grad_enabled():
+            return None, None, None, *twice.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
+        grad = grads[0].double().contiguous()
+        ends, rows = (one.numpy(), other.numpy()), z.detach().contiguous().numpy()
+        pointers, places = np.zeros(len(z) + 1, np.int64), np.empty(2 * len(grad), np.int64)
+        kernels.incidence(*ends, pointers, places)
+        to_z = torch.zeros(z.shape, dtype=z.dtype)
+        arguments = table.factors, rows, *ends, pointers, places, grad.numpy(), slopes.numpy()
+        over_rows(len(z), lambda first, last: kernels.score_back(*arguments, first, last, to_z.numpy()))
+        return None, None, None, to_z, *table.learned(to_numbers * grad[:, None])
+
+
+def names_rows(pairs: Tensor, rows: int) -> bool:
+    """Whether the kernels may read what pairs ``[2, M]`` name: anything else is left to torch, and its complaints."""
+    plain = type(pairs) is Tensor and pairs.dtype == torch.long and pairs.device.type == "cpu"
+    return plain and (not pairs.numel() or (int(pairs.min()) >= 0 and int(pairs.max()) < rows))
+
+
+def squared_distances(manifold: geoopt.Manifold, z: Tensor, dim: int, pairs: Tensor, eager: Eager) -> Tensor:
+    """Squared distances of pairs of rows, ``[N, D]`` and ``[2, M]`` to ``[M]``; ``eager`` is the same by the family."""
+    return _Score.apply(_Table(manifold, dim), eager, pairs, z, *_learned(manifold))  # pyright: ignore
+
+
+def inner_products(z: Tensor, pairs: Tensor, eager: Eager) -> Tensor:
+    """Inner products of pairs of rows; ``eager`` is the same by torch."""
+    return _Score.apply(_InnerProduct(z.size(1)), eager, pairs, z)  # pyright: ignore

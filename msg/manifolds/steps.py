@@ -211,6 +211,42 @@ def squared_distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     return family(manifold).squared_distance(manifold, first, second).squeeze(-1).to(x.dtype)
 
 
+def squared_distances(manifold: geoopt.Manifold, z: Tensor, pairs: Tensor) -> Tensor:
+    r"""Squared geodesic distances of pairs of rows: :func:`squared_distance` of ``z[pairs[0]]`` and ``z[pairs[1]]``,
+    without writing these down.
+
+    Shapes:
+        ``z``: ``[N, ambient_dim]``; ``pairs``: ``[2, M]``; returns ``[M]`` in the dtype of ``z``.
+    """
+    wide, own = _point(manifold, z), family(manifold)
+
+    def by_family(points: Tensor) -> Tensor:
+        first, second = pairs
+        return own.squared_distance(manifold, points[first], points[second]).squeeze(-1).to(z.dtype)
+
+    if z.dim() == 2 and one_pass.applies(manifold, z) and one_pass.names_rows(pairs, len(z)):
+        dim = own.intrinsic_dim(manifold, z.size(1))
+        return one_pass.squared_distances(manifold, z, dim, pairs, lambda points: by_family(points.double()))
+    return by_family(wide)
+
+
+def inner_products(z: Tensor, pairs: Tensor) -> Tensor:
+    r"""Inner products of pairs of rows, :math:`\langle z_i, z_j
+    angle`.
+
+        Shapes:
+            ``z``: ``[N, d]``; ``pairs``: ``[2, M]``; returns ``[M]``.
+    """
+
+    def by_torch(z: Tensor) -> Tensor:
+        first, second = pairs
+        return (z[first] * z[second]).sum(-1)
+
+    if z.dim() == 2 and one_pass.applies_to_vectors(z) and one_pass.names_rows(pairs, len(z)):
+        return one_pass.inner_products(z, pairs, by_torch)
+    return by_torch(z)
+
+
 def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
     r"""Bound the length of a step smoothly, :math:`v \mapsto \tanh(|v|/b)\,b\,v/|v|`: the identity for short ``v``.
 

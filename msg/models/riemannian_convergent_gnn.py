@@ -11,7 +11,7 @@ from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix
 from msg.layers import Synapse, TangentHead, gcn_matrix
-from msg.manifolds import bound_length, checks, exp0, move, resolve, squared_distance
+from msg.manifolds import bound_length, checks, exp0, move, resolve, squared_distance, squared_distances
 from msg.models.convergent_gnn import ConvergentNetwork
 
 
@@ -57,9 +57,8 @@ class RiemannianSystem(SettlingSystem):
     def energy(self, states: States) -> Tensor:
         """Half the squared distances to the anchors and, weighted, along the edges."""
         (z,), (anchor, weight) = states, self.tensors
-        source, target = self.edge_index
         to_anchor = squared_distance(self.manifold, z, anchor).sum()
-        along_edges = (weight * squared_distance(self.manifold, z[source], z[target])).sum()
+        along_edges = (weight * squared_distances(self.manifold, z, self.edge_index)).sum()
         # every undirected edge is there twice
         return to_anchor / 2 + along_edges / 4
 

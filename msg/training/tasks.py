@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
+from msg.manifolds import inner_products
 from msg.models.stack import SpikingStack
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
@@ -116,8 +117,7 @@ def inner_product(z: Tensor, edge_label_index: Tensor) -> Tensor:
     Shapes:
         ``z``: ``[N, d]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
     """
-    source, target = edge_label_index
-    return (z[source] * z[target]).sum(-1)
+    return inner_products(z, edge_label_index)
 
 
 class LinkPrediction:

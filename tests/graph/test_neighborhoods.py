@@ -6,6 +6,11 @@ from msg.datasets import link_split, load_graph
 from msg.graph import Neighborhoods
 
 
+@pytest.fixture(autouse=True, params=["auto", "torch"])
+def _kernels(request, monkeypatch):
+    monkeypatch.setenv("MSG_KERNELS", request.param)
+
+
 def graph(num_nodes=25, edges=70, seed=0):
     """Both directions of some edges, duplicates and loops, and a node on its own."""
     generator = torch.Generator().manual_seed(seed)
@@ -49,6 +54,18 @@ def test_scores_are_those_of_the_graph_without_the_pair_own_edge(size, monkeypat
     torch.testing.assert_close(neighborhoods.shared(pairs), counts[:, :3], rtol=1e-5, atol=1e-6)
     assert torch.equal(neighborhoods.degrees(pairs), degrees)
     assert (counts[:, 3] > 0).any()
+
+
+@pytest.mark.parametrize("edges", [300, 9000])
+def test_compiled_counts_are_those_of_sparse_products(edges, monkeypatch):
+    """Few walks of two steps, which are forgotten one by one, and so many that they reach everywhere."""
+    edge_index, num_nodes = graph(400, edges)
+    pairs = torch.randint(num_nodes, (2, 2000))
+    counts, degrees = Neighborhoods(edge_index, num_nodes).counts_and_degrees(pairs)
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    other = Neighborhoods(edge_index, num_nodes)
+    torch.testing.assert_close(counts, other.counts(pairs), rtol=1e-5, atol=1e-6)
+    assert torch.equal(degrees, other.degrees(pairs))
 
 
 def test_a_training_edge_scores_as_if_it_were_held_out():

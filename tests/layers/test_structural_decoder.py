@@ -54,6 +54,23 @@ def test_it_is_symmetric_and_sees_the_edges_it_is_given():
     torch.testing.assert_close(decoder(z, PAIRS, EDGES), logits)  # another graph came between
 
 
+def test_counts_of_pairs_that_are_measured_again_are_remembered(monkeypatch):
+    counted, decoder = [], StructuralDecoder(inner_product)
+    own = decoder.structure
+    monkeypatch.setattr(decoder, "structure", lambda *given: counted.append(len(counted)) or own(*given))
+    z = torch.randn(6, 3)
+    decoder(z, PAIRS, EDGES)
+    decoder(z, PAIRS, EDGES)
+    assert len(counted) == 2  # in training pairs are ever others
+    decoder.eval()
+    first = decoder(z, PAIRS, EDGES)
+    torch.testing.assert_close(decoder(z, PAIRS, EDGES), first)
+    assert len(counted) == 3
+    decoder(z, PAIRS, EDGES[:, 2:])
+    decoder(z, PAIRS.clone(), EDGES[:, 2:])
+    assert len(counted) == 5
+
+
 def test_on_a_manifold_the_points_and_the_decoder_learn(space, dtype):
     manifold, dim = space
     v = (0.5 * torch.randn(6, dim, dtype=dtype)).requires_grad_()
