@@ -26,5 +26,5 @@ ARCSINHC = tuple(
     (-1) ** k * math.factorial(2 * k) / (4**k * math.factorial(k) ** 2 * (2 * k + 1)) for k in range(TERMS)
 )
 
-EUCLIDEAN, HYPERBOLOID, SPHERE, STEREOGRAPHIC, INNER_PRODUCT = range(5)
-"""Kinds of factors in the kernels' table of a manifold; the last is none, and what pairs of vectors are scored by."""
+EUCLIDEAN, HYPERBOLOID, SPHERE, STEREOGRAPHIC, INNER_PRODUCT, CHORD = range(6)
+"""Kinds of factors in the kernels' table of a manifold; by the last two, pairs of vectors are scored alone."""

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from msg.kernels.constants import EUCLIDEAN, HYPERBOLOID, INNER_PRODUCT, SPHERE, TINY
+from msg.kernels.constants import CHORD, EUCLIDEAN, HYPERBOLOID, INNER_PRODUCT, SPHERE, TINY
 from msg.kernels.jit import compiled, inlined, reordering
 from msg.kernels.parts import part
 from msg.kernels.quotients import arctanc, arsinhc, artanhc
@@ -70,20 +70,30 @@ def _lengths(x, y):
 
 
 @inlined
-def _hyperboloid(radius, x, y):
+def _chord(radius, x, y):
+    """Squared length of the chord between two points, given by all but their first coordinates, and no derivative in
+    the radius.
+    """
     square, (one, other, between) = _apart(x, y), _lengths(x, y)
     x0, y0 = math.sqrt(radius**2 + one), math.sqrt(radius**2 + other)
     up = between / (x0 + y0)
     chord = square - up * up
     if chord < 0:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    return chord, 2.0, -2 * up / x0, 2 * up / y0, 0.0, 0.0
+
+
+@inlined
+def _hyperboloid(radius, x, y):
+    chord, away, at_x, at_y, _, _ = _chord(radius, x, y)
     w = chord / (4 * radius**2)
     a, _ = arsinhc(w)
-    value, slope = 4 * radius**2 * w * a * a, 2 * a / math.sqrt(1 + w)
-    at_x, at_y = -slope * up / x0, slope * up / y0
+    value, slope = chord * a * a, a / math.sqrt(1 + w)
+    away, at_x, at_y = slope * away, slope * at_x, slope * at_y
     # homogeneous of degree two in x, y and the radius
-    rest = 2 * value - slope * square - at_x * one - at_y * other
-    return value, slope, at_x, at_y, 0.0, rest / radius
+    one, other, _ = _lengths(x, y)
+    rest = 2 * value - away * _apart(x, y) - at_x * one - at_y * other
+    return value, away, at_x, at_y, 0.0, rest / radius
 
 
 @inlined
@@ -120,7 +130,7 @@ def _stereographic(kappa, x, y):
 def _place(factor):
     """Where the coordinates that a pair is scored by begin, and how many they are."""
     kind, point, dim = factor[0], factor[1], factor[3]
-    return point + int(kind == HYPERBOLOID), dim + int(kind == SPHERE)
+    return point + int(kind in (HYPERBOLOID, CHORD)), dim + int(kind == SPHERE)
 
 
 @compiled
@@ -141,6 +151,8 @@ def score(factors, numbers, z, first_ends, second_ends, first, last, out, slopes
                 found = _inner(x, y), 0.0, 0.0, 0.0, 1.0, 0.0
             elif kind == HYPERBOLOID:
                 found = _hyperboloid(number, x, y)
+            elif kind == CHORD:
+                found = _chord(number, x, y)
             elif kind == SPHERE:
                 found = _sphere(number, x, y)
             else:

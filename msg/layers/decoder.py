@@ -6,7 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
-from msg.manifolds import squared_distances, squared_lorentzian_distance
+from msg.manifolds import squared_distances, squared_lorentzian_distances
 
 
 class FermiDirac(nn.Module):
@@ -105,8 +105,7 @@ class LorentzianDecoder(nn.Module):
 
     def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
         """Logits of the pairs."""
-        source, target = edge_label_index
-        return (self.radius - squared_lorentzian_distance(z[source], z[target])) / self.temperature
+        return (self.radius - squared_lorentzian_distances(z, edge_label_index)) / self.temperature
 
     def extra_repr(self) -> str:
         """Radius and temperature."""

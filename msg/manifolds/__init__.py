@@ -14,7 +14,12 @@ from msg.manifolds.general import GeooptFamily
 from msg.manifolds.gyro import gyromidpoint, gyroplane_logits
 from msg.manifolds.hyperboloid import LearnedLorentz
 from msg.manifolds.lookup import chart, curvature, family, register_family
-from msg.manifolds.lorentz import lorentz_centroid, lorentz_inner, squared_lorentzian_distance
+from msg.manifolds.lorentz import (
+    lorentz_centroid,
+    lorentz_inner,
+    squared_lorentzian_distance,
+    squared_lorentzian_distances,
+)
 from msg.manifolds.means import Groups, centroid, frechet_mean
 from msg.manifolds.pseudo_hyperboloid import PseudoHyperboloid
 from msg.manifolds.signature import parse_signature, resolve
@@ -67,6 +72,7 @@ __all__ = [
     "squared_distance",
     "squared_distances",
     "squared_lorentzian_distance",
+    "squared_lorentzian_distances",
     "transport0",
 ]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from msg.kernels.constants import HYPERBOLIC_RADIUS
+from msg.manifolds import one_pass
 from msg.manifolds.embedded import join
 from msg.manifolds.trigonometry import squared_norm
 
@@ -70,3 +71,20 @@ def squared_lorentzian_distance(x: Tensor, y: Tensor) -> Tensor:
     # x_0 - y_0 without cancellation
     first = (difference * total).sum(-1, keepdim=True) / times
     return (squared_norm(difference) - first.square()).clamp(min=0).squeeze(-1)
+
+
+def squared_lorentzian_distances(z: Tensor, pairs: Tensor) -> Tensor:
+    """:func:`squared_lorentzian_distance` of pairs of rows, without writing these down.
+
+    Shapes:
+        ``z``: ``[N, d + 1]``; ``pairs``: ``[2, M]``; returns ``[M]`` in float64.
+    """
+
+    def by_torch(z: Tensor) -> Tensor:
+        first, second = pairs
+        return squared_lorentzian_distance(z[first], z[second])
+
+    wide = z.double()
+    if one_pass.applies_to_vectors(wide) and one_pass.takes_pairs(wide, pairs):
+        return one_pass.squared_chords(wide, pairs, by_torch)
+    return by_torch(z)

@@ -216,11 +216,11 @@ def log0(manifold: geoopt.Manifold, z: Tensor, dim: int, dtype: torch.dtype, eag
     return _Log0.apply(_Table(manifold, dim), dtype, eager, z, *_learned(manifold))  # pyright: ignore
 
 
-class _InnerProduct:
-    """What :class:`_Table` is, for the inner product of vectors."""
+class _Vectors:
+    """What :class:`_Table` is, for vectors whose pairs are scored by something that is no distance of a manifold."""
 
-    def __init__(self, dim: int):
-        self.factors, self.numbers = np.array([[constants.INNER_PRODUCT, 0, 0, dim]]), np.zeros(1)
+    def __init__(self, kind: int, dim: int):
+        self.factors, self.numbers = np.array([[kind, 0, 0, dim]]), np.ones(1)
 
     def learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
         return ()
@@ -228,7 +228,7 @@ class _InnerProduct:
 
 class _Score(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, table: _Table | _InnerProduct, eager: Eager, pairs: Tensor, z: Tensor, *learned: Tensor) -> Tensor:
+    def forward(ctx, table: _Table | _Vectors, eager: Eager, pairs: Tensor, z: Tensor, *learned: Tensor) -> Tensor:
         kernels: Any = choice.compiled("pairs")
         ctx.table, ctx.eager, ctx.kernels = table, eager, kernels
         rows, ends = z.detach().contiguous(), tuple(end.contiguous() for end in pairs)
@@ -257,9 +257,15 @@ class _Score(torch.autograd.Function):
         return None, None, None, to_z, *table.learned(to_numbers * grad[:, None])
 
 
-def names_rows(pairs: Tensor, rows: int) -> bool:
-    """Whether the kernels may read what pairs ``[2, M]`` name: anything else is left to torch, and its complaints."""
-    plain = type(pairs) is Tensor and pairs.dtype == torch.long and pairs.device.type == "cpu"
+def takes_pairs(z: Tensor, pairs: Tensor) -> bool:
+    """Whether the kernels may read the rows of ``z`` that pairs name; else torch does, or complains."""
+    rows = len(z)
+    plain = (
+        z.dim() == pairs.dim() == 2
+        and type(pairs) is Tensor
+        and pairs.dtype == torch.long
+        and pairs.device.type == "cpu"
+    )
     return plain and (not pairs.numel() or (int(pairs.min()) >= 0 and int(pairs.max()) < rows))
 
 
@@ -270,4 +276,9 @@ def squared_distances(manifold: geoopt.Manifold, z: Tensor, dim: int, pairs: Ten
 
 def inner_products(z: Tensor, pairs: Tensor, eager: Eager) -> Tensor:
     """Inner products of pairs of rows; ``eager`` is the same by torch."""
-    return _Score.apply(_InnerProduct(z.size(1)), eager, pairs, z)  # pyright: ignore
+    return _Score.apply(_Vectors(constants.INNER_PRODUCT, z.size(1)), eager, pairs, z)  # pyright: ignore
+
+
+def squared_chords(z: Tensor, pairs: Tensor, eager: Eager) -> Tensor:
+    """Squared chords between pairs of points of the hyperboloid of curvature -1; ``eager`` is the same by torch."""
+    return _Score.apply(_Vectors(constants.CHORD, z.size(1) - 1), eager, pairs, z)  # pyright: ignore

@@ -224,7 +224,7 @@ def squared_distances(manifold: geoopt.Manifold, z: Tensor, pairs: Tensor) -> Te
         first, second = pairs
         return own.squared_distance(manifold, points[first], points[second]).squeeze(-1).to(z.dtype)
 
-    if z.dim() == 2 and one_pass.applies(manifold, z) and one_pass.names_rows(pairs, len(z)):
+    if one_pass.applies(manifold, z) and one_pass.takes_pairs(z, pairs):
         dim = own.intrinsic_dim(manifold, z.size(1))
         return one_pass.squared_distances(manifold, z, dim, pairs, lambda points: by_family(points.double()))
     return by_family(wide)
@@ -242,7 +242,7 @@ def inner_products(z: Tensor, pairs: Tensor) -> Tensor:
         first, second = pairs
         return (z[first] * z[second]).sum(-1)
 
-    if z.dim() == 2 and one_pass.applies_to_vectors(z) and one_pass.names_rows(pairs, len(z)):
+    if one_pass.applies_to_vectors(z) and one_pass.takes_pairs(z, pairs):
         return one_pass.inner_products(z, pairs, by_torch)
     return by_torch(z)
 

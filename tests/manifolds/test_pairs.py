@@ -5,7 +5,16 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from msg.kernels import status
-from msg.manifolds import exp0, inner_products, one_pass, resolve, squared_distance, squared_distances
+from msg.manifolds import (
+    exp0,
+    inner_products,
+    one_pass,
+    resolve,
+    squared_distance,
+    squared_distances,
+    squared_lorentzian_distance,
+    squared_lorentzian_distances,
+)
 
 SIGNATURES = ["E5", "H5", "S5", "P5", "U5", "L5", "H1", "S1", "H3xS4", "H3xP2xE2xS3"]
 PAIRS = torch.tensor([[0, 1, 5, 2, 2, 3, 8, 0, 4], [1, 0, 6, 2, 7, 7, 3, 1, 5]])
@@ -92,6 +101,21 @@ def test_inner_products(dtype):
     if dtype == torch.float64:
         assert gradcheck(lambda z: inner_products(z, PAIRS), z)
         assert gradgradcheck(lambda z: inner_products(z, PAIRS), z)
+
+
+def test_lorentzian_distances(monkeypatch):
+    manifold, dim = resolve("H4")
+    z = points(manifold, dim, 0.7).requires_grad_()
+    weights = torch.randn(9, dtype=torch.float64)
+    found = squared_lorentzian_distances(z, PAIRS)
+    grads = [torch.autograd.grad(found @ weights, z)[0]]
+    assert gradgradcheck(lambda z: squared_lorentzian_distances(z, PAIRS[:, :4]), z, atol=1e-4)
+    assert squared_lorentzian_distances(z.float(), PAIRS).dtype == torch.float64
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    want = squared_lorentzian_distance(z[PAIRS[0]], z[PAIRS[1]])
+    torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(squared_lorentzian_distances(z, PAIRS), want)
+    torch.testing.assert_close(*grads, torch.autograd.grad(want @ weights, z)[0], rtol=1e-12, atol=1e-12)
 
 
 def test_on_any_number_of_threads():
