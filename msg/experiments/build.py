@@ -18,6 +18,7 @@ from msg.training import (
     NodeClassification,
     Task,
     add_structural_decoder,
+    add_tangent_decoder,
     draw_split,
     link_prediction,
 )
@@ -79,6 +80,8 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
     except (RuntimeError, MemoryError, OverflowError) as error:  # torch's word for what is too large
         said = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error
+    if config.similarity == "tangent":
+        add_tangent_decoder(model)
     if config.decoder == "structural":
         add_structural_decoder(model)
     if config.task == GRAPHS:

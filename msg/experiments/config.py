@@ -24,6 +24,7 @@ _ONE_GRAPH, _CLASSES_OF = f"{NODES} {LINKS}", f"{NODES} {GRAPHS}"
 _FEATURES = ("auto", "dense", "sparse")
 _RESETS = ("subtract", "zero")
 _DECODERS = ("plain", "structural")
+_SIMILARITIES = ("distance", "tangent")
 _CLASSIFIERS = ("linear", "fixed")
 _NORMS = ("none", "batch", "layer")
 _JUMPING = ("none", "cat", "max")
@@ -193,6 +194,17 @@ class RunConfig:
     decoder: Annotated[
         str | None,
         Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, reads="decoder", tasks=LINKS),
+    ] = None
+    similarity: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            f"Of points, in a decoder: {_either(_SIMILARITIES)}",
+            "distance",
+            choices=_SIMILARITIES,
+            reads="similarity",
+            tasks=LINKS,
+        ),
     ] = None
     pooling: Annotated[
         str | None,

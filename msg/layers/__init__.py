@@ -6,7 +6,7 @@ of a manifold.
 from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.classifier import FixedLinear, check_classifier, make_classifier
-from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder
+from msg.layers.decoder import FermiDirac, LearnedFermiDirac, LorentzianDecoder, TangentInnerProduct
 from msg.layers.draws import Draws
 from msg.layers.dropout import Dropout, dropout
 from msg.layers.encoders import LatencyEncoder, PopulationEncoder
@@ -87,6 +87,7 @@ __all__ = [
     "StructuralDecoder",
     "Synapse",
     "TangentHead",
+    "TangentInnerProduct",
     "TrainBatchNorm",
     "Translation",
     "cat_states",

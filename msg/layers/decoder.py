@@ -1,4 +1,4 @@
-"""Link prediction from distances on a manifold."""
+"""Link prediction from points on a manifold."""
 
 import math
 
@@ -6,7 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
-from msg.manifolds import squared_distances, squared_lorentzian_distances
+from msg.manifolds import inner_products, log0, squared_distances, squared_lorentzian_distances
 
 
 class FermiDirac(nn.Module):
@@ -110,3 +110,31 @@ class LorentzianDecoder(nn.Module):
     def extra_repr(self) -> str:
         """Radius and temperature."""
         return f"radius={self.radius:g}, temperature={self.temperature:g}"
+
+
+class TangentInnerProduct(nn.Module):
+    r"""Logits :math:`\langle\log_o z_i, \log_o z_j\rangle`: the inner product of two points as tangent vectors at the
+    origin. On flat space it is the decoder of Euclidean models.
+
+    A distance says how near two points are, and cannot say that one of them has many neighbours, however far; a longer
+    vector can. Source: the graph autoencoder of `Kipf & Welling 2016 <https://arxiv.org/abs/1611.07308>`_.
+
+    Args:
+        manifold: of the points. It stays the model's: its curvature is no parameter here.
+
+    Shapes:
+        ``z``: ``[N, ambient_dim]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
+    """
+
+    def __init__(self, manifold: geoopt.Manifold):
+        super().__init__()
+        self._manifold = (manifold,)
+
+    @property
+    def manifold(self) -> geoopt.Manifold:
+        """Of the points."""
+        return self._manifold[0]
+
+    def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
+        """Logits of the pairs."""
+        return inner_products(log0(self.manifold, z), edge_label_index)

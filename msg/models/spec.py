@@ -39,12 +39,14 @@ class ModelSpec:
     @property
     def options(self) -> frozenset[str]:
         """What it reads, ``batch_size`` where it can be trained on samples or graphs, ``decoder`` where links can have
-        one, ``pooling`` where graphs can have classes.
+        one, ``similarity`` where its points can, ``pooling`` where graphs can have classes.
         """
         graphs = "graph-classification" in self.tasks
+        links = "link-prediction" in self.tasks and not self.own_decoder
         further = {
             "batch_size": self.batches or graphs,
-            "decoder": "link-prediction" in self.tasks and not self.own_decoder,
+            "decoder": links,
+            "similarity": links and "manifold" in self.reads,
             "pooling": graphs,
         }
         return self.reads | {name for name, there in further.items() if there}

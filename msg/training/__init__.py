@@ -3,7 +3,14 @@
 from msg.training.alignment import gradient_alignment
 from msg.training.augmentation import Augmentation
 from msg.training.batches import Batch, MiniBatches
-from msg.training.build import add_structural_decoder, decoder_of, draw_split, link_prediction, own_random_state
+from msg.training.build import (
+    add_structural_decoder,
+    add_tangent_decoder,
+    decoder_of,
+    draw_split,
+    link_prediction,
+    own_random_state,
+)
 from msg.training.classification import GraphClassification, NodeClassification
 from msg.training.distortion import Distortion, distortion
 from msg.training.energy import count_inference
@@ -40,6 +47,7 @@ __all__ = [
     "Task",
     "Training",
     "add_structural_decoder",
+    "add_tangent_decoder",
     "count_inference",
     "decoder_of",
     "distortion",

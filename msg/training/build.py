@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from msg.datasets import apply_split, link_split
-from msg.nn import FermiDirac, GraphDecoder, StructuralDecoder
+from msg.nn import FermiDirac, GraphDecoder, StructuralDecoder, TangentInnerProduct
 from msg.training.augmentation import Augmentation
 from msg.training.batches import MiniBatches
 from msg.training.observation import manifold_of
@@ -64,6 +64,18 @@ def decoder_of(model: nn.Module, edge_index: Tensor) -> Decoder:
     if own is None:
         return _plain_decoder(model)
     return partial(own, edge_index=edge_index) if isinstance(own, GraphDecoder) else own
+
+
+def add_tangent_decoder(model: nn.Module) -> None:
+    """Score pairs by the inner product of tangent vectors, in place of a distance.
+
+    Raises:
+        ValueError: for a model without a manifold.
+    """
+    manifold = manifold_of(model)
+    if manifold is None:
+        raise ValueError(f"{type(model).__name__} has no manifold: its pairs are scored by an inner product as it is")
+    model.link_decoder = TangentInnerProduct(manifold)
 
 
 def add_structural_decoder(model: nn.Module) -> None:

@@ -85,6 +85,7 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
         "reset": "zero", "tau": 3.0, "step_size": 0.2, "max_step": 2.0, "dropout": 0.1, "gradient": "bptt",
         "surrogate": "triangle", "epochs": 2, "lr": 0.02, "weight_decay": 1e-4, "patience": 1, "device": "cpu",
         "checkpoint_every": 1, "root": "data", "batch_size": 64, "fan_out": "5,-1", "decoder": "plain",
+        "similarity": "tangent",
         "norm": "layer", "input_dropout": 0.1,
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]

@@ -85,6 +85,7 @@ SPACE: Space = {
     "threshold": Between(0.03, 3.0, 1.0, log=True),
     "step_size": Between(0.01, 1.0, 0.1, log=True),
     "decoder": Choice(("plain", "structural"), "plain"),
+    "similarity": Choice(("distance", "tangent"), "distance"),
     "propagate": Choice((0, 3, 10), 0),
     "teleport": Choice((0.1, 0.3), 0.1),
     "dropout": Between(0.0, 0.8, 0.5),
@@ -122,6 +123,7 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "threshold": 1.0,
         "classifier": "fixed",
         "decoder": "structural",
+        "similarity": "tangent",
     },
     {
         "propagate": 10,
@@ -133,6 +135,7 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "threshold": 1.0,
         "classifier": "fixed",
         "decoder": "structural",
+        "similarity": "tangent",
         "lr": 0.003,
     },
     {
@@ -147,8 +150,17 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "threshold": 1.0,
         "classifier": "fixed",
         "decoder": "structural",
+        "similarity": "tangent",
     },
-    {"layers": 3, "jumping": "cat", "propagate": 3, "teleport": 0.3, "step_size": 0.5, "decoder": "structural"},
+    {
+        "layers": 3,
+        "jumping": "cat",
+        "propagate": 3,
+        "teleport": 0.3,
+        "step_size": 0.5,
+        "decoder": "structural",
+        "similarity": "tangent",
+    },
 )
 """What every search begins with; a row takes what it reads, and what is left open is as in the first trial.
 
