@@ -39,7 +39,8 @@ def settings_of(model: str, width: int) -> list[dict[str, Any]]:
 
 def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: bool) -> dict[str, Any]:
     """One training: validation AUC, and of the test part if it is asked for AUC, MRR and distortion."""
-    own = {"root": root, "task": "link-prediction", "baseline": "none", "epochs": 200, "patience": 100}
+    own = {"root": root, "task": "link-prediction", "decoder": "plain", "baseline": "none"}
+    own |= {"epochs": 200, "patience": 100}
     config = RunConfig(dataset=graph).with_options(**own, seeds=(seed,), **options)
     try:
         model, task, training = trained(config, seed)

@@ -190,8 +190,8 @@ def spiking_gcn(
 
 def links(case: Case, root: str, seed: int, **options: Any) -> Found:
     """A training of ``msg train``, on links without a leak."""
-    own = {"task": "link-prediction", "split": case.split, "baseline": "none", "root": root, "seeds": (seed,)}
-    _, _, training = trained(RunConfig(dataset=case.graph).with_options(**own, **options), seed)
+    own = {"task": "link-prediction", "decoder": "plain", "split": case.split, "baseline": "none", "root": root}
+    _, _, training = trained(RunConfig(dataset=case.graph).with_options(**own, **options, seeds=(seed,)), seed)
     fit = training.conclude()
     return {"val": 100 * fit.val.metric, "test": 100 * fit.test.metric}
 

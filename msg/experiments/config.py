@@ -64,6 +64,10 @@ def _baseline(before: Mapping[str, Any]) -> str:
     return NO_BASELINE if before["model"] == usual else usual
 
 
+def _decoder(before: Mapping[str, Any]) -> str:
+    return "plain" if before.get("batch_size") else "structural"
+
+
 def _batch_size(before: Mapping[str, Any]) -> int | None:
     return 32 if before["task"] == GRAPHS else None
 
@@ -191,21 +195,6 @@ class RunConfig:
         Ge(1),
         Option(TRAINING, "Trainings in a row, each taught by what those before it predict too.", 1, tasks=NODES),
     ] = 1
-    decoder: Annotated[
-        str | None,
-        Option(MODEL, f"Of links: {_either(_DECODERS)}", "plain", choices=_DECODERS, reads="decoder", tasks=LINKS),
-    ] = None
-    similarity: Annotated[
-        str | None,
-        Option(
-            MODEL,
-            f"Of points, in a decoder: {_either(_SIMILARITIES)}",
-            "distance",
-            choices=_SIMILARITIES,
-            reads="similarity",
-            tasks=LINKS,
-        ),
-    ] = None
     pooling: Annotated[
         str | None,
         Option(
@@ -250,6 +239,29 @@ class RunConfig:
         int | None,
         Ge(1),
         Option(TRAINING, "Nodes, links or graphs of a batch.", _batch_size, "all; 32 graphs", reads="batch_size"),
+    ] = None
+    decoder: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            f"Of links: {_either(_DECODERS)}",
+            _decoder,
+            "structural; plain for batches",
+            choices=_DECODERS,
+            reads="decoder",
+            tasks=LINKS,
+        ),
+    ] = None
+    similarity: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            f"Of points, in a decoder: {_either(_SIMILARITIES)}",
+            "distance",
+            choices=_SIMILARITIES,
+            reads="similarity",
+            tasks=LINKS,
+        ),
     ] = None
     fan_out: Annotated[
         str | None,

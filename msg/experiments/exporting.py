@@ -51,7 +51,7 @@ class Deployed(nn.Module):
         if links and isinstance(decoder, GraphDecoder):
             raise ValueError(
                 f"a run with {type(decoder).__name__} cannot be exported: it counts neighbours in the graph, which no "
-                "operator of torch does; use msg predict"
+                "operator of torch does; use msg predict, or train with decoder='plain'"
             )
         self.model, self.normalize, self.links = model, normalize, links
         self.register_buffer("columns", None if columns is None else torch.from_numpy(columns))

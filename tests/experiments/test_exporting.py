@@ -19,7 +19,7 @@ MADE = {
     "learned": {"manifold": "L4"},
     "product": {"manifold": "H3xS3"},
     "three": {"manifold": "H4", "layers": 3, "neuron": "lif", "conv": "gcn"},
-    "links": {"manifold": "S4", "task": "link-prediction"},
+    "links": {"manifold": "S4", "task": "link-prediction", "decoder": "plain"},
 }
 
 

@@ -23,7 +23,7 @@ def nodes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def links(tmp_path_factory):
     folder = tmp_path_factory.mktemp("links")
-    run(RunConfig(**{**SMALL, "task": "link-prediction", "seeds": (0, 1)}), folder)
+    run(RunConfig(**{**SMALL, "task": "link-prediction", "decoder": "plain", "seeds": (0, 1)}), folder)
     return folder
 
 
