@@ -111,3 +111,11 @@ def test_held_out_edges_are_never_seen():
             pair = part["edge_label_index"][:, number : number + 1]
             assert neighborhoods.counts(pair)[0].tolist() == pytest.approx(scores, rel=1e-5, abs=1e-6)
             assert neighborhoods.degrees(pair)[0].tolist() == degrees
+
+
+@pytest.mark.parametrize("pair", [[0, 25], [-1, 3]])
+def test_nodes_that_are_not_there(pair):
+    neighborhoods = Neighborhoods(*graph())
+    for look in (neighborhoods.counts, neighborhoods.degrees, neighborhoods.shared):
+        with pytest.raises(IndexError, match="must name nodes 0 to 24"):
+            look(torch.tensor(pair)[:, None])
