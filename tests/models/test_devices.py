@@ -33,6 +33,7 @@ from msg.nn import (
     RecurrentSpikingGNN,
     RiemannianConvergentGNN,
     SpikingGNN,
+    TangentInnerProduct,
 )
 
 NODES, FEATURES = 7, 5
@@ -110,6 +111,11 @@ def _spiking_links(steps: int) -> nn.Module:
     return _Links(points, FermiDirac(points.manifold))
 
 
+def _tangent_links(steps: int) -> nn.Module:
+    points = MSG(FEATURES, None, "H2xS2", timesteps=steps, neuron=LIF(threshold=0.4))
+    return _Links(points, TangentInnerProduct(points.manifold))
+
+
 def _graphs(pooling: str) -> Case:
     def make(steps: int) -> nn.Module:
         points = MSG(FEATURES, None, "H2xS2", timesteps=steps, neuron=LIF(threshold=0.4))
@@ -184,6 +190,7 @@ SPIKING = {
         lambda steps: Propagated(MSG(FEATURES, 3, "H4", timesteps=steps, neuron=LIF(threshold=0.4)), 2)
     ),
     "links": Case(_spiking_links),
+    "links by tangent vectors": Case(_tangent_links),
     **{f"graphs, {pooling}": _graphs(pooling) for pooling in ("mean", "sum")},
     **{f"links, {kind.__name__}": Case(lambda _, kind=kind: _own_links(kind)) for kind in (KappaGCN, HyboNet)},
 }  # fmt: skip
