@@ -26,21 +26,11 @@ _EDGE = np.finfo(np.float64).eps - 1
 
 
 @reordering
-def _apart(x, y):
-    """``|x - y|^2``."""
+def _sum(x, sign, y):
+    """``|x + sign y|^2``."""
     total = 0.0
     for j in range(x.size):
-        difference = np.float64(x[j]) - np.float64(y[j])
-        total += difference * difference
-    return total
-
-
-@reordering
-def _summed(x, y):
-    """``|x + y|^2``."""
-    total = 0.0
-    for j in range(x.size):
-        both = np.float64(x[j]) + np.float64(y[j])
+        both = np.float64(x[j]) + sign * np.float64(y[j])
         total += both * both
     return total
 
@@ -71,34 +61,33 @@ def _lengths(x, y):
 
 @inlined
 def _chord(radius, x, y):
-    """Squared length of the chord between two points, given by all but their first coordinates, and no derivative in
-    the radius.
-    """
-    square, (one, other, between) = _apart(x, y), _lengths(x, y)
+    """Squared length of the chord between two points, given by all but their first coordinates."""
+    square, (one, other, between) = _sum(x, -1.0, y), _lengths(x, y)
     x0, y0 = math.sqrt(radius**2 + one), math.sqrt(radius**2 + other)
     up = between / (x0 + y0)
     chord = square - up * up
     if chord < 0:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    return chord, 2.0, -2 * up / x0, 2 * up / y0, 0.0, 0.0
+    at_x, at_y = -2 * up / x0, 2 * up / y0
+    # homogeneous of degree two in x, y and the radius
+    to_radius = (2 * chord - 2 * square - at_x * one - at_y * other) / radius
+    return chord, 2.0, at_x, at_y, 0.0, to_radius
 
 
 @inlined
 def _hyperboloid(radius, x, y):
-    chord, away, at_x, at_y, _, _ = _chord(radius, x, y)
+    chord, away, at_x, at_y, _, to_radius = _chord(radius, x, y)
     w = chord / (4 * radius**2)
     a, _ = arsinhc(w)
     value, slope = chord * a * a, a / math.sqrt(1 + w)
-    away, at_x, at_y = slope * away, slope * at_x, slope * at_y
-    # homogeneous of degree two in x, y and the radius
-    one, other, _ = _lengths(x, y)
-    rest = 2 * value - away * _apart(x, y) - at_x * one - at_y * other
-    return value, away, at_x, at_y, 0.0, rest / radius
+    # of degree two in the radius and the root of the chord
+    to_radius = slope * to_radius + 2 * (value - slope * chord) / radius
+    return value, slope * away, slope * at_x, slope * at_y, 0.0, to_radius
 
 
 @inlined
 def _sphere(number, x, y):
-    square, both = _apart(x, y), _summed(x, y)
+    square, both = _sum(x, -1.0, y), _sum(x, 1.0, y)
     bottom = both if both > TINY else TINY
     t = square / bottom
     a, _ = arctanc(t)
@@ -109,7 +98,7 @@ def _sphere(number, x, y):
 
 @inlined
 def _stereographic(kappa, x, y):
-    square, inner, (one, other, _) = _apart(x, y), _inner(x, y), _lengths(x, y)
+    square, inner, (one, other, _) = _sum(x, -1.0, y), _inner(x, y), _lengths(x, y)
     full = 1 + 2 * kappa * inner + kappa**2 * one * other
     bottom = full if full > TINY else TINY
     p = square / bottom
@@ -146,7 +135,7 @@ def score(factors, numbers, z, first_ends, second_ends, first, last, out, slopes
             x, y = part(z, first_ends[m] * width + start, dim), part(z, second_ends[m] * width + start, dim)
             number = numbers[f]
             if kind == EUCLIDEAN:
-                found = _apart(x, y), 2.0, 0.0, 0.0, 0.0, 0.0
+                found = _sum(x, -1.0, y), 2.0, 0.0, 0.0, 0.0, 0.0
             elif kind == INNER_PRODUCT:
                 found = _inner(x, y), 0.0, 0.0, 0.0, 1.0, 0.0
             elif kind == HYPERBOLOID:
