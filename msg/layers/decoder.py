@@ -6,6 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.layers.origin import OnManifold
 from msg.manifolds import inner_products, log0, squared_distances, squared_lorentzian_distances
 
 
@@ -42,7 +43,7 @@ class FermiDirac(nn.Module):
         return f"radius={self.radius:g}, temperature={self.temperature:g}"
 
 
-class LearnedFermiDirac(nn.Module):
+class LearnedFermiDirac(OnManifold):
     r"""Fermi–Dirac decoder that learns ``r`` and ``t``: logits :math:`(r - d(z_i, z_j)^2)/t`.
 
     Args:
@@ -58,19 +59,12 @@ class LearnedFermiDirac(nn.Module):
     """
 
     def __init__(self, manifold: geoopt.Manifold, radius: float = 0.0, temperature: float = 1.0):
-        super().__init__()
+        super().__init__(manifold)
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, not {temperature}")
-        # in a tuple, so that a parameter stands once in state_dict
-        self._manifold = (manifold,)
         self._begin = radius, math.log(temperature)
         self.radius, self.log_temperature = nn.Parameter(torch.empty(())), nn.Parameter(torch.empty(()))
         self.reset_parameters()
-
-    @property
-    def manifold(self) -> geoopt.Manifold:
-        """Of the points."""
-        return self._manifold[0]
 
     def reset_parameters(self) -> None:
         """Set both to where they began."""
@@ -112,7 +106,7 @@ class LorentzianDecoder(nn.Module):
         return f"radius={self.radius:g}, temperature={self.temperature:g}"
 
 
-class TangentInnerProduct(nn.Module):
+class TangentInnerProduct(OnManifold):
     r"""Logits :math:`\langle\log_o z_i, \log_o z_j\rangle`: the inner product of two points as tangent vectors at the
     origin. On flat space it is the decoder of Euclidean models.
 
@@ -125,15 +119,6 @@ class TangentInnerProduct(nn.Module):
     Shapes:
         ``z``: ``[N, ambient_dim]``; ``edge_label_index``: ``[2, M]``; returns ``[M]``.
     """
-
-    def __init__(self, manifold: geoopt.Manifold):
-        super().__init__()
-        self._manifold = (manifold,)
-
-    @property
-    def manifold(self) -> geoopt.Manifold:
-        """Of the points."""
-        return self._manifold[0]
 
     def forward(self, z: Tensor, edge_label_index: Tensor) -> Tensor:
         """Logits of the pairs."""

@@ -1,14 +1,15 @@
 """From a point on a manifold to logits."""
 
 import geoopt
-from torch import Tensor, nn
+from torch import Tensor
 
 from msg.layers.classifier import make_classifier
 from msg.layers.dropout import Dropout
+from msg.layers.origin import OnManifold
 from msg.manifolds import log0
 
 
-class TangentHead(nn.Module):
+class TangentHead(OnManifold):
     r"""Logits linear in the logarithm at the origin: :math:`\log_o(z)\,W + b`.
 
     Args:
@@ -30,16 +31,9 @@ class TangentHead(nn.Module):
         dropout: float = 0.0,
         classifier: str = "linear",
     ):
-        super().__init__()
-        # in a tuple, so that a parameter stands once in state_dict; moving or copying a model takes it along
-        self._manifold = (manifold,)
+        super().__init__(manifold)
         self.dropout = Dropout(dropout)
         self.lin = make_classifier(classifier, hidden_channels, out_channels)
-
-    @property
-    def manifold(self) -> geoopt.Manifold:
-        """Of the points."""
-        return self._manifold[0]
 
     def reset_parameters(self) -> None:
         """Reset the linear map."""

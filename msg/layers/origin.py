@@ -33,21 +33,26 @@ def as_manifold(manifold: str | geoopt.Manifold) -> geoopt.Manifold:
     return parse_signature(f"{manifold}1")[0] if isinstance(manifold, str) else manifold
 
 
-class OriginExp(nn.Module):
-    r""":math:`\exp_o`, of vectors in the coordinates that geoopt gives them (see :func:`frame`).
-
-    Shapes:
-        ``u``: ``[N, d]``; returns points ``[N, ambient_dim]`` in float64.
-    """
+class OnManifold(nn.Module):
+    """A module on a manifold that belongs to another."""
 
     def __init__(self, manifold: geoopt.Manifold):
         super().__init__()
+        # in a tuple, so that a parameter stands once in state_dict; moving or copying a model takes it along
         self._manifold = (manifold,)
 
     @property
     def manifold(self) -> geoopt.Manifold:
         """Of the points."""
         return self._manifold[0]
+
+
+class OriginExp(OnManifold):
+    r""":math:`\exp_o`, of vectors in the coordinates that geoopt gives them (see :func:`frame`).
+
+    Shapes:
+        ``u``: ``[N, d]``; returns points ``[N, ambient_dim]`` in float64.
+    """
 
     def forward(self, u: Tensor) -> Tensor:
         return exp0(self.manifold, frame(self.manifold) * u.double())

@@ -3,13 +3,13 @@
 import geoopt
 import pytest
 import torch
+from spaces import SIGNATURES, space
 from torch.autograd import gradcheck, gradgradcheck
 
 from msg.kernels import status
 from msg.manifolds import bound_length, exp0, log0, move, one_pass, path, resolve
 from msg.manifolds.hyperboloid import Hyperboloid
 
-SIGNATURES = ["E5", "H5", "S5", "P5", "U5", "L5", "H1", "S1", "H3xS4", "H3xP2xE2xS3"]
 SCALES = [0.0, 1e-160, 1e-6, 1e-2, 0.3, 2.0, 20.0, 60.0]
 
 
@@ -18,14 +18,6 @@ def _compiled():
     if status().backend != "numba":
         pytest.skip(f"no compiled kernels: {status().reason}")
     torch.manual_seed(0)
-
-
-def space(signature):
-    manifold, dim = resolve(signature)
-    for name, parameter in manifold.named_parameters():
-        if parameter.requires_grad:
-            parameter.data.fill_(0.4 if name.endswith("log_k") else 0.7)
-    return manifold, dim
 
 
 def everything(manifold, start, vectors, max_step):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from spaces import SIGNATURES, space
 from torch.autograd import gradcheck, gradgradcheck
 
 from msg.kernels import status
@@ -16,17 +17,8 @@ from msg.manifolds import (
     squared_lorentzian_distances,
 )
 
-SIGNATURES = ["E5", "H5", "S5", "P5", "U5", "L5", "H1", "S1", "H3xS4", "H3xP2xE2xS3"]
 PAIRS = torch.tensor([[0, 1, 5, 2, 2, 3, 8, 0, 4], [1, 0, 6, 2, 7, 7, 3, 1, 5]])
 """One of them twice, both ways round, a point with itself, and a point (9) that is in none."""
-
-
-def space(signature):
-    manifold, dim = resolve(signature)
-    for name, parameter in manifold.named_parameters():
-        if parameter.requires_grad:
-            parameter.data.fill_(0.4 if name.endswith("log_k") else 0.7)
-    return manifold, dim
 
 
 def points(manifold, dim, scale, dtype=torch.float64):
