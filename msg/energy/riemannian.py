@@ -11,12 +11,12 @@ from torch import Tensor
 from msg.energy import geometry
 from msg.energy.counts import Count
 from msg.energy.modules import parameters, rule
-from msg.layers import GraphReadout, LocalMean, ManifoldPooling, OriginExp, OriginLog, Translation
+from msg.layers import GraphReadout, LocalMean, ManifoldPooling, OnManifold, OriginExp, OriginLog, Translation
 from msg.manifolds import family
 
 
 def _maps(
-    module: OriginExp,
+    module: OnManifold,
     nodes: int,
     dim: int,
     size: int,

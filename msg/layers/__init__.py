@@ -18,7 +18,7 @@ from msg.layers.hyperbolic_conv import EdgeAttention, HyperbolicGCNConv
 from msg.layers.kappa_conv import GyroplaneHead, KappaGCNConv
 from msg.layers.lorentz import LorentzAggregation, LorentzHead, LorentzLinear
 from msg.layers.norm import NORMS, StepwiseBatchNorm, STFNorm, TrainBatchNorm, check_norm, make_norm, make_train_norm
-from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, frame
+from msg.layers.origin import DropConnect, LocalMean, OnManifold, OriginExp, OriginLog, Translation, frame
 from msg.layers.path import JumpingPath, LastCurrent, ManifoldPath
 from msg.layers.picked_mean import picked_mean
 from msg.layers.pooling import POOLINGS, GraphReadout, ManifoldPooling
@@ -66,6 +66,7 @@ __all__ = [
     "ManifoldPath",
     "ManifoldPooling",
     "MembraneShortcut",
+    "OnManifold",
     "OriginExp",
     "OriginLog",
     "PopulationEncoder",

@@ -34,7 +34,11 @@ def as_manifold(manifold: str | geoopt.Manifold) -> geoopt.Manifold:
 
 
 class OnManifold(nn.Module):
-    """A module on a manifold that belongs to another."""
+    """A module on a manifold that belongs to another: to the layer or path that registers it.
+
+    Args:
+        manifold: of the points; learned with that layer if it is, and no part of this module's ``state_dict``.
+    """
 
     def __init__(self, manifold: geoopt.Manifold):
         super().__init__()
@@ -58,18 +62,18 @@ class OriginExp(OnManifold):
         return exp0(self.manifold, frame(self.manifold) * u.double())
 
 
-class OriginLog(OriginExp):
+class OriginLog(OnManifold):
     r""":math:`\log_o`, in a given dtype.
 
     Shapes:
         ``z``: ``[N, ambient_dim]``; returns ``[N, d]``.
     """
 
-    def forward(self, z: Tensor, dtype: torch.dtype) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, z: Tensor, dtype: torch.dtype) -> Tensor:
         return log0(self.manifold, z, torch.float64).div(frame(self.manifold)).to(dtype)
 
 
-class Translation(OriginExp):
+class Translation(OnManifold):
     r"""A bias on a manifold, :math:`\log_o(\exp_o(u) \oplus \exp_o(b))` with :math:`m \oplus \exp_o(b) =
     \exp_m(PT_{o \to m} b)`; all vectors in the coordinates that geoopt gives them (see :func:`frame`).
 
@@ -99,7 +103,7 @@ class Translation(OriginExp):
         return log0(self.manifold, moved).div(scale).to(u.dtype)
 
 
-class LocalMean(OriginExp):
+class LocalMean(OnManifold):
     r"""Weighted sums in the tangent space at each node, :math:`\log_o\exp_{m_i}(\sum_j w_{ij}\log_{m_i} m_j)`.
 
     With :math:`L_i` the isometry that takes the origin to :math:`m_i`, :math:`PT_{m_i \to o}\log_{m_i} m_j` is
@@ -111,9 +115,7 @@ class LocalMean(OriginExp):
         ``weight``: of the edges, ``[E]``; returns ``[N, d]`` in the dtype of ``u``.
     """
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, u: Tensor, target: Tensor, source: Tensor, weight: Tensor
-    ) -> Tensor:
+    def forward(self, u: Tensor, target: Tensor, source: Tensor, weight: Tensor) -> Tensor:
         manifold, scale = self.manifold, frame(self.manifold)
         wide = scale * u.double()
         seen = log0(manifold, move(manifold, exp0(manifold, -wide)[target], wide[source]))
