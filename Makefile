@@ -16,7 +16,7 @@ demo: $(READY)
 # threads that wait do not spin: several processes share the cores
 test test-slow test-reliability: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800

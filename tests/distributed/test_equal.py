@@ -58,7 +58,7 @@ def alone():
     return found
 
 
-@pytest.fixture(scope="module", params=[1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+@pytest.fixture(scope="module", params=[2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4))])
 def ranks(request, tmp_path_factory):
     """All cases on so many ranks."""
     return together(request.param, tmp_path_factory.mktemp("ranks"), _on_a_rank)
