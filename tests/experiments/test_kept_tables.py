@@ -1,0 +1,58 @@
+"""The tables that are kept in the repository are what their cells say, and the page on them says the same."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from msg.experiments.benchmark import Benchmark
+from msg.experiments.cells import winner_of
+from msg.experiments.tables.settings import stored_settings
+from msg.report.tables import mean_std
+
+ROOT = Path(__file__).parents[2]
+KEPT = sorted(ROOT.glob("benchmarks/tables/*"))
+PAGE = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.skipif(not KEPT, reason="benchmarks/ is not here")
+
+
+@pytest.fixture(params=KEPT, ids=lambda folder: folder.name)
+def kept(request):
+    return request.param
+
+
+def test_a_table_is_made_of_its_cells_again(kept, tmp_path):
+    folder = tmp_path / kept.name
+    shutil.copytree(kept, folder)
+    for name in ("table.json", "table.md", "table.tex", "table.txt"):
+        (folder / name).unlink()
+    scores = Benchmark.resume(folder).execute()
+    assert scores.markdown().rstrip() == (kept / "table.md").read_text(encoding="utf-8").rstrip()
+    assert (
+        json.loads((folder / "table.json").read_text())["cells"]
+        == json.loads((kept / "table.json").read_text())["cells"]
+    )
+
+
+def test_what_was_searched_is_stored(kept, tmp_path):
+    folder = tmp_path / kept.name
+    shutil.copytree(kept, folder)
+    scores = Benchmark.resume(folder).execute()
+    for cell in scores.cells:
+        if cell.outcome is not None and (winner := winner_of(cell.outcome.searched)) is not None:
+            assert stored_settings(scores.table.name, cell.column.dataset, cell.row.name) == winner.settings
+
+
+def test_no_path_of_a_machine_is_kept(kept):
+    for path in kept.rglob("*.json"):
+        assert '"root": "' not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_page_has_every_figure_of_the_metric_that_selects(kept):
+    content = json.loads((kept / "table.json").read_text(encoding="utf-8"))
+    selects = {cell["dataset"]: cell["metric"] for cell in reversed(content["cells"])}
+    for cell in content["cells"]:
+        if cell["metric"] == selects[cell["dataset"]] and cell["test"] is not None:
+            assert mean_std(cell["test"]["per_seed"]) in PAGE, (cell["model"], cell["dataset"])
