@@ -10,34 +10,28 @@ from typing import Any
 from msg.experiments.config import NODES, RunConfig
 from msg.experiments.options import MODEL, TRAINING, fields_of
 
+_ON_NORMALISED: Mapping[str, Any] = {
+    "conv": "gcn",
+    "timesteps": 15,
+    "threshold": 1.0,
+    "normalize_features": True,
+    "input_dropout": 0.5,
+}
+"""As two-layer GCNs are trained on bags of words."""
+
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "sage": {},
-    "propagated": {
-        "conv": "gcn",
-        "timesteps": 15,
-        "threshold": 1.0,
-        "step_size": 1.0,
-        "dropout": 0.0,
-        "propagate": 10,
-        "input_dropout": 0.5,
-        "normalize_features": True,
-    },
-    "plain": {
-        "model": "spiking-gnn-conv",
-        "conv": "gcn",
-        "gradient": "rate",
-        "timesteps": 15,
-        "threshold": 1.0,
-        "normalize_features": True,
-    },
+    "propagated": {**_ON_NORMALISED, "step_size": 1.0, "dropout": 0.0, "propagate": 10},
+    "fixed": {**_ON_NORMALISED, "classifier": "fixed"},
+    "dropped": {**_ON_NORMALISED, "model": "spiking-gnn-conv", "gradient": "rate"},
     "deep": {"layers": 3, "timesteps": 15, "threshold": 1.0, "dropout": 0.0, "weight_decay": 0.0},
 }
 """Options of :class:`RunConfig` by name, all others with their defaults.
 
-``sage`` is MSG with the defaults alone; ``propagated`` MSG with two GCN synapses on normalised features, predictions
-propagated over ten hops; ``plain`` a GCN with neurons in place of its ReLU, on normalised features, without a manifold;
-``deep`` MSG with three SAGE synapses, more steps, and nothing that regularises. ``benchmarks/bench_defaults.py`` chose
-them.
+``sage`` is MSG with the defaults alone; three have two GCN synapses on normalised features, of which half are dropped:
+``propagated`` is MSG with predictions propagated over ten hops, ``fixed`` MSG with classes read out along fixed
+directions, ``dropped`` a GCN with neurons in place of its ReLU, without a manifold; ``deep`` is MSG with three SAGE
+synapses, more steps, and nothing that regularises. ``benchmarks/bench_defaults.py`` chose them.
 """
 
 _FREE = ("epochs", "patience", "baseline")

@@ -1,6 +1,7 @@
 """The tables that are kept in the repository are what their cells say, and the page on them says the same."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,3 +57,10 @@ def test_the_page_has_every_figure_of_the_metric_that_selects(kept):
     for cell in content["cells"]:
         if cell["metric"] == selects[cell["dataset"]] and cell["test"] is not None:
             assert mean_std(cell["test"]["per_seed"]) in PAGE, (cell["model"], cell["dataset"])
+
+
+def test_figures_of_the_first_page_are_on_the_page():
+    prose = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    figures = re.findall(r"\d+\.\d\d ± \d\.\d\d", prose)
+    assert figures
+    assert [figure for figure in figures if figure not in PAGE] == []
