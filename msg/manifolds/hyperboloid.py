@@ -12,7 +12,7 @@ from torch import Tensor
 from msg.kernels.constants import HYPERBOLIC_RADIUS as RADIUS
 from msg.manifolds.embedded import Embedded, join
 from msg.manifolds.family import wide
-from msg.manifolds.trigonometry import arcsinhc, cosine, dot, root, sinc, squared_norm
+from msg.manifolds.trigonometry import arcsinhc, cosine, dot, nonnegative, root, sinc, squared_norm
 
 
 class Hyperboloid(Embedded[geoopt.Lorentz]):
@@ -125,7 +125,7 @@ def _squared_chord(scale: Tensor, a: Tensor, b: Tensor) -> Tensor:
     :math:`\operatorname{arcosh}(-\langle x, y\rangle)` loses all digits for close points.
     """
     chord = squared_norm(a - b) - (dot(a - b, a + b) / (_time(scale, a) + _time(scale, b))) ** 2
-    return chord.clamp(min=0) / (4 * scale**2)
+    return nonnegative(chord) / (4 * scale**2)
 
 
 HYPERBOLOID = Hyperboloid("hyperboloid", geoopt.Lorentz, lambda: geoopt.Lorentz(k=wide(1.0)))

@@ -14,7 +14,7 @@ from torch import Tensor
 from msg.kernels.constants import HYPERBOLIC_RADIUS
 from msg.manifolds import one_pass
 from msg.manifolds.embedded import join
-from msg.manifolds.trigonometry import squared_norm
+from msg.manifolds.trigonometry import nonnegative, squared_norm
 
 NEAREST = 1e-8
 """Squared lengths below it are taken for it where they divide."""
@@ -70,7 +70,7 @@ def squared_lorentzian_distance(x: Tensor, y: Tensor) -> Tensor:
     times = (1 + squared_norm(x[..., 1:].double())).sqrt() + (1 + squared_norm(y[..., 1:].double())).sqrt()
     # x_0 - y_0 without cancellation
     first = (difference * total).sum(-1, keepdim=True) / times
-    return (squared_norm(difference) - first.square()).clamp(min=0).squeeze(-1)
+    return nonnegative(squared_norm(difference) - first.square()).squeeze(-1)
 
 
 def squared_lorentzian_distances(z: Tensor, pairs: Tensor) -> Tensor:

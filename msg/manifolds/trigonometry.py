@@ -169,6 +169,11 @@ def squared_norm(v: Tensor) -> Tensor:
     return torch.linalg.vecdot(v, v).unsqueeze(-1)
 
 
+def nonnegative(t: Tensor) -> Tensor:
+    """What rounding has left below zero is zero; at zero the derivative is one, as clamp's was before torch 2.15."""
+    return torch.where(t < 0, torch.zeros_like(t), t)
+
+
 def norm(v: Tensor) -> Tensor:
     """Euclidean norm over the last dimension (kept), with gradient zero instead of NaN at the zero vector."""
     return root(squared_norm(v))
