@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -33,7 +34,7 @@ app.command(
     name="train",
     help=(
         "Train a model, beside a baseline under the same budget.\n\nFor classes of nodes, without an option of "
-        "model or training (but for epochs, patience, baseline), four recipes are tried, and validation chooses."
+        "model or training (but for epochs, patience, baseline), five recipes are tried, and validation chooses."
     ),
 )
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
@@ -58,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 for a user's mistake, 1 for work that failed, 130 for an interrupt.
     """
     try:
-        with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns):
+        with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns), warnings.catch_warnings():
+            # geoopt and PyG script functions as they are imported; a user of the command can do nothing about it
+            warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
             app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(one_line(f"error: {error}"), file=sys.stderr)
