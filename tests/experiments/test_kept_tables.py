@@ -19,17 +19,22 @@ PAGE = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.skipif(not KEPT, reason="benchmarks/ is not here")
 
 
-@pytest.fixture(params=KEPT, ids=lambda folder: folder.name)
+@pytest.fixture(scope="module", params=KEPT, ids=lambda folder: folder.name)
 def kept(request):
     return request.param
 
 
-def test_a_table_is_made_of_its_cells_again(kept, tmp_path):
-    folder = tmp_path / kept.name
+@pytest.fixture(scope="module")
+def again(kept, tmp_path_factory):
+    """The folder of the table made once more, and its scores."""
+    folder = tmp_path_factory.mktemp("tables") / kept.name
     shutil.copytree(kept, folder)
     (folder / "table.json").unlink()
-    Benchmark.resume(folder).execute()
-    made, there = (json.loads((path / "table.json").read_text(encoding="utf-8"))["cells"] for path in (folder, kept))
+    return folder, Benchmark.resume(folder).execute()
+
+
+def test_a_table_is_made_of_its_cells_again(kept, again):
+    made, there = (json.loads((path / "table.json").read_text(encoding="utf-8"))["cells"] for path in (again[0], kept))
     assert len(made) == len(there)
     for ours, theirs in zip(made, there):
         # which of two equal means is the highest, and p of nearly equal ones, is rounding
@@ -39,10 +44,8 @@ def test_a_table_is_made_of_its_cells_again(kept, tmp_path):
             assert ours[part] is None or ours[part]["per_seed"] == theirs[part]["per_seed"]
 
 
-def test_what_was_searched_is_stored(kept, tmp_path):
-    folder = tmp_path / kept.name
-    shutil.copytree(kept, folder)
-    scores = Benchmark.resume(folder).execute()
+def test_what_was_searched_is_stored(again):
+    _, scores = again
     for cell in scores.cells:
         if cell.outcome is not None and (winner := winner_of(cell.outcome.searched)) is not None:
             assert stored_settings(scores.table.name, cell.column.dataset, cell.row.name) == winner.settings
