@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -26,6 +27,13 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def ignore_scripting() -> None:
+    """Say nothing of what geoopt and PyG script as they are imported, which torch 2.15 warns of: a user of a command
+    can do nothing about it. Call it before they are.
+    """
+    warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
+
+
 def start(function: Callable[..., object], *arguments: Any, connection: Connection) -> SpawnProcess:
     """Start a process that does some work, ends with this one, and leaves interrupts to it.
 
@@ -45,6 +53,7 @@ def start(function: Callable[..., object], *arguments: Any, connection: Connecti
 
 def _begin(work: bytes, connection: Connection) -> None:
     end_with_parent()
+    ignore_scripting()  # the process that started this one has said it, or keeps it to itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     function, arguments = pickle.loads(work)
     function(connection, *arguments)

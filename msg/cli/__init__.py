@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 from msg import __version__
 from msg.cli.screen import one_line
+from msg.process import ignore_scripting
 from msg.report.width import fitting
 
 _COLUMNS = 80
@@ -60,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns), warnings.catch_warnings():
-            # geoopt and PyG script functions as they are imported; a user of the command can do nothing about it
-            warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
+            ignore_scripting()
             app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(one_line(f"error: {error}"), file=sys.stderr)
