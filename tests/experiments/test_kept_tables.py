@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_the_page_has_every_figure_of_the_metric_that_selects(kept):
     for cell in content["cells"]:
         if cell["metric"] == selects[cell["dataset"]] and cell["test"] is not None:
             assert mean_std(cell["test"]["per_seed"]) in PAGE, (cell["model"], cell["dataset"])
+
+
+def test_peers_under_their_own_configurations_are_on_the_page():
+    found = defaultdict(list)
+    for path in ROOT.glob("benchmarks/results/published/*.jsonl"):
+        for one in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            found[one["of"][1]["case"]].append(one["test"])
+    assert found
+    for case, figures in found.items():
+        assert len(figures) == 5, case
+        assert mean_std(figures, scale=1) in PAGE, case
 
 
 def test_figures_of_the_first_page_are_on_the_page():
