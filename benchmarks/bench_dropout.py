@@ -7,12 +7,11 @@ of the same round, medians with quartiles. Also a product with 128 x 128 weights
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from rounds import compared
 from torch import Tensor
 
 from msg.layers import dropout
@@ -20,11 +19,9 @@ from msg.layers import dropout
 SHAPES, P = ((7650, 32), (7650, 128), (7650, 745)), 0.5
 
 
-def timed(call: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> float:
-    """Milliseconds of a pass and its way back."""
-    start = time.perf_counter()
-    torch.autograd.grad(call(x), x, grad)
-    return 1e3 * (time.perf_counter() - start)
+def both(call: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Callable[[], object]:
+    """A pass and its way back."""
+    return lambda: torch.autograd.grad(call(x), x, grad)
 
 
 def main() -> None:
@@ -41,11 +38,8 @@ def main() -> None:
         calls = {"torch": lambda x: F.dropout(x, P), "ours": lambda x: dropout(x, P)}
         if shape[1] == len(weight):
             calls["product"] = lambda x: F.linear(x, weight)
-        rounds = [{name: timed(call, x, grad) for name, call in calls.items()} for _ in range(args.rounds + 1)][1:]
-        line = f"{'x'.join(map(str, shape)):14}{statistics.median(one['torch'] for one in rounds):12.2f}"
-        for name in list(calls)[1:]:
-            low, middle, high = statistics.quantiles([one[name] / one["torch"] for one in rounds], n=4)
-            line += f"{f'{middle:.2f} ({low:.2f}-{high:.2f})':>24}"
+        first, ratios = compared({name: both(call, x, grad) for name, call in calls.items()}, args.rounds, digits=2)
+        line = f"{'x'.join(map(str, shape)):14}{first:12.2f}" + "".join(f"{ratio:>24}" for ratio in ratios)
         print(line)
 
 

@@ -11,12 +11,11 @@ With ``--root``: an epoch on Photo's links, its validation included, with and wi
 
 import argparse
 import os
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 
 import torch
+from rounds import compared
 from torch import Tensor
 
 from msg.experiments.build import build_budget, load_data, prepare
@@ -29,13 +28,6 @@ NODES, PAIRS, WIDTH = 7650, 202_438, 32
 SPACES = ("E32", "H32", "S32", "P32", "H16xS16")
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Milliseconds."""
-    start = time.perf_counter()
-    call()
-    return 1e3 * (time.perf_counter() - start)
-
-
 def both(call: Callable[[Tensor], Tensor], z: Tensor, grad: Tensor) -> Callable[[], object]:
     """A pass and its way back."""
     return lambda: torch.autograd.grad(call(z), z, grad)
@@ -43,13 +35,8 @@ def both(call: Callable[[Tensor], Tensor], z: Tensor, grad: Tensor) -> Callable[
 
 def line(name: str, calls: dict[str, Callable[[], object]], rounds: int) -> str:
     """What the first call takes, and the others as ratios to it in the same round."""
-    found = [{name: timed(call) for name, call in calls.items()} for _ in range(rounds + 1)][1:]
-    first, *others = calls
-    text = f"{name:28}{statistics.median(one[first] for one in found):10.1f}"
-    for other in others:
-        low, middle, high = statistics.quantiles([one[other] / one[first] for one in found], n=4)
-        text += f"{f'{middle:.3f} ({low:.3f}-{high:.3f})':>26}"
-    return text
+    first, ratios = compared(calls, rounds)
+    return f"{name:28}{first:10.1f}" + "".join(f"{ratio:>26}" for ratio in ratios)
 
 
 def scores(rounds: int) -> None:
