@@ -87,6 +87,29 @@ def accuracy(logits: torch.Tensor, data: Data, part: str) -> float:
     return 100 * float((logits[mask].argmax(-1) == data.y[mask]).float().mean())
 
 
+def accuracies(logits: torch.Tensor, data: Data) -> Found:
+    return {part: accuracy(logits, data, part) for part in ("val", "test")}
+
+
+def best_look(
+    update: Callable[[], object], look: Callable[[], Found], epochs: int, due: Callable[[int], bool], patience: int = 0
+) -> Found:
+    """What is seen after the epoch, of those that are ``due``, with the best validation metric; ``patience`` looks in
+    vain are the end.
+    """
+    best, waited = {"val": -1.0, "test": 0.0}, 0
+    for epoch in range(1, epochs + 1):
+        update()
+        if not due(epoch):
+            continue
+        found, waited = look(), waited + 1
+        if found["val"] > best["val"]:
+            best, waited = found, 0
+        if patience and waited >= patience:
+            break
+    return best
+
+
 def supervised(
     case: Case,
     root: str,
@@ -103,9 +126,10 @@ def supervised(
     """Train on the whole graph; look at validation ``every`` so many epochs, ``patience`` counts such looks."""
     data = load(case, root, seed, normalize)
     model = make(data.num_features, int(data.y.max()) + 1)
-    updates, best, waited = optimizer(model), {"val": -1.0, "test": 0.0}, 0
+    updates = optimizer(model)
     criterion = getattr(model, "criterion", F.cross_entropy)
-    for epoch in range(1, epochs + 1):
+
+    def update() -> None:
         model.train()
         edges = dropout_edge(data.edge_index, drop_edge)[0] if drop_edge else data.edge_index
         updates.zero_grad()
@@ -113,17 +137,13 @@ def supervised(
         if clip:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         updates.step()
-        if epoch % every and epoch > 1:
-            continue
+
+    @torch.no_grad()
+    def look() -> Found:
         model.eval()
-        with torch.no_grad():
-            logits = model(data.x, data.edge_index)
-        val, waited = accuracy(logits, data, "val"), waited + 1
-        if val > best["val"]:
-            best, waited = {"val": val, "test": accuracy(logits, data, "test")}, 0
-        if patience and waited >= patience:
-            break
-    return best
+        return accuracies(model(data.x, data.edge_index), data)
+
+    return best_look(update, look, epochs, lambda epoch: epoch == 1 or epoch % every == 0, patience)
 
 
 def spikegcl(
@@ -141,22 +161,20 @@ def spikegcl(
     """
     data = load(case, root, seed)
     model = SpikeGCL(data.num_features, int(data.y.max()) + 1, encoder_epochs=None, **options)
-    updates, best, waited = (optimizer or adamw(1e-3))(model), {"val": -1.0, "test": 0.0}, 0
-    for epoch in range(1, epochs + 1):
+    updates = (optimizer or adamw(1e-3))(model)
+
+    def update() -> None:
         model.train()
         updates.zero_grad()
         loss = model.unsupervised_loss(data.x, data.edge_index)
         if loss.requires_grad:
             loss.backward()
             updates.step()
-        if epoch < epochs and (not every or (epoch % every and epoch > 1)):
-            continue
-        found, waited = probed(model, data), waited + 1
-        if found["val"] > best["val"]:
-            best, waited = found, 0
-        if patience and waited >= patience:
-            break
-    return best
+
+    def due(epoch: int) -> bool:
+        return epoch == epochs or (every > 0 and (epoch == 1 or epoch % every == 0))
+
+    return best_look(update, lambda: probed(model, data), epochs, due, patience)
 
 
 def probed(model: SpikeGCL, data: Data) -> Found:
@@ -164,17 +182,18 @@ def probed(model: SpikeGCL, data: Data) -> Found:
     model.eval()
     embedding = model.embed(data.x, data.edge_index)
     probe = nn.Linear(embedding.size(1), model.out_channels)
-    updates, best = torch.optim.AdamW(probe.parameters(), 0.01, weight_decay=5e-4), {"val": -1.0, "test": 0.0}
-    for _ in range(100):
+    updates = torch.optim.AdamW(probe.parameters(), 0.01, weight_decay=5e-4)
+
+    def update() -> None:
         updates.zero_grad()
         F.cross_entropy(probe(embedding[data.train_mask]), data.y[data.train_mask]).backward()
         updates.step()
-        with torch.no_grad():
-            logits = probe(embedding)
-        val = accuracy(logits, data, "val")
-        if val > best["val"]:
-            best = {"val": val, "test": accuracy(logits, data, "test")}
-    return best
+
+    @torch.no_grad()
+    def look() -> Found:
+        return accuracies(probe(embedding), data)
+
+    return best_look(update, look, 100, lambda epoch: True)
 
 
 def spiking_gcn(
