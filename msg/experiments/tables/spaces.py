@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from msg.experiments.config import RunConfig, reads
+from msg.experiments.config import NODES, RunConfig, reads
 from msg.experiments.options import fields_of
 from msg.names import MODELS
 
@@ -106,11 +106,15 @@ OF_A_MODEL: Mapping[str, Space] = {
         "jumping": Choice(("none", "cat"), "none"),
         "conv": Choice(("sage", "gcn"), "sage"),
     },
+    "hgcn": {GEOMETRY: Choice(("H", "P"), "H")},
     "spiking-gnn": {"threshold": _FITTED},
     "spiking-gnn-conv": {"threshold": _FITTED},
     "spikinggcn": {"threshold": _FITTED},
 }
 """What a model cannot have otherwise, what only it can fit, or what is its own default."""
+
+OF_A_CLASSIFIER: Mapping[str, Space] = {"kappa-gcn": {"layers": Between(2, 6, 2, whole=True)}}
+"""What a model cannot have otherwise where one of its convolutions gives the logits."""
 
 BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
     {},
@@ -187,16 +191,17 @@ def space_of(
         held: names of settings that it leaves as they are.
         quick: whether the space is :data:`QUICK` where that says something.
     """
-    whole = {**SPACE, **OF_A_MODEL.get(config.model, {}), **(QUICK if quick else {})}
+    own = OF_A_MODEL.get(config.model, {}) | (OF_A_CLASSIFIER.get(config.model, {}) if config.task == NODES else {})
+    whole = {**SPACE, **own, **(QUICK if quick else {})}
     decided = {
         *fixed,
         *held,
         *((WIDTH, GEOMETRY) if "manifold" in fixed else ()),
         *((WIDTH,) if "hidden" in fixed else ()),
     }
-    own = {name: getattr(config, name, None) for name in ("threshold", *MODELS[config.model].defaults)}
+    said = {name: getattr(config, name, None) for name in ("threshold", *MODELS[config.model].defaults)}
     return {
-        name: replace(dimension, first=own[name]) if name in own and dimension.holds(own[name]) else dimension
+        name: replace(dimension, first=said[name]) if name in said and dimension.holds(said[name]) else dimension
         for name, dimension in whole.items()
         if name not in decided and _takes(config, name)
     }
