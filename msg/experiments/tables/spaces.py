@@ -191,17 +191,17 @@ def space_of(
         held: names of settings that it leaves as they are.
         quick: whether the space is :data:`QUICK` where that says something.
     """
-    own = OF_A_MODEL.get(config.model, {}) | (OF_A_CLASSIFIER.get(config.model, {}) if config.task == NODES else {})
-    whole = {**SPACE, **own, **(QUICK if quick else {})}
+    classifier = OF_A_CLASSIFIER.get(config.model, {}) if config.task == NODES else {}
+    whole = {**SPACE, **OF_A_MODEL.get(config.model, {}), **classifier, **(QUICK if quick else {})}
     decided = {
         *fixed,
         *held,
         *((WIDTH, GEOMETRY) if "manifold" in fixed else ()),
         *((WIDTH,) if "hidden" in fixed else ()),
     }
-    said = {name: getattr(config, name, None) for name in ("threshold", *MODELS[config.model].defaults)}
+    own = {name: getattr(config, name, None) for name in ("threshold", *MODELS[config.model].defaults)}
     return {
-        name: replace(dimension, first=said[name]) if name in said and dimension.holds(said[name]) else dimension
+        name: replace(dimension, first=own[name]) if name in own and dimension.holds(own[name]) else dimension
         for name, dimension in whole.items()
         if name not in decided and _takes(config, name)
     }
