@@ -13,6 +13,7 @@ from msg.names import MODELS
 from msg.training import (
     Augmentation,
     Budget,
+    Consistency,
     GraphClassification,
     MiniBatches,
     NodeClassification,
@@ -130,5 +131,6 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
     if config.batch_size is not None:
         batches = MiniBatches(config.batch_size, parse_fan_out(str(config.fan_out)), seed)
     if config.task == NODES:
-        return model, NodeClassification(drawn, config.sparsity, batches, augmentation, config.label_smoothing)
+        smoothing, consistency = config.label_smoothing, Consistency(config.consistency)
+        return model, NodeClassification(drawn, config.sparsity, batches, augmentation, smoothing, consistency)
     return model, link_prediction(drawn, config.split or "", model, seed, batches, augmentation)

@@ -190,6 +190,11 @@ class RunConfig:
     label_smoothing: Annotated[
         float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, tasks=_CLASSES_OF)
     ] = 0.0
+    consistency: Annotated[
+        float,
+        Ge(0),
+        Option(TRAINING, "Weight of what two views of the graph in each update should agree on.", 0.0, tasks=NODES),
+    ] = 0.0
     generations: Annotated[
         int,
         Ge(1),
@@ -367,6 +372,10 @@ class RunConfig:
     def _check_batches(self) -> None:
         if self.propagate and self.batch_size is not None:
             raise ValueError(f"propagate={self.propagate} contradicts batch_size={self.batch_size}: it reads all nodes")
+        if self.consistency and self.batch_size is not None:
+            raise ValueError(
+                f"consistency={self.consistency} contradicts batch_size={self.batch_size}: views agree on all nodes"
+            )
         if self.generations > 1 and self.batch_size is not None:
             raise ValueError(
                 f"generations={self.generations} contradicts batch_size={self.batch_size}: what is taught is predicted "

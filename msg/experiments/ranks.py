@@ -71,7 +71,8 @@ class Ranks:
         if config.device != "cpu":
             raise ValueError(f"--partition contradicts device={config.device!r}: it trains on cpu")
         given = config.given()
-        for name in ("input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate", "generations"):
+        unable = "input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate", "consistency", "generations"
+        for name in unable:
             if name in given:
                 raise ValueError(f"--partition contradicts {name}={given[name]}: leave it out")
         if not MODELS[config.model].partitions:

@@ -12,6 +12,7 @@ from msg.training.build import (
     own_random_state,
 )
 from msg.training.classification import GraphClassification, NodeClassification
+from msg.training.consistency import Consistency
 from msg.training.distortion import Distortion, distortion
 from msg.training.energy import count_inference
 from msg.training.loop import Budget, Epoch, Fit, Training, fit, load_weights
@@ -33,6 +34,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Budget",
+    "Consistency",
     "Distortion",
     "Epoch",
     "Evaluation",

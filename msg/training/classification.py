@@ -16,6 +16,7 @@ from torch_geometric.loader import DataLoader
 from msg.models.network import LayeredNetwork
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
+from msg.training.consistency import Consistency
 from msg.training.observation import Observation, observe, observe_by_layers, watching
 from msg.training.tasks import PARTS, Evaluation, Part, firing
 
@@ -64,6 +65,10 @@ class Classification:
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """See :class:`~msg.training.Task`."""
         model.train()
+        return self._view(model, batch)[0]
+
+    def _view(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss of one forward, and its outputs."""
         batch, nodes = self.augment(batch, model)
         with watching(model) as seen:
             logits = batch.outputs(model)
@@ -74,7 +79,7 @@ class Classification:
             loss = loss + model.unsupervised_loss(batch.x, batch.edge_index)  # pyright: ignore[reportCallIssue]
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
-        return loss
+        return loss, every
 
     def _taught_loss(self, logits: Tensor) -> Tensor | float:
         """What predictions of a former model add, for the outputs of a batch."""
@@ -108,6 +113,7 @@ class NodeClassification(Classification):
             Measured is always the whole graph.
         augmentation: what is drawn anew for every update.
         label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
+        consistency: what several views of the graph add, see :class:`Consistency`.
 
     A model may bring what it minimises: with ``criterion(logits, labels)`` in place of the cross-entropy, and with
     ``unsupervised_loss(x, edge_index)``, which is added to it.
@@ -126,8 +132,8 @@ class NodeClassification(Classification):
         taught: ``q`` of all nodes, ``[N, C]``; ``None`` before :meth:`teach`.
 
     Raises:
-        ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph for every
-            update of mini-batches.
+        ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph or several
+            views for every update of mini-batches.
     """
 
     what = "node"
@@ -140,9 +146,20 @@ class NodeClassification(Classification):
         batches: MiniBatches | None = None,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
         label_smoothing: float = 0.0,
+        consistency: Consistency = Consistency(),  # noqa: B008 - a frozen value
     ):
+        if consistency.weight and batches is not None:
+            raise ValueError("views agree on all nodes of a graph: train with consistency or with batches")
         super().__init__(data, sparsity, batches, augmentation, label_smoothing)
-        self.settings = batches
+        self.settings, self.consistency = batches, consistency
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """See :class:`~msg.training.Task`."""
+        model.train()
+        losses, outputs = zip(*(self._view(model, batch) for _ in range(self.consistency.num_views)))
+        if len(losses) == 1:
+            return losses[0]
+        return torch.stack(losses).mean() + self.consistency.loss(outputs)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         mask = self.masks["train"]

@@ -120,6 +120,8 @@ def test_impossible_values(options, message):
         ({"decoder": "structural"}, "decoder contradicts task='node-classification'.*'link-prediction', leave it out"),
         ({"task": "link-prediction", "generations": 2}, "generations contradicts task='link-prediction'"),
         ({"generations": 2, "batch_size": 8, "fan_out": "5,5"}, "generations=2 contradicts batch_size=8"),
+        ({"task": "link-prediction", "consistency": 1.0}, "consistency contradicts task='link-prediction'"),
+        ({"consistency": 1.0, "batch_size": 8, "fan_out": "5,5"}, "consistency=1.0 contradicts batch_size=8"),
         (
             {"task": "link-prediction", "decoder": "structural", "batch_size": 8},
             "batch_size=8 contradicts decoder='structural'",

@@ -196,6 +196,8 @@ def test_rows_and_columns_are_found_by_name():
     assert (slowed.label, slowed.fixed, slowed.after) == ("SAGE, HalfHop", {"half_hop": 0.5}, None)
     assert table.row("msg-twin-drop-edge").fixed == {**table.row("msg-twin").fixed, "drop_edge": 0.2}
     assert table.row("gat-drop-edge-taught").after == "gat-drop-edge"
+    agreeing = table.row("msg-consistent")
+    assert (agreeing.label, agreeing.fixed, agreeing.after) == ("MSG, consistent", {"consistency": 1.0}, None)
     for name in ("gcn-taught-taught", "gcn-half-hop-drop-edge", "gcn-taught-half-hop", "signn"):
         with pytest.raises(ValueError, match=f"unknown row '{name}'"):
             table.row(name)

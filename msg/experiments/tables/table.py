@@ -22,9 +22,10 @@ _TAUGHT = "-taught"
 _AUGMENTED: Mapping[str, tuple[str, Mapping[str, Scalar]]] = {
     "-drop-edge": ("DropEdge", {"drop_edge": 0.2}),
     "-half-hop": ("HalfHop", {"half_hop": 0.5}),
+    "-consistent": ("consistent", {"consistency": 1.0}),
 }
-"""How names end of rows that are another one under an augmentation of the graph, which is no part of the space: it
-makes a graph anew for every update.
+"""How names end of rows that are another one under an augmentation of the graph, or with two views of it in each
+update. They are no part of the space, since they make an update take longer.
 """
 
 
@@ -55,7 +56,7 @@ class TableRow:
     after: str | None = None
 
     def augmented(self, ending: str) -> "TableRow":
-        """The same with one of the augmentations, searched as it is."""
+        """The same with one of the augmentations, or two views, searched as it is."""
         label, fixed = _AUGMENTED[ending]
         name, label = f"{self.name}{ending}", f"{self.label}, {label}"
         return replace(self, name=name, label=label, fixed={**self.fixed, **fixed}, shown=False)
@@ -140,8 +141,8 @@ class Table:
 
     def row(self, name: str) -> TableRow:
         """The row of a name; any model that has none stands in the table as it is, and so does any form of one. With
-        ``-half-hop`` or ``-drop-edge`` behind its name each is :meth:`TableRow.augmented`, with ``-taught``
-        :meth:`TableRow.taught`.
+        ``-half-hop``, ``-drop-edge`` or ``-consistent`` behind its name each is :meth:`TableRow.augmented`, with
+        ``-taught`` :meth:`TableRow.taught`.
 
         Raises:
             ValueError: for neither.
