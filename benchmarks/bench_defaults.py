@@ -53,8 +53,9 @@ SETTINGS = {
     "dropped": _PLAIN | _ON_NORMALISED | {"input_dropout": 0.5},
     "plain, raw": _PLAIN | {"gradient": "rate", "timesteps": 15, "threshold": "auto"},
 }
+SETTINGS["consistent"] = SETTINGS["fixed"] | {"input_dropout": 0.7, "consistency": 1.0}
 """``sage`` is what `msg train` takes where anything is chosen by hand; ``plain`` is a spiking network with no manifold,
-the GCN with neurons in place of its ReLU.
+the GCN with neurons in place of its ReLU; ``consistent`` looks twice at each graph.
 """
 RECIPES = 5
 """Of a set, at most."""

@@ -21,17 +21,17 @@ _ON_NORMALISED: Mapping[str, Any] = {
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "sage": {},
+    "gcn": {"conv": "gcn", "manifold": "H64"},
     "propagated": {**_ON_NORMALISED, "step_size": 1.0, "dropout": 0.0, "propagate": 10},
-    "fixed": {**_ON_NORMALISED, "classifier": "fixed"},
-    "dropped": {**_ON_NORMALISED, "model": "spiking-gnn-conv", "gradient": "rate"},
+    "consistent": {**_ON_NORMALISED, "classifier": "fixed", "input_dropout": 0.7, "consistency": 1.0},
     "deep": {"layers": 3, "timesteps": 15, "threshold": 1.0, "dropout": 0.0, "weight_decay": 0.0},
 }
 """Options of :class:`RunConfig` by name, all others with their defaults.
 
-``sage`` is MSG with the defaults alone; three have two GCN synapses on normalised features, of which half are dropped:
-``propagated`` is MSG with predictions propagated over ten hops, ``fixed`` MSG with classes read out along fixed
-directions, ``dropped`` a GCN with neurons in place of its ReLU, without a manifold; ``deep`` is MSG with three SAGE
-synapses, more steps, and nothing that regularises. ``benchmarks/bench_defaults.py`` chose them.
+``sage`` is MSG with the defaults alone, ``gcn`` with GCN synapses and twice as wide; two have GCN synapses on
+normalised features, of which some are dropped: ``propagated`` has predictions propagated over ten hops, ``consistent``
+classes read out along fixed directions and two views of the graph in each update, which are to agree; ``deep`` has
+three SAGE synapses, more steps, and nothing that regularises. ``benchmarks/bench_defaults.py`` chose them.
 """
 
 _FREE = ("epochs", "patience", "baseline")
