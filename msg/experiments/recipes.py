@@ -20,11 +20,11 @@ _ON_NORMALISED: Mapping[str, Any] = {
 """As two-layer GCNs are trained on bags of words."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "deep": {"layers": 3, "timesteps": 15, "threshold": 1.0, "dropout": 0.0, "weight_decay": 0.0},
     "sage": {},
     "gcn": {"conv": "gcn", "manifold": "H64"},
     "propagated": {**_ON_NORMALISED, "step_size": 1.0, "dropout": 0.0, "propagate": 10},
     "consistent": {**_ON_NORMALISED, "classifier": "fixed", "input_dropout": 0.7, "consistency": 1.0},
-    "deep": {"layers": 3, "timesteps": 15, "threshold": 1.0, "dropout": 0.0, "weight_decay": 0.0},
 }
 """Options of :class:`RunConfig` by name, all others with their defaults.
 

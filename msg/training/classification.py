@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,14 @@ from msg.training.batches import Batch, MiniBatches, Surroundings
 from msg.training.consistency import Consistency
 from msg.training.observation import Observation, observe, observe_by_layers, watching
 from msg.training.tasks import PARTS, Evaluation, Part, firing
+
+
+class _View(NamedTuple):
+    """One forward in training: what was read of the graph, the outputs of all that a batch has, and their loss."""
+
+    batch: Batch
+    outputs: Tensor
+    loss: Tensor
 
 
 class Classification:
@@ -65,21 +73,27 @@ class Classification:
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """See :class:`~msg.training.Task`."""
         model.train()
-        return self._view(model, batch)[0]
+        return self._loss(model, batch, 1)[0]
 
-    def _view(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss of one forward, and its outputs."""
+    def _loss(self, model: nn.Module, batch: Batch, num_views: int) -> tuple[Tensor, list[Tensor]]:
+        """The mean loss of so many forwards, with what a model adds once an update, and the outputs of each."""
+        views = [self._view(model, batch) for _ in range(num_views)]
+        loss = torch.stack([view.loss for view in views]).mean() if num_views > 1 else views[0].loss
+        if hasattr(model, "unsupervised_loss"):
+            seen = views[-1].batch
+            loss = loss + model.unsupervised_loss(seen.x, seen.edge_index)  # pyright: ignore[reportCallIssue]
+        return loss, [view.outputs for view in views]
+
+    def _view(self, model: nn.Module, batch: Batch) -> "_View":
         batch, nodes = self.augment(batch, model)
         with watching(model) as seen:
             logits = batch.outputs(model)
         every = logits if nodes is None else logits[nodes]
         logits = every[batch.target]
         loss = self._criterion(model)(logits, batch.labels) + self._taught_loss(every)
-        if hasattr(model, "unsupervised_loss"):
-            loss = loss + model.unsupervised_loss(batch.x, batch.edge_index)  # pyright: ignore[reportCallIssue]
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
-        return loss, every
+        return _View(batch, every, loss)
 
     def _taught_loss(self, logits: Tensor) -> Tensor | float:
         """What predictions of a former model add, for the outputs of a batch."""
@@ -156,10 +170,8 @@ class NodeClassification(Classification):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """See :class:`~msg.training.Task`."""
         model.train()
-        losses, outputs = zip(*(self._view(model, batch) for _ in range(self.consistency.num_views)))
-        if len(losses) == 1:
-            return losses[0]
-        return torch.stack(losses).mean() + self.consistency.loss(outputs)
+        loss, outputs = self._loss(model, batch, self.consistency.num_views)
+        return loss + self.consistency.loss(outputs) if len(outputs) > 1 else loss
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         mask = self.masks["train"]

@@ -1,5 +1,6 @@
 """What two looks at one graph, each under its own randomness, should agree on."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,14 @@ class Consistency:
         \lambda \frac{1}{SN} \sum_s \sum_i \|\bar q_i - p^s_i\|_2^2, \qquad
         \bar q_{ic} = \bar p_{ic}^{1/T} \Big/ \sum_{c'} \bar p_{ic'}^{1/T},
 
-    where :math:`\bar q` carries no gradient. An update takes as many times as long as there are views. It needs some
-    randomness in training: where views are equal, what is left is that predictions become sharper.
+    where :math:`\bar q` carries no gradient and :math:`p^s` is a softmax of a model's outputs, whatever it minimises.
+    An update takes as many times as long as there are views, and as much memory; running statistics move once a view.
+    It needs some randomness in training: where views are equal, what is left is that predictions become sharper.
 
     Source: `Feng et al. 2020, Graph Random Neural Networks for Semi-Supervised Learning on Graphs
-    <https://arxiv.org/abs/2005.11079>`_, eq. 3 to 5 (about their random propagation; here about any training), with the
-    mean over nodes of their released code in place of the sum.
+    <https://arxiv.org/abs/2005.11079>`_, section 3.2 (about their random propagation; here about any training), with
+    the mean over nodes of their released code in place of the sum. Weight and temperature are those of that code for
+    Cora.
 
     Attributes:
         weight: ``λ``; 0 for one view, and nothing to agree on.
@@ -40,7 +43,7 @@ class Consistency:
     temperature: float = 0.5
 
     def __post_init__(self):
-        if not (self.weight >= 0 and self.views >= 2 and 0 < self.temperature <= 1):
+        if not (0 <= self.weight < math.inf and self.views in range(2, 1000) and 0 < self.temperature <= 1):
             raise ValueError(f"consistency needs weight >= 0, views >= 2 and temperature in (0, 1], not {self}")
 
     @property
@@ -52,7 +55,7 @@ class Consistency:
         """The weighted term of views' outputs, each ``[N, C]``; a scalar."""
         probabilities = torch.stack([view.softmax(-1) for view in logits])
         with torch.no_grad():
-            # as logarithms, since a small probability has no power of 1/T in float32
+            # as logarithms, since powers of 1/T of many small probabilities may all be 0
             mean = torch.stack([view.log_softmax(-1) for view in logits]).logsumexp(0)
             sharpened = (mean / self.temperature).softmax(-1)
         return self.weight * (sharpened - probabilities).square().sum(-1).mean()
