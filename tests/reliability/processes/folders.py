@@ -15,16 +15,18 @@ COMMANDS = {
 """A small experiment of each command: all of what it does."""
 LONGER = ("--epochs", "6", "--seeds", "0-1")
 SHORTER = ("--epochs", "3", "--seeds", "0")
-_MEASURED = {"seconds", "seconds_per_epoch", "memory_mb", "memory_ratio", "sha256"}
+_MEASURED = {"seconds", "seconds_per_epoch", "memory_mb", "memory_ratio"}
+_DIGESTS = {"sha256", "tensors"}
+"""Of what holds measured seconds too."""
 _SHOW_MEASURED = {"comparison.md", "comparison.png"}
 
 
 def content(folder: Path) -> dict:
-    """All files, by name, each as what can be compared by ``==``."""
+    """All files, by name, each as what can be compared by ``==``, but those that say which process has the folder."""
     return {
         str(path.relative_to(folder)): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", ".owner")
     }
 
 
@@ -42,14 +44,14 @@ def _content(path: Path):
         with path.open() as file:
             return [_timeless(row) for row in csv.DictReader(file)]
     if path.suffix == ".pt":
-        return _bits(torch.load(path, weights_only=True))
+        return _bits(_timeless(torch.load(path, weights_only=True)))
     return path.read_bytes()
 
 
 def _timeless(value):
     if isinstance(value, dict):
         rows = {"history": [row[:-1] for row in value["history"]]} if "history" in value else {}
-        return {key: _timeless(part) for key, part in {**value, **rows}.items() if key not in _MEASURED}
+        return {key: _timeless(part) for key, part in {**value, **rows}.items() if key not in _MEASURED | _DIGESTS}
     return [_timeless(part) for part in value] if isinstance(value, list) else value
 
 
