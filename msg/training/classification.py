@@ -47,6 +47,8 @@ class Classification:
 
     what: str
     """What has a class."""
+    consistency = Consistency()
+    """Of one view, unless a task says otherwise."""
 
     def __init__(
         self,
@@ -73,18 +75,16 @@ class Classification:
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """See :class:`~msg.training.Task`."""
         model.train()
-        return self._loss(model, batch, 1)[0]
-
-    def _loss(self, model: nn.Module, batch: Batch, num_views: int) -> tuple[Tensor, list[Tensor]]:
-        """The mean loss of so many forwards, with what a model adds once an update, and the outputs of each."""
-        views = [self._view(model, batch) for _ in range(num_views)]
-        loss = torch.stack([view.loss for view in views]).mean() if num_views > 1 else views[0].loss
-        if hasattr(model, "unsupervised_loss"):
+        views = [self._view(model, batch) for _ in range(self.consistency.num_views)]
+        loss = torch.stack([view.loss for view in views]).mean()
+        if len(views) > 1:
+            loss = loss + self.consistency.loss([view.outputs for view in views])
+        if hasattr(model, "unsupervised_loss"):  # once an update, since a model may count its calls
             seen = views[-1].batch
             loss = loss + model.unsupervised_loss(seen.x, seen.edge_index)  # pyright: ignore[reportCallIssue]
-        return loss, [view.outputs for view in views]
+        return loss
 
-    def _view(self, model: nn.Module, batch: Batch) -> "_View":
+    def _view(self, model: nn.Module, batch: Batch) -> _View:
         batch, nodes = self.augment(batch, model)
         with watching(model) as seen:
             logits = batch.outputs(model)
@@ -166,12 +166,6 @@ class NodeClassification(Classification):
             raise ValueError("views agree on all nodes of a graph: train with consistency or with batches")
         super().__init__(data, sparsity, batches, augmentation, label_smoothing)
         self.settings, self.consistency = batches, consistency
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """See :class:`~msg.training.Task`."""
-        model.train()
-        loss, outputs = self._loss(model, batch, self.consistency.num_views)
-        return loss + self.consistency.loss(outputs) if len(outputs) > 1 else loss
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         mask = self.masks["train"]
