@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import pytest
+from rich.console import Console
 
-from msg.cli import main
+from msg.cli import app, main
 
 
 class Done(NamedTuple):
@@ -22,6 +23,8 @@ def cli(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder, on a terminal of 100 columns that cannot do colours."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    # help keeps the console that it first wrote to, which another test may have made, of another width
+    monkeypatch.setattr(app, "console", Console(width=100))
 
     def invoke(*arguments):
         status = 0
