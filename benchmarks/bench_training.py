@@ -5,8 +5,8 @@
 Time: models take turns, one epoch each (then one inference each: evaluation mode, no gradient), in one process on the
 same graph, so that all see the same machine and the same allocator. Printed are the median of each with its quartiles,
 and the median and quartiles of the ratio to that of :class:`msg.nn.CachedGCN` in the same turn; PyG's GCN stands beside
-it. Memory: one fresh process a row, peak resident set during ten epochs minus the resident set before the first (Linux
-only).
+it, and both GATs, with four heads. Memory: one fresh process a row, peak resident set during ten epochs minus the
+resident set before the first (Linux only).
 """
 
 import argparse
@@ -17,12 +17,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch_geometric.data import Data
+from torch_geometric.nn import GAT as PygGAT
 from torch_geometric.nn import GCN
 
 from msg.datasets import load_graph
 from msg.gradients import DvM, GradientRule, RateBackprop, SurrogateBPTT
 from msg.kernels import status
-from msg.nn import MSG, CachedGCN
+from msg.nn import GAT, MSG, CachedGCN
 from msg.training import peak_memory
 
 RULES: dict[str, GradientRule] = {"dvm": DvM(), "rate": RateBackprop(), "bptt": SurrogateBPTT()}
@@ -124,6 +125,8 @@ def main() -> None:
     models: dict[str, torch.nn.Module] = {FAST: gcn(data, args)}
     for name, cached in (("PyG GCN", False), ("PyG GCN, cached", True)):
         models[name] = gcn(data, args, GCN, cached=cached)
+    for name, kind in (("GAT", GAT), ("PyG GAT", PygGAT)):
+        models[name] = gcn(data, args, kind, heads=4)
     for rule in RULES:
         for timesteps in STEPS:
             models[f"{rule} T={timesteps}"] = spiking(data, args, rule, timesteps)

@@ -188,12 +188,17 @@ class SparseMatrix:
         return other
 
     def indices(self) -> tuple[Tensor, Tensor]:
-        """Row and column of every stored entry, ``[E]`` each."""
-        return self._rows(), self.columns.long()
+        """Row and column of every stored entry, ``[E]`` each; kept, since attention asks in every step."""
+        return self._indices
+
+    @cached_property
+    def _indices(self) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(False):
+            return self._rows(), self.columns.long()
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and value of every stored entry, ``[E]`` each."""
-        return *self.indices(), self.csr.values()
+        return self._rows(), self.columns.long(), self.csr.values()
 
     @property
     def T(self) -> "SparseMatrix":

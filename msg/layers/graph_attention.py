@@ -1,11 +1,10 @@
 """Graph attention with time folded in: PyG's ``GATConv`` for trains, whose messages are never laid out edge by edge."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import leaky_relu
 from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.utils import add_self_loops, remove_self_loops
@@ -13,6 +12,7 @@ from torch_geometric.utils import add_self_loops, remove_self_loops
 from msg.graph import Graph, SparseMatrix
 from msg.graph.sparse import wide
 from msg.kernels.tracing import traced
+from msg.layers.dropout import dropout
 
 _CHUNK = 2**18
 """Numbers that are gathered together: 1 MB of float32."""
@@ -51,31 +51,49 @@ class Neighbours(NamedTuple):
             return torch.zeros_like(x).index_add(0, self.target, sent)
         # half precision has no sparse product, and too few digits to add up many neighbours
         kind = self.matrix.dtype
-        return _Weigh.apply(weight.to(kind), x.to(kind), self).to(x.dtype)  # pyright: ignore
+        return _Weigh.apply(weight.to(kind), x.to(kind), self, False).to(x.dtype)  # pyright: ignore
 
 
 class _Weigh(torch.autograd.Function):
-    """:meth:`Neighbours.weigh`."""
+    """:meth:`Neighbours.weigh`, or the same along edges from target to source. With :class:`_Compare` its derivatives
+    of any order are of these two again.
+    """
 
     @staticmethod
-    def forward(ctx, weight: Tensor, x: Tensor, edges: Neighbours) -> Tensor:
+    def forward(ctx, weight: Tensor, x: Tensor, edges: Neighbours, back: bool) -> Tensor:
         ctx.save_for_backward(weight, x)
-        ctx.edges = edges
-        matrix, columns = edges.matrix, zip(weight.unbind(1), x.unbind(1))
+        ctx.edges, ctx.back = edges, back
+        matrix = edges.matrix
         assert matrix is not None
+        if back:  # entries are put in order once for all columns
+            matrix, weight = matrix.T, weight.index_select(0, matrix.transposed_order)
+        columns = zip(weight.unbind(1), x.unbind(1))
         return torch.stack([matrix.with_values(w).product(h.contiguous()) for w, h in columns], dim=1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
-        weight, x = ctx.saved_tensors
-        edges: Neighbours = ctx.edges
-        assert edges.matrix is not None
-        # entries are put in order once for all columns
-        transposed, sent = edges.matrix.T, weight.index_select(0, edges.matrix.transposed_order)
-        columns = zip(sent.unbind(1), grads[0].unbind(1))
-        back = [transposed.with_values(w).product(grad.contiguous()) for w, grad in columns]
-        return _inner_products(grads[0], x, edges), torch.stack(back, dim=1), None
+        (weight, x), (grad,) = ctx.saved_tensors, grads
+        at_target, at_source = (x, grad) if ctx.back else (grad, x)
+        compared: Any = _Compare.apply(at_target, at_source, ctx.edges) if ctx.needs_input_grad[0] else None
+        sent: Any = _Weigh.apply(weight, grad, ctx.edges, not ctx.back) if ctx.needs_input_grad[1] else None
+        return compared, sent, None, None
+
+
+class _Compare(torch.autograd.Function):
+    """Inner products of what is at the two ends of each edge, ``[N, K, C]`` both: ``[E, K]``."""
+
+    @staticmethod
+    def forward(ctx, at_target: Tensor, at_source: Tensor, edges: Neighbours) -> Tensor:
+        ctx.save_for_backward(at_target, at_source)
+        ctx.edges = edges
+        return _inner_products(at_target, at_source, edges)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
+        (at_target, at_source), (grad,) = ctx.saved_tensors, grads
+        one: Any = _Weigh.apply(grad, at_source, ctx.edges, False) if ctx.needs_input_grad[0] else None
+        other: Any = _Weigh.apply(grad, at_target, ctx.edges, True) if ctx.needs_input_grad[1] else None
+        return one, other, None
 
 
 def _inner_products(a: Tensor, b: Tensor, edges: Neighbours) -> Tensor:
@@ -90,6 +108,46 @@ def _inner_products(a: Tensor, b: Tensor, edges: Neighbours) -> Tensor:
         products *= columns.index_select(0, edges.source[part])
         torch.sum(products.view(-1, *a.shape[1:]), -1, out=out[part])
     return out
+
+
+def attend(
+    heads: Tensor,
+    att_src: Tensor,
+    att_dst: Tensor,
+    edges: Neighbours,
+    negative_slope: float = 0.2,
+    mean: bool = False,
+    p: float = 0.0,
+) -> Tensor:
+    """The sum over neighbours that attention weighs, of each head and step by itself, see :class:`GraphAttention`.
+
+    Args:
+        heads: what is compared and summed, ``[N, H, C]`` or ``[N, T, H, C]``.
+        att_src: ``a``, ``[1, H, C]``.
+        att_dst: ``a'``, the same.
+        edges: who sees whom.
+        negative_slope: of the leaky ReLU.
+        mean: divide by the number of neighbours besides.
+        p: probability that an edge is left out of a sum, the others weighing more instead.
+
+    Shapes:
+        returns the shape of ``heads``.
+    """
+    # a head of a step is a column of its own
+    source, target = ((heads * a).sum(-1).flatten(1) for a in (att_src, att_dst))
+    score = leaky_relu(source[edges.source] + target[edges.target], negative_slope)
+    with torch.no_grad():
+        highest = torch.full_like(target, -math.inf)
+        highest.scatter_reduce_(0, edges.target[:, None].expand_as(score), score, "amax")
+    weight = (score - highest[edges.target]).exp()
+    total = torch.zeros_like(target).index_add(0, edges.target, weight)
+    # a node without neighbours receives nothing either way
+    total = total.masked_fill(total == 0, 1.0)
+    if mean:
+        degree = torch.zeros_like(target[:, 0]).index_add(0, edges.target, torch.ones_like(weight[:, 0]))
+        total = total * degree.clamp(min=1)[:, None]
+    summed = edges.weigh(dropout(weight, p), heads.reshape(len(heads), -1, heads.size(-1)))
+    return (summed / total[..., None]).reshape(heads.shape)
 
 
 class GraphAttention(nn.Module):
@@ -157,30 +215,9 @@ class GraphAttention(nn.Module):
             raise ValueError(f"{type(self).__name__} cannot honour edge_weight: pass none")
         projected = x.matmul(self.lin.weight.t()) if isinstance(x, SparseMatrix) else self.lin(x)
         edges = Neighbours.of(graph, projected.dtype, self.add_self_loops)
-        nodes, width = projected.size(0), self.out_channels // self.heads
-        # a head of a step is a column of its own
-        heads = projected.view(nodes, -1, self.heads, width)
-        weight, total = self._weights(heads, edges)
-        summed = edges.weigh(weight, heads.flatten(1, 2))
-        out = (summed / total[..., None]).reshape(projected.shape)
+        heads = projected.unflatten(-1, (self.heads, -1))
+        out = attend(heads, self.att_src, self.att_dst, edges, self.negative_slope, self.mean).flatten(-2)
         return out if self.bias is None else out + self.bias
-
-    def _weights(self, heads: Tensor, edges: Neighbours) -> tuple[Tensor, Tensor]:
-        """Unnormalised attention ``[E, T H]``, and what to divide each node's sum by, ``[N, T H]``."""
-        source = (heads * self.att_src).sum(-1).flatten(1)
-        target = (heads * self.att_dst).sum(-1).flatten(1)
-        score = leaky_relu(source[edges.source] + target[edges.target], self.negative_slope)
-        with torch.no_grad():
-            highest = torch.full_like(target, -math.inf)
-            highest.scatter_reduce_(0, edges.target[:, None].expand_as(score), score, "amax")
-        weight = (score - highest[edges.target]).exp()
-        total = torch.zeros_like(target).index_add(0, edges.target, weight)
-        # a node without neighbours receives nothing either way
-        total = total.masked_fill(total == 0, 1.0)
-        if self.mean:
-            degree = torch.zeros_like(target[:, 0]).index_add(0, edges.target, torch.ones_like(weight[:, 0]))
-            total = total * degree.clamp(min=1)[:, None]
-        return weight, total
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, heads={self.heads}"

@@ -5,8 +5,9 @@ The linear ones (GCN, SAGE, GIN with a linear map) are taken apart into aggregat
 .. math::
     x_t = \sum_k A_k s_t W_k + b,
 
-so that all time steps share one sparse product, and so that the mean current needs only the firing rate. Every other
-convolution is called as it is, once per time step.
+so that all time steps share one sparse product, and so that the mean current needs only the firing rate. Attention
+(GAT) is not linear, but each of its heads is one sparse product in each step. Every other convolution is called as it
+is, once per time step.
 """
 
 import inspect
@@ -22,6 +23,7 @@ from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
 from msg.kernels.tracing import traced
 from msg.layers.classifier import FixedLinear
+from msg.layers.graph_attention import Neighbours, attend
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -140,6 +142,30 @@ def _linear_form(conv: nn.Module) -> _Linear | None:
     return form if form is not None and flows and form.applies(conv) else None
 
 
+def _attends(conv: nn.Module, graph: Graph) -> bool:
+    """Whether a convolution is attention as it is computed here, over a whole graph of which no more is known."""
+    plain = (
+        type(conv) is GATConv
+        and isinstance(getattr(conv, "lin", None), nn.Module)  # one map for both ends of an edge
+        and conv.edge_dim is None
+        and getattr(conv, "res", None) is None
+        and (conv.flow, conv.aggr, conv.node_dim) == ("source_to_target", "add", 0)
+    )
+    return plain and not isinstance(graph, GraphPart) and graph.edge_weight is None and not graph.edge_values
+
+
+def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+    """``conv`` in every step of ``x``."""
+    weight: Tensor = conv.lin.weight  # pyright: ignore[reportAssignmentType, reportOptionalMemberAccess]
+    projected = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+    edges = Neighbours.of(graph, projected.dtype, conv.add_self_loops)
+    heads = projected.unflatten(-1, (conv.heads, conv.out_channels))
+    dropped = conv.dropout if conv.training else 0.0
+    out = attend(heads, conv.att_src, conv.att_dst, edges, conv.negative_slope, p=dropped)
+    out = out.flatten(-2) if conv.concat else out.mean(-2)
+    return out if conv.bias is None else out + conv.bias
+
+
 def watched(module: nn.Module) -> bool:
     """Whether someone waits for a module to be called."""
     return bool(
@@ -151,7 +177,8 @@ class Synapse(nn.Module):
     """A PyG convolution (or ``torch.nn.Linear``: no aggregation) from spikes to input current.
 
     ``GCNConv``, ``SAGEConv`` (mean or sum) and ``GINConv`` around a ``torch.nn.Linear`` are *linear*: they run on a
-    cached CSR with time folded into columns. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
+    cached CSR with time folded into columns. So does ``GATConv`` of whole graphs without edge features, whose mean
+    current needs all its steps. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
     on a documented slower path, one call a time step, and its mean current keeps one graph per step in training (sparse
     features are made dense for it); it gets ``edge_attr`` and ``edge_type`` where it has arguments of these names.
     Under ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act; and where
@@ -209,6 +236,8 @@ class Synapse(nn.Module):
         parts = self.taken_apart(graph, x.dtype)
         if parts is None:
             graph.whole_only(type(self.conv).__name__, "'gcn', 'sage' or 'gin'")
+            if _attends(self.conv, graph) and not self._seen():
+                return _attention(self.conv, x, graph)  # pyright: ignore[reportArgumentType]
             return self._propagate(x, graph)
         (first, *others), bias = parts
         received = graph.received(first.matrix, x) if received is None else received
@@ -294,7 +323,7 @@ def gcn_conv(in_channels: int, out_channels: int, bias: bool = True) -> GCNConv:
 
 
 def gat_conv(in_channels: int, out_channels: int, bias: bool = True) -> GATConv:
-    """PyG's ``GATConv`` of one head: not linear, so one call a time step."""
+    """PyG's ``GATConv`` of one head: not linear, so each step has a sparse product of its own."""
     return GATConv(in_channels, out_channels, bias=bias)
 
 

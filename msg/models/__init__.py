@@ -1,7 +1,7 @@
 """Models, one a file, and what is known of those that have a name (:data:`msg.names.MODELS`)."""
 
 from msg.models.attentive_recurrence import AttentiveRecurrence
-from msg.models.baselines import SAGE, SGC, CachedGCN
+from msg.models.baselines import GAT, SAGE, SGC, CachedGCN
 from msg.models.classic import ClassicGNN
 from msg.models.convergent_gnn import ConvergentGNN, ConvergentNetwork
 from msg.models.graph_classifier import GraphClassifier
@@ -32,6 +32,7 @@ from msg.models.tgn import SpikingTGNMemory
 
 __all__ = [
     "GASNN",
+    "GAT",
     "GCSNN",
     "HGCN",
     "L3",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GAT, GCN, GIN, GCNConv, SAGEConv
+from torch_geometric.nn import GCN, GIN, GATConv, GCNConv, SAGEConv
 
 from msg.graph import Graph, SparseMatrix
 from msg.layers import Dropout, Propagation, Synapse
@@ -75,17 +75,10 @@ class SGC(LayeredNetwork):
 class _Convolutions(LayeredNetwork):
     """Convolutions with ReLU and dropout between them."""
 
-    conv: Callable[[int, int], nn.Module]
-
-    def __init__(
-        self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, dropout: float = 0.0
-    ):
+    def __init__(self, in_channels: int, out_channels: int, dropout: float, convs: Sequence[nn.Module]):
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
-        self.in_channels, self.out_channels, self.num_layers = in_channels, out_channels, num_layers
-        sizes = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
-        self.layers = nn.ModuleList(Synapse(type(self).conv(i, o)) for i, o in pairwise(sizes))
+        self.in_channels, self.out_channels, self.num_layers = in_channels, out_channels, len(convs)
+        self.layers = nn.ModuleList(map(Synapse, convs))
         self.act, self.dropout = nn.ReLU(), Dropout(dropout)
 
     def reset_parameters(self) -> None:
@@ -120,7 +113,25 @@ class _Convolutions(LayeredNetwork):
         return _tensor(h)
 
 
-class CachedGCN(_Convolutions):
+def _widths(in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> list[tuple[int, int]]:
+    if num_layers < 1:
+        raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+    return list(pairwise([in_channels, *[hidden_channels] * (num_layers - 1), out_channels]))
+
+
+class _Plain(_Convolutions):
+    """Convolutions that are told two widths and nothing else."""
+
+    conv: Callable[[int, int], nn.Module]
+
+    def __init__(
+        self, in_channels: int, hidden_channels: int, num_layers: int, out_channels: int, dropout: float = 0.0
+    ):
+        widths = _widths(in_channels, hidden_channels, num_layers, out_channels)
+        super().__init__(in_channels, out_channels, dropout, [type(self).conv(i, o) for i, o in widths])
+
+
+class CachedGCN(_Plain):
     """PyG's ``GCN`` on a cached CSR matrix and its transpose: the same function, several times faster.
 
     Whatever is said of a spiking network's speed has to be said against this, since it is what anyone can have with the
@@ -144,7 +155,7 @@ class CachedGCN(_Convolutions):
     conv = GCNConv
 
 
-class SAGE(_Convolutions):
+class SAGE(_Plain):
     """Mean aggregation with weights of its own for the node itself, and ReLU.
 
     Source: `Hamilton et al. 2017, Inductive Representation Learning on Large Graphs
@@ -154,6 +165,46 @@ class SAGE(_Convolutions):
     """
 
     conv = SAGEConv
+
+
+class GAT(_Convolutions):
+    """PyG's ``GAT`` without laying out messages edge by edge: the same function, several times faster.
+
+    The last convolution takes the mean of its heads, the others concatenate them; attention is dropped out too.
+
+    Source: `Veličković et al. 2018, Graph Attention Networks <https://arxiv.org/abs/1710.10903>`_.
+
+    Args:
+        in_channels: number of features.
+        hidden_channels: width of the hidden layers, all heads together.
+        num_layers: number of convolutions.
+        out_channels: number of classes.
+        dropout: probability, before every layer but the first, and of attention.
+        heads: of each convolution.
+
+    Shapes:
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; returns ``[N, C]``, or one row for each seed of
+        a batch.
+
+    Raises:
+        ValueError: for heads that do not divide the hidden width; when called, for a graph with edge weights.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int,
+        dropout: float = 0.0,
+        heads: int = 1,
+    ):
+        *widths, last = _widths(in_channels, hidden_channels, num_layers, out_channels)
+        if heads < 1 or hidden_channels % heads:
+            raise ValueError(f"heads must divide hidden_channels={hidden_channels}, but heads={heads}")
+        convs = [GATConv(i, o // heads, heads, dropout=dropout) for i, o in widths]
+        convs.append(GATConv(*last, heads, concat=False, dropout=dropout))
+        super().__init__(in_channels, out_channels, dropout, convs)
 
 
 def _tensor(x: Tensor | SparseMatrix) -> Tensor:
@@ -181,7 +232,7 @@ GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN",
 CACHED_GCN_SPEC = ModelSpec(
     _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_ALL, batches=True, partitions=True
 )
-GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "PyG's GAT", tasks=_ALL, batches=True)
+GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "GAT, each head one sparse product", tasks=_ALL, batches=True)
 # with the batch normalisation and the sum of its paper; it reads no sparse features, which only single graphs have
 GIN_SPEC = ModelSpec(
     _layered(partial(GIN, norm="batch_norm")),

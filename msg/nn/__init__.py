@@ -55,6 +55,7 @@ from msg.layers import (
 )
 from msg.models import (
     GASNN,
+    GAT,
     GCSNN,
     HGCN,
     L3,
@@ -96,6 +97,7 @@ from msg.models import (
 
 __all__ = [
     "GASNN",
+    "GAT",
     "GCSNN",
     "HGCN",
     "L3",

@@ -45,7 +45,10 @@ LINEAR = {
 # whatever the fast path must leave alone
 SLOW = {
     "gatv2": lambda i, o: GATv2Conv(i, o),
-    "gat, mean of heads": lambda i, o: GATConv(i, o, heads=2, concat=False),
+    "gat, reversed": lambda i, o: GATConv(i, o, flow="target_to_source"),
+    "gat, residual": lambda i, o: GATConv(i, o, residual=True),
+    "gat, edge features": lambda i, o: GATConv(i, o, edge_dim=2),
+    "gat, maximum": lambda i, o: GATConv(i, o, aggr="max"),
     "transformer": TransformerConv,
     "sage, max": lambda i, o: SAGEConv(i, o, aggr="max"),
     "sage, normalized": lambda i, o: SAGEConv(i, o, normalize=True),
@@ -55,6 +58,14 @@ SLOW = {
     "tag": TAGConv,
     "cheb": lambda i, o: ChebConv(i, o, K=2),
     "graph": GraphConv,
+}
+# not linear, and yet without a call of PyG's forward
+ATTENTION = {
+    "gat": GATConv,
+    "gat, heads": lambda i, o: GATConv(i, o, heads=3),
+    "gat, mean of heads": lambda i, o: GATConv(i, o, heads=2, concat=False),
+    "gat, no loops": lambda i, o: GATConv(i, o, add_self_loops=False, negative_slope=0.5),
+    "gat, no bias": lambda i, o: GATConv(i, o, heads=2, bias=False),
 }
 GRAPHS = {
     "odd": None,  # the fixture: directed, loop, duplicate, isolated node
@@ -194,6 +205,87 @@ def test_linear_layer_aggregates_nothing(edge_index):
     synapse, x = Synapse(layer), torch.randn(7, STEPS, IN)
     assert synapse.linear
     torch.testing.assert_close(synapse(x, Graph(edge_index, None, 7)), layer(x))
+
+
+# -------------------------------------------------------------------------------- attention
+
+
+@pytest.fixture(params=list(ATTENTION))
+def attention(request, monkeypatch):
+    torch.manual_seed(1)
+    conv = ATTENTION[request.param](IN, OUT).double()
+    called = []
+    monkeypatch.setattr(type(conv), "propagate", _counting(type(conv).propagate, called))
+    return conv, called
+
+
+def _counting(function, called):
+    def wrapped(self, *args, **kwargs):
+        called.append(self)
+        return function(self, *args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("steps", [None, STEPS])
+def test_attention_equals_pyg(attention, edges, steps):
+    conv, called = attention
+    x = torch.randn(7, IN, dtype=torch.float64) if steps is None else torch.randn(7, steps, IN, dtype=torch.float64)
+    x.requires_grad_()
+    synapse, graph = Synapse(conv), Graph(edges, None, 7)
+    assert not synapse.linear
+    got = synapse(x, graph)
+    assert not called
+    one = [conv(now, edges) for now in (x.unbind(1) if steps else [x])]
+    want = torch.stack(one, dim=1).view(got.shape)
+    assert called
+    _close(got, want)
+    for a, b in zip(_gradients(got, x, *conv.parameters()), _gradients(want, x, *conv.parameters())):
+        _close(a, b)
+
+
+def test_attention_of_sparse_features_equals_dense(attention, edge_index):
+    conv, called = attention
+    dense = (torch.randn(7, IN) * (torch.rand(7, IN) < 0.4)).double()
+    synapse, graph = Synapse(conv), Graph(edge_index, None, 7)
+    _close(synapse(SparseMatrix.from_tensor(dense.to_sparse_coo()), graph), synapse(dense, graph))
+    assert not called
+
+
+def test_attention_can_be_differentiated_twice(edge_index):
+    conv = GATConv(2, 2, heads=2).double()
+    graph = Graph(edge_index, None, 7)
+
+    def function(x, weight):
+        return torch.func.functional_call(Synapse(conv), {"conv.lin.weight": weight}, (x, graph))
+
+    inputs = torch.randn(7, 2, dtype=torch.float64), conv.lin.weight.detach().clone()
+    for given in inputs:
+        given.requires_grad_()
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def test_attention_is_dropped_in_training(edge_index):
+    conv, x = GATConv(IN, OUT, heads=2, dropout=0.5), torch.randn(7, IN)
+    synapse, graph = Synapse(conv), Graph(edge_index, None, 7)
+    torch.testing.assert_close(synapse.eval()(x, graph), conv(x, edge_index))
+    synapse.train()
+    mean = torch.stack([synapse(x, graph) for _ in range(3000)]).mean(0)
+    torch.testing.assert_close(mean, synapse.eval()(x, graph), atol=0.12, rtol=0)
+    # an edge kept with probability 1/2 weighs twice as much: a sum of one edge is 0 or doubled
+    lone, away = torch.tensor([[0], [1]]), GATConv(IN, OUT, add_self_loops=False, bias=False, dropout=0.5)
+    sums = torch.stack([Synapse(away)(x, Graph(lone, None, 7))[1] for _ in range(40)])
+    sent = away.lin(x)[0]
+    kinds = {tuple(row.tolist()) for row in (sums / sent).round(decimals=3)}
+    assert kinds == {(0.0,) * OUT, (2.0,) * OUT}
+
+
+def test_a_hook_on_attention_is_called(edge_index):
+    conv, seen = GATConv(IN, OUT), []
+    conv.register_forward_hook(lambda *_: seen.append(1))
+    Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7))
+    assert seen
 
 
 # -------------------------------------------------------------------------------- slow path

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch_geometric.nn import GAT as PygGAT
 from torch_geometric.nn import GCN, GraphSAGE, SGConv
 
 from msg.energy import OPERATIONS, count
-from msg.models import SAGE, SGC, CachedGCN
+from msg.models import GAT, SAGE, SGC, CachedGCN
 
 
 @pytest.fixture
@@ -26,6 +27,24 @@ def test_layered_ones_are_pygs(kind, pygs, x, edge_index):
         layer.conv.load_state_dict(conv.state_dict())
     assert torch.allclose(ours(x, edge_index), theirs(x, edge_index), atol=1e-6)
     assert torch.allclose(ours(x.to_sparse_coo(), edge_index), theirs(x, edge_index), atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_gat_is_pygs(layers, x, edge_index):
+    ours, theirs = (kind(5, 4, layers, 3, dropout=0.3, heads=2).eval() for kind in (GAT, PygGAT))
+    for layer, conv in zip(ours.layers, theirs.convs, strict=True):
+        layer.conv.load_state_dict(conv.state_dict())
+        assert (layer.conv.dropout, layer.conv.concat) == (conv.dropout, conv.concat)
+    assert ours.dropout.p == theirs.dropout.p
+    assert torch.allclose(ours(x, edge_index), theirs(x, edge_index), atol=1e-6)
+    assert torch.allclose(ours(x.to_sparse_coo(), edge_index), theirs(x, edge_index), atol=1e-6)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="heads must divide hidden_channels=4, but heads=3"):
+        GAT(5, 4, 2, 3, heads=3)
+    with pytest.raises(ValueError, match="num_layers must be at least 1"):
+        GAT(5, 4, 0, 3)
 
 
 def test_they_are_counted_as_pygs(x, edge_index):

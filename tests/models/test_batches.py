@@ -9,7 +9,7 @@ from msg.gradients import OTTT, CheckpointedBPTT, DvM, RateBackprop, SurrogateBP
 from msg.graph import NeighborSampler, SampledGraph, SparseMatrix
 from msg.models import CachedGCN
 from msg.neurons import ALIF, IF, LIF, ParametricLIF
-from msg.nn import LSNN, MSG, SAGE, SGC, ConvergentGNN, Graph, SpikingGCN, SpikingGNN
+from msg.nn import GAT, LSNN, MSG, SAGE, SGC, ConvergentGNN, Graph, SpikingGCN, SpikingGNN
 
 NODES, FEATURES, CLASSES = 60, 5, 3
 RULES = {
@@ -44,6 +44,7 @@ MODELS = {
     "spikinggcn": lambda: SpikingGCN(FEATURES, CLASSES, 3, 6, IF(0.2)),
     "cached-gcn": lambda: CachedGCN(FEATURES, 4, 3, CLASSES),
     "sage": lambda: SAGE(FEATURES, 4, 2, CLASSES),
+    "gat": lambda: GAT(FEATURES, 4, 2, CLASSES, heads=2),
     "sgc": lambda: SGC(FEATURES, CLASSES, 2),
     **{f"msg, {name}": lambda m=name: msg(manifold=m) for name in ("E4", "S4", "P4", "U4", "L4", "H2xS2xE1")},
     **{f"msg, {name}": lambda r=rule: msg(gradient=r) for name, rule in RULES.items()},
