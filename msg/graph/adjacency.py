@@ -1,4 +1,4 @@
-"""Edges in the forms that users of PyTorch Geometric have them in, and the last graph that was made of them."""
+"""Edges in the forms that users of PyTorch Geometric have them in, and the last graphs that were made of them."""
 
 from typing import Any
 

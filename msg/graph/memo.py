@@ -12,6 +12,9 @@ from msg.kernels.tracing import traced
 _CHUNK = 2**20
 """Numbers that are read together."""
 
+_KEPT = 2
+"""Things that are remembered."""
+
 
 class _Entry(NamedTuple):
     """What was made, and from which tensors: weak references, what each held, and what else decided it."""
@@ -20,28 +23,34 @@ class _Entry(NamedTuple):
     key: tuple
     value: Any
 
-    def serves(self, tensors: tuple[Tensor | None, ...], key: tuple) -> bool:
-        same = len(self.refs) == len(tensors) and all(
+    @property
+    def alive(self) -> bool:
+        """Whether it may be asked for again."""
+        return all(ref is None or ref() is not None for ref in self.refs)
+
+    def of(self, tensors: tuple[Tensor | None, ...]) -> bool:
+        """Whether it was made from these objects, whatever they held."""
+        return len(self.refs) == len(tensors) and all(
             tensor is None if ref is None else ref() is tensor for ref, tensor in zip(self.refs, tensors)
         )
-        return same and key == self.key
 
 
 class Memo:
-    """Remembers the last thing made from given tensors, for as long as they are the same, unmodified objects.
+    """Remembers the last things made from given tensors, for as long as they are the same, unmodified objects.
 
-    A tensor's version tells of changes that torch makes; its address and two sums tell of those it does not see, by
-    ``x.data = ...`` or through ``x.numpy()``. Reading a tensor once costs far less than what is made from it.
+    There are two, so that what is drawn anew for each update of a training does not drive out what its evaluations
+    read. A tensor's version tells of changes that torch makes; its address and two sums tell of those it does not see,
+    by ``x.data = ...`` or through ``x.numpy()``. Reading a tensor once costs far less than what is made from it.
 
     Never part of a copy, a pickle or a ``state_dict``. What is made in inference mode is made of ordinary tensors, so
     that it serves a later training too.
     """
 
     def __init__(self):
-        self._entry: _Entry | None = None
+        self._entries: tuple[_Entry, ...] = ()
 
     def recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
-        """Return ``build()``, or what it returned last time for these tensors and ``extra``.
+        """Return ``build()``, or what it returned before for these tensors and ``extra``.
 
         Args:
             tensors: what the value is made from. Where one has a gradient, or was made in inference mode (and so has no
@@ -54,14 +63,17 @@ class Memo:
             return build()
         key = (tuple(None if t is None else _content(t) for t in tensors), extra)
         # one read and one write: a thread that shares the memo never returns what another has just stored
-        entry = self._entry
-        if entry is None or not entry.serves(tensors, key):
+        entries = self._entries
+        entry = next((one for one in entries if one.key == key and one.of(tensors)), None)
+        if entry is None:
             with torch.inference_mode(False):
                 refs = tuple(None if t is None else weakref.ref(t) for t in tensors)
                 value = build()
                 # to coalesce a sparse tensor counts as a change of it, although nothing changes
                 key = (tuple(None if t is None else _content(t) for t in tensors), extra)
-                entry = self._entry = _Entry(refs, key, value)
+                entry = _Entry(refs, key, value)
+        others = [one for one in entries if one is not entry and one.alive and not one.of(tensors)]
+        self._entries = (entry, *others[: _KEPT - 1])
         return entry.value
 
     def __deepcopy__(self, memo: dict) -> "Memo":

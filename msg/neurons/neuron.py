@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from msg.kernels.choice import compiled
+from msg.kernels.operators import constant_rates
 from msg.kernels.tracing import traced
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
 from msg.registry import Recorded
@@ -268,6 +270,8 @@ class IF(Neuron):
         # half precision has so few digits that nearly all entries lie within rounding
         if self.reset == "zero" or traced() or current.dtype.itemsize < 4:
             return super().rate(current, timesteps)
+        if current.dim() == 2 and current.device.type == "cpu" and compiled("trains") is not None:
+            return constant_rates(current.detach(), timesteps, self.threshold)[0]
         with torch.no_grad():
             spikes = current * (timesteps / self.threshold)
             # each of T additions and subtractions of numbers below 2θ errs by at most eps * θ

@@ -1,4 +1,5 @@
 import threading
+import weakref
 
 import pytest
 import torch
@@ -30,6 +31,28 @@ def test_changes_that_torch_does_not_see_are_seen(change):
         array[0, 0], array[1, 9] = array[1, 9], array[0, 0]
     assert _calls(memo, (tensor,)) == 1
     assert _calls(memo, (tensor,)) == 0
+
+
+def test_what_is_drawn_anew_does_not_drive_out_what_stays():
+    memo, stays = Memo(), torch.arange(4)
+    assert _calls(memo, (stays,)) == 1
+    for number in range(3):
+        assert _calls(memo, (torch.full((4,), number),)) == 1
+        assert _calls(memo, (stays,)) == 0
+
+
+def test_two_are_kept_the_least_recent_goes_and_what_is_gone_is_freed():
+    memo, (a, b, c) = Memo(), torch.arange(12).view(3, 4).clone().unbind()
+    assert [_calls(memo, (t,)) for t in (a, b, a, c, a, b)] == [1, 1, 0, 1, 0, 1]
+    made = weakref.ref(memo.recall((c,), (), torch.nn.Linear(1, 1).double))
+    del c
+    _calls(memo, (b,))
+    assert made() is None
+    # what was made of a tensor before it changed is of no use to anyone
+    made = weakref.ref(memo.recall((a,), (), torch.nn.Linear(1, 1).double))
+    a.numpy()[0] = 7
+    assert _calls(memo, (a,)) == 1
+    assert made() is None
 
 
 def test_a_model_sees_edges_changed_behind_torchs_back():

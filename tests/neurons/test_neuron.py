@@ -215,6 +215,7 @@ def test_rate_is_that_of_the_loop(named, reset, dtype, timesteps):
         assert rate.dtype == dtype
         assert not rate.requires_grad
         assert torch.equal(rate, _simulated(neuron, current, timesteps))
+        assert torch.equal(neuron.rate(current[None], timesteps), rate[None])  # of nodes and channels: compiled
 
 
 def _numbers():
@@ -234,6 +235,7 @@ def test_closed_form_of_if_is_exactly_the_loop(currents, timesteps, threshold, w
     neuron = IF(threshold=threshold)
     current = torch.tensor(currents, dtype=torch.float64 if wide else torch.float32) * threshold
     assert torch.equal(neuron.rate(current, timesteps), _simulated(neuron, current, timesteps))
+    assert torch.equal(neuron.rate(current[None], timesteps)[0], neuron.rate(current, timesteps))
 
 
 @pytest.mark.parametrize("multiple", [0.1, 0.2, 0.25, 0.3, 1 / 3, 0.7])
@@ -243,6 +245,7 @@ def test_closed_form_of_if_is_exactly_the_loop_around_ties(multiple, dtype):
     current = x * (1 + eps * torch.arange(-40, 41, dtype=dtype))
     for timesteps in (10, 30, 100):
         assert torch.equal(IF().rate(current, timesteps), _simulated(IF(), current, timesteps))
+        assert torch.equal(IF().rate(current[:, None], timesteps)[:, 0], IF().rate(current, timesteps))
 
 
 def test_closed_form_of_if_by_hand():
