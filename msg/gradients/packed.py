@@ -383,7 +383,9 @@ def _learns(dynamics: Dynamics) -> bool:
 
 
 def _forms(dynamics: Dynamics, dtype: torch.dtype) -> list[_Form | None]:
-    """Hidden layers, each on its graph."""
+    """Hidden layers, each on its graph; ``None`` for one, or a last layer, that has to see the spikes of each step."""
+    if not dynamics.targets[-1].linear:
+        return [None]
     return [_form(layer, graph, dtype) for layer, graph in zip(dynamics.layers[1:-1], dynamics.graphs[1:-1])]
 
 

@@ -146,7 +146,7 @@ def attend(
     if mean:
         degree = torch.zeros_like(target[:, 0]).index_add(0, edges.target, torch.ones_like(weight[:, 0]))
         total = total * degree.clamp(min=1)[:, None]
-    summed = edges.weigh(dropout(weight, p), heads.reshape(len(heads), -1, heads.size(-1)))
+    summed = edges.weigh(dropout(weight, p), heads.reshape(heads.size(0), -1, heads.size(-1)))
     return (summed / total[..., None]).reshape(heads.shape)
 
 

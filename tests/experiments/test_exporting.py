@@ -19,6 +19,8 @@ MADE = {
     "learned": {"manifold": "L4"},
     "product": {"manifold": "H3xS3"},
     "three": {"manifold": "H4", "layers": 3, "neuron": "lif", "conv": "gcn"},
+    "attention": {"manifold": "H4", "conv": "gat"},
+    "gat": {"model": "gat"},
     "links": {"manifold": "S4", "task": "link-prediction", "decoder": "plain"},
 }
 

@@ -87,6 +87,26 @@ def test_gradients_are_those_of_torch(conv, neuron, detach, surrogate, monkeypat
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("widths", [(6,), (6, 5)])
+def test_a_last_layer_that_is_not_linear_sees_every_step(widths):
+    """Attention to a mean of spikes is not the mean of attention to spikes."""
+    layers = [*spiking_layers("gcn", [3, *widths], IF(0.3))[: len(widths)], current_layer("gat", widths[-1], 4)]
+    one = Dynamics([layer.double() for layer in layers], graph(False), 9)
+    current = torch.randn(12, widths[0], dtype=torch.float64)
+    assert packed.simulate(one, current) is None
+    assert packed.through(one, current, Firing(ATan(), True, through_spikes=True)) is None
+    states, total = [None] * len(widths), 0.0
+    for _ in range(9):
+        now = current
+        for number, layer in enumerate(layers[:-1]):
+            now = layer.current(now, one.graph) if number else now
+            now, states[number] = layer.neuron(now, states[number], ATan())
+        total = total + layers[-1].synapse.conv(now, one.graph.edge_index)
+    for rule in (DvM(), RateBackprop(), SurrogateBPTT(), CheckpointedBPTT(states=2)):
+        mean = rule.simulate(one, current)[0][-1]
+        torch.testing.assert_close(mean, total / 9)
+
+
 def test_what_a_layer_received_is_not_computed_again():
     one = dynamics("gcn", IF(0.5))
     current = torch.randn(12, 5, dtype=torch.float64)

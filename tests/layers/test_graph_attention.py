@@ -1,5 +1,7 @@
 import pytest
 import torch
+from torch import nn
+from torch.export import Dim
 from torch.nn.functional import leaky_relu
 from torch_geometric.nn import GATConv
 
@@ -84,3 +86,18 @@ def test_refusals(edge_index):
     with pytest.raises(ValueError, match="cannot honour edge_weight"):
         conv(torch.randn(7, 5), Graph(edge_index, torch.rand(edge_index.size(1)), 7))
     assert "heads=2" in repr(conv)
+
+
+def test_a_program_of_it_takes_graphs_of_any_size(edge_index):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = GraphAttention(5, 6, 2)
+
+        def forward(self, x, edge_index):
+            return self.conv(x, Graph(edge_index, None, x.size(0)))
+
+    model, sizes = Model().eval(), {"x": {0: Dim("nodes", min=3)}, "edge_index": {1: Dim("edges", min=3)}}
+    program = torch.export.export(model, (torch.randn(7, 5), edge_index), dynamic_shapes=sizes).module()
+    x, more = torch.randn(9, 5), torch.cat([edge_index, torch.tensor([[8, 7], [0, 8]])], dim=1)
+    assert torch.allclose(program(x, more), model(x, more), atol=1e-6)
