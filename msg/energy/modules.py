@@ -14,7 +14,7 @@ from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
 from msg.graph import Memo
 from msg.layers import FixedLinear, ManifoldPooling, Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
-from msg.models import SAGE, SGC, CachedGCN, Propagated
+from msg.models import GAT, SAGE, SGC, CachedGCN, Propagated
 from msg.neurons import (
     ALIF,
     IF,
@@ -245,7 +245,7 @@ def _layer_norm(module: nn.LayerNorm, args: tuple, kwargs: dict, output: Tensor)
     return count + Count.of({"multiply": 2 * rows, "accumulate": rows, "transcendental": 2 * rows})
 
 
-@rule(CachedGCN, SAGE, leave_children=True)
+@rule(CachedGCN, SAGE, GAT, leave_children=True)
 def _convolutions(model: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """The layers count themselves; what is looked up to know features and graph again is no part of an inference."""
     return Count()

@@ -38,7 +38,7 @@ class _Entry(NamedTuple):
 class Memo:
     """Remembers the last things made from given tensors, for as long as they are the same, unmodified objects.
 
-    There are two, so that what is drawn anew for each update of a training does not drive out what its evaluations
+    There are two, so that what is drawn once for each update of a training does not drive out what its evaluations
     read. A tensor's version tells of changes that torch makes; its address and two sums tell of those it does not see,
     by ``x.data = ...`` or through ``x.numpy()``. Reading a tensor once costs far less than what is made from it.
 
@@ -64,7 +64,7 @@ class Memo:
         key = (tuple(None if t is None else _content(t) for t in tensors), extra)
         # one read and one write: a thread that shares the memo never returns what another has just stored
         entries = self._entries
-        entry = next((one for one in entries if one.key == key and one.of(tensors)), None)
+        entry = next((one for one in entries if one.of(tensors) and one.key == key), None)
         if entry is None:
             with torch.inference_mode(False):
                 refs = tuple(None if t is None else weakref.ref(t) for t in tensors)

@@ -133,6 +133,8 @@ def attend(
     Shapes:
         returns the shape of ``heads``.
     """
+    # half precision overflows before sums of many neighbours are divided
+    given, heads = torch.promote_types(heads.dtype, att_src.dtype), heads.to(wide(heads.dtype))
     # a head of a step is a column of its own
     source, target = ((heads * a).sum(-1).flatten(1) for a in (att_src, att_dst))
     score = leaky_relu(source[edges.source] + target[edges.target], negative_slope)
@@ -146,8 +148,8 @@ def attend(
     if mean:
         degree = torch.zeros_like(target[:, 0]).index_add(0, edges.target, torch.ones_like(weight[:, 0]))
         total = total * degree.clamp(min=1)[:, None]
-    summed = edges.weigh(dropout(weight, p), heads.reshape(heads.size(0), -1, heads.size(-1)))
-    return (summed / total[..., None]).reshape(heads.shape)
+    summed = edges.weigh(dropout(weight, p), heads.reshape(heads.size(0), weight.size(1), heads.size(-1)))
+    return (summed / total[..., None]).reshape(heads.shape).to(given)
 
 
 class GraphAttention(nn.Module):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import GATConv, GCNConv, GINConv, MessagePassing, SAGEConv
+from torch_geometric.nn import GATConv, GCNConv, GINConv, Linear, MessagePassing, SAGEConv
 
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
@@ -103,6 +103,14 @@ def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Te
     return [Term(None, 1.0, layer.weight)]
 
 
+def _is_map(module: Any, biased: bool = True) -> bool:
+    """Whether a module multiplies by its weight, adds at most a bias and does nothing else, as one put in place of
+    PyG's may (an adapter, say).
+    """
+    plain = getattr(type(module), "forward", None) in (Linear.forward, nn.Linear.forward)
+    return plain and (biased or module.bias is None)
+
+
 class _Linear(NamedTuple):
     """What is known of a convolution whose mean current is the current of the mean.
 
@@ -118,11 +126,15 @@ class _Linear(NamedTuple):
 
 
 _LINEAR: dict[type, _Linear] = {
-    GCNConv: _Linear(_gcn_terms),
+    GCNConv: _Linear(_gcn_terms, applies=lambda conv: _is_map(conv.lin, biased=False)),
     SAGEConv: _Linear(
         _sage_terms,
         lambda conv: conv.lin_l,  # pyright: ignore[reportArgumentType]
-        lambda conv: conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize,
+        lambda conv: (
+            (conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize)
+            and _is_map(conv.lin_l)
+            and (not conv.root_weight or _is_map(conv.lin_r, biased=False))
+        ),
     ),
     GINConv: _Linear(
         _gin_terms,
@@ -146,7 +158,7 @@ def _attends(conv: nn.Module, graph: Graph) -> bool:
     """Whether a convolution is attention as it is computed here, over a whole graph of which no more is known."""
     plain = (
         type(conv) is GATConv
-        and isinstance(getattr(conv, "lin", None), nn.Module)  # one map for both ends of an edge
+        and _is_map(getattr(conv, "lin", None), biased=False)  # one for both ends of an edge
         and conv.edge_dim is None
         and getattr(conv, "res", None) is None
         and (conv.flow, conv.aggr, conv.node_dim) == ("source_to_target", "add", 0)
@@ -167,9 +179,10 @@ def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether someone waits for a module to be called."""
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    """Whether someone waits for a module to be called, or for what PyG's convolutions do in between."""
+    return any(
+        name == "forward" or (held and name.endswith("_hooks") and "state_dict" not in name)
+        for name, held in vars(module).items()
     )
 
 
@@ -177,10 +190,11 @@ class Synapse(nn.Module):
     """A PyG convolution (or ``torch.nn.Linear``: no aggregation) from spikes to input current.
 
     ``GCNConv``, ``SAGEConv`` (mean or sum) and ``GINConv`` around a ``torch.nn.Linear`` are *linear*: they run on a
-    cached CSR with time folded into columns. So does ``GATConv`` of whole graphs without edge features, whose mean
-    current needs all its steps. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]`` runs
-    on a documented slower path, one call a time step, and its mean current keeps one graph per step in training (sparse
-    features are made dense for it); it gets ``edge_attr`` and ``edge_type`` where it has arguments of these names.
+    cached CSR with time folded into columns. ``GATConv`` is not, its mean current needs all its steps; but of whole
+    graphs without edge features it runs there too. Any other convolution that maps ``(x, edge_index)`` to ``[N, out]``
+    runs on a documented slower path, one call a time step, and its mean current keeps one graph per step in training
+    (sparse features are made dense for it); it gets ``edge_attr`` and ``edge_type`` where it has arguments of these
+    names.
     Under ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act; and where
     it, or a module in it, has a hook, it is called, so that the hook is.
 

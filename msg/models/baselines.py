@@ -200,7 +200,7 @@ class GAT(_Convolutions):
         heads: int = 1,
     ):
         *widths, last = _widths(in_channels, hidden_channels, num_layers, out_channels)
-        if heads < 1 or hidden_channels % heads:
+        if heads < 1 or (widths and hidden_channels % heads):
             raise ValueError(f"heads must divide hidden_channels={hidden_channels}, but heads={heads}")
         convs = [GATConv(i, o // heads, heads, dropout=dropout) for i, o in widths]
         convs.append(GATConv(*last, heads, concat=False, dropout=dropout))

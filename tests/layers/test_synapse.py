@@ -281,11 +281,53 @@ def test_attention_is_dropped_in_training(edge_index):
     assert kinds == {(0.0,) * OUT, (2.0,) * OUT}
 
 
-def test_a_hook_on_attention_is_called(edge_index):
-    conv, seen = GATConv(IN, OUT), []
-    conv.register_forward_hook(lambda *_: seen.append(1))
-    Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7))
-    assert seen
+@pytest.mark.parametrize("kind", [GCNConv, SAGEConv, GATConv])
+def test_who_looks_into_a_convolution_sees_it_work(kind, edge_index):
+    for register in ("register_forward_hook", "register_message_forward_hook", "register_propagate_forward_pre_hook"):
+        conv, seen = kind(IN, OUT), []
+        getattr(conv, register)(lambda *_, seen=seen: seen.append(1))
+        Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7))
+        assert seen, register
+    conv = kind(IN, OUT)
+    conv.forward = lambda *_: torch.ones(1)
+    assert Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7)) == 1
+
+
+class _Adapter(nn.Module):
+    """A map with something beside it, and the weight of the map alone."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.weight, self.bias = inner, inner.weight, inner.bias
+
+    def forward(self, x):
+        return 2 * self.inner(x)
+
+
+@pytest.mark.parametrize("kind", [GCNConv, SAGEConv, GATConv])
+def test_a_map_put_in_place_of_the_own_is_not_passed_by(kind, edge_index):
+    x, graph = torch.randn(7, IN), Graph(edge_index, None, 7)
+    for put in (_Adapter, lambda _: nn.Linear(IN, OUT), nn.Sequential):
+        conv = kind(IN, OUT)
+        for name in ("lin", "lin_l"):
+            if isinstance(getattr(conv, name, None), nn.Module):
+                setattr(conv, name, put(getattr(conv, name)))
+        torch.testing.assert_close(Synapse(conv)(x, graph), conv(x, edge_index))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_attention_of_many_neighbours_in_half_precision(dtype):
+    many = 3000
+    edges = torch.stack([torch.arange(1, many), torch.zeros(many - 1, dtype=torch.long)])
+    conv = GATConv(2, 3, add_self_loops=False).to(dtype)
+    nn.init.constant_(conv.lin.weight, 8.0)
+    out = Synapse(conv)(torch.full((many, 2), 4.0, dtype=dtype), Graph(edges, None, many))
+    assert out.dtype == dtype
+    torch.testing.assert_close(out[0], torch.full((3,), 64.0, dtype=dtype))  # the sum of all is beyond float16
+
+
+def test_attention_without_nodes():
+    assert Synapse(GATConv(IN, OUT, 2))(torch.zeros(0, IN), Graph(torch.zeros(2, 0).long(), None, 0)).shape == (0, 6)
 
 
 # -------------------------------------------------------------------------------- slow path

@@ -43,12 +43,14 @@ def test_gat_is_pygs(layers, x, edge_index):
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="heads must divide hidden_channels=4, but heads=3"):
         GAT(5, 4, 2, 3, heads=3)
+    assert GAT(5, 4, 1, 3, heads=3).num_layers == 1  # it has no hidden width
     with pytest.raises(ValueError, match="num_layers must be at least 1"):
         GAT(5, 4, 0, 3)
 
 
-def test_they_are_counted_as_pygs(x, edge_index):
-    ours, theirs = SAGE(5, 4, 2, 3).eval(), GraphSAGE(5, 4, 2, 3).eval()
+@pytest.mark.parametrize(("kind", "pygs"), [(SAGE, GraphSAGE), (GAT, PygGAT)])
+def test_they_are_counted_as_pygs(kind, pygs, x, edge_index):
+    ours, theirs = kind(5, 4, 2, 3).eval(), pygs(5, 4, 2, 3).eval()
     for layer, conv in zip(ours.layers, theirs.convs):
         layer.conv.load_state_dict(conv.state_dict())
     totals = []
