@@ -271,8 +271,8 @@ def test_attention_is_dropped_in_training(edge_index):
     synapse, graph = Synapse(conv), Graph(edge_index, None, 7)
     torch.testing.assert_close(synapse.eval()(x, graph), conv(x, edge_index))
     synapse.train()
-    mean = torch.stack([synapse(x, graph) for _ in range(3000)]).mean(0)
-    torch.testing.assert_close(mean, synapse.eval()(x, graph), atol=0.12, rtol=0)
+    mean = torch.stack([synapse(x, graph) for _ in range(1000)]).mean(0)
+    torch.testing.assert_close(mean, synapse.eval()(x, graph), atol=0.2, rtol=0)
     # an edge kept with probability 1/2 weighs twice as much: a sum of one edge is 0 or doubled
     lone, away = torch.tensor([[0], [1]]), GATConv(IN, OUT, add_self_loops=False, bias=False, dropout=0.5)
     sums = torch.stack([Synapse(away)(x, Graph(lone, None, 7))[1] for _ in range(40)])

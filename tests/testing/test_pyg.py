@@ -29,11 +29,10 @@ CANNOT = {
     ("PyG's GCN", "trimming"): DEGREES,
     ("PyG's GCN", "inference"): LOADER,
     **{("gcn", demand): CACHED for demand in ("edge_weight", "batch", "trimming", "export")},
-    **{(name, "inference"): LOADER for name in ("gcn", "gat")},
-    ("gat", "edge_weight"): "PyG's GAT leaves weights unread",
+    ("gcn", "inference"): LOADER,
     **{
         (name, demand): UNWEIGHTED
-        for name in ("ga-snn", "classic-gat", "polynormer")
+        for name in ("gat", "ga-snn", "classic-gat", "polynormer")
         for demand in ("edge_weight", "weighted adj_t")
     },
     **{
