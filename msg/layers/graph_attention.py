@@ -49,9 +49,7 @@ class Neighbours(NamedTuple):
         if self.matrix is None or traced():
             sent = weight[..., None] * x.index_select(0, self.source)
             return torch.zeros_like(x).index_add(0, self.target, sent)
-        # half precision has no sparse product, and too few digits to add up many neighbours
-        kind = self.matrix.dtype
-        return _Weigh.apply(weight.to(kind), x.to(kind), self, False).to(x.dtype)  # pyright: ignore
+        return _Weigh.apply(weight, x, self, False)  # pyright: ignore
 
 
 class _Weigh(torch.autograd.Function):
@@ -111,30 +109,34 @@ def _inner_products(a: Tensor, b: Tensor, edges: Neighbours) -> Tensor:
 
 
 def attend(
-    heads: Tensor,
+    projected: Tensor,
+    graph: Graph,
     att_src: Tensor,
     att_dst: Tensor,
-    edges: Neighbours,
-    negative_slope: float = 0.2,
+    self_loops: bool,
+    negative_slope: float,
     mean: bool = False,
     p: float = 0.0,
 ) -> Tensor:
     """The sum over neighbours that attention weighs, of each head and step by itself, see :class:`GraphAttention`.
 
     Args:
-        heads: what is compared and summed, ``[N, H, C]`` or ``[N, T, H, C]``.
+        projected: what is compared and summed, all heads beside each other, ``[N, H C]`` or ``[N, T, H C]``.
+        graph: who sees whom.
         att_src: ``a``, ``[1, H, C]``.
         att_dst: ``a'``, the same.
-        edges: who sees whom.
+        self_loops: see :meth:`Neighbours.of`.
         negative_slope: of the leaky ReLU.
         mean: divide by the number of neighbours besides.
         p: probability that an edge is left out of a sum, the others weighing more instead.
 
     Shapes:
-        returns the shape of ``heads``.
+        returns ``[N, H, C]`` or ``[N, T, H, C]``.
     """
-    # half precision overflows before sums of many neighbours are divided
-    given, heads = torch.promote_types(heads.dtype, att_src.dtype), heads.to(wide(heads.dtype))
+    edges = Neighbours.of(graph, projected.dtype, self_loops)
+    # half precision has no sparse product, and overflows before sums of many neighbours are divided
+    given = torch.promote_types(projected.dtype, att_src.dtype)
+    heads = projected.to(wide(given)).unflatten(-1, att_src.shape[1:])
     # a head of a step is a column of its own
     source, target = ((heads * a).sum(-1).flatten(1) for a in (att_src, att_dst))
     score = leaky_relu(source[edges.source] + target[edges.target], negative_slope)
@@ -216,9 +218,8 @@ class GraphAttention(nn.Module):
         if graph.edge_weight is not None:
             raise ValueError(f"{type(self).__name__} cannot honour edge_weight: pass none")
         projected = x.matmul(self.lin.weight.t()) if isinstance(x, SparseMatrix) else self.lin(x)
-        edges = Neighbours.of(graph, projected.dtype, self.add_self_loops)
-        heads = projected.unflatten(-1, (self.heads, -1))
-        out = attend(heads, self.att_src, self.att_dst, edges, self.negative_slope, self.mean).flatten(-2)
+        attention = self.att_src, self.att_dst, self.add_self_loops, self.negative_slope, self.mean
+        out = attend(projected, graph, *attention).flatten(-2)
         return out if self.bias is None else out + self.bias
 
     def extra_repr(self) -> str:

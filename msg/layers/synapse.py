@@ -23,7 +23,7 @@ from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
 from msg.kernels.tracing import traced
 from msg.layers.classifier import FixedLinear
-from msg.layers.graph_attention import Neighbours, attend
+from msg.layers.graph_attention import attend
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -170,10 +170,8 @@ def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
     """``conv`` in every step of ``x``."""
     weight: Tensor = conv.lin.weight  # pyright: ignore[reportAssignmentType, reportOptionalMemberAccess]
     projected = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
-    edges = Neighbours.of(graph, projected.dtype, conv.add_self_loops)
-    heads = projected.unflatten(-1, (conv.heads, conv.out_channels))
-    dropped = conv.dropout if conv.training else 0.0
-    out = attend(heads, conv.att_src, conv.att_dst, edges, conv.negative_slope, p=dropped)
+    attention = conv.att_src, conv.att_dst, conv.add_self_loops, conv.negative_slope
+    out = attend(projected, graph, *attention, p=conv.dropout if conv.training else 0.0)
     out = out.flatten(-2) if conv.concat else out.mean(-2)
     return out if conv.bias is None else out + conv.bias
 
@@ -181,7 +179,7 @@ def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
 def watched(module: nn.Module) -> bool:
     """Whether someone waits for a module to be called, or for what PyG's convolutions do in between."""
     return any(
-        name == "forward" or (held and name.endswith("_hooks") and "state_dict" not in name)
+        name == "forward" or (name.endswith("_hooks") and "state_dict" not in name and held)
         for name, held in vars(module).items()
     )
 

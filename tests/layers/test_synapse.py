@@ -289,6 +289,8 @@ def test_who_looks_into_a_convolution_sees_it_work(kind, edge_index):
         Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7))
         assert seen, register
     conv = kind(IN, OUT)
+    conv.seen = torch.ones(2)  # neither true nor false
+    Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7))
     conv.forward = lambda *_: torch.ones(1)
     assert Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7)) == 1
 
