@@ -1,5 +1,6 @@
 """Processes that do not outlive the one that started them."""
 
+import platform
 import signal
 import subprocess
 import sys
@@ -54,6 +55,29 @@ def test_an_interrupt_of_all_is_for_the_parent_however_early_it_comes(tmp_path):
         [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False, start_new_session=True
     )
     assert (done.returncode, done.stderr) == (8, "")
+
+
+FAULTS = """
+import resource, sys
+from msg.process import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+bytearray(2**26)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    bytearray(2**26)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
+def test_large_blocks_are_kept_for_the_next_ones():
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], stdout=subprocess.PIPE, check=True).stdout)
+        for how in ("keep", "as it is")
+    }
+    assert faults["keep"] < faults["as it is"] / 10, faults
 
 
 def alive(pid):

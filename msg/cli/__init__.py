@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError
 
 from msg import __version__
 from msg.cli.screen import one_line
-from msg.process import ignore_scripting
+from msg.process import ignore_scripting, keep_freed_memory
 from msg.report.width import fitting
 
 _COLUMNS = 80
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: with status 2 for a user's mistake, 1 for work that failed, 130 for an interrupt.
     """
+    if arguments is None:  # this process is the command's own
+        keep_freed_memory()
     try:
         with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns), warnings.catch_warnings():
             ignore_scripting()

@@ -20,7 +20,7 @@ from msg.kernels.packed import PackedSpikes
 from msg.kernels.tracing import exporting, traced
 from msg.layers import SpikingLayer
 from msg.layers.synapse import watched
-from msg.neurons import ATan, Neuron, Sigmoid, Surrogate, Triangle
+from msg.neurons import Neuron, Surrogate
 
 Slope = tuple[int, float, float, bool]
 _NO_SLOPE: Slope = (-1, 0.0, 0.0, True)
@@ -364,11 +364,8 @@ def _by_numba() -> bool:
 
 
 def _slope(surrogate: Surrogate, detach_reset: bool) -> Slope | None:
-    if type(surrogate) is ATan:
-        return 0, math.pi / 2 * surrogate.alpha, surrogate.alpha / 2, detach_reset
-    if type(surrogate) is Sigmoid:
-        return 1, surrogate.alpha, surrogate.alpha, detach_reset
-    return (2, 1.0, surrogate.gamma, detach_reset) if type(surrogate) is Triangle else None
+    constants = surrogate.constants()
+    return None if constants is None else (*constants, detach_reset)
 
 
 def _constants(layer: object) -> tuple[float, float, bool] | None:

@@ -1,21 +1,42 @@
 """How the kernels are compiled by numba."""
 
+import hashlib
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
 from numba import njit
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 _OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
+@cache
+def _sources() -> str:
+    """A digest of all files of this folder."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+class _Cache(FunctionCache):
+    """What was compiled before, of these sources: numba heeds the file of a function alone, and not those of what is
+    compiled into it, so that a version of this library would run loops of the one before.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return *super()._index_key(sig, codegen), _sources()
+
+
 def compiled(function: Any) -> Any:
     """Compile at the first call, and keep the result on disk where there is a place for it."""
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(**_OPTIONS)(function)
+    kernel: Any = njit(**_OPTIONS)(function)
+    with suppress(RuntimeError):  # neither the package's folder nor the user's cache can be written
+        kernel._cache = _Cache(function)
+    return kernel
 
 
 def operation(function: Any) -> Any:

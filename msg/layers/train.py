@@ -6,11 +6,15 @@ currents need only rates. Where something that is not linear stands between the 
 the network is differentiated through time by surrogates alone.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from msg.layers.synapse import Synapse
+from msg.kernels import operators, status, twice
+from msg.kernels.tracing import traced
+from msg.layers.synapse import Synapse, watched
 from msg.neurons import ATan, Neuron, Surrogate
 
 
@@ -65,6 +69,12 @@ class SpikeTrain(nn.Module):
     def forward(self, current: Tensor, timesteps: int | None = None) -> Tensor:
         if self.decay_input:
             current = current * (1 - self.neuron.decay(current.new_ones(())))
+        if self._compiled(current):
+            return _Train.apply(current, self._simulate, timesteps or 1, self.neuron, self.surrogate, self.detach_reset)
+        return self._simulate(current, timesteps)
+
+    def _simulate(self, current: Tensor, timesteps: int | None) -> Tensor:
+        """The train step by step, of operations that torch differentiates."""
         constant = self.dim == 1 and current.dim() == 2
         steps = [current] * (timesteps or 1) if constant else current.unbind(self.dim)
         train, state = [], None
@@ -75,8 +85,50 @@ class SpikeTrain(nn.Module):
             train.append(spikes)
         return torch.stack(train, dim=self.dim)
 
+    def _compiled(self, current: Tensor) -> bool:
+        """Whether the kernels know how to do the same."""
+        plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and not watched(self.neuron)
+        here = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
+        if not (plain and here) or traced() or status().backend != "numba":
+            return False
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.neuron.parameters())
+        return not learns and None not in (self.neuron.constants(), self.surrogate.constants())
+
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, decay_input={self.decay_input}, detach_reset={self.detach_reset}"
+
+
+class _Train(torch.autograd.Function):
+    """The same in two passes of compiled loops, whose derivatives need the current alone."""
+
+    @staticmethod
+    def forward(
+        ctx,
+        current: Tensor,
+        simulate: Callable[[Tensor, int], Tensor],
+        timesteps: int,
+        neuron: Neuron,
+        surrogate: Surrogate,
+        detach_reset: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(current)
+        ctx.simulate, ctx.timesteps = simulate, timesteps if current.dim() == 2 else current.size(1)
+        constants, slope = neuron.constants(), surrogate.constants()
+        assert constants is not None
+        assert slope is not None
+        ctx.constants = *constants, *slope, detach_reset
+        words, *_ = operators.encode(current, ctx.timesteps, *constants, -1, 0.0, 0.0, True)
+        return operators.unpack(words, current.size(-1), current.dtype)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
+        (current,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or traced():
+            (found,) = twice.derivatives(lambda x: [ctx.simulate(x, ctx.timesteps)], [current], grads)
+        else:
+            nothing = current.new_zeros(current.size(0), current.size(-1))
+            found, _ = operators.encode_back(current, grads[0].transpose(0, 1), nothing, *ctx.constants)
+        return found, *[None] * 5
 
 
 class SpikeLinear(nn.Linear):

@@ -61,6 +61,17 @@ class Surrogate(ABC):
             return self._traced(potential, threshold)
         return _Spike.apply(potential, threshold, self)  # pyright: ignore[reportReturnType]
 
+    def constants(self) -> tuple[int, float, float] | None:
+        """Number among :data:`msg.kernels.operators.KINDS`, scale and height: all that a compiled loop has to know.
+
+        ``None`` for a class that may do something else.
+        """
+        if type(self) is ATan:
+            return 0, math.pi / 2 * self.alpha, self.alpha / 2
+        if type(self) is Sigmoid:
+            return 1, self.alpha, self.alpha
+        return (2, 1.0, self.gamma) if type(self) is Triangle else None
+
     def _traced(self, potential: Tensor, threshold: float) -> Tensor:
         """The same of plain operations: compilers do not see through a function with a forward derivative."""
         spikes = _step(potential.detach(), threshold)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from msg.energy import count
+from msg.kernels import status
 from msg.layers import (
     MembraneShortcut,
     SpikeCount,
@@ -13,7 +14,7 @@ from msg.layers import (
     TrainBatchNorm,
     make_train_norm,
 )
-from msg.neurons import IF, LIF, ATan, DecayingThresholdLIF, ParametricLIF, ScaledLIF, Sigmoid, SuperSpike
+from msg.neurons import IF, LIF, ATan, DecayingThresholdLIF, ParametricLIF, ScaledLIF, Sigmoid, SuperSpike, Triangle
 
 
 def test_decay_input_is_a_membrane_that_relaxes_towards_its_input():
@@ -43,6 +44,72 @@ def test_a_learned_leak_scales_the_current_too():
 def test_a_constant_current_is_a_train_of_it():
     current, train = 2 * torch.rand(3, 4), SpikeTrain(LIF(threshold=0.5), Sigmoid(4.0))
     assert torch.equal(train(current, 5), train(current[:, None].expand(-1, 5, -1)))
+
+
+@pytest.fixture
+def by_kernels(monkeypatch):
+    if status().backend != "numba":
+        pytest.skip(f"no compiled kernels: {status().reason}")
+    monkeypatch.setattr(SpikeTrain, "_simulate", lambda *_: pytest.fail("was run step by step"))
+
+
+TRAINS = [
+    (LIF(2.0, 0.7, "zero"), Sigmoid(4.0), True, True),
+    (LIF(3.0, 0.7), ATan(), False, False),
+    (IF(0.7), Triangle(), False, True),
+    (ParametricLIF(2.0, 0.7, "zero").requires_grad_(False), Sigmoid(2.0), True, False),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("constant", [False, True], ids=["train", "constant"])
+@pytest.mark.parametrize(("neuron", "surrogate", "decay_input", "detach_reset"), TRAINS, ids=repr)
+def test_compiled_loops_do_the_same(by_kernels, neuron, surrogate, decay_input, detach_reset, constant, dtype):
+    module = SpikeTrain(neuron, surrogate, decay_input, detach_reset)
+    steps, shape = 6, (40, 33) if constant else (40, 6, 33)
+    current = (2 * torch.randn(shape, dtype=dtype)).requires_grad_()
+    upstream = torch.randn(40, 6, 33, dtype=dtype)
+    scale = 1 - float(neuron.decay(torch.ones(()))) if decay_input else 1.0
+    state, want = None, []
+    for t in range(steps):
+        now = scale * (current if constant else current[:, t])
+        spikes, state = neuron(now, state, surrogate, detach_reset)
+        want.append(spikes)
+    want, got = torch.stack(want, 1), module(current, steps if constant else None)
+    assert 0 < want.mean() < 1
+    torch.testing.assert_close(got, want)
+    a, b = (torch.autograd.grad((out * upstream).sum(), current)[0] for out in (got, want))
+    torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("surrogate", [ATan(), Sigmoid(4.0)], ids=repr)
+def test_compiled_loops_have_second_derivatives(surrogate):
+    module = SpikeTrain(LIF(2.0, 0.7, "zero"), surrogate)
+    current = torch.randn(5, 4, 3, dtype=torch.float64).requires_grad_()
+    upstream = torch.randn(5, 4, 3, dtype=torch.float64).requires_grad_()
+    second = []
+    for run in (module, lambda x: module._simulate(x, None)):
+        (first,) = torch.autograd.grad(run(current), current, upstream, create_graph=True)
+        second += [torch.autograd.grad(first.square().sum(), (current, upstream))]
+    for a, b in zip(*second):
+        assert a.any()
+        torch.testing.assert_close(a, b)
+
+
+def test_neurons_that_learn_are_watched_or_transformed_run_step_by_step():
+    current = torch.randn(3, 4, 2, dtype=torch.float64)
+    learns = SpikeTrain(ParametricLIF(2.0, 0.7)).double()
+    learns(current).sum().backward()
+    assert learns.neuron.weight.grad
+    watched, seen = SpikeTrain(LIF(2.0, 0.7)), []
+    watched.neuron.register_forward_hook(lambda *_: seen.append(1))
+    watched(current)
+    assert len(seen) == 4
+    plain = SpikeTrain(LIF(2.0, 0.7))
+    gradient = torch.func.grad(lambda x: plain(x).sum())(current)
+    want = current.clone().requires_grad_()
+    plain(want).sum().backward()
+    torch.testing.assert_close(gradient, want.grad)
 
 
 def test_a_neuron_that_does_not_leak_has_no_scale():

@@ -1,0 +1,35 @@
+"""What is kept on disk is of the sources that are there."""
+
+import importlib.util
+
+import pytest
+
+pytest.importorskip("numba")
+
+from msg.kernels import jit
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
+def test_another_source_is_compiled_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+    (tmp_path / "one.py").write_text("def one(x):\n    return x + 1\n")
+    spec = importlib.util.spec_from_file_location("one", tmp_path / "one.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def kept(sources):
+        monkeypatch.setattr(jit, "_sources", lambda: sources)
+        kernel = jit.compiled(module.one)
+        assert kernel(1) == 2
+        return bool(kernel.stats.cache_hits)
+
+    assert [kept(sources) for sources in ("these", "these", "others", "others", "these")] == [
+        False, True, False, True, True,
+    ]  # fmt: skip
+
+
+def test_all_files_of_the_kernels_are_sources():
+    first = jit._sources.__wrapped__()
+    assert first == jit._sources.__wrapped__() == jit._sources()
+    assert len(first) == 64
