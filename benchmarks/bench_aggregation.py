@@ -17,6 +17,7 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from msg.datasets import load_graph
 from msg.nn import SparseMatrix
+from msg.process import keep_freed_memory
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--dataset", default="photo")
     args = parser.parse_args()
+    keep_freed_memory()
 
     data = load_graph(args.dataset, root=args.root, features="dense")
     nodes = data.num_nodes

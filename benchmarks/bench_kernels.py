@@ -26,6 +26,7 @@ from msg.kernels import operators, reference, status
 from msg.manifolds import checks, path, resolve
 from msg.neurons import LIF
 from msg.nn import MSG
+from msg.process import keep_freed_memory
 
 WIDTH, NEURON, SILENCE, SURROGATE = 32, (1.0, 1.0, True), (-1, 0.0, 0.0, True), (0, 3.14, 1.0, True)
 
@@ -166,6 +167,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     if status().backend != "numba":
         raise SystemExit(f"there are no compiled kernels here: {status().reason}")

@@ -30,6 +30,7 @@ from msg.layers import ManifoldPath, SpikingLayer, Synapse, TangentHead, current
 from msg.manifolds import resolve
 from msg.models import SpikingNetwork, SpikingStack
 from msg.neurons import IF
+from msg.process import keep_freed_memory
 from msg.training import peak_memory
 
 NODES, EDGES, FEATURES, CLASSES, TRAINING = 2_449_029, 123_718_280, 100, 47, 0.08
@@ -172,6 +173,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=20.0, help="GB that a process may allocate, with --memory")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     names = [FAST, *(f"{DVM}{timesteps}" for timesteps in args.timesteps.split(","))]
     if args.memory:

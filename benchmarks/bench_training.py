@@ -24,6 +24,7 @@ from msg.datasets import load_graph
 from msg.gradients import DvM, GradientRule, RateBackprop, SurrogateBPTT
 from msg.kernels import status
 from msg.nn import GAT, MSG, CachedGCN
+from msg.process import keep_freed_memory
 from msg.training import peak_memory
 
 RULES: dict[str, GradientRule] = {"dvm": DvM(), "rate": RateBackprop(), "bptt": SurrogateBPTT()}
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # or each model would be slower the more the others give back
 
     data = load_graph(args.dataset, root=args.root, features=args.features)
     models: dict[str, torch.nn.Module] = {FAST: gcn(data, args)}

@@ -4,6 +4,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+from msg.process import keep_freed_memory
+
 
 def timed(call: Callable[[], object]) -> float:
     """Milliseconds."""
@@ -17,6 +19,7 @@ def compared(calls: Mapping[str, Callable[[], object]], rounds: int, digits: int
 
     A round before the first that counts warms up.
     """
+    keep_freed_memory()
     found = [{name: timed(call) for name, call in calls.items()} for _ in range(rounds + 1)][1:]
     first, *others = calls
     ratios = []

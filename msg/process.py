@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Of glibc's ``mallopt``."""
 
 
@@ -42,17 +42,20 @@ def keep_freed_memory() -> None:
     """Keep large blocks that are freed for the next ones, rather than have the system clear new pages for each.
 
     glibc hands a block of more than 32 MB back as soon as it is freed, so that every such tensor of every epoch begins
-    with thousands of page faults: up to half of a training's time. Elsewhere nothing is done. Call it in a process of
-    one's own alone, since nothing is given back to the system any more until the process ends.
+    with thousands of page faults: up to half of a training's time. Elsewhere nothing is done, nor where an environment
+    variable says how glibc is to do it (``MALLOC_...``, ``GLIBC_TUNABLES``). It is for a process of one's own: nothing
+    is given back to the system any more until that ends, and its peak of memory grows by a tenth or two.
     """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
     try:
         library = ctypes.CDLL(None)
         known = hasattr(library, "gnu_get_libc_version")
     except (OSError, TypeError):  # no C library can be had so
         return
     if known:
-        library.mallopt(_M_MMAP_THRESHOLD, 2**30)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(_M_MMAP_MAX, 0)  # no block has pages of its own
+        library.mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def start(function: Callable[..., object], *arguments: Any, connection: Connection) -> SpawnProcess:
@@ -75,7 +78,6 @@ def start(function: Callable[..., object], *arguments: Any, connection: Connecti
 def _begin(work: bytes, connection: Connection) -> None:
     end_with_parent()
     ignore_scripting()  # the process that started this one has said it, or keeps it to itself
-    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     function, arguments = pickle.loads(work)
     function(connection, *arguments)

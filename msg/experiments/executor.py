@@ -13,7 +13,7 @@ from msg.experiments.build import load_data
 from msg.experiments.job import Job, Result, do
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
-from msg.process import start
+from msg.process import keep_freed_memory, start
 from msg.training import Epoch, own_random_state
 
 
@@ -136,6 +136,7 @@ class _Told(Progress):
 
 def _serve(connection: Connection, store: Store, config: Any, content_hash: str, threads: int) -> None:
     """Do jobs until there are none."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
     try:
         data = load_data(config)
