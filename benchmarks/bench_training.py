@@ -68,6 +68,7 @@ def inference(model: torch.nn.Module, data: Data) -> Callable[[], None]:
 
 def time_in_turns(steps: dict[str, Callable[[], None]], rounds: int, warm_up: int = 3) -> dict[str, np.ndarray]:
     """Seconds of each step in each round, taken in turns."""
+    keep_freed_memory()  # or each would be slower the more the others give back
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(warm_up + rounds):
         for name, step in steps.items():
@@ -121,7 +122,6 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    keep_freed_memory()  # or each model would be slower the more the others give back
 
     data = load_graph(args.dataset, root=args.root, features=args.features)
     models: dict[str, torch.nn.Module] = {FAST: gcn(data, args)}
