@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=20.0, help="GB that a process may allocate, with --memory")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    keep_freed_memory()
+    keep_freed_memory(2**31 - 1)
     torch.manual_seed(0)
     names = [FAST, *(f"{DVM}{timesteps}" for timesteps in args.timesteps.split(","))]
     if args.memory:

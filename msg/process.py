@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's ``mallopt``."""
 
 
@@ -38,13 +38,17 @@ def ignore_scripting() -> None:
     warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(largest: int = 2**28) -> None:
     """Keep large blocks that are freed for the next ones, rather than have the system clear new pages for each.
 
     glibc hands a block of more than 32 MB back as soon as it is freed, so that every such tensor of every epoch begins
     with thousands of page faults: up to half of a training's time. Elsewhere nothing is done, nor where an environment
     variable says how glibc is to do it (``MALLOC_...``, ``GLIBC_TUNABLES``). It is for a process of one's own: nothing
-    is given back to the system any more until that ends, and its peak of memory grows by a tenth or two.
+    is given back to the system any more until that ends, and its peak of memory grows, by a tenth or two.
+
+    Args:
+        largest: bytes, below 2**31; larger blocks are handed back as before. Of very large ones a few that wait for
+            another of their size would take more memory than their time is worth.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
@@ -54,7 +58,7 @@ def keep_freed_memory() -> None:
     except (OSError, TypeError):  # no C library can be had so
         return
     if known:
-        library.mallopt(_M_MMAP_MAX, 0)  # no block has pages of its own
+        library.mallopt(_M_MMAP_THRESHOLD, largest)
         library.mallopt(_M_TRIM_THRESHOLD, -1)
 
 
