@@ -78,12 +78,13 @@ def test_threads_that_share_a_model_get_their_own_graph():
     graphs = [torch.randint(0, 7, (2, 20)) for _ in range(4)]
     with torch.no_grad():
         want = [model(x, graph) for graph in graphs]
-    assert not torch.equal(want[0], want[1])
+    assert not torch.allclose(want[0], want[1], atol=1e-2)
     wrong = []
 
     def run(graph, expected):
         with torch.no_grad():
-            wrong.extend(1 for _ in range(200) if not torch.equal(model(x, graph), expected))
+            found = [model(x, graph) for _ in range(200)]
+        wrong.extend((one - expected).abs().max() for one in found if not torch.allclose(one, expected, atol=1e-4))
 
     threads = [threading.Thread(target=run, args=pair) for pair in zip(graphs, want)]
     for thread in threads:
