@@ -49,6 +49,7 @@ def _flat(value):
     return [number for part in value for number in _flat(part)] if isinstance(value, list | tuple) else [value]
 
 
+@pytest.mark.slow  # two processes begin; test_equal.py has the same of networks
 def test_the_same_on_two_ranks(tmp_path):
     everyone = together(2, tmp_path, _on_a_rank)
     for number, (metric, sparsity, _) in enumerate(CASES):

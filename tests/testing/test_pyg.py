@@ -65,10 +65,11 @@ def graph():
 
 
 def cases():
-    """Every demand of every model; compiling them all takes a minute."""
+    """Every demand of every model; compiling and exporting them all takes a minute and a half."""
+    first = {"compile": ("PyG's GCN", "msg"), "export": ("PyG's GCN", "msg", "gat", "gc-snn")}
     for name in MADE:
         for demanded in DEMANDS:
-            slow = demanded == "compile" and name not in ("PyG's GCN", "msg")
+            slow = name not in first.get(demanded, MADE)
             yield pytest.param(name, demanded, marks=pytest.mark.slow if slow else (), id=f"{name}-{demanded}")
 
 
