@@ -57,8 +57,8 @@ def keep_freed_memory(largest: int = 2**28) -> None:
         known = hasattr(library, "gnu_get_libc_version")
     except (OSError, TypeError):  # no C library can be had so
         return
-    if known:
-        library.mallopt(_M_MMAP_THRESHOLD, largest)
+    # before glibc 2.35 no larger block than 32 MB can be kept; any setting at all ends glibc's own adaptation
+    if known and (library.mallopt(_M_MMAP_THRESHOLD, largest) or library.mallopt(_M_MMAP_THRESHOLD, 2**25)):
         library.mallopt(_M_TRIM_THRESHOLD, -1)
 
 

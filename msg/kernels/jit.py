@@ -2,7 +2,6 @@
 
 import hashlib
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ from numba.extending import intrinsic
 _OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
-@cache
-def _sources() -> str:
-    """A digest of all files of this folder."""
+def _digest() -> str:
     files = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+_SOURCES = _digest()
+"""Of all files of this folder as they are imported, whatever they become while the program runs."""
 
 
 class _Cache(FunctionCache):
@@ -28,7 +29,7 @@ class _Cache(FunctionCache):
     """
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
-        return *super()._index_key(sig, codegen), _sources()
+        return *super()._index_key(sig, codegen), _SOURCES
 
 
 def compiled(function: Any) -> Any:

@@ -226,7 +226,7 @@ def exponential(typing, vector):
             found = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{LANES}f{8 * align}")
             return lambda *given: builder.call(found, given)
 
-        fma, nearest_ = known("fma", 3), known("rint", 1)
+        add, nearest_ = known("fmuladd", 3), known("rint", 1)
         x = args[0]
         for sign, outside in ((-1, "<"), (1, ">")):  # NaN is outside of neither
             x = builder.select(builder.fcmp_ordered(outside, x, each(sign * bound)), each(sign * bound), x)
@@ -235,10 +235,10 @@ def exponential(typing, vector):
         fine = 2.0 ** (16 if align == 4 else 40)
         high = math.floor(math.log(2) * fine) / fine
         low = float(_LN2 - Fraction(high))
-        rest = fma(n, each(-low), fma(n, each(-high), x))
+        rest = add(n, each(-low), add(n, each(-high), x))
         total = each(1 / math.factorial(terms - 1))
         for k in range(terms - 2, -1, -1):
-            total = fma(total, rest, each(1 / math.factorial(k)))
+            total = add(total, rest, each(1 / math.factorial(k)))
         exponent = builder.add(builder.fptosi(n, whole), each((1 << (bits - digits - 2)) - 1, whole))
         power = builder.bitcast(builder.shl(exponent, each(digits, whole)), kind)
         return builder.fmul(total, power)

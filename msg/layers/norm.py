@@ -158,8 +158,11 @@ class STFNorm(nn.Module):
 
     def _statistics(self, current: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and inverse deviation over channels and the steps so far, ``[N, T, 1]`` or ``[N, 1]``."""
-        mean = current.mean(-1, keepdim=True)
-        variance = (current - mean).square().mean(-1, keepdim=True)  # var_mean would take four times as long
+        if current.dtype.itemsize < 4:  # squares of these overflow
+            variance, mean = torch.var_mean(current, -1, correction=0, keepdim=True)
+        else:  # in half of the time
+            mean = current.mean(-1, keepdim=True)
+            variance = (current - mean).square().mean(-1, keepdim=True)
         if current.dim() == 3:
             steps = torch.arange(1, current.size(1) + 1, dtype=current.dtype, device=current.device)[:, None]
             # from the first step's mean on, so that squares of large numbers do not cancel

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map_only
 
 from msg.kernels import operators, status, twice
@@ -87,12 +88,16 @@ class SpikeTrain(nn.Module):
 
     def _compiled(self, current: Tensor) -> bool:
         """Whether the kernels know how to do the same."""
-        plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and not watched(self.neuron)
+        neuron, surrogate = self.neuron, self.surrogate
+        plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and isinstance(surrogate, Surrogate)
         here = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
         if not (plain and here) or traced() or status().backend != "numba":
             return False
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.neuron.parameters())
-        return not learns and None not in (self.neuron.constants(), self.surrogate.constants())
+        own = watched(neuron) or not vars(neuron).keys().isdisjoint(("decay", "drive", "level"))
+        forward_mode = forward_ad.unpack_dual(current).tangent is not None
+        if own or forward_mode or None in (neuron.constants(), surrogate.constants()):
+            return False
+        return not neuron.decay(current.new_ones(())).requires_grad  # what learns is learned step by step
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, decay_input={self.decay_input}, detach_reset={self.detach_reset}"

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from msg.energy import count
 from msg.kernels import status
@@ -14,7 +15,18 @@ from msg.layers import (
     TrainBatchNorm,
     make_train_norm,
 )
-from msg.neurons import IF, LIF, ATan, DecayingThresholdLIF, ParametricLIF, ScaledLIF, Sigmoid, SuperSpike, Triangle
+from msg.neurons import (
+    IF,
+    LIF,
+    ATan,
+    DecayingThresholdLIF,
+    ParametricLIF,
+    ScaledLIF,
+    Sigmoid,
+    SuperSpike,
+    Triangle,
+    heaviside,
+)
 
 
 def test_decay_input_is_a_membrane_that_relaxes_towards_its_input():
@@ -112,6 +124,30 @@ def test_neurons_that_learn_are_watched_or_transformed_run_step_by_step():
     torch.testing.assert_close(gradient, want.grad)
 
 
+def test_what_is_changed_on_an_instance_acts():
+    current = torch.randn(3, 4, 2, dtype=torch.float64)
+    for name, own in (("drive", lambda c: 3 * c), ("level", lambda u: 0.1), ("decay", lambda s: s * 0.9)):
+        module = SpikeTrain(LIF(2.0, 0.7))
+        setattr(module.neuron, name, own)
+        assert torch.equal(module(current), module._simulate(current, None))
+    leak = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    fast = SpikeTrain(ParametricLIF(2.0, 0.7))
+    del fast.neuron._parameters["weight"]
+    fast.neuron.weight = 2 * leak  # what an inner step of meta-learning puts there
+    fast(current).sum().backward()
+    assert leak.grad
+    assert SpikeTrain(LIF(2.0, 0.7), heaviside)(current).sum() > 0
+
+
+def test_forward_mode_runs_step_by_step():
+    current, tangent = torch.randn(2, 3, 4, 2, dtype=torch.float64).unbind()
+    module = SpikeTrain(LIF(2.0, 0.7))
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(module(forward_ad.make_dual(current, tangent))).tangent
+    _, want = torch.func.jvp(module, (current,), (tangent,))
+    torch.testing.assert_close(found, want)
+
+
 def test_a_neuron_that_does_not_leak_has_no_scale():
     with pytest.raises(ValueError, match="needs a neuron that leaks, and IF does not"):
         SpikeTrain(IF(), decay_input=True)
@@ -192,6 +228,11 @@ def test_stfn_is_finite_where_nothing_varies_and_far_from_zero():
     x = torch.randn(4, 5, 3, dtype=torch.float64)
     moved = (x + 1000).float()
     assert torch.allclose(norm(moved), slow_stfn(x, 1.0, 1.0, 0.0).float(), atol=1e-2)
+
+
+def test_stfn_of_large_currents_in_half_precision_does_not_overflow():
+    x = 100 * torch.randn(40, 4, 64)
+    torch.testing.assert_close(STFNorm(64).half()(x.half()).float(), STFNorm(64)(x), atol=2e-2, rtol=1e-2)
 
 
 def test_norms_by_name():
