@@ -62,7 +62,7 @@ class Surrogate(ABC):
         return _Spike.apply(potential, threshold, self)  # pyright: ignore[reportReturnType]
 
     def constants(self) -> tuple[int, float, float] | None:
-        """Number among :data:`msg.kernels.operators.KINDS`, scale and height: all that a compiled loop has to know.
+        """Number among ``msg.kernels.operators.KINDS``, scale and height: all that a compiled loop has to know.
 
         ``None`` for a class that may do something else.
         """
