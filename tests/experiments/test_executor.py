@@ -64,6 +64,7 @@ def test_no_workers():
         Processes(0)
 
 
+@pytest.mark.slow  # two programs begin
 def test_a_killed_process_is_named(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -283,16 +283,14 @@ def test_bad_arguments(arguments, error, match):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # dynamo's own, while it traces
+@pytest.mark.slow  # what PyG asks of compiled models is asked of it in tests/testing/test_pyg.py
 @pytest.mark.parametrize(
     "backend",
     [
         "eager",
         pytest.param(
             "inductor",
-            marks=[
-                pytest.mark.slow,
-                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
-            ],
+            marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
         ),
     ],
 )
