@@ -70,8 +70,9 @@ class SpikeTrain(nn.Module):
     def forward(self, current: Tensor, timesteps: int | None = None) -> Tensor:
         if self.decay_input:
             current = current * (1 - self.neuron.decay(current.new_ones(())))
-        if self._compiled(current):
-            return _Train.apply(current, self._simulate, timesteps or 1, self.neuron, self.surrogate, self.detach_reset)
+        constants = self._constants(current)
+        if constants is not None:
+            return _Train.apply(current, self._simulate, timesteps or 1, constants)  # pyright: ignore
         return self._simulate(current, timesteps)
 
     def _simulate(self, current: Tensor, timesteps: int | None) -> Tensor:
@@ -86,18 +87,20 @@ class SpikeTrain(nn.Module):
             train.append(spikes)
         return torch.stack(train, dim=self.dim)
 
-    def _compiled(self, current: Tensor) -> bool:
-        """Whether the kernels know how to do the same."""
+    def _constants(self, current: Tensor) -> tuple | None:
+        """All that the kernels have to know to do the same: neuron, surrogate, reset; ``None`` where they do not."""
         neuron, surrogate = self.neuron, self.surrogate
         plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and isinstance(surrogate, Surrogate)
         here = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
         if not (plain and here) or traced() or status().backend != "numba":
-            return False
+            return None
         own = watched(neuron) or not vars(neuron).keys().isdisjoint(("decay", "drive", "level"))
-        forward_mode = forward_ad.unpack_dual(current).tangent is not None
-        if own or forward_mode or None in (neuron.constants(), surrogate.constants()):
-            return False
-        return not neuron.decay(current.new_ones(())).requires_grad  # what learns is learned step by step
+        if own or forward_ad.unpack_dual(current).tangent is not None:
+            return None
+        dynamics, slope = neuron.constants(), surrogate.constants()
+        if dynamics is None or slope is None or neuron.decay(current.new_ones(())).requires_grad:
+            return None  # what learns is learned step by step
+        return *dynamics, *slope, self.detach_reset
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, decay_input={self.decay_input}, detach_reset={self.detach_reset}"
@@ -108,21 +111,12 @@ class _Train(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
-        current: Tensor,
-        simulate: Callable[[Tensor, int], Tensor],
-        timesteps: int,
-        neuron: Neuron,
-        surrogate: Surrogate,
-        detach_reset: bool,
+        ctx, current: Tensor, simulate: Callable[[Tensor, int], Tensor], timesteps: int, constants: tuple
     ) -> Tensor:
         ctx.save_for_backward(current)
         ctx.simulate, ctx.timesteps = simulate, timesteps if current.dim() == 2 else current.size(1)
-        constants, slope = neuron.constants(), surrogate.constants()
-        assert constants is not None
-        assert slope is not None
-        ctx.constants = *constants, *slope, detach_reset
-        words, *_ = operators.encode(current, ctx.timesteps, *constants, -1, 0.0, 0.0, True)
+        ctx.constants = constants
+        words, *_ = operators.encode(current, ctx.timesteps, *constants[:3], -1, 0.0, 0.0, True)
         return operators.unpack(words, current.size(-1), current.dtype)
 
     @staticmethod
@@ -133,7 +127,7 @@ class _Train(torch.autograd.Function):
         else:
             nothing = current.new_zeros(current.size(0), current.size(-1))
             found, _ = operators.encode_back(current, grads[0].transpose(0, 1), nothing, *ctx.constants)
-        return found, *[None] * 5
+        return found, None, None, None
 
 
 class SpikeLinear(nn.Linear):
