@@ -1,6 +1,7 @@
 """What is kept on disk is of the sources that are there."""
 
 import importlib.util
+import sys
 
 import pytest
 
@@ -17,6 +18,7 @@ def test_another_source_is_compiled_anew(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("one", tmp_path / "one.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "one", module)  # where what was compiled looks for it
 
     def kept(sources):
         monkeypatch.setattr(jit, "_SOURCES", sources)
