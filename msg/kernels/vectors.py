@@ -187,15 +187,20 @@ def mask(typing, word):
     return Mask()(types.int32), generate
 
 
+def _known(builder: Any, name: str, dtype: Any, count: int = 1) -> Any:
+    """A function of so many numbers that LLVM knows, for each number of vectors."""
+    kind, align = llvm_vector(dtype)
+    function = ir.FunctionType(kind, [kind] * count)
+    found = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{LANES}f{8 * align}")
+    return lambda *given: builder.call(found, given)
+
+
 def _by_llvm(name: str) -> Any:
     """A function of one number that LLVM knows, for each number of a vector."""
 
     def typed(typing, vector):
         def generate(context, builder, signature, args):
-            kind, align = llvm_vector(signature.args[0].dtype)
-            function = ir.FunctionType(kind, [kind])
-            known = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{LANES}f{8 * align}")
-            return builder.call(known, args)
+            return _known(builder, name, signature.args[0].dtype)(*args)
 
         return vector(vector), generate
 
@@ -221,12 +226,8 @@ def exponential(typing, vector):
         def each(number, type_=kind):
             return ir.Constant(type_, [number] * LANES)
 
-        def known(name, count):
-            function = ir.FunctionType(kind, [kind] * count)
-            found = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{LANES}f{8 * align}")
-            return lambda *given: builder.call(found, given)
-
-        add, nearest_ = known("fmuladd", 3), known("rint", 1)
+        dtype = signature.args[0].dtype
+        add, nearest_ = _known(builder, "fmuladd", dtype, 3), _known(builder, "rint", dtype)
         x = args[0]
         for sign, outside in ((-1, "<"), (1, ">")):  # NaN is outside of neither
             x = builder.select(builder.fcmp_ordered(outside, x, each(sign * bound)), each(sign * bound), x)
