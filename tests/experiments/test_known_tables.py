@@ -46,6 +46,21 @@ def test_tables_are_whole(name):
     assert all(table.column(dataset) for dataset in table.quick_columns)
 
 
+def test_settings_that_a_column_takes_are_of_a_column_that_there_is():
+    taken = {
+        (name, column.dataset): column.settings_of
+        for name, table in TABLES.items()
+        for column in table.columns
+        if column.settings_of is not None
+    }
+    for (name, dataset), (table, source) in taken.items():
+        theirs = TABLES[table].column(source)
+        assert theirs.settings_of is None, "nothing is taken twice"
+        assert theirs.task == TABLES[name].column(dataset).task
+    assert taken["links", "computers"] == ("links", "photo")
+    assert taken["sgnnbench", "computers"] == ("table1", "photo")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_can_begin_its_search_and_has_as_many_settings_as_it_reads(name):
     table = TABLES[name]
@@ -218,6 +233,7 @@ def test_a_quick_look_is_at_what_there_is():
     made = TABLES["links"].as_quick_look(with_files=False)
     assert made.columns == (TableColumn("digits", "link:85/5/10", LINKS, ("roc_auc", "average_precision", "mrr")),)
     assert TABLES["planetoid"].as_quick_look(False).columns == (TableColumn("digits", "random:10/10/80", NODES),)
+    assert TABLES["table1"].as_quick_look(False).columns == TABLES["planetoid"].as_quick_look(False).columns
     assert TABLES["table1"].as_quick_look(True).columns == (TableColumn("photo", "random:10/10/80"),)
     rows = made.quick_rows()
     assert len({row.group for row in rows}) == len(rows) <= 6

@@ -12,14 +12,17 @@ _SCORES = ("roc_auc", "average_precision", "mrr")
 _KIN = {"computers": "photo", "physics": "cs"}
 """Graphs on which a search takes hours a row, and a smaller one from the same source."""
 
+
+def _of_its_kin(table: str, name: str) -> tuple[str, str] | None:
+    """The table's smaller graph whose settings this one takes, if it is large."""
+    return (table, _KIN[name]) if name in _KIN else None
+
+
 TABLE1 = Table(
     "table1",
     "Node classification, 10/10/80 % of the nodes at random",
     ROWS,
-    tuple(
-        TableColumn(name, "random:10/10/80", settings_of=("table1", _KIN[name]) if name in _KIN else None)
-        for name in _LARGE
-    ),
+    tuple(TableColumn(name, "random:10/10/80", settings_of=_of_its_kin("table1", name)) for name in _LARGE),
     _FIVE,
     quick_columns=("photo",),
     published=(MSG_NODES, SPIKEGCL),
@@ -57,7 +60,10 @@ LINKS_TABLE = Table(
     "links",
     "Link prediction, 85/5/10 % of the undirected edges, no edge, reverse or negative shared between parts",
     (*HEURISTICS, *ROWS),
-    tuple(TableColumn(name, "link:85/5/10", LINKS, _SCORES) for name in (*_LARGE, "airport", "disease")),
+    tuple(
+        TableColumn(name, "link:85/5/10", LINKS, _SCORES, settings_of=_of_its_kin("links", name))
+        for name in (*_LARGE, "airport", "disease")
+    ),
     _FIVE,
     quick_columns=("photo",),
     published=(MSG_LINKS,),

@@ -227,7 +227,7 @@ class Table:
         if not with_files:
             first = self.columns[0]
             split = first.split if self.columns[0].task == LINKS else "random:10/10/80"
-            columns = (replace(first, dataset="digits", split=split),)
+            columns = (replace(first, dataset="digits", split=split, settings_of=None),)
         return replace(
             self,
             title=f"{self.title} (a quick look)",
