@@ -6,6 +6,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from msg.kernels.tracing import traced
+
 VARIABLE = "MSG_KERNELS"
 
 
@@ -53,6 +59,24 @@ def _numba() -> Status:
     except Exception as error:  # a build that does not fit NumPy, or this machine, can raise anything
         return Status("torch", f"no usable numba: {error}")
     return Status("numba", f"numba {version}")
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether compiled kernels may do in one pass what torch would do of these tensors operation by operation: values
+    in single or double precision on a CPU, and nobody watches the operations (compilers, which make one pass of their
+    own; ``torch.func``; forward mode; subclasses of tensors).
+    """
+    return (
+        not traced()
+        and status().backend == "numba"
+        and all(
+            type(t) in (Tensor, torch.nn.Parameter)
+            and t.device.type == "cpu"
+            and t.dtype in (torch.float32, torch.float64)
+            and forward_ad.unpack_dual(t).tangent is None
+            for t in tensors
+        )
+    )
 
 
 def compiled(room: str) -> ModuleType | None:

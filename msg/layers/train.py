@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map_only
 
-from msg.kernels import operators, status, twice
+from msg.kernels import choice, operators, twice
 from msg.kernels.tracing import traced
 from msg.layers.synapse import Synapse, watched
 from msg.neurons import ATan, Neuron, Surrogate
@@ -91,11 +90,8 @@ class SpikeTrain(nn.Module):
         """All that the kernels have to know to do the same: neuron, surrogate, reset; ``None`` where they do not."""
         neuron, surrogate = self.neuron, self.surrogate
         plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and isinstance(surrogate, Surrogate)
-        here = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
-        if not (plain and here) or traced() or status().backend != "numba":
-            return None
         own = watched(neuron) or not vars(neuron).keys().isdisjoint(("decay", "drive", "level"))
-        if own or forward_ad.unpack_dual(current).tangent is not None:
+        if not plain or own or not choice.takes(current):
             return None
         dynamics, slope = neuron.constants(), surrogate.constants()
         if dynamics is None or slope is None or neuron.decay(current.new_ones(())).requires_grad:

@@ -85,6 +85,6 @@ def squared_lorentzian_distances(z: Tensor, pairs: Tensor) -> Tensor:
         return squared_lorentzian_distance(z[first], z[second])
 
     wide = z.double()
-    if one_pass.applies_to_vectors(wide) and one_pass.takes_pairs(wide, pairs):
+    if one_pass.takes_pairs(wide, pairs):
         return one_pass.squared_chords(wide, pairs, by_torch)
     return by_torch(z)

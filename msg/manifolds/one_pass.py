@@ -11,11 +11,9 @@ import geoopt
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from msg.kernels import choice, constants, twice
 from msg.kernels.threads import over_rows
-from msg.kernels.tracing import traced
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.hyperboloid import Hyperboloid
 from msg.manifolds.lookup import find
@@ -63,23 +61,8 @@ def _learned(manifold: geoopt.Manifold) -> list[Tensor]:
 
 
 def applies(manifold: geoopt.Manifold, *tensors: Tensor) -> bool:
-    """Whether the kernels take these tensors: not while compiling, since torch.compile makes one pass of its own."""
-    return applies_to_vectors(*tensors, *manifold.parameters()) and None not in list(_factors(manifold, 1))
-
-
-def applies_to_vectors(*tensors: Tensor) -> bool:
-    """The same without a manifold."""
-    return not traced() and choice.status().backend == "numba" and _plain(*tensors)
-
-
-def _plain(*tensors: Tensor) -> bool:
-    return all(
-        type(t) in (Tensor, torch.nn.Parameter)
-        and t.device.type == "cpu"
-        and t.dtype in (torch.float32, torch.float64)
-        and forward_ad.unpack_dual(t).tangent is None
-        for t in tensors
-    )
+    """Whether the kernels take these tensors and know the manifold."""
+    return choice.takes(*tensors, *manifold.parameters()) and None not in list(_factors(manifold, 1))
 
 
 class _Table:
@@ -259,14 +242,14 @@ class _Score(torch.autograd.Function):
 
 def takes_pairs(z: Tensor, pairs: Tensor) -> bool:
     """Whether the kernels may read the rows of ``z`` that pairs name; else torch does, or complains."""
-    rows = len(z)
     plain = (
-        z.dim() == pairs.dim() == 2
+        choice.takes(z)
+        and z.dim() == pairs.dim() == 2
         and type(pairs) is Tensor
         and pairs.dtype == torch.long
         and pairs.device.type == "cpu"
     )
-    return plain and (not pairs.numel() or (int(pairs.min()) >= 0 and int(pairs.max()) < rows))
+    return plain and (not pairs.numel() or (int(pairs.min()) >= 0 and int(pairs.max()) < len(z)))
 
 
 def squared_distances(manifold: geoopt.Manifold, z: Tensor, dim: int, pairs: Tensor, eager: Eager) -> Tensor:

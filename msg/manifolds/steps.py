@@ -242,7 +242,7 @@ def inner_products(z: Tensor, pairs: Tensor) -> Tensor:
         first, second = pairs
         return (z[first] * z[second]).sum(-1)
 
-    if one_pass.applies_to_vectors(z) and one_pass.takes_pairs(z, pairs):
+    if one_pass.takes_pairs(z, pairs):
         return one_pass.inner_products(z, pairs, by_torch)
     return by_torch(z)
 

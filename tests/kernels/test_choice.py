@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch.autograd import forward_ad
 
 from msg.kernels import choice, status
 
@@ -53,3 +55,22 @@ def test_nothing_is_compiled_for_an_import():
 def test_version_says_which(monkeypatch):
     done = subprocess.run([sys.executable, "-m", "msg", "--version"], capture_output=True, text=True, check=True)
     assert f"kernels: {status()}" in done.stdout
+
+
+def test_kernels_take_plain_values_alone(monkeypatch):
+    """Torch's own way for all else; without numba for everything."""
+
+    class Named(torch.Tensor):
+        pass
+
+    x = torch.ones(3)
+    assert choice.takes(x, x.double(), torch.nn.Parameter(x)) == (status().backend == "numba")
+    for other in (x.half(), x.long(), x.to("meta"), x.as_subclass(Named)):
+        assert not choice.takes(x, other)
+    seen = []
+    torch.func.vmap(lambda row: seen.append(choice.takes(row)) or row)(torch.ones(2, 3))
+    with forward_ad.dual_level():
+        seen.append(choice.takes(forward_ad.make_dual(x, x)))
+    assert seen == [False, False]
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    assert not choice.takes(x)
