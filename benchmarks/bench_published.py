@@ -17,6 +17,7 @@ import geoopt
 import torch
 import torch.nn.functional as F
 from kept import Kept, parser_of, trained
+from released_msg import ReleasedMSG
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.utils import add_remaining_self_loops, dropout_edge, index_to_mask
@@ -303,6 +304,18 @@ def msg(
     return Case(graph, RANDOM, figure, source, run)
 
 
+def released(case: Case) -> Case:
+    """A case of :func:`msg` on a sphere with the arithmetic of the released code in place of the library's."""
+    options, names = case.run.keywords, ("num_layers", "timesteps", "step_size", "dropout")
+    layers, steps, step_size, dropout = (options["make"].keywords[name] for name in names)
+    threshold = options["make"].keywords["neuron"].threshold
+    made = partial(
+        ReleasedMSG, width=32, num_layers=layers - 1, timesteps=steps, step_size=step_size, threshold=threshold,
+        dropout=dropout,
+    )  # fmt: skip
+    return replace(case, run=partial(case.run, make=made, drop_edge=0.0))
+
+
 def tuned(
     graph: str, figure: float, conv: str, width: int, layers: int, lr: float, decay: float, dropout: float,
     epochs: int, norm: str = "none", residual: bool = False, split: str = LARGE,
@@ -420,6 +433,7 @@ CASES = {
     "tuned-gat-computers": tuned("computers", 94.09, "gat", 64, 2, 1e-3, 5e-5, 0.5, 1000, "layer"),
     "tuned-gcn-physics": tuned("physics", 97.46, "gcn", 64, 2, 1e-3, 5e-4, 0.3, 1500, "layer", True),
 }  # fmt: skip
+CASES |= {f"{name}-released": released(case) for name, case in CASES.items() if name.endswith("-sphere")}
 _SHARED = ("tuned-gcn-cora", "tuned-sage-cora", "tuned-gcn-citeseer", "tuned-gcn-pubmed")
 CASES |= {f"{name}-123": replace(CASES[name], split=ONE_SPLIT) for name in _SHARED}
 _RUNS = ("gc-snn-cora", "ga-snn-cora", "spikenet-cora", "spikegcl-cora", "spikegraphormer-cora", "tuned-gcn-cora")
