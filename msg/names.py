@@ -58,6 +58,7 @@ CONVS = Registry(
         "sage": "msg.layers.synapse:sage_conv",
         "gin": "msg.layers.synapse:gin_conv",
         "gat": "msg.layers.synapse:gat_conv",
+        "linear": "msg.layers.synapse:linear_conv",
     },
 )
 """Functions ``(in_channels, out_channels, bias) -> convolution``."""
@@ -81,6 +82,7 @@ MODELS = Registry(
         "classic-gcn": "msg.models.classic:GCN_SPEC",
         "classic-sage": "msg.models.classic:SAGE_SPEC",
         "classic-gat": "msg.models.classic:GAT_SPEC",
+        "classic-mlp": "msg.models.classic:MLP_SPEC",
         "polynormer": "msg.models.peers.polynormer:SPEC",
         "hgcn": "msg.models.peers.hgcn:SPEC",
         "kappa-gcn": "msg.models.peers.kappa_gcn:SPEC",

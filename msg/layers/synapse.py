@@ -349,11 +349,18 @@ def gin_conv(in_channels: int, out_channels: int, bias: bool = True) -> GINConv:
     return GINConv(nn.Linear(in_channels, out_channels, bias=bias))
 
 
+def linear_conv(in_channels: int, out_channels: int, bias: bool = True) -> nn.Linear:
+    """No aggregation: each node hears itself alone. Under propagated predictions (:class:`~msg.models.Propagated`) a
+    network of these predicts, then propagates (`Gasteiger et al. 2019 <https://arxiv.org/abs/1810.05997>`_).
+    """
+    return nn.Linear(in_channels, out_channels, bias=bias)
+
+
 def make_synapse(conv: Conv, in_channels: int, out_channels: int, bias: bool = True) -> Synapse:
     """A synapse by name, or from any ``(in_channels, out_channels) -> convolution``.
 
     Args:
-        conv: a name of :data:`msg.names.CONVS` (``"gcn"``, ``"sage"``, ``"gin"``), or a function.
+        conv: a name of :data:`msg.names.CONVS` (``"gcn"``, ``"sage"``, ``"gin"``, ``"linear"``), or a function.
         in_channels: width of its input.
         out_channels: width of its current.
         bias: whether a convolution given by name adds a constant current.

@@ -33,7 +33,9 @@ class ClassicGNN(LayeredNetwork):
         out_channels: number of classes; ``None`` to embed nodes in the hidden width.
         hidden_channels: width of all layers.
         num_layers: number of convolutions ``L``.
-        conv: ``"gcn"``, ``"sage"`` or ``"gat"``.
+        conv: ``"gcn"``, ``"sage"`` or ``"gat"``; or ``"linear"``: each node by itself, an MLP, which with propagated
+            predictions (:class:`~msg.models.Propagated`) is APPNP (`Gasteiger et al. 2019
+            <https://arxiv.org/abs/1810.05997>`_).
         dropout: probability, after each layer.
         norm: ``"batch"``, ``"layer"`` or ``"none"``.
         residual: whether what enters a layer is added, through weights of its own, before the normalisation.
@@ -92,8 +94,12 @@ class ClassicGNN(LayeredNetwork):
 
     @property
     def hops(self) -> int:
-        """One a convolution."""
-        return self.num_layers
+        """One a convolution that aggregates."""
+        return sum(self._reach)
+
+    @property
+    def _reach(self) -> list[int]:
+        return [layer.hops for layer in self.layers]  # pyright: ignore[reportReturnType]
 
     def forward(
         self,
@@ -109,7 +115,7 @@ class ClassicGNN(LayeredNetwork):
         if self.training and isinstance(self.norms[0], nn.BatchNorm1d):
             graph.whole_only("a normalisation over nodes", "norm='layer'")
         found: list[Tensor] = []
-        for number, part in enumerate(graph.along([1] * self.num_layers)):
+        for number, part in enumerate(graph.along(self._reach)):
             h = self._layer(number, h, part)
             found.append(h)
         return self._read(found)
@@ -131,7 +137,8 @@ class ClassicGNN(LayeredNetwork):
     def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
         h, found = features, []
         for number in range(self.num_layers):
-            (h,) = walk.over(lambda x, graph, _, n=number: (self._layer(n, x, graph),), h)
+            reach = self._reach[number]
+            (h,) = walk.over(lambda x, graph, _, n=number: (self._layer(n, x, graph),), h, reach)
             found.append(h)
         return self._read([one.to(self.lin.weight.device) for one in found]).cpu()
 
@@ -144,6 +151,7 @@ def _convolution(conv: str, width: int, out: int, heads: int) -> nn.Module:
         "gcn": lambda: GCNConv(width, out),
         "sage": lambda: SAGEConv(width, out),
         "gat": lambda: GATConv(width, out // heads, heads),
+        "linear": lambda: nn.Linear(width, out),
     }
     if conv not in kinds:
         raise ValueError(f"unknown conv {conv!r}: use {', '.join(map(repr, kinds))}")
@@ -161,3 +169,4 @@ def _spec(conv: str, about: str, *more: str) -> ModelSpec:
 GCN_SPEC = _spec("gcn", "GCN with the normalisation, residual connections and jumping knowledge it is strong with")
 SAGE_SPEC = _spec("sage", "GraphSAGE with the same")
 GAT_SPEC = _spec("gat", "GAT with the same", "heads")
+MLP_SPEC = _spec("linear", "MLP with the same; with propagated predictions APPNP")

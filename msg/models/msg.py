@@ -40,7 +40,8 @@ class MSG(SpikingNetwork):
         gradient: rule or name of one (``"bptt"``), how to train through time.
         step_size: ``ε``.
         dropout: probability of dropping a coordinate of the tangent read-out and of each mean current, in training.
-        conv: synapse, ``"gcn"``, ``"sage"``, ``"gin"``, or a function ``(in, out) -> PyG convolution``.
+        conv: synapse, ``"gcn"``, ``"sage"``, ``"gin"``, ``"linear"`` (no aggregation), or a function
+            ``(in, out) -> PyG convolution``.
         hidden_channels: intrinsic dimension, where ``manifold`` does not say it.
         max_step: bound on a step's length, ``None`` for none.
         bias: whether synapses given by name add a constant current :math:`b^l`; the published model has none.

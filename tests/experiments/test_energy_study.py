@@ -28,7 +28,8 @@ def test_all_models_under_one_budget(lines):
     for one in comparison.candidates:
         assert len(one.runs) == len(one.metric) == 2
         assert all(not ops.unknown and ops.forwards == 1 for ops in one.runs)
-        assert all(ops.total()["message"] > 0 for ops in one.runs)
+        alone = one.name == "classic-mlp"  # no node hears another
+        assert all((ops.total()["message"] > 0) != alone for ops in one.runs)
     assert str(study).startswith(str(comparison))
     assert "At equal accuracy" in str(study)
     assert "karate" in study.markdown()

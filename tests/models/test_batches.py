@@ -33,6 +33,7 @@ MODELS = {
     "msg, points": lambda: MSG(FEATURES, None, "H2xS2", timesteps=6, neuron=IF(0.3)),
     "msg, sage": lambda: msg(conv="sage"),
     "msg, gin": lambda: msg(conv="gin"),
+    "msg, linear": lambda: msg(conv="linear"),
     "msg, wide": lambda: msg(conv="sage", manifold="H40"),
     "msg, gat": lambda: msg(conv=GATConv),
     "msg, graphconv": lambda: msg(conv=GraphConv),

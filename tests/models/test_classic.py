@@ -8,7 +8,7 @@ from msg.graph import NeighborSampler
 from msg.models import ClassicGNN
 from msg.testing import assert_model
 
-CONVS = ["gcn", "sage", "gat"]
+CONVS = ["gcn", "sage", "gat", "linear"]
 
 
 def dense_matrix(conv, edge_index, n):
@@ -26,7 +26,7 @@ def dense_matrix(conv, edge_index, n):
 @pytest.mark.parametrize("jumping", ["none", "cat", "max"])
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
-@pytest.mark.parametrize("conv", ["gcn", "sage"])
+@pytest.mark.parametrize("conv", ["gcn", "sage", "linear"])
 def test_formula(conv, norm, residual, jumping, edge_index):
     model = ClassicGNN(5, 3, 4, 3, conv, 0.0, norm, residual, jumping).double()
     x = torch.randn(7, 5, dtype=torch.float64)
@@ -35,6 +35,8 @@ def test_formula(conv, norm, residual, jumping, edge_index):
     for number, layer in enumerate(model.layers):
         if conv == "gcn":
             out = matrix @ h @ layer.conv.lin.weight.T + layer.conv.bias
+        elif conv == "linear":
+            out = h @ layer.conv.weight.T + layer.conv.bias
         else:
             out = matrix @ h @ layer.conv.lin_l.weight.T + layer.conv.lin_l.bias + h @ layer.conv.lin_r.weight.T
         if residual:
@@ -56,10 +58,11 @@ def test_contract(conv, edge_index):
     )
 
 
+@pytest.mark.parametrize("conv", ["sage", "linear"])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_inference_and_batches_are_the_whole_graphs(norm, edge_index):
+def test_inference_and_batches_are_the_whole_graphs(norm, conv, edge_index):
     data = Data(x=torch.rand(7, 5), edge_index=edge_index)
-    model = ClassicGNN(5, 3, 4, 2, "sage", norm=norm, residual=True, jumping="cat").eval()
+    model = ClassicGNN(5, 3, 4, 2, conv, norm=norm, residual=True, jumping="cat").eval()
     want = model(data.x, data.edge_index)
     loader = NodeLoader(data, NeighborSampler(data, [-1]), batch_size=3)
     assert torch.allclose(model.inference(loader), want, atol=1e-6)
@@ -75,6 +78,13 @@ def test_all_of_it_is_counted(conv, edge_index):
     with torch.no_grad(), count(model) as ops:
         model(x, edge_index)
     assert not ops.unknown
+
+
+def test_an_mlp_looks_along_no_edge(edge_index):
+    model = ClassicGNN(5, 3, 4, 2, "linear", norm="layer", residual=True).eval()
+    x = torch.rand(7, 5)
+    assert model.hops == 0
+    assert torch.equal(model(x, edge_index), model(x, edge_index[:, :1]))
 
 
 def test_embeds_without_classes(edge_index):

@@ -25,6 +25,7 @@ CACHED = "PyG's, made with cached=True: it keeps the first graph that it sees"
 LOADER = "PyG's inference takes its own NeighborLoader, which needs packages that are not installed"
 DEGREES = "PyG's trimmed layers normalise by the degrees that are left; ours by those of the sample"
 HOPS = "has hops in place of layers"
+ALONE = "looks along no edge, each node by itself"
 CANNOT = {
     ("PyG's GCN", "trimming"): DEGREES,
     ("PyG's GCN", "inference"): LOADER,
@@ -52,6 +53,7 @@ CANNOT = {
         for demand in ("explain", "hooks")
     },
     **{("bernoulli-spikinggcn", demand): DRAWS for demand in ("compile", "export", "torch.func", "edge_weight")},
+    **{("classic-mlp", demand): ALONE for demand in ("edge_weight", "explain", "hooks")},
     **{(name, "attributes"): HOPS for name in ("spikinggcn", "sgc", "bernoulli-spikinggcn")},
 }  # fmt: skip
 """What a model cannot, and why; the test fails once it can."""
