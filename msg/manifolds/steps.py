@@ -224,7 +224,7 @@ def squared_distances(manifold: geoopt.Manifold, z: Tensor, pairs: Tensor) -> Te
         (first, second), points = pairs, points.double()
         return own.squared_distance(manifold, points[first], points[second]).squeeze(-1).to(z.dtype)
 
-    if one_pass.applies(manifold, z) and one_pass.takes_pairs(z, pairs):
+    if one_pass.applies(manifold) and one_pass.takes_pairs(z, pairs):
         dim = own.intrinsic_dim(manifold, z.size(1))
         return one_pass.squared_distances(manifold, z, dim, pairs, by_family)
     return by_family(wide)

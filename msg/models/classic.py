@@ -136,8 +136,7 @@ class ClassicGNN(LayeredNetwork):
 
     def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
         h, found = features, []
-        for number in range(self.num_layers):
-            reach = self._reach[number]
+        for number, reach in enumerate(self._reach):
             (h,) = walk.over(lambda x, graph, _, n=number: (self._layer(n, x, graph),), h, reach)
             found.append(h)
         return self._read([one.to(self.lin.weight.device) for one in found]).cpu()
