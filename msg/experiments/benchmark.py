@@ -14,16 +14,19 @@ from msg.experiments.scores import Scores
 from msg.experiments.store import Store
 from msg.experiments.studies.cell import CellStudy
 from msg.experiments.study import Experiment, versions
-from msg.experiments.tables.settings import store_settings, stored_settings
-from msg.experiments.tables.spaces import Scalar, beginnings_of, space_of
+from msg.experiments.tables.settings import best_settings, store_settings, stored_settings
+from msg.experiments.tables.spaces import Scalar, Space, beginnings_of, offers_to, space_of
 from msg.experiments.tables.table import TableColumn, TableRow
 from msg.names import TABLES
 from msg.report.tables import mean_std
 
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space", "beginnings")
+_OF_OFFERS = ("trials", "beginnings")
 _FREE = ("seeds", "root")
 """Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
+_OFFERS = 3
+"""So many others offer a row their settings."""
 _NOT_YET, _BUSY = "not done yet", "another process is at it"
 
 
@@ -207,14 +210,17 @@ class Benchmark:
 
     def _settings_after(self, row: TableRow, column: TableColumn) -> _Known:
         """What a row was found to need: in this folder, or earlier where no search is wanted."""
-        folder, found = self._folder(row, column), None
-        if (folder / "cell.json").exists():
-            found = _again(_kept(folder), row)
-        elif self.plan.settings != "search":
+        found = self._found(row, column)
+        if found is None and self.plan.settings != "search":
             found = self._stored(row, column)
         if found is None or not found.settings:
             raise _Refused(f"it takes the settings of {row.name}, which has none: make that row first")
         return found
+
+    def _found(self, row: TableRow, column: TableColumn) -> _Known | None:
+        """What a row has in this folder."""
+        folder = self._folder(row, column)
+        return _again(_kept(folder), row) if (folder / "cell.json").exists() else None
 
     def _stored(self, row: TableRow, column: TableColumn) -> _Known | None:
         """What the package has for a cell, or for the one whose settings its column takes."""
@@ -239,16 +245,14 @@ class Benchmark:
         if known is None and not (folder / "config.json").exists():
             tried = f"{study.trials} settings, the best with {len(study.search_seeds)} seeds"
             progress.note(f"{column.dataset}, {row.label}: its settings are searched ({tried})")
-        # what takes another row's settings is of no use beside a row of others
-        same = ("settings",) if row.after is not None else ()
-        whole = _made(study, folder, progress, executor, same)
+        whole = _made(study, folder, progress, executor, row)
         number, more = 2, folder / "more-2"
         while whole.failed is None:
             missing = tuple(seed for seed in self.plan.seeds if seed not in whole.seeds)
             if not missing and not more.exists():
                 break
             study = self._study(row, column, missing or self.plan.seeds, _again(whole, row))
-            whole = whole + _made(study, more, progress, executor)
+            whole = whole + _made(study, more, progress, executor, row)
             number += 1
             more = folder / f"more-{number}"
         return whole
@@ -258,11 +262,30 @@ class Benchmark:
         try:
             base = table.base(row, column, seeds, self.plan.root, self.plan.device)
             space = space_of(base, row.fixed, row.held, table.quick)
-            search = table.trials, table.search_seeds, table.seconds
-            rest = settings, column.metrics, beginnings_of(space), origin
+            first, trials = beginnings_of(space), table.trials
+            if row.offered is not None and settings is None:
+                first = self._offers(row, column, space)
+                trials = len(first)
+            search = trials, table.search_seeds, table.seconds
+            rest = settings, column.metrics, first, origin
             return CellStudy(base, row.name, row.fixed, space, *search, *rest)
         except ValueError as error:
             raise _Refused(str(error)) from error
+
+    def _offers(self, row: TableRow, column: TableColumn, space: Space) -> tuple[dict[str, Scalar], ...]:
+        """What a row tries that is offered what other rows of the table, as they are, found on the graph."""
+        assert row.offered is not None
+        former = self.table.row(row.offered)
+        own = self._found(former, column) or self._stored(former, column)
+        if own is None or not own.settings:
+            raise _Refused(f"it begins with the settings of {former.name}, which has none: make that row first")
+        others = {one.name for one in self.table.rows} - {former.name}
+        offered = best_settings(self.plan.table, column.dataset, others)[:_OFFERS]
+        if not offered:
+            raise _Refused(
+                "no settings of other rows are stored for this graph: make them first, with --store-settings"
+            )
+        return offers_to(space, own.settings, offered)
 
 
 class _Refused(Exception):
@@ -279,17 +302,15 @@ def _free(settings: Mapping[str, Scalar], row: TableRow) -> dict[str, Scalar]:
     return {name: value for name, value in settings.items() if name not in row.fixed}
 
 
-def _made(
-    study: CellStudy, folder: Path, progress: Progress, executor: Executor | None, same: Sequence[str] = ()
-) -> Outcome:
-    """What came of an experiment, which is made unless the folder has it, with the ``same`` options."""
+def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor | None, row: TableRow) -> Outcome:
+    """What came of an experiment, which is made unless the folder has it."""
     store = Store(folder)
     if (folder / "cell.json").exists():
-        _check_same(study, store.read_config("cell")["options"], folder, same)
+        _check_same(study, store.read_config("cell")["options"], folder, row)
         return _kept(folder)
     if (folder / "config.json").exists():
         experiment = Experiment.resume(folder, "cell")
-        _check_same(study, experiment.study.as_dict(), folder, same)
+        _check_same(study, experiment.study.as_dict(), folder, row)
     else:
         try:
             experiment = Experiment.begin(study, folder)
@@ -306,16 +327,20 @@ def _kept(folder: Path) -> Outcome:
         raise ValueError(f"{folder / 'cell.json'} is no result of a cell ({error}): delete it") from error
 
 
-def _check_same(study: CellStudy, there: dict[str, Any], folder: Path, same: Sequence[str]) -> None:
-    """Refuse a cell that was begun under another protocol, or without the ``same`` options.
+def _check_same(study: CellStudy, there: dict[str, Any], folder: Path, row: TableRow) -> None:
+    """Refuse a cell that was begun under another protocol.
 
     Raises:
         ValueError: naming what differs.
     """
     here = study.as_dict()
     there = CellStudy.from_dict(there).as_dict()  # an option that it did not know yet has its default
-    names = ["fixed", *same, *(_OF_A_SEARCH if there["settings"] is None else ())]
-    differing = [name for name in names if here[name] != there[name]]
+    names = ["fixed", *(_OF_A_SEARCH if there["settings"] is None else ())]
+    if row.after is not None:  # of no use beside a row with other settings
+        names.append("settings")
+    # what others found may be better since
+    free = _OF_OFFERS if row.offered is not None else ()
+    differing = [name for name in names if name not in free and here[name] != there[name]]
     differing += [name for name, value in here["base"].items() if name not in _FREE and value != there["base"][name]]
     if differing:
         raise ValueError(

@@ -205,6 +205,32 @@ def test_a_row_takes_the_settings_of_another(tmp_path, monkeypatch, lines):
     assert "make that row first" in begin("search", models=["after"], settings="search").execute().cells[0].failed
 
 
+def test_a_row_is_offered_what_others_found(tmp_path, monkeypatch):
+    path = tmp_path / "settings.json"
+    monkeypatch.setattr(store, "settings_path", lambda: path)
+
+    def offered(out="o", settings="search"):
+        return begin(out, models=["wide-offered"], settings=settings).execute().cell("wide-offered", "karate")
+
+    assert offered().failed == "it begins with the settings of wide, which has none: make that row first"
+    own = {"settings": {"width": 64}, "val": 0.5}
+    store.store_settings("small", {("karate", "wide"): own, ("disease", "tiny"): own}, path)
+    assert "no settings of other rows are stored for this graph" in offered().failed
+    store.store_settings("small", {("karate", "tiny"): {"settings": {"width": 32, "dropout": 0.1}, "val": 0.4}}, path)
+    done = offered()
+    assert [one.settings["width"] for one in done.outcome.searched] == [64, 32]
+    assert all("dropout" not in one.settings for one in done.outcome.searched)  # which it does not read
+    assert (done.outcome.trainings, done.settings_from, done.settings["width"]) == (6, "search", 32)  # 64 diverges
+
+    # what is found later is no reason to make it anew, and what it found is no offer
+    ready = begin(models=["wide-offered"], settings="search")
+    ready.store_settings(ready.execute())
+    store.store_settings("small", {("karate", "narrow"): {"settings": {"width": 128}, "val": 0.9}}, path)
+    assert offered().outcome == done.outcome
+    assert [one.settings["width"] for one in offered("anew").outcome.searched] == [64, 128, 32]
+    assert offered("stored", settings="stored").settings_from == "store"
+
+
 def test_a_row_beside_one_of_other_settings_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
     begin(models=["tiny", "tiny-taught"]).execute()

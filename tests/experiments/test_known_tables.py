@@ -14,6 +14,7 @@ from msg.experiments.tables.spaces import (
     Choice,
     beginnings_of,
     configured,
+    offers_to,
     signature,
     space_as_dict,
     space_from_dict,
@@ -170,6 +171,22 @@ def test_a_search_begins_with_what_others_train():
     assert suggest(space, told, 4, known)[1:] == suggest(space, told, 4)[1:]
 
 
+def test_what_others_found_is_offered_to_a_row():
+    space = {"lr": Between(0.001, 0.1, 0.01), "layers": Between(2, 6, 2, whole=True), "norm": Choice(("a", "b"), "a")}
+    others = [{"lr": 0.05, "layers": 1, "heads": 4}, {"lr": 0.02, "norm": "b"}, {"lr": 1.0}, {"lr": 0.02}]
+    assert offers_to(space, {"lr": 0.02, "layers": 3}, others) == (
+        {"lr": 0.02, "layers": 3, "norm": "a"},
+        {"lr": 0.05, "layers": 3, "norm": "a"},
+        {"lr": 0.02, "layers": 3, "norm": "b"},
+    )
+    thresholds = {"threshold": Between(0.1, 2.0, 0.5)}
+    assert offers_to(thresholds, {"threshold": 0.7}, [{"threshold": 1.0}]) == ({"threshold": 0.7},)
+    fitted = {"threshold": Choice(("auto", 1.0), "auto")}
+    assert offers_to(fitted, {"threshold": "auto"}, [{"threshold": 1.0}, {"threshold": 0.3}])[1:] == (
+        {"threshold": 1.0},
+    )
+
+
 def test_suggestions_go_where_it_is_good():
     space = {"lr": Between(0.0001, 1.0, 0.5, log=True), "norm": Choice(("none", "layer"), "none")}
     told = []
@@ -187,6 +204,10 @@ def test_stored_settings(tmp_path):
     assert settings.stored_settings("t", "photo", "gcn", path) == {"lr": 0.1}
     assert settings.stored_settings("t", "cs", "gcn", path) == {"lr": 0.2}
     assert list(json.loads(path.read_text())["t"]) == ["cs", "photo"]
+    settings.store_settings("t", {("photo", "sgc"): {"settings": {"lr": 0.3}, "val": 0.7}}, path)
+    assert settings.best_settings("t", "photo", ("gcn", "sgc", "msg"), path) == [{"lr": 0.3}, {"lr": 0.1}]
+    assert settings.best_settings("t", "photo", ("gcn",), path) == [{"lr": 0.1}]
+    assert settings.best_settings("t", "cora", ("gcn",), path) == []
 
 
 def test_settings_in_the_package_are_of_cells_that_there_are():
@@ -213,7 +234,14 @@ def test_rows_and_columns_are_found_by_name():
     assert table.row("gat-drop-edge-taught").after == "gat-drop-edge"
     agreeing = table.row("msg-consistent")
     assert (agreeing.label, agreeing.fixed, agreeing.after) == ("MSG, consistent", {"consistency": 1.0}, None)
-    for name in ("gcn-taught-taught", "gcn-half-hop-drop-edge", "gcn-taught-half-hop", "signn"):
+    offered = table.row("msg-twin-consistent-offered")
+    assert offered.fixed == table.row("msg-twin-consistent").fixed
+    assert (offered.offered, offered.after) == ("msg-twin-consistent", None)
+    assert offered.label == "MSG, not spiking, consistent, offered others' settings"
+    after = table.row("gcn-offered-taught")
+    assert (after.after, after.offered) == ("gcn-offered", None)
+    wrong = ("gcn-taught-taught", "gcn-half-hop-drop-edge", "gcn-taught-half-hop", "signn")
+    for name in (*wrong, "gcn-taught-offered", "gcn-offered-offered", "gcn-offered-consistent"):
         with pytest.raises(ValueError, match=f"unknown row '{name}'"):
             table.row(name)
     for name in ("nothing", "nothing-taught", "nothing-half-hop"):
@@ -223,7 +251,7 @@ def test_rows_and_columns_are_found_by_name():
         table.column("cora")
     assert table.in_order(["msg", "else", "gcn", "msg"]) == ["gcn", "msg", "else"]
     assert table.in_order(["gat", "gcn-taught", "gcn"]) == ["gcn", "gcn-taught", "gat"]
-    several = ["gcn", "gcn-half-hop", "gcn-half-hop-taught", "gat"]
+    several = ["gcn", "gcn-half-hop", "gcn-half-hop-taught", "gcn-offered", "gcn-offered-taught", "gat"]
     assert table.in_order(reversed(several)) == several
     with pytest.raises(ValueError, match="seeds that are reported cannot be searched with: 1"):
         replace(table, seeds=(1, 100))

@@ -1,7 +1,7 @@
 """Settings that a search found, kept in the package, so that a table can be made again without one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,20 @@ def stored_settings(table: str, dataset: str, row: str, path: Path | None = None
     """
     found = _read(path or settings_path()).get(table, {}).get(dataset, {}).get(row)
     return None if found is None else dict(found["settings"])
+
+
+def best_settings(table: str, dataset: str, rows: Collection[str], path: Path | None = None) -> list[dict[str, Scalar]]:
+    """Settings of several cells of a graph, those with the highest validation metric first.
+
+    Args:
+        table: its name.
+        dataset: of the column.
+        rows: their names; one that has no settings is left out.
+        path: of the file, that of the package unless given.
+    """
+    there = _read(path or settings_path()).get(table, {}).get(dataset, {})
+    known = sorted((name for name in there if name in rows), key=lambda name: -there[name]["val"])
+    return [dict(there[name]["settings"]) for name in known]
 
 
 def store_settings(table: str, found: Mapping[tuple[str, str], Mapping[str, Any]], path: Path | None = None) -> Path:

@@ -1,6 +1,6 @@
 """What a search may choose among: one space for all rows, of which each takes the options that its model reads."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -213,13 +213,33 @@ def beginnings_of(space: Space) -> tuple[dict[str, Scalar], ...]:
     Args:
         space: what is searched; what lies outside of it is as in the first trial.
     """
+    return _with_each(space, {}, BEGINNINGS)
+
+
+def offers_to(
+    space: Space, own: Mapping[str, Scalar], others: Iterable[Mapping[str, Scalar]]
+) -> tuple[dict[str, Scalar], ...]:
+    """Whole settings that a row tries which is offered what others found: its own, then its own with theirs, as far as
+    they are of its space, each that differs once.
+
+    Args:
+        space: of the row.
+        own: settings of it; what they leave open is as in the first trial.
+        others: settings of other rows, the best first.
+    """
+    return _with_each(space, own, ({}, *others))
+
+
+def _with_each(
+    space: Space, settings: Mapping[str, Scalar], others: Iterable[Mapping[str, Scalar]]
+) -> tuple[dict[str, Scalar], ...]:
+    # a peer's own threshold was not fitted to features of another scale
+    kept = () if "threshold" in space and space["threshold"].first == _FITTED.first else ("threshold",)
     first = {name: dimension.first for name, dimension in space.items()}
     found: list[dict[str, Scalar]] = []
-    # a peer's own threshold was not fitted to features of another scale
-    kept = () if first.get("threshold") == _FITTED.first else ("threshold",)
-    for known in BEGINNINGS:
+    for known in others:
         taken = {name: value for name, value in known.items() if name in space and name not in kept}
-        one = first | {name: value for name, value in taken.items() if space[name].holds(value)}
+        one = {**first, **settings, **{name: value for name, value in taken.items() if space[name].holds(value)}}
         if one not in found:
             found.append(one)
     return tuple(found)

@@ -19,6 +19,9 @@ OURS, SPIKING, RIEMANNIAN, EUCLIDEAN, TWIN, HEURISTIC = (
 _TAUGHT = "-taught"
 """How names end of rows that are another one, taught by itself."""
 
+_OFFERED = "-offered"
+"""How names end of rows that are another one, which tries what others were found to need as well."""
+
 _AUGMENTED: Mapping[str, tuple[str, Mapping[str, Scalar]]] = {
     "-drop-edge": ("DropEdge", {"drop_edge": 0.2}),
     "-half-hop": ("HalfHop", {"half_hop": 0.5}),
@@ -27,6 +30,9 @@ _AUGMENTED: Mapping[str, tuple[str, Mapping[str, Scalar]]] = {
 """How names end of rows that are another one under an augmentation of the graph, or with two views of it in each
 update. They are no part of the space, since they make an update take longer.
 """
+
+_ENDINGS = (_TAUGHT, _OFFERED, *_AUGMENTED)
+"""What may stand behind a name, from its end: one augmentation at most, then the others, each once."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class TableRow:
         shown: whether the table has it where no rows are named.
         searched: whether it has anything to search, or is trained once as it is.
         after: name of the row whose settings it takes, instead of a search of its own.
+        offered: name of the row whose settings it tries, and those with what the best others of the graph found.
     """
 
     name: str
@@ -54,6 +61,7 @@ class TableRow:
     shown: bool = True
     searched: bool = True
     after: str | None = None
+    offered: str | None = None
 
     def augmented(self, ending: str) -> "TableRow":
         """The same with one of the augmentations, or two views, searched as it is."""
@@ -61,10 +69,15 @@ class TableRow:
         name, label = f"{self.name}{ending}", f"{self.label}, {label}"
         return replace(self, name=name, label=label, fixed={**self.fixed, **fixed}, shown=False)
 
+    def with_offers(self) -> "TableRow":
+        """The same, for which its own settings are tried beside those that the best others were found to need."""
+        label, name = f"{self.label}, offered others' settings", f"{self.name}{_OFFERED}"
+        return replace(self, name=name, label=label, shown=False, offered=self.name)
+
     def taught(self) -> "TableRow":
         """The same with the settings that were found for it, taught by itself twice."""
         label, name, fixed = f"{self.label}, taught", f"{self.name}{_TAUGHT}", {**self.fixed, "generations": 3}
-        return replace(self, label=label, name=name, fixed=fixed, after=self.name)
+        return replace(self, label=label, name=name, fixed=fixed, after=self.name, offered=None)
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ class Table:
     def row(self, name: str) -> TableRow:
         """The row of a name; any model that has none stands in the table as it is, and so does any form of one. With
         ``-half-hop``, ``-drop-edge`` or ``-consistent`` behind its name each is :meth:`TableRow.augmented`, with
-        ``-taught`` :meth:`TableRow.taught`.
+        ``-offered`` :meth:`TableRow.with_offers`, with ``-taught`` :meth:`TableRow.taught`.
 
         Raises:
             ValueError: for neither.
@@ -150,12 +163,14 @@ class Table:
         for row in self.rows:
             if row.name == name and row.model in MODELS:
                 return row
-        for ending in (_TAUGHT, *_AUGMENTED):
+        for place, ending in enumerate(_ENDINGS):
             own = name.removesuffix(ending)
-            if own == name or own.endswith(_TAUGHT) or (ending in _AUGMENTED and own.endswith(tuple(_AUGMENTED))):
+            if own == name or own.endswith(_ENDINGS[: place + 1] if ending not in _AUGMENTED else _ENDINGS):
                 continue
             row = self.row(own)
-            return row.taught() if ending == _TAUGHT else row.augmented(ending)
+            if ending == _TAUGHT:
+                return row.taught()
+            return row.with_offers() if ending == _OFFERED else row.augmented(ending)
         try:
             found = form(name)
         except ValueError:
@@ -163,7 +178,7 @@ class Table:
             others = [other for other in MODELS if other not in known]
             raise ValueError(
                 f"unknown row {name!r}: use {', '.join(known)}, or any model: {', '.join(others)}; forms of models are "
-                f"{HINT}; behind any row may stand {listed(_AUGMENTED)}, and then {_TAUGHT!r}, each once"
+                f"{HINT}; behind any row may stand {listed(_AUGMENTED)}, then {_OFFERED!r}, then {_TAUGHT!r}, each once"
             ) from None
         return TableRow(name, name, "others", found.model, found.fixed)
 
@@ -184,14 +199,12 @@ class Table:
         return [row for row in self.rows if row.shown and row.model in MODELS]
 
     def in_order(self, names: Iterable[str]) -> list[str]:
-        """Names of rows or datasets as the table orders them, each once, what is taught after what it is; others come
-        last.
-        """
+        """Names of rows or datasets as the table orders them, each once, a row before its forms; others come last."""
         known = [*(row.name for row in self.rows), *(column.dataset for column in self.columns)]
 
         def place(name: str) -> tuple[int, str]:
-            own = name.removesuffix(_TAUGHT)
-            for ending in _AUGMENTED:
+            own = name
+            for ending in _ENDINGS:
                 own = own.removesuffix(ending)
             return known.index(own) if own in known else len(known), name.removeprefix(own)
 
