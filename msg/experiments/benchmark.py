@@ -273,13 +273,13 @@ class Benchmark:
             raise _Refused(str(error)) from error
 
     def _offers(self, row: TableRow, column: TableColumn, space: Space) -> tuple[dict[str, Scalar], ...]:
-        """What a row tries that is offered what other rows of the table, as they are, found on the graph."""
+        """What a row tries that is offered what others of the table found on the graph, under its augmentation."""
         assert row.offered is not None
         former = self.table.row(row.offered)
         own = self._found(former, column) or self._stored(former, column)
         if own is None or not own.settings:
             raise _Refused(f"it begins with the settings of {former.name}, which has none: make that row first")
-        others = {one.name for one in self.table.rows} - {former.name}
+        others = {f"{one.name}{former.augmentation}" for one in self.table.rows} - {former.name}
         offered = best_settings(self.plan.table, column.dataset, others)[:_OFFERS]
         if not offered:
             raise _Refused(

@@ -231,6 +231,17 @@ def test_a_row_is_offered_what_others_found(tmp_path, monkeypatch):
     assert offered("stored", settings="stored").settings_from == "store"
 
 
+def test_an_augmented_row_is_offered_what_others_found_so(tmp_path, monkeypatch):
+    path = tmp_path / "settings.json"
+    monkeypatch.setattr(store, "settings_path", lambda: path)
+    found = {"tiny": 0.01, "wide-consistent": 0.02, "tiny-consistent": 0.03}
+    for name, lr in found.items():
+        store.store_settings("small", {("karate", name): {"settings": {"width": 32, "lr": lr}, "val": 0.5}}, path)
+    cell = begin(models=["wide-consistent-offered"]).execute().cells[0]
+    assert [one.settings["lr"] for one in cell.outcome.searched] == [0.02, 0.03]
+    assert cell.settings["consistency"] == 1.0
+
+
 def test_a_row_beside_one_of_other_settings_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
     begin(models=["tiny", "tiny-taught"]).execute()

@@ -50,6 +50,7 @@ class TableRow:
         searched: whether it has anything to search, or is trained once as it is.
         after: name of the row whose settings it takes, instead of a search of its own.
         offered: name of the row whose settings it tries, and those with what the best others of the graph found.
+        augmentation: how its name ends if it is another row under an augmentation.
     """
 
     name: str
@@ -62,12 +63,13 @@ class TableRow:
     searched: bool = True
     after: str | None = None
     offered: str | None = None
+    augmentation: str = ""
 
     def augmented(self, ending: str) -> "TableRow":
         """The same with one of the augmentations, or two views, searched as it is."""
         label, fixed = _AUGMENTED[ending]
         name, label = f"{self.name}{ending}", f"{self.label}, {label}"
-        return replace(self, name=name, label=label, fixed={**self.fixed, **fixed}, shown=False)
+        return replace(self, name=name, label=label, fixed={**self.fixed, **fixed}, shown=False, augmentation=ending)
 
     def with_offers(self) -> "TableRow":
         """The same, for which its own settings are tried beside those that the best others were found to need."""
