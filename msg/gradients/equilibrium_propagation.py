@@ -89,7 +89,7 @@ class _Settle(torch.autograd.Function):
 def _estimate(
     rule: EquilibriumPropagation, system: SettlingSystem, free: States, grad: Tensor, wanted: list[Tensor]
 ) -> list[Tensor]:
-    scale = grad.abs().max()
+    scale = grad.abs().max() if grad.numel() else grad.new_zeros(())
     if not scale > 0:
         return [torch.zeros_like(tensor) for tensor in wanted]
     nudge = grad * (rule.beta / scale)

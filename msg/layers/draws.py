@@ -9,7 +9,8 @@ class Draws(nn.Module):
     """Generators of random numbers for a module, one a forward pass.
 
     What is drawn depends on a seed and on how many passes there were in training mode, and both are buffers: a copy, a
-    pickle or a ``state_dict`` goes on as the module would have. In evaluation mode every pass draws the same.
+    pickle or a ``state_dict`` goes on as the module would have. In evaluation mode every pass draws the same. A pass
+    that is computed again within a backward pass, as by ``torch.utils.checkpoint``, draws as the last one did.
 
     Args:
         seed: a number; ``None`` takes one from torch's generator, so that ``torch.manual_seed`` before the module is
@@ -37,7 +38,7 @@ class Draws(nn.Module):
         Args:
             device: of what is drawn.
         """
-        if self.training:
+        if self.training and torch._C._current_graph_task_id() < 0:  # what torch tells checkpointed code apart by
             self.passes += 1
         key = (int(self.seed), int(self.passes) if self.training else 0)
         # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed

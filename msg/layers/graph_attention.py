@@ -96,7 +96,7 @@ class _Compare(torch.autograd.Function):
 
 def _inner_products(a: Tensor, b: Tensor, edges: Neighbours) -> Tensor:
     """Of a row of ``a`` at the target and one of ``b`` at the source of each edge: ``[N, K, C]`` to ``[E, K]``."""
-    rows, columns = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    rows, columns = a.flatten(1), b.flatten(1)
     out = a.new_empty(len(edges.target), a.size(1))
     # rows of few edges at a time stay in a core's cache, which is six times as fast as all at once
     chunk = max(1, (_CHUNK if a.device.type == "cpu" else 64 * _CHUNK) // max(1, rows.size(1)))

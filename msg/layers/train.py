@@ -90,7 +90,7 @@ class SpikeTrain(nn.Module):
         """All that the kernels have to know to do the same: neuron, surrogate, reset; ``None`` where they do not."""
         neuron, surrogate = self.neuron, self.surrogate
         plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and isinstance(surrogate, Surrogate)
-        own = watched(neuron) or not vars(neuron).keys().isdisjoint(("decay", "drive", "level"))
+        own = watched(neuron) or any(name in vars(neuron) for name in ("decay", "drive", "level"))
         if not plain or own or not choice.takes(current):
             return None
         dynamics, slope = neuron.constants(), surrogate.constants()

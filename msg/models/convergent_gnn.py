@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -208,7 +209,10 @@ class ConvergentGNN(ConvergentNetwork):
             nn.init.orthogonal_(conv.lin.weight, gain=0.5)  # pyright: ignore
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        return self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
+        # under autocast states would be of two dtypes, and differences of energies lost in the lower one
+        kind = next(self.parameters()).device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            return self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:
         first, *others = self.convs

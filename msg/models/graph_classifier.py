@@ -64,6 +64,8 @@ class GraphClassifier(nn.Module):
         edge_weight: Tensor | None = None,
         batch: Tensor | None = None,
         batch_size: int | None = None,
+        edge_attr: Tensor | None = None,
+        edge_type: Tensor | None = None,
     ) -> Tensor:
         """Logits of each graph.
 
@@ -73,7 +75,10 @@ class GraphClassifier(nn.Module):
             edge_weight: their weights.
             batch: graph of each node, as PyG's loaders give it; ``None``: all are of one graph.
             batch_size: number of graphs; ``None``: as many as ``batch`` names.
+            edge_attr: features of edges, for a model whose convolutions read them.
+            edge_type: kinds of edges, for the same.
         """
-        weights = () if edge_weight is None else (edge_weight,)
-        vectors = self.readout(self.model(x, edge_index, *weights), batch, batch_size)
+        named = {"edge_weight": edge_weight, "edge_attr": edge_attr, "edge_type": edge_type}
+        given = {name: value for name, value in named.items() if value is not None}
+        vectors = self.readout(self.model(x, edge_index, **given), batch, batch_size)
         return self.head(vectors.to(self.head.lins[0].weight.dtype))

@@ -31,9 +31,20 @@ class GraphNetwork(Recorded, nn.Module):
 
     Attributes:
         in_channels: number of features; subclasses set it.
+
+    Raises:
+        ValueError: for channels below 1.
     """
 
     in_channels: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        new = super().__new__(cls, *args, **kwargs)
+        for name in ("in_channels", "out_channels", "hidden_channels"):  # before any layer is made
+            size = new._made.get(name)
+            if isinstance(size, int) and size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}: it is not found out in the first forward")
+        return new
 
     def __init__(self):
         super().__init__()

@@ -43,6 +43,8 @@ class Neuron(Recorded, nn.Module):
     fitted_threshold: Tensor
     spiking: ClassVar[bool] = True
     """Whether it sends zeros and ones. An :class:`~msg.neurons.Activation` sends numbers, once."""
+    _silent: bool = False
+    """Whether the threshold stands in for one that no current has said anything of."""
 
     def __init__(self, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__()
@@ -73,7 +75,7 @@ class Neuron(Recorded, nn.Module):
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._threshold = float(value)
+        self._threshold, self._silent = float(value), False
         if "fitted_threshold" in self._buffers:
             self.fitted_threshold.fill_(self._threshold)
         else:
@@ -81,8 +83,8 @@ class Neuron(Recorded, nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether the threshold is known."""
-        return self._threshold is not None
+        """Whether the threshold is known, and not what stands in until a current says something."""
+        return self._threshold is not None and not self._silent
 
     @torch.no_grad()
     def fit_threshold(self, current: Tensor, total: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -93,25 +95,29 @@ class Neuron(Recorded, nn.Module):
         input that it sees, layer by layer, and keeps what it found among its weights.
 
         Args:
-            current: of any shape, the mean over time where it varies. Where all of it is zero, the threshold is 1.
+            current: of any shape, the mean over time where it varies. Where all of it is zero, or some of it not
+                finite, the threshold is 1 for now, and stays to be fitted.
             total: adds up what several processes have, where each has a part of the current.
         """
         squares = current.double().square().sum()
         sums = torch.stack([squares, torch.full_like(squares, current.numel())])
         square, count = (sums if total is None else total(sums)).tolist()
         scale = 2 * math.sqrt(square / max(count, 1))
-        self.threshold = scale if 0 < scale < math.inf else 1.0
+        if 0 < scale < math.inf:
+            self.threshold = scale
+        else:
+            self._threshold, self._silent = 1.0, True
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         if "fitted_threshold" in self._buffers:
             kept = float(self.fitted_threshold)
-            self._threshold = kept if kept > 0 else None
+            self._threshold, self._silent = kept if kept > 0 else None, False
 
     def reset_parameters(self) -> None:
         """Forget an automatic threshold."""
         if "fitted_threshold" in self._buffers:
-            self._threshold = None
+            self._threshold, self._silent = None, False
             self.fitted_threshold.fill_(math.nan)
 
     def decay(self, state: Tensor) -> Tensor:

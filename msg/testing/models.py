@@ -90,8 +90,9 @@ def _gradients(model: nn.Module, x: Tensor, edge_index: Tensor) -> None:
     loss = model(x, edge_index).square().sum()
     unsupervised: Any = getattr(model, "unsupervised_loss", None)
     (loss if unsupervised is None else loss + unsupervised(x, edge_index)).backward()
+    resting = {id(parameter) for parameter in getattr(model, "resting", ())}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and id(parameter) not in resting:
             found = parameter.grad is not None and bool(parameter.grad.isfinite().all())
             demand(found, f"a finite gradient reaches {name}")
 

@@ -71,16 +71,19 @@ class Augmenting:
             model: that reads it; the library's own keep sparse features as they are.
         """
         settings, nodes = self.settings, None
-        x, edge_index = batch.x, batch.edge_index
+        x, edge_index, weight = batch.x, batch.edge_index, batch.edge_weight
         if settings.drop_edge:
-            edge_index = dropout_edge(edge_index, settings.drop_edge)[0]
+            edge_index, kept = dropout_edge(edge_index, settings.drop_edge)
+            weight = None if weight is None else weight[kept]
         if settings.half_hop:
+            if weight is not None:
+                raise ValueError("half_hop makes edges that have no weight: use drop_edge, or leave edge_weight out")
             dense = x if x.layout == torch.strided else x.to_dense()
             slowed: Any = HalfHop(alpha=0.5, p=settings.half_hop)(Data(x=dense, edge_index=edge_index))
             x, edge_index, nodes = slowed.x, slowed.edge_index, ~slowed.slow_node_mask
         if settings.input_dropout:
             x = self._dropped(x, isinstance(model, GraphNetwork))
-        return batch._replace(x=x, edge_index=edge_index), nodes
+        return batch._replace(x=x, edge_index=edge_index, edge_weight=weight), nodes
 
     def _dropped(self, x: Tensor, ours: bool) -> Any:
         """``x`` under dropout, as sparse as it was: a matrix where the model is ``ours``; its pattern is made once."""

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
         num_sampled_nodes_per_hop: how many nodes of a sample were met at each hop.
         num_sampled_edges_per_hop: how many of its edges were drawn at each hop.
         batch: the graph of each node, ``[N]``, where there are several; each has an output.
+        edge_weight: weights of the edges, ``[E]``; ``None``: models are not given any.
     """
 
     x: Tensor
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     num_sampled_nodes_per_hop: list[int] | None = None
     num_sampled_edges_per_hop: list[int] | None = None
     batch: Tensor | None = None
+    edge_weight: Tensor | None = None
 
     def outputs(self, model: nn.Module) -> Tensor:
         """What a model returns for the batch: of all nodes, of the seeds, or of all graphs.
@@ -48,17 +50,18 @@ class Batch(NamedTuple):
         Raises:
             ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
         """
+        weights = {} if self.edge_weight is None else {"edge_weight": self.edge_weight}
         if self.batch is not None:
-            return model(self.x, self.edge_index, batch=self.batch, batch_size=len(self.labels))
+            return model(self.x, self.edge_index, **weights, batch=self.batch, batch_size=len(self.labels))
         if self.batch_size is None:
-            return model(self.x, self.edge_index)
+            return model(self.x, self.edge_index, **weights)
         kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]
         if kept:
             raise ValueError(f"{kept[0]} keeps the matrix of the first batch for all others: make it with cached=False")
         if isinstance(model, LayeredNetwork):
             nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
-            return model(self.x, self.edge_index, None, self.batch_size, nodes, edges)
-        return model(self.x, self.edge_index)[: self.batch_size]
+            return model(self.x, self.edge_index, self.edge_weight, self.batch_size, nodes, edges)
+        return model(self.x, self.edge_index, **weights)[: self.batch_size]
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,12 @@ class Surroundings:
         x: node features ``[N, F]``, dense or sparse.
         edge_index: ``[2, E]``.
         settings: what is drawn.
+        edge_weight: ``[E]``, or ``None``.
     """
 
-    def __init__(self, x: Tensor, edge_index: Tensor, settings: MiniBatches):
-        self.x, self.settings = x, settings
-        self.data = Data(x=x, edge_index=edge_index, num_nodes=x.size(0))
+    def __init__(self, x: Tensor, edge_index: Tensor, settings: MiniBatches, edge_weight: Tensor | None = None):
+        self.x, self.settings, self.edge_weight = x, settings, edge_weight
+        self.data = Data(x=x, edge_index=edge_index, edge_weight=edge_weight, num_nodes=x.size(0))
         self.sampler = NeighborSampler(self.data, settings.fan_out, seed=settings.seed)
         self._sparse = None if x.layout == torch.strided else SparseMatrix.from_tensor(x)
 
@@ -139,4 +143,12 @@ class Surroundings:
             "batch_size": len(seeds),
             "num_sampled_nodes_per_hop": out.num_sampled_nodes,
             "num_sampled_edges_per_hop": out.num_sampled_edges,
+            "edge_weight": self._weights(out.edge),
         }
+
+    def _weights(self, edge: Tensor) -> Tensor | None:
+        """Weights of edges that are numbered as the sampler does."""
+        if self.edge_weight is None:
+            return None
+        order = self.sampler.edge_permutation
+        return self.edge_weight[(edge if order is None else order[edge]).to(self.edge_weight.device)]

@@ -13,12 +13,13 @@ from torch_geometric.data import Batch as PyGBatch
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
+from msg.graph import SparseMatrix
 from msg.models.network import LayeredNetwork
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
 from msg.training.consistency import Consistency
 from msg.training.observation import Observation, observe, observe_by_layers, watching
-from msg.training.tasks import PARTS, Evaluation, Part, firing
+from msg.training.tasks import PARTS, Evaluation, Part, firing, graphs_of
 
 
 class _View(NamedTuple):
@@ -35,14 +36,15 @@ class Classification:
     With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
 
     Args:
-        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``.
+        data: with ``x``, ``edge_index``, ``y`` and masks, and maybe ``metric`` and ``edge_weight``.
         sparsity: ``λ``; other models are trained without the term.
         batches: see :class:`Augmenting`.
         augmentation: what is drawn anew for every update.
         label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
 
     Raises:
-        ValueError: for an unknown metric, an empty part, or a ROC-AUC that is not defined.
+        ValueError: for data that are missing, of another shape or not finite, for what models would not be given, an
+            unknown metric, an empty part, or a ROC-AUC that is not defined.
     """
 
     what: str
@@ -58,17 +60,23 @@ class Classification:
         augmentation: Augmentation,
         label_smoothing: float,
     ):
+        _check(data, self.what)
         self.sparsity, self.label_smoothing = sparsity, label_smoothing
         self.augment = Augmenting(augmentation, batches)
         self.metric = data.get("metric", "accuracy")
         if self.metric not in ("accuracy", "roc_auc"):
             raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
         self.x, self.edge_index, self.y = data["x"], data["edge_index"], data["y"]
+        self.edge_weight: Tensor | None = data.get("edge_weight")
         self.masks: dict[Part, Tensor] = {part: data[f"{part}_mask"] for part in PARTS}
         for part, mask in self.masks.items():
             classes = self.y[mask].unique().tolist()
             if not classes:
                 raise ValueError(f"{part}_mask has no {self.what}: choose another split")
+            if classes[0] < 0:
+                raise ValueError(
+                    f"{part}_mask has a {self.what} of class {classes[0]}: leave those without a class out"
+                )
             if self.metric == "roc_auc" and classes != [0, 1]:
                 raise ValueError(f"roc_auc needs both classes, 0 and 1, but the {part} part has {classes}")
 
@@ -81,7 +89,8 @@ class Classification:
             loss = loss + self.consistency.loss([view.outputs for view in views])
         if hasattr(model, "unsupervised_loss"):  # once an update, since a model may count its calls
             seen = views[-1].batch
-            loss = loss + model.unsupervised_loss(seen.x, seen.edge_index)  # pyright: ignore[reportCallIssue]
+            weights = {} if seen.edge_weight is None else {"edge_weight": seen.edge_weight}
+            loss = loss + model.unsupervised_loss(seen.x, seen.edge_index, **weights)  # pyright: ignore[reportCallIssue]
         return loss
 
     def _view(self, model: nn.Module, batch: Batch) -> _View:
@@ -115,13 +124,56 @@ class Classification:
         return Evaluation(float(loss), float(metric), seen.rates, seen.radius)
 
 
+def _check(data: Any, what: str) -> None:
+    """Refuse data of which a task would read something else than is meant, or leave something out.
+
+    Raises:
+        ValueError: naming the fix.
+    """
+    if not isinstance(data, Data):
+        raise ValueError(f"a task needs one Data, not {type(data).__name__}: for several graphs see load_graphs")
+    names = ("x", "edge_index", "y", *(f"{part}_mask" for part in PARTS))
+    missing = [name for name in names if data.get(name) is None]
+    if "edge_index" in missing and data.get("adj_t") is not None:
+        raise ValueError("data has adj_t in place of edge_index: leave out T.ToSparseTensor()")
+    if missing:
+        raise ValueError(
+            f"data has no {', '.join(missing)}: give it {what}s with features, edges, classes and three masks, as "
+            "torch_geometric.transforms.RandomNodeSplit makes them"
+        )
+    unread = [name for name in ("edge_attr", "edge_type") if data.get(name) is not None]
+    if unread:
+        raise ValueError(
+            f"data has {unread[0]}, which models are not given here: leave it out, as in `del data.{unread[0]}`, or "
+            "train in a loop of your own"
+        )
+    y = data["y"]
+    if y.dim() != 1 or y.is_floating_point():
+        raise ValueError(
+            f"y must be a class for each {what}, integers [{len(y)}], not {y.dtype} of shape {list(y.shape)}: try "
+            "data.y.squeeze(1).long()"
+        )
+    for part in PARTS:
+        mask = data[f"{part}_mask"]
+        if mask.dtype != torch.bool or mask.shape != y.shape:
+            raise ValueError(
+                f"{part}_mask must be bool, one for each {what} [{len(y)}], not {mask.dtype} of shape "
+                f"{list(mask.shape)}: choose one split, as in data.{part}_mask[:, 0], and convert it with .bool()"
+            )
+    values = data["x"] if data["x"].layout == torch.strided else SparseMatrix.from_tensor(data["x"]).csr.values()
+    # a spiking network takes what is no number for a current that does not fire, and its loss stays finite
+    if not bool(values.isfinite().all()):
+        raise ValueError("x has values that are not finite: fill them in, as with x.nan_to_num()")
+
+
 class NodeClassification(Classification):
     r"""Cross-entropy of the training nodes, all in one batch or in several; accuracy, or ROC-AUC of the second class.
 
     With ``sparsity`` :math:`\lambda` the loss of a spiking network has the term :math:`\lambda` :func:`firing`.
 
     Args:
-        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it.
+        data: with ``x``, ``edge_index``, ``y``, masks and ``metric``, as :func:`msg.datasets.load_graph` gives it, and
+            maybe ``edge_weight``, which models are then given.
         sparsity: ``λ``; other models are trained without the term.
         batches: how training nodes are divided, and neighbours drawn around them; ``None``: the whole graph at once.
             Measured is always the whole graph.
@@ -146,8 +198,9 @@ class NodeClassification(Classification):
         taught: ``q`` of all nodes, ``[N, C]``; ``None`` before :meth:`teach`.
 
     Raises:
-        ValueError: for an unknown metric, an empty part, a ROC-AUC that is not defined, or another graph or several
-            views for every update of mini-batches.
+        ValueError: for data that are missing, of another shape or not finite, for what models would not be given, an
+            unknown metric, an empty part, a ROC-AUC that is not defined, or another graph or several views for every
+            update of mini-batches.
     """
 
     what = "node"
@@ -170,7 +223,7 @@ class NodeClassification(Classification):
     def batches(self, epoch: int) -> Iterator[Batch]:
         mask = self.masks["train"]
         if self.settings is None:
-            yield Batch(self.x, self.edge_index, mask, self.y[mask])
+            yield Batch(self.x, self.edge_index, mask, self.y[mask], edge_weight=self.edge_weight)
             return
         nodes = mask.nonzero()[:, 0]
         for chosen in self.settings.order(len(nodes), epoch):
@@ -181,7 +234,7 @@ class NodeClassification(Classification):
     @cached_property
     def _surroundings(self) -> Surroundings:
         assert self.settings is not None
-        return Surroundings(self.x, self.edge_index, self.settings)
+        return Surroundings(self.x, self.edge_index, self.settings, self.edge_weight)
 
     @property
     def teachable(self) -> bool:
@@ -194,7 +247,7 @@ class NodeClassification(Classification):
         Raises:
             ValueError: for mini-batches, which have few outputs.
         """
-        self.learn_from(observe(model, self.x, self.edge_index).output.softmax(-1))
+        self.learn_from(observe(model, self.x, self.edge_index, **graphs_of(self)).output.softmax(-1))
 
     def learn_from(self, taught: Tensor) -> None:
         """From now on, teach by these probabilities, ``[N, C]``.
@@ -219,7 +272,7 @@ class NodeClassification(Classification):
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
             seen = observe_by_layers(model, self._surroundings.everything)
         else:
-            seen = observe(model, self.x, self.edge_index)
+            seen = observe(model, self.x, self.edge_index, **graphs_of(self))
         logits = seen.output[self.masks[part].to(seen.output.device)]
         return self._evaluation(model, seen, logits, self.y[self.masks[part]])
 
@@ -270,7 +323,10 @@ class GraphClassification(Classification):
         edges = torch.bincount(self.batch[self.edge_index[0]], minlength=len(nodes)).tolist()
         first = torch.tensor(nodes).cumsum(0) - torch.tensor(nodes)
         parts = zip(self.x.split(nodes), self.edge_index.split(edges, dim=1), first.tolist(), self.y)
-        return [Data(x=x, edge_index=edge_index - start, y=y[None]) for x, edge_index, start, y in parts]
+        graphs = [Data(x=x, edge_index=edge_index - start, y=y[None]) for x, edge_index, start, y in parts]
+        for graph, weight in zip(graphs, () if self.edge_weight is None else self.edge_weight.split(edges)):
+            graph.edge_weight = weight
+        return graphs
 
     @cached_property
     def _parts(self) -> dict[Part, Any]:
@@ -286,10 +342,12 @@ class GraphClassification(Classification):
         generator = torch.Generator().manual_seed(int(mixed[0]))
         for found in DataLoader(self._of("train"), self.batch_size, shuffle=True, generator=generator):
             target = torch.arange(found.num_graphs, device=found.y.device)
-            yield Batch(found.x, found.edge_index, target, found.y, batch=found.batch)
+            weight = found.get("edge_weight")
+            yield Batch(found.x, found.edge_index, target, found.y, batch=found.batch, edge_weight=weight)
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         """See :class:`~msg.training.Task`."""
         found = self._parts[part]
-        seen = observe(model, found.x, found.edge_index, batch=found.batch, batch_size=found.num_graphs)
+        weights = {} if self.edge_weight is None else {"edge_weight": found.edge_weight}
+        seen = observe(model, found.x, found.edge_index, **weights, batch=found.batch, batch_size=found.num_graphs)
         return self._evaluation(model, seen, seen.output, found.y)

@@ -79,11 +79,11 @@ def measure_fully(task: Task, model: nn.Module, part: Part) -> Evaluation:
 
 
 def graphs_of(task: Task) -> dict[str, Tensor]:
-    """What a model reads beside ``task.x`` and ``task.edge_index`` in one inference over all data of a task: nothing,
-    or ``batch``, the graph of each node, where the task has ``task.batch``.
+    """What a model reads beside ``task.x`` and ``task.edge_index`` in one inference over all data of a task: ``batch``,
+    the graph of each node, and ``edge_weight``, where the task has these.
     """
-    batch = getattr(task, "batch", None)
-    return {} if batch is None else {"batch": batch}
+    found = {name: getattr(task, name, None) for name in ("edge_weight", "batch")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def firing(stack: SpikingStack, activity: Activity) -> Tensor:

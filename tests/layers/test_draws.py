@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from msg.layers import Draws
 
@@ -45,6 +46,24 @@ def test_the_seed_is_torchs_unless_one_is_given():
     _numbers(a)
     Draws(5).reset_parameters()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_pass_that_is_computed_again_draws_the_same(reentrant):
+    draws, seen = Draws(3), []
+
+    def drawn(x):
+        seen.append(torch.rand(5, generator=draws.next()))
+        return (x * seen[-1]).exp()
+
+    for number in (1, 2):
+        x = torch.ones(5, requires_grad=True)
+        out = checkpoint(drawn, x, use_reentrant=reentrant)
+        out.sum().backward()
+        assert (int(draws.passes), len(seen)) == (number, 2 * number)
+        assert torch.equal(seen[-1], seen[-2])
+        torch.testing.assert_close(x.grad, seen[-1] * out.detach())
+    assert not torch.equal(seen[0], seen[2])
 
 
 @pytest.mark.parametrize("given", [None, 4])

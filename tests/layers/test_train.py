@@ -281,3 +281,10 @@ def test_spikes_add_rows_of_weights():
     assert ops.total()["accumulate"] == int(spikes.sum()) * 3 + out.numel()
     assert ops.total()["multiply_accumulate"] == 0
     assert ops.total("dense") == ops.total()
+
+
+@pytest.mark.parametrize("neuron", [IF(), LIF(), ParametricLIF()])
+def test_it_is_traced_in_one_piece(neuron):
+    train, current = SpikeTrain(neuron), torch.rand(6, 4, 3)
+    compiled = torch.compile(train, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(current), train(current))

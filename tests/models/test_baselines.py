@@ -40,6 +40,12 @@ def test_gat_is_pygs(layers, x, edge_index):
     assert torch.allclose(ours(x.to_sparse_coo(), edge_index), theirs(x, edge_index), atol=1e-6)
 
 
+def test_gat_of_no_nodes(x):
+    model = GAT(5, 4, 2, 3, heads=2)
+    model(x[:0], torch.empty(2, 0, dtype=torch.long)).sum().backward()
+    assert all(not parameter.grad.any() for name, parameter in model.named_parameters() if "bias" not in name)
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="heads must divide hidden_channels=4, but heads=3"):
         GAT(5, 4, 2, 3, heads=3)

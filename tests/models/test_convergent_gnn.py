@@ -120,6 +120,24 @@ def test_isolated_nodes_settle_alone(model, x, edge_index, dtype):
     assert torch.equal(model(x, edge_index)[:6], model(other, edge_index)[:6])
 
 
+def test_no_nodes(model, x):
+    model(x[:0], torch.empty(2, 0, dtype=torch.long)).sum().backward()
+    assert all(not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_it_settles_in_full_precision_under_autocast(model, x, edge_index):
+    want = model(x, edge_index)
+    want.square().sum().backward()
+    grads = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(x, edge_index)
+    assert torch.equal(found, want)
+    found.square().sum().backward()
+    for parameter, grad in zip(model.parameters(), grads):
+        torch.testing.assert_close(parameter.grad, grad)
+
+
 def test_tolerance_ends_the_free_phase(model, x, edge_index):
     exact = model.settle(x, edge_index)
     model.tolerance = 1e-3

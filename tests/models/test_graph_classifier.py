@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GIN
+from torch_geometric.nn import GIN, GATv2Conv
 
 from msg.energy import count, report
 from msg.manifolds import exp0, log0, parse_signature
@@ -63,6 +63,14 @@ def test_edge_weights_reach_the_model():
     plain = model(batch.x, batch.edge_index, batch=batch.batch)
     torch.testing.assert_close(model(batch.x, batch.edge_index, ones, batch.batch), plain)
     assert not torch.allclose(model(batch.x, batch.edge_index, 0.1 * ones, batch.batch), plain)
+
+
+def test_features_of_edges_reach_convolutions_that_read_them():
+    batch = Batch.from_data_list(graphs())
+    model = GraphClassifier(MSG(3, conv=lambda i, o: GATv2Conv(i, o, edge_dim=2), manifold="E4"), 2).eval()
+    features = torch.rand(batch.edge_index.size(1), 2)
+    found = model(batch.x, batch.edge_index, batch=batch.batch, edge_attr=features)
+    assert not torch.allclose(found, model(batch.x, batch.edge_index, batch=batch.batch, edge_attr=10 * features))
 
 
 def test_the_points_of_all_layers_are_pooled_on_their_product():

@@ -8,7 +8,17 @@ from msg.gradients import DvM, SurrogateBPTT
 from msg.graph import Memo
 from msg.layers import LastCurrent, current_layer, readout_layer, spiking_layers
 from msg.neurons import IF
-from msg.nn import MSG, Graph, SpikingGNN, SpikingNetwork, SpikingStack, make_synapse
+from msg.nn import (
+    GASNN,
+    MSG,
+    SGC,
+    ConvergentGNN,
+    Graph,
+    SpikingGNN,
+    SpikingNetwork,
+    SpikingStack,
+    make_synapse,
+)
 from msg.training import peak_memory
 
 MODELS = {
@@ -21,6 +31,19 @@ MODELS = {
 @pytest.fixture(params=list(MODELS))
 def make(request):
     return MODELS[request.param]
+
+
+@pytest.mark.parametrize("kind", [MSG, SpikingGNN, SGC, GASNN, ConvergentGNN])
+def test_sizes_that_cannot_be_are_refused(kind):
+    for sizes, said in (
+        ((-1, 3), "in_channels must be at least 1, not -1"),
+        ((5, 0), "out_channels must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            kind(*sizes)
+    if kind in (SpikingGNN, GASNN, ConvergentGNN):
+        with pytest.raises(ValueError, match="hidden_channels must be at least 1, not 0"):
+            kind(5, 3, hidden_channels=0)
 
 
 def test_bad_shapes_are_explained(make, edge_index):

@@ -24,10 +24,26 @@ def test_it_is_twice_the_root_mean_square(neuron):
 
 
 @pytest.mark.parametrize("current", [torch.zeros(3, 2), torch.zeros(0, 2), torch.full((2,), torch.inf)])
-def test_without_a_scale_it_is_one(current):
+def test_without_a_scale_it_is_one_for_now(current):
     neuron = IF("auto")
     neuron.fit_threshold(current)
     assert neuron.threshold == 1.0
+    assert not neuron.fitted
+    other = IF("auto")
+    other.load_state_dict(neuron.state_dict())
+    assert not other.fitted
+    neuron.fit_threshold(torch.ones(3))
+    assert (neuron.threshold, neuron.fitted) == (2.0, True)
+
+
+def test_a_dry_run_decides_nothing(edge_index):
+    x = torch.rand(7, 5)
+    model = MSG(5, 3, "E4", 3, 8, IF("auto"), bias=False)
+    twin = copy.deepcopy(model)
+    for nothing in (torch.zeros(7, 5), torch.full((7, 5), torch.nan)):
+        model(nothing, edge_index)
+    model(x[:0], edge_index[:, :0])
+    assert torch.equal(model(x, edge_index), twin(x, edge_index))
 
 
 def test_it_is_kept_with_the_weights():

@@ -76,6 +76,25 @@ def test_the_loss_of_a_batch_with_what_is_added_to_it(some):
     assert sparse > plain
 
 
+def test_weights_of_edges_are_given_to_models(some):
+    data, model = some.clone(), spiking()
+    data.edge_weight = torch.rand(data.edge_index.size(1))
+    task = GraphClassification(data, 50)
+    (batch,) = task.batches(1)
+    loss, plain = task.loss(model, batch), task.loss(model, batch._replace(edge_weight=None))
+    assert not torch.allclose(loss, plain)
+    with torch.no_grad():
+        model.eval()
+        graphs = zip(some.to_data_list(), data.edge_weight.split([one.num_edges for one in some.to_data_list()]))
+        logits = torch.cat([model(graph.x, graph.edge_index, weight) for graph, weight in graphs])
+    for part in ("train", "val"):
+        mask = some[f"{part}_mask"]
+        assert task.evaluate(model, part).loss == pytest.approx(
+            float(cross_entropy(logits[mask], some.y[mask])), rel=1e-4
+        )
+    assert set(graphs_of(task)) == {"batch", "edge_weight"}
+
+
 def test_augmented_batches_keep_their_graphs(some):
     task, model = GraphClassification(some, augmentation=Augmentation(input_dropout=0.3, drop_edge=0.5)), gin()
     batch = next(iter(task.batches(1)))

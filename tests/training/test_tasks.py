@@ -2,14 +2,18 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
+from torch.nn.functional import cross_entropy
 from torch_geometric.data import Data
 
 from msg.datasets import link_split, pair_codes
 from msg.gradients import DvM, SurrogateBPTT
 from msg.manifolds import distance, log0
+from msg.neurons import IF
 from msg.nn import MSG, FermiDirac, SpikingGCN, SpikingGNN
 from msg.training import (
+    Augmentation,
     Budget,
+    GraphClassification,
     LinkPrediction,
     MiniBatches,
     NodeClassification,
@@ -78,6 +82,66 @@ def test_impossible_node_tasks():
         NodeClassification(binary_graph([0, 0], metric="roc_auc"))
     with pytest.raises(ValueError, match="val_mask has no node"):
         NodeClassification(binary_graph([0, 1], val_mask=torch.zeros(2, dtype=torch.bool)))
+
+
+def test_weights_of_edges_are_given_to_models(karate):
+    model = SpikingGNN(34, 4, 8, neuron=IF(0.02), dropout=0.0).double()
+    x, edge_index, mask = karate.x.double(), karate.edge_index, karate.train_mask
+    weight = torch.rand(edge_index.size(1), dtype=torch.float64)
+    karate.update({"x": x, "edge_weight": weight})
+    task = NodeClassification(karate)
+    (batch,) = task.batches(1)
+    with torch.no_grad():
+        want, plain = model(x, edge_index, weight), model(x, edge_index)
+    assert not torch.allclose(want, plain)
+    torch.testing.assert_close(task.loss(model, batch), cross_entropy(want[mask], karate.y[mask]))
+    seen = task.evaluate(model, "val")
+    assert seen.loss == pytest.approx(float(cross_entropy(want[karate.val_mask], karate.y[karate.val_mask])))
+    parts = NodeClassification(karate, batches=MiniBatches(100, (-1, -1, -1)))
+    torch.testing.assert_close(parts.loss(model, *parts.batches(1)), task.loss(model, batch))
+    layers = NodeClassification(karate, batches=MiniBatches(5, (-1, -1), inference=True))
+    assert layers.evaluate(model, "val").loss == pytest.approx(seen.loss)
+    task.teach(model)
+    assert task.taught is not None
+    torch.testing.assert_close(task.taught, model(x, edge_index, weight).softmax(-1))
+
+    dropped, nodes = NodeClassification(karate, augmentation=Augmentation(drop_edge=0.5)).augment(batch, model)
+    assert nodes is None
+    kept = {(*edge, float(w)) for edge, w in zip(edge_index.t().tolist(), weight)}
+    assert 0 < len(dropped.edge_weight) < len(weight)
+    assert {(*edge, float(w)) for edge, w in zip(dropped.edge_index.t().tolist(), dropped.edge_weight)} < kept
+    slowed = NodeClassification(karate, augmentation=Augmentation(half_hop=0.5))
+    with pytest.raises(ValueError, match="half_hop makes edges that have no weight"):
+        slowed.loss(model, batch)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"edge_attr": torch.ones(0, 2)}, "edge_attr, which models are not given here.*`del data.edge_attr`"),
+        ({"y": torch.zeros(2, 1, dtype=torch.long)}, r"y must be a class for each node.*data.y.squeeze\(1\).long"),
+        ({"y": torch.zeros(2)}, "integers"),
+        ({"y": torch.tensor([-1, 1])}, "train_mask has a node of class -1: leave those without a class out"),
+        ({"train_mask": torch.tensor([1, 0])}, r"train_mask must be bool.*int64 of shape \[2\].*\.bool"),
+        ({"val_mask": torch.ones(2, 10, dtype=torch.bool)}, r"choose one split, as in data.val_mask\[:, 0\]"),
+        ({"val_mask": torch.ones(3, dtype=torch.bool)}, r"one for each node \[2\]"),
+        ({"test_mask": None}, "data has no test_mask: give it nodes with"),
+        ({"edge_index": None, "adj_t": torch.eye(2)}, "data has adj_t in place of edge_index"),
+        ({"x": torch.tensor([[0.0, torch.nan], [1.0, 2.0]])}, "x has values that are not finite"),
+        ({"x": torch.tensor([[0.0, torch.inf], [1.0, 2.0]]).to_sparse_coo()}, "x has values that are not finite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_data_that_would_be_read_as_something_else(changed, said):
+    data = binary_graph([0, 1])
+    data.update(changed)
+    with pytest.raises(ValueError, match=said):
+        NodeClassification(data)
+
+
+def test_a_task_needs_one_data():
+    with pytest.raises(ValueError, match="a task needs one Data, not list: for several graphs see load_graphs"):
+        GraphClassification([binary_graph([0, 1])])  # pyright: ignore[reportArgumentType]
 
 
 def test_training_negatives_are_fresh_every_epoch_and_never_held_out(karate):

@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.nn.models import Polynormer as PyGPolynormer
 
 from msg.graph import SparseMatrix
-from msg.kernels.tracing import traced
+from msg.kernels.tracing import exporting, traced
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 
@@ -18,7 +18,8 @@ class Polynormer(GraphNetwork):
 
     :class:`torch_geometric.nn.models.Polynormer` with its schedule: the first ``warm_up`` updates train local attention
     under a read-out of its own, all later ones local and global attention. How many updates there were is kept with the
-    weights, so that those of the best epoch are read out as they were trained.
+    weights, so that those of the best epoch are read out as they were trained. What is not read in a phase has no
+    gradient in it (:attr:`resting`). Under ``torch.compile`` updates are counted outside of the graph.
 
     Source: `Deng et al. 2024, Polynormer: Polynomial-Expressive Graph Transformer in Linear Time
     <https://arxiv.org/abs/2403.01232>`_.
@@ -66,12 +67,20 @@ class Polynormer(GraphNetwork):
         self._phase()
 
     def _phase(self) -> None:
-        """Let all nodes attend to all once the warm-up is over; what is not read in a phase does not learn in it."""
-        everywhere = int(self.updates) > self.warm_up
-        self.network._global = everywhere
-        self.network.pred_local.requires_grad_(not everywhere)
-        for part in (self.network.global_attn, self.network.pred_global, self.network.ln):
-            part.requires_grad_(everywhere)
+        """Let all nodes attend to all once the warm-up is over."""
+        self.network._global = int(self.updates) > self.warm_up
+
+    @torch.compiler.disable
+    def _count(self) -> None:
+        self.updates += 1
+        self._phase()
+
+    @property
+    def resting(self) -> list[nn.Parameter]:
+        """Parameters that are not read in the present phase."""
+        network = self.network
+        parts = (network.pred_local,) if network._global else (network.global_attn, network.pred_global, network.ln)
+        return [parameter for part in parts for parameter in part.parameters()]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
@@ -88,9 +97,9 @@ class Polynormer(GraphNetwork):
         if graph.edge_weight is not None:
             raise ValueError("Polynormer does not read weights of edges: leave edge_weight out")
         graph.whole_only(type(self).__name__, "MSG")
-        if not traced():  # else as it was last set
-            if self.training:
-                self.updates += 1
+        if self.training and not exporting():
+            self._count()  # pyright: ignore[reportCallIssue] - of the decorator
+        elif not traced():  # else as it was last set
             self._phase()
         dense = features.csr.to_dense() if isinstance(features, SparseMatrix) else features
         return self.network(dense, graph.edge_index, graph.edge_index.new_zeros(dense.size(0)))

@@ -57,7 +57,9 @@ class _Layer(nn.Module):
         """What the neurons read, ``[T, M, d]``, from what came in and the current of the layer below."""
         if self.past is not None and below is not None:
             received = received + self.past(below)
-        return self.norm(received.flatten(0, 1)).view(received.shape)
+        if isinstance(self.norm, nn.Identity):
+            return received
+        return self.norm(received.flatten(0, 1)).unflatten(0, received.shape[:2])
 
 
 def _linear(layer: nn.Module, x: Tensor | SparseMatrix) -> Tensor:

@@ -166,7 +166,7 @@ def test_bad_arguments():
         ({"num_layers": 0}, "num_layers"),
         ({"norm": "graph"}, "norm"),
         ({"dropout": 2.0}, "dropout"),
-        ({"hidden_channels": 0}, "H0|dimension"),
+        ({"hidden_channels": 0}, "hidden_channels must be at least 1"),
     ):
         with pytest.raises(ValueError, match=said):
             HyboNet(5, 3, **options)

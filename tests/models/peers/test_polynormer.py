@@ -20,9 +20,34 @@ def test_it_is_pygs_with_its_schedule(warm_up, x, edge_index):
     for update in range(1, 5):
         theirs._global = update > warm_up
         assert torch.allclose(ours(x, edge_index), theirs(x, edge_index, torch.zeros(7, dtype=torch.long)), atol=1e-6)
-        learning = {name for name, p in ours.network.named_parameters() if p.requires_grad}
+        ours.zero_grad()
+        ours.network(x, edge_index, torch.zeros(7, dtype=torch.long)).sum().backward()
+        learning = {name for name, p in ours.network.named_parameters() if p.grad is not None}
         assert any(name.startswith("pred_global") for name in learning) == theirs._global
         assert any(name.startswith("pred_local") for name in learning) != theirs._global
+        resting = {id(p) for p in ours.resting}
+        unread = {id(p) for p in ours.network.parameters() if p.requires_grad and p.grad is None}
+        assert resting == unread
+
+
+def test_the_schedule_leaves_alone_what_learns(x, edge_index):
+    model = Polynormer(5, 3, 8, 2, warm_up=1)
+    filtered = {id(p) for p in model.parameters() if p.requires_grad}
+    assert filtered >= {id(p) for p in model.network.global_attn.parameters()}
+    model.requires_grad_(False)
+    for _ in range(3):
+        model(x, edge_index)
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.slow  # torch compiles
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of what follows the break at which updates are counted
+def test_a_compiled_model_leaves_the_warm_up_too(x, edge_index):
+    model = Polynormer(5, 3, 8, 2, warm_up=2)
+    compiled = torch.compile(model, backend="eager")
+    for update in range(1, 5):
+        compiled(x, edge_index)
+        assert (int(model.updates), model.network._global) == (update, update > 2)
 
 
 def test_the_phase_is_kept_with_the_weights(x, edge_index):

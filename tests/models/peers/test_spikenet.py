@@ -255,3 +255,15 @@ def test_a_part_of_a_graph_is_refused(edge_index):
     part = partition(Data(edge_index=edge_index, num_nodes=7), 2, "range")[0]
     with pytest.raises(ValueError, match="SpikeNet"):
         SpikeNet(5, 3)(torch.rand(part.graph.num_nodes, 5), part.graph)
+
+
+@pytest.mark.slow  # torch exports
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_it_is_exported_for_graphs_of_any_size(norm):
+    model = SpikeNet(5, 3, norm=norm).eval()
+    nodes, edges = torch.export.Dim("nodes", min=2), torch.export.Dim("edges", min=2)
+    sizes = {"x": {0: nodes}, "edge_index": {1: edges}}
+    example = torch.rand(8, 5), torch.randint(8, (2, 20))
+    program = torch.export.export(model, example, dynamic_shapes=sizes).module()
+    x, edge_index = torch.rand(11, 5), torch.randint(11, (2, 33))
+    torch.testing.assert_close(program(x, edge_index), model(x, edge_index))
