@@ -23,6 +23,7 @@ from msg.report.tables import mean_std
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space", "beginnings")
 _OF_OFFERS = ("trials", "beginnings")
+"""Those of them that may differ in a row that is offered settings: others may have found better ones since."""
 _FREE = ("seeds", "root")
 """Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
 _OFFERS = 3
@@ -338,7 +339,6 @@ def _check_same(study: CellStudy, there: dict[str, Any], folder: Path, row: Tabl
     names = ["fixed", *(_OF_A_SEARCH if there["settings"] is None else ())]
     if row.after is not None:  # of no use beside a row with other settings
         names.append("settings")
-    # what others found may be better since
     free = _OF_OFFERS if row.offered is not None else ()
     differing = [name for name in names if name not in free and here[name] != there[name]]
     differing += [name for name, value in here["base"].items() if name not in _FREE and value != there["base"][name]]

@@ -41,6 +41,11 @@ class Batch(NamedTuple):
     batch: Tensor | None = None
     edge_weight: Tensor | None = None
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of the edges as models are given them, if there are any."""
+        return {} if self.edge_weight is None else {"edge_weight": self.edge_weight}
+
     def outputs(self, model: nn.Module) -> Tensor:
         """What a model returns for the batch: of all nodes, of the seeds, or of all graphs.
 
@@ -50,18 +55,17 @@ class Batch(NamedTuple):
         Raises:
             ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
         """
-        weights = {} if self.edge_weight is None else {"edge_weight": self.edge_weight}
         if self.batch is not None:
-            return model(self.x, self.edge_index, **weights, batch=self.batch, batch_size=len(self.labels))
+            return model(self.x, self.edge_index, **self.weights, batch=self.batch, batch_size=len(self.labels))
         if self.batch_size is None:
-            return model(self.x, self.edge_index, **weights)
+            return model(self.x, self.edge_index, **self.weights)
         kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]
         if kept:
             raise ValueError(f"{kept[0]} keeps the matrix of the first batch for all others: make it with cached=False")
         if isinstance(model, LayeredNetwork):
             nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
             return model(self.x, self.edge_index, self.edge_weight, self.batch_size, nodes, edges)
-        return model(self.x, self.edge_index, **weights)[: self.batch_size]
+        return model(self.x, self.edge_index, **self.weights)[: self.batch_size]
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,7 @@ class Classification:
             loss = loss + self.consistency.loss([view.outputs for view in views])
         if hasattr(model, "unsupervised_loss"):  # once an update, since a model may count its calls
             seen = views[-1].batch
-            weights = {} if seen.edge_weight is None else {"edge_weight": seen.edge_weight}
-            loss = loss + model.unsupervised_loss(seen.x, seen.edge_index, **weights)  # pyright: ignore[reportCallIssue]
+            loss = loss + model.unsupervised_loss(seen.x, seen.edge_index, **seen.weights)  # pyright: ignore[reportCallIssue]
         return loss
 
     def _view(self, model: nn.Module, batch: Batch) -> _View:
@@ -341,13 +340,18 @@ class GraphClassification(Classification):
         mixed = np.random.SeedSequence((self.seed, epoch, 2)).generate_state(1)
         generator = torch.Generator().manual_seed(int(mixed[0]))
         for found in DataLoader(self._of("train"), self.batch_size, shuffle=True, generator=generator):
-            target = torch.arange(found.num_graphs, device=found.y.device)
-            weight = found.get("edge_weight")
-            yield Batch(found.x, found.edge_index, target, found.y, batch=found.batch, edge_weight=weight)
+            yield _batch_of(found)
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         """See :class:`~msg.training.Task`."""
-        found = self._parts[part]
-        weights = {} if self.edge_weight is None else {"edge_weight": found.edge_weight}
-        seen = observe(model, found.x, found.edge_index, **weights, batch=found.batch, batch_size=found.num_graphs)
-        return self._evaluation(model, seen, seen.output, found.y)
+        found = _batch_of(self._parts[part])
+        graphs = {"batch": found.batch, "batch_size": len(found.labels)}
+        seen = observe(model, found.x, found.edge_index, **found.weights, **graphs)
+        return self._evaluation(model, seen, seen.output, found.labels)
+
+
+def _batch_of(graphs: Any) -> Batch:
+    """Several graphs, all of which are scored."""
+    target = torch.arange(graphs.num_graphs, device=graphs.y.device)
+    weight = graphs.get("edge_weight")
+    return Batch(graphs.x, graphs.edge_index, target, graphs.y, batch=graphs.batch, edge_weight=weight)
