@@ -250,5 +250,8 @@ def report(ops: Operations, costs: CostTable = HOROWITZ_45NM_FP32, inputs: Conve
 
     Raises:
         ValueError: for an unknown convention.
+        TypeError: for the name of a table in its place.
     """
+    if not isinstance(costs, CostTable):
+        raise TypeError(f"costs must be a CostTable, such as msg.energy.HOROWITZ_45NM_FP32, not {costs!r}")
     return Report(ops, costs, inputs)

@@ -20,10 +20,15 @@ class Propagation(nn.Module):
 
     Shapes:
         ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, F]``, or ``[N, 2 F]``.
+
+    Raises:
+        ValueError: for a negative number of hops.
     """
 
     def __init__(self, num_hops: int, signed: bool = False):
         super().__init__()
+        if num_hops < 0:
+            raise ValueError(f"num_hops must not be negative, as {num_hops} is")
         self.num_hops, self.signed = num_hops, signed
         self._graphs = GraphMemo()
 

@@ -153,3 +153,10 @@ def test_parts_of_what_a_report_kept_are_its_modules(inputs):
     assert set(parts) == {name or "model" for name in ops.inference}  # a backward pass is no part of it
     with pytest.raises(KeyError):
         parts_mj({})
+
+
+def test_a_table_of_costs_is_no_name():
+    with count(MSG(3, 2)) as ops:
+        pass
+    with pytest.raises(TypeError, match=r"costs must be a CostTable, such as msg\.energy\..*, not 'horowitz'"):
+        report(ops, costs="horowitz")  # pyright: ignore[reportArgumentType]

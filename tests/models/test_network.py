@@ -44,6 +44,9 @@ def test_sizes_that_cannot_be_are_refused(kind):
     if kind in (SpikingGNN, GASNN, ConvergentGNN):
         with pytest.raises(ValueError, match="hidden_channels must be at least 1, not 0"):
             kind(5, 3, hidden_channels=0)
+    if kind is SGC:
+        with pytest.raises(ValueError, match="num_hops must not be negative, as -1 is"):
+            SGC(5, 3, num_hops=-1)
 
 
 def test_bad_shapes_are_explained(make, edge_index):
