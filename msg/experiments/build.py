@@ -37,11 +37,6 @@ def load_data(config: RunConfig) -> Data:
         return graphs.to(config.device)
     split = config.split if config.task == NODES else None
     data = load_graph(config.dataset, config.root, split, config.seeds[0], config.features)
-    if data.get("edge_weight") is not None:
-        raise ValueError(
-            f"the edges of {config.dataset} have weights, which runs do not read: train with msg.training.fit, whose "
-            "tasks do, or register the graph without edge_weight"
-        )
     return data.to(config.device)
 
 
