@@ -35,7 +35,8 @@ class SpikingConv(MessagePassing):
 
     Shapes:
         ``x``: ``[N, F]``, or a pair of ``[N, F]`` (senders) and ``[M, F']`` or ``None`` (receivers); ``edge_index``:
-        ``[2, E]`` or ``adj_t`` ``[M, N]``; returns ``[M, out]``.
+        ``[2, E]`` or ``adj_t`` ``[M, N]``; ``edge_weight`` and ``edge_attr``: as the convolution reads them; returns
+        ``[M, out]``.
 
     Raises:
         ValueError: for ``timesteps`` below 1, or a train in place of features.
@@ -64,12 +65,14 @@ class SpikingConv(MessagePassing):
         x: Tensor | tuple[Tensor, Tensor | None],
         edge_index: Any,
         edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         pair = x if isinstance(x, tuple) else (x,)
         for given in pair:
             if given is not None and given.dim() != 2:
                 raise ValueError(f"x has shape {list(given.shape)}, but the layer needs [num_nodes, channels]")
         weights = () if edge_weight is None else (edge_weight,)
+        features = {} if edge_attr is None else {"edge_attr": edge_attr}
         states: list[Any] = [None] * len(pair)
         total: Any = 0.0
         for _ in range(self.timesteps):
@@ -79,7 +82,8 @@ class SpikingConv(MessagePassing):
                 if current is not None:
                     spikes, states[number] = self.neuron(current, states[number], self.surrogate)
                 sent.append(spikes)
-            total = total + self.conv(tuple(sent) if isinstance(x, tuple) else sent[0], edge_index, *weights)
+            spikes = tuple(sent) if isinstance(x, tuple) else sent[0]
+            total = total + self.conv(spikes, edge_index, *weights, **features)
         return total / self.timesteps
 
     def extra_repr(self) -> str:

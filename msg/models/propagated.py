@@ -21,7 +21,8 @@ class Propagated(nn.Module):
         teleport: ``α``, the share of a node's own prediction.
 
     Shapes:
-        ``x``: as the model reads it; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+        ``x``: as the model reads it; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; ``edge_attr`` and
+        ``edge_type``: for the model, which hops do not read; returns ``[N, C]``.
 
     Raises:
         ValueError: for no step, or a share that is none.
@@ -38,9 +39,17 @@ class Propagated(nn.Module):
         """Reset the model."""
         self.model.reset_parameters()  # pyright: ignore[reportCallIssue]
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        weights = () if edge_weight is None else (edge_weight,)
-        h = z = self.model(x, edge_index, *weights)
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_type: Tensor | None = None,
+    ) -> Tensor:
+        named = {"edge_weight": edge_weight, "edge_attr": edge_attr, "edge_type": edge_type}
+        given = {name: value for name, value in named.items() if value is not None}
+        h = z = self.model(x, edge_index, **given)
         nodes = h.size(0)
         graph = self._graphs.graph(edge_index, edge_weight, nodes)
         matrix = graph.normalized(h.dtype)

@@ -57,6 +57,21 @@ def test_several_types_of_nodes(papers):
     assert relations(papers.x_dict, papers.edge_index_dict)["paper"].shape == (6, 3)
 
 
+def test_features_of_edges(papers):
+    conv, edges = GATConv((5, 5), 3, edge_dim=2, add_self_loops=False), papers["author", "writes", "paper"].edge_index
+    pair, features = (papers["author"].x, papers["paper"].x), torch.rand(4, 2)
+    seen = []
+    conv.register_forward_pre_hook(lambda _, args, known: seen.append(known["edge_attr"]), with_kwargs=True)
+    out = SpikingConv(conv, timesteps=3)(pair, edges, edge_attr=features)
+    assert out.shape == (6, 3)
+    assert len(seen) == 3
+    assert all(given is features for given in seen)
+    writes, of = papers.edge_types
+    relations = HeteroConv({writes: SpikingConv(conv, timesteps=3), of: SpikingConv(SAGEConv((5, 5), 3))})
+    found = relations(papers.x_dict, papers.edge_index_dict, edge_attr_dict={writes: features})
+    torch.testing.assert_close(found["paper"], out)
+
+
 def test_a_whole_network_says_why_it_cannot_be_split(papers):
     with pytest.raises(ValueError, match=r"side by side through time.*msg\.nn\.SpikingConv"):
         to_hetero(MSG(5, 3), papers.metadata())

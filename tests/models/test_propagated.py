@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch_geometric.nn import GATConv
 
 from msg.energy import count
 from msg.experiments import RunConfig, load_trained, run
-from msg.models import CachedGCN, Propagated
+from msg.models import MSG, CachedGCN, Propagated
 from msg.testing import assert_model
 
 
@@ -36,6 +37,14 @@ def test_each_hop_is_counted(edge_index):
         assert not ops.unknown
         totals.append(ops.total()["message"])
     assert totals[2] - totals[0] == 3 * (totals[1] - totals[0]) > 0
+
+
+def test_what_the_model_reads_of_edges_is_handed_on(edge_index):
+    inner = MSG(5, 4, conv=lambda i, o: GATConv(i, o, edge_dim=3)).eval()
+    x, features = torch.rand(7, 5), torch.rand(edge_index.size(1), 3)
+    model = Propagated(inner, 1, 1.0).eval()
+    torch.testing.assert_close(model(x, edge_index, edge_attr=features), inner(x, edge_index, edge_attr=features))
+    assert not torch.equal(model(x, edge_index, edge_attr=features), model(x, edge_index, edge_attr=-features))
 
 
 def test_a_run_keeps_it_with_the_model(tmp_path):
