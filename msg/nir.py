@@ -170,7 +170,8 @@ def _affine(layer: SpikingLayer, graph: Graph, targets: Tensor, sources: Tensor)
     bias: Tensor | None = None
     if isinstance(conv, Propagation):
         features = layer.out_channels // (2 if conv.signed else 1)
-        own = conv.channels(torch.eye(features, dtype=torch.float64, device=targets.device)).t()
+        # torch.kron lays neither side out anew
+        own = conv.channels(torch.eye(features, dtype=torch.float64, device=targets.device)).t().contiguous()
         hops = Propagation(conv.num_hops)
         weight = torch.kron(_columns(lambda one: hops.along(one, graph), graph, targets, sources), own)
     else:
@@ -213,6 +214,8 @@ def _neuron(nir: Any, neuron: nn.Module | None, size: int, dt: float, if_as_lif:
             f"{name}(reset='zero')"
         )
     one = torch.ones((), dtype=torch.float64)
+    if any(torch.as_tensor(of(one)).numel() != 1 for of in (neuron.decay, neuron.drive)):
+        raise ValueError(f"{name} has a decay or gain a channel, and only one of a layer is written: use LIF")
     if neuron.level(one) != neuron.threshold:
         raise ValueError(f"NIR's neurons fire above their threshold, and {name} at it too: use at_threshold=False")
     decay, gain = float(neuron.decay(one)), float(neuron.drive(one))

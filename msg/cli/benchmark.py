@@ -1,5 +1,6 @@
 """``msg benchmark``."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def benchmark(given: dict[str, Any]) -> None:
         workers, storing = executor(given), given.pop("store_settings", False)
         ready = _prepare(given)
     # the table alone is what the command prints
-    with failures(f"msg benchmark --resume {ready.out}"), Display(output.console(stderr=True)) as display:
+    with (
+        failures(f"msg benchmark --resume {shlex.quote(str(ready.out))}"),
+        Display(output.console(stderr=True)) as display,
+    ):
         scores = ready.execute(display, workers)
         kept = ready.store_settings(scores) if storing else None
     where = f"kept in {ready.out}" + ("" if kept is None else f"; settings in {kept}")
@@ -55,9 +59,6 @@ def _prepare(given: dict[str, Any]) -> Any:
             others = ", ".join("TABLE" if name == "table" else flag(name) for name in given)
             raise ValueError(f"--resume goes on with the table as it was begun, so {others} cannot be given too")
         return Benchmark.resume(folder)
-    unknown = [name for name in given if name not in (*OWN, *_OF_A_RUN)]
-    if unknown:
-        raise ValueError(f"a table decides {', '.join(unknown)} itself")
     if given.get("table") is None:
         raise ValueError(f"say which table: {', '.join(TABLES)}")
     search, stored = given.pop("search", False), given.pop("stored", False)

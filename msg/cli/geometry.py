@@ -16,7 +16,10 @@ def geometry(
     signatures: Annotated[
         str | None, Parameter(help="Spaces to compare, such as E8,H8,H4xS4; one is flat.", show_default=False)
     ] = None,
-    dim: Annotated[int, Parameter(help="Dimension of the spaces that are compared where none are given.")] = 8,
+    dim: Annotated[
+        int | None,
+        Parameter(help="Dimension of the spaces that are compared where none are given.", show_default=lambda _: "8"),
+    ] = None,
     epochs: Annotated[int, Parameter(help="Compare short trainings too, of so many epochs; 0: none.")] = 0,
     nodes: Annotated[int, Parameter(help="Nodes that are embedded in each repeat.")] = 80,
     repeats: Annotated[int, Parameter(help="Repeats, from which errors come.")] = 5,
@@ -30,9 +33,13 @@ def geometry(
     from msg.geometry import choose_signature
 
     with user_errors():
+        if signatures is not None and dim is not None:
+            raise ValueError("--dim is of spaces that are not given: leave it out, --signatures says theirs")
+        if split is not None and not epochs:
+            raise ValueError("--split is of trainings: give --epochs too")
         # features are not read without a training
         data = load_graph(dataset, root, split, seed)
         names = None if signatures is None else words(signatures)
     with failures("msg geometry with the same options"):
-        verdict = choose_signature(data, names, dim, epochs, nodes, repeats, seed)
+        verdict = choose_signature(data, names, dim or 8, epochs, nodes, repeats, seed)
     Output(json).result(f"{dataset}: {verdict}", {"dataset": dataset, **plain(verdict), "reason": verdict.reason})

@@ -2,11 +2,11 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from msg.cli.errors import user_errors
 from msg.experiments.config import NO_BASELINE, RunConfig
@@ -39,7 +39,7 @@ def command(own: Own, without: Collection[str] = (), positional: Collection[str]
     def decorate(function: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
         def call(*arguments: Any, **values: Any) -> None:
             with user_errors():
-                given = _with_file(dict(zip(positional, arguments)) | values, own)
+                given = _with_file(dict(zip(positional, arguments)) | values, own, without)
             function(given)
 
         parameters = [_parameter(*item, positional) for item in _options(own, without).items()]
@@ -72,10 +72,24 @@ def _parameter(name: str, option: tuple[Any, Option], positional: Collection[str
         negative="" if name in ("json", "quiet") else None,
         negative_none="no-" if name == "baseline" else None,
         negative_iterable="",
-        allow_leading_hyphen=kind == list[str],
+        allow_leading_hyphen=kind == list[str] or name == "fan_out",
+        converter=whole_number if kind is int or int in get_args(kind) else None,
     )
     place = inspect.Parameter.POSITIONAL_ONLY if name in positional else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, place, default=None, annotation=Annotated[kind | None, parameter])
+
+
+def whole_number(_: Any, tokens: Sequence[Token]) -> int:
+    """A number as it is written: what is not whole is not rounded.
+
+    Raises:
+        ValueError: for one that is not.
+    """
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
 
 
 def resumed(given: dict[str, Any], besides: Collection[str] = ()) -> Path | None:
@@ -97,15 +111,16 @@ def resumed(given: dict[str, Any], besides: Collection[str] = ()) -> Path | None
     return folder
 
 
-def _with_file(given: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
+def _with_file(given: dict[str, Any], own: Own, without: Collection[str]) -> dict[str, Any]:
     """What is given, with the options of ``--config`` that are not.
 
     Args:
         given: on the command line.
-        own: names of the command's own options.
+        own: the command's own options.
+        without: fields of a run that it does not take.
 
     Raises:
-        ValueError: for a file that is no TOML, or has an unknown option.
+        ValueError: for a file that is no TOML, or has an unknown option, one twice, or one of another type.
         OSError: for one that cannot be read.
     """
     path = given.pop("config", None)
@@ -115,12 +130,23 @@ def _with_file(given: dict[str, Any], own: Collection[str]) -> dict[str, Any]:
         found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as TOML: {error}") from error
-    found = {name.replace("-", "_"): value for name, value in found.items()}
-    known = [*fields_of(RunConfig), *own, *(name for name in _SHARED if name != "config")]
-    unknown = [name for name in found if name not in known]
+    spelt = {name.replace("-", "_"): value for name, value in found.items()}
+    if len(spelt) < len(found):
+        raise ValueError(f"{path} has an option twice, with - and with _: leave one of them out")
+    known = {name: kind for name, (kind, _) in _options(own, without).items() if name != "config"}
+    unknown = [name for name in spelt if name not in known]
     if unknown:
         raise ValueError(f"{path} has unknown options {', '.join(unknown)}: known are {', '.join(known)}")
-    return {**found, **given}
+    for name, value in spelt.items():
+        if name in own or name in _SHARED:  # those of a run are checked with it
+            _check_kind(path, name, value, known[name])
+    return {**spelt, **given}
+
+
+def _check_kind(path: Any, name: str, value: Any, kind: Any) -> None:
+    wanted = {bool: "true or false", int: "a whole number"}.get(kind)
+    if wanted is not None and type(value) is not kind:
+        raise ValueError(f"{path} has {name} = {value!r}, which must be {wanted}")
 
 
 def of_a_run(given: Mapping[str, Any]) -> RunConfig:
@@ -132,8 +158,10 @@ def of_a_run(given: Mapping[str, Any]) -> RunConfig:
     options = dict(given)
     if options.get("baseline", "") in (None, False):
         options["baseline"] = NO_BASELINE
-    if isinstance(options.get("seeds"), str):
-        options["seeds"] = parse_seeds(options["seeds"])
+    if isinstance(options.get("seeds"), str | int):
+        options["seeds"] = parse_seeds(str(options["seeds"]))
+    if "teleport" in options and not options.get("propagate"):
+        raise ValueError("teleport is of predictions that are propagated: give propagate too")
     return RunConfig.from_dict(options)
 
 

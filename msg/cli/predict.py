@@ -20,7 +20,7 @@ def predict(
     pairs: Annotated[Path | None, Parameter(help="A .csv of two nodes a line, for a run of link prediction.")] = None,
     out: Annotated[Path | None, Parameter(help="A .csv or .npz to write; without it the rows are printed.")] = None,
 ) -> None:
-    """Say the class and probabilities of each node, or the probability of a link of each pair."""
+    """Say the class and probabilities of each node or graph, or the probability of a link of each pair."""
     from msg.experiments.predictions import check_suffix, read_pairs
     from msg.experiments.predictions import predict as ask
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -83,5 +84,5 @@ def execute(experiment: Any, executor: Any, console: Any, logger: Any = None) ->
     study, folder = experiment.study, experiment.store.path
     with shown():
         console.print(one_line(f"{study.what} in {folder}"), markup=False, highlight=False, soft_wrap=True)
-    with failures(f"msg {study.command} --resume {folder}"), Display(console) as display:
+    with failures(f"msg {study.command} --resume {shlex.quote(str(folder))}"), Display(console) as display:
         return experiment.execute(display if logger is None else logger(display), executor)

@@ -72,7 +72,9 @@ def load_graph(
     else:
         card = get_card(name)
         if card.graphs is not None:
-            raise ValueError(f"{card.key!r} is a set of {card.graphs:,} graphs: use load_graphs, or a task of graphs")
+            raise ValueError(
+                f"{card.key!r} is a set of {card.graphs:,} graphs: use load_graphs, or --task graph-classification"
+            )
         data, default = _load_known(card, root, features, max_bytes), card.split
     return apply_split(data, split or default, seed)
 

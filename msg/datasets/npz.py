@@ -14,8 +14,8 @@ from msg.datasets.raw_graph import RawGraph, validate
 
 def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYTES, simplify: bool = True) -> RawGraph:
     """Read a ``.npz`` with gnn-benchmark keys (``adj_*``, ``attr_*`` or ``attr_matrix``, ``labels``) or heterophilous
-    keys (``node_features``, ``node_labels``, ``edges`` and, if there are given splits, ``train_masks``, ``val_masks``,
-    ``test_masks`` of shape ``[K, N]``).
+    keys (``node_features``, ``node_labels``, ``edges``); in either there may be given splits, ``train_masks``,
+    ``val_masks``, ``test_masks`` of shape ``[K, N]``, or ``train_mask`` and so on ``[N]``.
 
     Features stay sparse where the file keeps them sparse. Nothing in the file is ever unpickled, no memory is taken for
     more than it may unpack to, and SciPy sees only pointers and indices that are in range.
@@ -60,7 +60,8 @@ def read_npz(path: Path, binary_features: bool = False, max_bytes: int = MAX_BYT
 def _lost(arrays: Arrays) -> list[str]:
     """What an undirected graph without weights would not keep of an adjacency matrix."""
     if "node_features" in arrays:
-        return [f"weights of edges ({name})" for name in ("edge_weight", "edge_weights") if name in arrays]
+        names = {"edge_weight": "weights", "edge_weights": "weights", "edge_attr": "features"}
+        return [f"{what} of edges ({name})" for name, what in names.items() if name in arrays]
     adjacency = _csr(arrays, "adj")
     adjacency.eliminate_zeros()
     known, reverse = adjacency != 0, adjacency.T.tocsr() != 0
@@ -76,7 +77,7 @@ def _read_gnn_benchmark(arrays: Arrays) -> RawGraph:
     features = arrays["attr_matrix"] if "attr_matrix" in arrays else _csr(arrays, "attr")
     if features.shape[0] != adjacency.shape[0]:
         raise ValueError(f"{features.shape[0]} rows of features for {adjacency.shape[0]} nodes")
-    return RawGraph(features, np.stack([edges.row, edges.col]), arrays["labels"])
+    return RawGraph(features, np.stack([edges.row, edges.col]), arrays["labels"], _masks(arrays))
 
 
 def _csr(arrays: Arrays, prefix: str) -> Matrix:
@@ -121,11 +122,15 @@ def checked_csr(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape
 
 
 def _read_heterophilous(arrays: Arrays) -> RawGraph:
-    given = {name: arrays[f"{name}s"] for name in MASKS if f"{name}s" in arrays}
-    if given and len(given) < len(MASKS):
-        raise KeyError(f"only {', '.join(given)} of the three masks")
-    features, edges = arrays["node_features"], arrays["edges"]
+    masks, features, edges = _masks(arrays), arrays["node_features"], arrays["edges"]
     if edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "iu":
         raise ValueError(f"edges has shape {edges.shape} and type {edges.dtype} instead of integers [E, 2]")
-    masks = {name: np.atleast_2d(mask).T for name, mask in given.items()}
     return RawGraph(features, edges.T, arrays["node_labels"], masks)
+
+
+def _masks(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Given splits, a column each; one alone may be called ``train_mask`` too, and have one dimension."""
+    given = {name: arrays[key] for name in MASKS for key in (f"{name}s", name) if key in arrays}
+    if given and len(given) < len(MASKS):
+        raise KeyError(f"only {', '.join(given)} of the three masks")
+    return {name: np.atleast_2d(mask).T for name, mask in given.items()}

@@ -89,7 +89,7 @@ def break_even(
         for number in range(len(layers[0].ways))
     ]
     quantised = sum(energy(narrow, _of_bits(firing, bits)) for firing in layers)
-    rate = sum(f.spikes for f in layers) / sum(f.neurons * f.timesteps for f in layers)
+    rate = sum(f.spikes for f in layers) / max(1, sum(f.neurons * f.timesteps for f in layers))
     synapses = sum(f.synapses for f in layers)
     return BreakEven(
         rate=rate,

@@ -144,7 +144,7 @@ class Firing:
     @property
     def rate(self) -> float:
         """Spikes per neuron and step."""
-        return self.spikes / (self.neurons * self.timesteps)
+        return self.spikes / (self.neurons * self.timesteps) if self.neurons else 0.0
 
     @property
     def spikes_per_synapse(self) -> float:

@@ -324,7 +324,9 @@ class RunConfig:
         if self.task not in MODELS[self.model].tasks:
             able = listed([name for name in MODELS if self.task in MODELS[name].tasks])
             why, flat = "gives no points to decode", " (msg with manifold='E32' for flat space)"
-            if self.task == NODES:
+            if MODELS[self.model].tasks == (GRAPHS,):
+                why, flat = "classifies whole graphs alone", ""
+            elif self.task == NODES:
                 why, flat = "scores pairs of nodes alone", ""
             elif self.task == GRAPHS:
                 why = "gives no points to pool"

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
 from msg.experiments import files
-from msg.experiments.config import LINKS
+from msg.experiments.config import GRAPHS, LINKS
 from msg.experiments.predictions import selected
 from msg.experiments.trained import Finished
 from msg.layers import GraphDecoder
@@ -93,6 +93,11 @@ def export(path: str | Path, out: str | Path, format: Format = "pt2") -> None:
     else:
         write = _to_pt2
     run = Finished.read(path)
+    if run.config.task == GRAPHS:
+        raise ValueError(
+            f"the run in {run.path} classifies graphs, whose number would be fixed in a program: use msg predict, or "
+            "msg.load_run"
+        )
     columns, features = selected(run)
     model, config = run.network(), run.config
     for module in model.modules():

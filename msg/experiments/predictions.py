@@ -1,23 +1,23 @@
-"""What the model of a finished run says: of nodes, or of pairs of them, of its own graph or of another."""
+"""What the model of a finished run says: of nodes, pairs of them or graphs, of its own graph or of another."""
 
 import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from msg.datasets import load_graph, normalize_features
+from msg.datasets import load_graph, load_graphs, normalize_features
 from msg.datasets.selection import best_features, with_features
 from msg.experiments import files
-from msg.experiments.config import LINKS
+from msg.experiments.config import GRAPHS, LINKS
 from msg.experiments.trained import Finished
-from msg.training import decoder_of, draw_split
+from msg.training import GraphClassification, decoder_of, draw_split
 
 _CHUNK = 2**18
 """Pairs that are scored together."""
@@ -25,11 +25,12 @@ _CHUNK = 2**18
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says, a row a node or a pair.
+    """What a model says, a row a node, a pair or a graph.
 
     Attributes:
-        columns: arrays by name. Of nodes ``node [N]``, ``class [N]`` and ``probability [N, C]``; of pairs
-            ``source [M]``, ``target [M]`` and ``probability [M]``, that they are linked.
+        columns: arrays by name. Of nodes ``node [N]``, ``class [N]`` and ``probability [N, C]``, of graphs the same
+            with ``graph`` in place of ``node``; of pairs ``source [M]``, ``target [M]`` and ``probability [M]``, that
+            they are linked.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -98,15 +99,15 @@ def predict(
 
     Args:
         path: folder of the run.
-        dataset: a graph as :func:`msg.datasets.load_graph` takes it, with as many features as the run's; ``None`` is
-            the run's own.
+        dataset: a graph as :func:`msg.datasets.load_graph` takes it, or a set of them as
+            :func:`~msg.datasets.load_graphs`, with as many features as the run's; ``None`` is the run's own.
         root: folder of raw graphs; ``None`` is the run's.
         pairs: of nodes, ``[M, 2]``, for a run of link prediction.
 
     Raises:
         FileNotFoundError: if the folder holds no finished run.
         ValueError: if a file in it is damaged, the graph has another number of features, or pairs are missing, out of
-            range, or given to a run of node classification.
+            range, or given to a run of classification.
         DatasetError: for missing or damaged files of the graph.
     """
     run = Finished.read(path)
@@ -114,32 +115,49 @@ def predict(
         raise ValueError(
             f"the run in {run.path} scores pairs of nodes: say which, with --pairs FILE.csv"
             if pairs is None
-            else f"the run in {run.path} classifies nodes, so pairs cannot be given with it"
+            else f"the run in {run.path} classifies {'graphs' if run.config.task == GRAPHS else 'nodes'}, so pairs "
+            "cannot be given with it"
         )
-    model, x, edge_index, decoder = _ready(run, dataset, root)
+    ready = _ready(run, dataset, root)
     with torch.no_grad():
-        output = model(x, edge_index)
+        output = ready.model(ready.x, ready.edge_index, **ready.graphs)
         if pairs is None:
-            return _of_nodes(output)
-        return _of_pairs(output, _checked(pairs, output.size(0)), decoder)
+            return _of_classes("graph" if ready.graphs else "node", output)
+        return _of_pairs(output, _checked(pairs, output.size(0)), ready.decoder)
 
 
-def _ready(run: Finished, dataset: str | Path | None, root: str | Path | None) -> tuple[nn.Module, Tensor, Tensor, Any]:
-    """Model, features, edges, and what scores pairs."""
+class _Ready(NamedTuple):
+    """Model, features, edges, what scores pairs, and which nodes are of which graph."""
+
+    model: nn.Module
+    x: Tensor
+    edge_index: Tensor
+    decoder: Any
+    graphs: dict[str, Any]
+
+
+def _ready(run: Finished, dataset: str | Path | None, root: str | Path | None) -> _Ready:
     if dataset is None:
         if root is not None:
             run = replace(run, config=replace(run.config, root=str(root)))
         model, task = run.prepared()
-        return model, task.x, task.edge_index, getattr(task, "decoder", None)
+        graphs: Any = {"batch": task.batch, "batch_size": len(task.y)} if isinstance(task, GraphClassification) else {}
+        return _Ready(model, task.x, task.edge_index, getattr(task, "decoder", None), graphs)
     data, model = _read(run, dataset, root), run.network()
     edge_index: Tensor = data["edge_index"]
-    return model, data["x"], edge_index, decoder_of(model, edge_index) if run.config.task == LINKS else None
+    decoder = decoder_of(model, edge_index) if run.config.task == LINKS else None
+    graphs = {"batch": data["batch"], "batch_size": len(data["y"])} if run.config.task == GRAPHS else {}
+    return _Ready(model, data["x"], edge_index, decoder, graphs)
 
 
 def _read(run: Finished, dataset: str | Path, root: str | Path | None) -> Data:
-    """Another graph, with the features that the network reads."""
+    """Another graph, or set of graphs, with the features that the network reads."""
     config = run.config
-    data = load_graph(dataset, config.root if root is None else root, features=config.features)
+    place = config.root if root is None else root
+    if config.task == GRAPHS:
+        data: Any = load_graphs(str(dataset), place)
+    else:
+        data = load_graph(dataset, place, features=config.features)
     columns, wanted = selected(run)
     if data["x"].size(1) != wanted:
         raise ValueError(
@@ -158,8 +176,8 @@ def selected(run: Finished) -> tuple[np.ndarray | None, int]:
     return best_features(draw_split(data, run.seed), run.config.top_features), data["x"].size(1)
 
 
-def _of_nodes(logits: Tensor) -> Predictions:
-    said = {"node": np.arange(len(logits)), "class": logits.argmax(-1).numpy()}
+def _of_classes(what: str, logits: Tensor) -> Predictions:
+    said = {what: np.arange(len(logits)), "class": logits.argmax(-1).numpy()}
     return Predictions({**said, "probability": logits.double().softmax(-1).float().numpy()})
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -52,8 +53,8 @@ class Store:
             found.append(_JOBS)
         if found:
             raise FileExistsError(
-                f"{self.path} already holds a {what} ({', '.join(found)}): go on with --resume {self.path}, or choose "
-                "another --out"
+                f"{self.path} already holds a {what} ({', '.join(found)}): go on with --resume "
+                f"{quote(str(self.path))}, or choose another --out"
             )
 
     @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar
 
 import torch
@@ -154,7 +155,8 @@ class Experiment:
             raise ValueError(f"{store.path / 'config.json'} cannot be read: {error}") from error
         _check_made_with(store.path / "config.json", content)
         if kind is not None and study.command != STUDIES[kind].command:
-            raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {store.path}")
+            place = quote(str(store.path))
+            raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {place}")
         store.check()  # before the graph that the configuration names is looked for
         data = load_data(study.base)
         check_graph(study.base, data, content, f"the {study.what} in {store.path}")

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+from msg.calls import autocast_of
 from msg.gradients import packed
 from msg.gradients.schedule import Action, Schedule, Store
 from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
@@ -49,6 +50,7 @@ class CheckpointedBPTT(SurrogateRule):
     store: Store = "hidden"
 
     def __post_init__(self):
+        super().__post_init__()
         if self.states is not None and self.nbytes is not None:
             raise ValueError("give the memory as states or as nbytes, not both")
         for name in ("states", "nbytes"):
@@ -364,13 +366,13 @@ class _Checkpointed(torch.autograd.Function):
     def forward(ctx, tape: _Tape, current: Tensor, *learnable: Tensor | None):
         # saved so that autograd refuses a backward pass after one of them was changed: steps are run again with them
         ctx.save_for_backward(current, *learnable)
-        ctx.tape = tape
+        ctx.tape, ctx.autocast = tape, autocast_of(current)
         return tuple(tape.forward())
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         _ = ctx.saved_tensors
-        with _forked(ctx.tape.steps.current):
+        with _forked(ctx.tape.steps.current), ctx.autocast():
             current, learnable = ctx.tape.backward(grads)
         return None, current, *learnable

@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_map_only
 
+from msg.calls import autocast_of
 from msg.gradients import packed, simulation
 from msg.gradients.rule import Activity, FeedForwardRule
 from msg.graph import Graph
 from msg.layers import SpikingLayer
 from msg.neurons import IF, LIF, ATan, Neuron, Surrogate
+from msg.neurons.surrogates import check_surrogate
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,21 @@ class OTTT(FeedForwardRule):
 
     Args:
         surrogate: the derivative that stands in for that of the step. The reset is always detached.
+
+    Raises:
+        ValueError: for a surrogate that is a class or a name.
     """
 
     surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
+
+    def __post_init__(self):
+        check_surrogate(self.surrogate)
 
     def check(self, layers) -> None:
         """Refuse what has no trace: other neurons or resets, and synapses that are not linear."""
         for layer in layers[:-1]:
             neuron = layer.neuron
-            if neuron is not None and not (isinstance(neuron, IF | LIF) and neuron.reset == "subtract"):
+            if neuron is not None and not _has_trace(neuron):
                 raise ValueError(
                     f"OTTT needs IF or LIF neurons with reset='subtract', whose memory decays alike in all, not "
                     f"{neuron}: use SurrogateBPTT or RateBackprop"
@@ -97,6 +105,12 @@ class OTTT(FeedForwardRule):
     @property
     def _firing(self) -> simulation.Firing:
         return simulation.Firing(self.surrogate, detach_reset=True, through_spikes=True)
+
+
+def _has_trace(neuron: Any) -> bool:
+    """Whether all of its memory decays by one number; a subclass may have another step or a decay a channel."""
+    plain = isinstance(neuron, IF | LIF) and neuron.reset == "subtract" and type(neuron).forward is Neuron.forward
+    return plain and torch.as_tensor(neuron.decay(torch.ones(()))).numel() == 1
 
 
 def _neuron(layer: Any) -> Neuron:
@@ -176,7 +190,7 @@ class _Accumulated(torch.autograd.Function):
         found = packed.simulate(dynamics, current)
         rates = dynamics.totals(current, simulation.SILENT).rates if found is None else found.rates
         ctx.save_for_backward(current, *learnable)
-        ctx.rule, ctx.dynamics = rule, dynamics
+        ctx.rule, ctx.dynamics, ctx.autocast = rule, dynamics, autocast_of(current)
         return tuple(rates)
 
     @staticmethod
@@ -195,7 +209,7 @@ class _Accumulated(torch.autograd.Function):
             steps = chunk.stop - chunk.start
             now = current[:, None].expand(-1, steps, -1) if constant else current[:, chunk]
             leaf = now.detach().requires_grad_()
-            with torch.enable_grad():
+            with torch.enable_grad(), ctx.autocast():
                 trains, _, states = dynamics.advance(leaf, states, slice(0, steps), ctx.rule._firing)
                 counts = [simulation.spike_count(train) for train in trains]
             found = torch.autograd.grad(counts, [leaf, *learnable], outputs, allow_unused=True)

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msg.calls import watched
 from msg.gradients.simulation import Dynamics, Firing, Stage
 from msg.graph import Graph, PartitionedGraph, SparseMatrix
 from msg.kernels import operators, status, twice
 from msg.kernels.packed import PackedSpikes
 from msg.kernels.tracing import exporting, traced
 from msg.layers import SpikingLayer
-from msg.layers.synapse import watched
 from msg.neurons import Neuron, Surrogate
 
 Slope = tuple[int, float, float, bool]
@@ -370,7 +370,7 @@ def _slope(surrogate: Surrogate, detach_reset: bool) -> Slope | None:
 
 def _constants(layer: object) -> tuple[float, float, bool] | None:
     neuron = layer.neuron if isinstance(layer, SpikingLayer) else None
-    return neuron.constants() if isinstance(neuron, Neuron) and not watched(neuron) else None
+    return neuron.constants() if isinstance(neuron, Neuron) else None
 
 
 def _learns(dynamics: Dynamics) -> bool:

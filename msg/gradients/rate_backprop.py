@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
+from msg.calls import watched
 from msg.gradients import packed
 from msg.gradients.simulation import SILENT, Dynamics, Stage, mean
 from msg.gradients.surrogate_bptt import SurrogateRule
@@ -28,7 +29,8 @@ class RateBackprop(SurrogateRule):
 
     where :math:`\kappa` follows from the neuron's own step: :math:`\lambda` for a subtractive reset that is detached,
     :math:`\lambda(1 - \theta\sigma')` where it is not, :math:`\lambda(1 - s)` for a detached reset to zero. (Here that
-    recursion is carried by a forward-mode derivative, so any neuron of the explicit-state contract has its own.)
+    recursion is carried by a forward-mode derivative, so any neuron of the explicit-state contract has its own, if it
+    works on each channel by itself, with parameters that are one number or one a channel; other rules train others.)
     Backward, layer by layer, :math:`\nabla_c = g \odot \nabla_r` at the mean current
     :math:`\bar c = \hat A r_\text{in} W + b`. Memory and time of the backward pass do not grow with ``T``.
 
@@ -107,24 +109,34 @@ class _Watched:
     def __init__(self, neuron: Neuron, surrogate: Surrogate, detach_reset: bool):
         self.neuron, self.surrogate, self.detach_reset = neuron, surrogate, detach_reset
         learnable = [(name, p) for name, p in neuron.named_parameters() if p.requires_grad]
+        for name, p in learnable:
+            if p.dim() > 1:
+                raise ValueError(
+                    f"RateBackprop reads parameters of a neuron as one of all channels or one a channel, and {name} of "
+                    f"{type(neuron).__name__} has shape {list(p.shape)}: use SurrogateBPTT or CheckpointedBPTT"
+                )
         self.directions: list[tuple[str | None, Tensor | None]] = [(None, None), *learnable]
 
     def __call__(self, current: Tensor, state: _State | None, *_) -> tuple[Tensor, _State]:
         state = state or _State(None, [_Slope(parameter, 0.0, None) for _, parameter in self.directions])
         spikes, after, slopes = None, None, []
         for (name, _), slope in zip(self.directions, state.slopes):
-            if name is None and type(self.neuron).forward is Neuron.forward:
+            if name is None and type(self.neuron).forward is Neuron.forward and not watched(self.neuron):
                 own = (slope.tangents, self.surrogate, self.detach_reset)
                 spikes, after, tangents, change = self.neuron.linearise(current, state.inner, *own)
             else:
-                spikes, after, change, tangents = self._step(name, current, state.inner, slope.tangents)
+                step: Any = self._step
+                spikes, after, change, tangents = step(name, current, state.inner, slope.tangents)
             total = slope.total.add_(change) if isinstance(slope.total, Tensor) else change
             slopes.append(_Slope(slope.parameter, total, tangents))
         assert spikes is not None
         return spikes, _State(after, slopes)
 
+    @torch.compiler.disable
     def _step(self, name: str | None, current: Tensor, state: Any, tangents: Any):
-        """One step with its derivative in one direction: spikes, new state, and the tangents of both."""
+        """One step with its derivative in one direction: spikes, new state, and the tangents of both. Compilers lose
+        dual numbers.
+        """
         with forward_ad.dual_level():
             given = {key: forward_ad.make_dual(p, torch.ones_like(p)) if key == name else p
                      for key, p in self.neuron.named_parameters()}  # fmt: skip

@@ -9,6 +9,7 @@ from msg.gradients import packed
 from msg.gradients.rule import FeedForwardRule, RuleLike, resolve_rule
 from msg.gradients.simulation import Dynamics, Firing
 from msg.neurons import ATan, Surrogate
+from msg.neurons.surrogates import check_surrogate
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,16 @@ class SurrogateRule(FeedForwardRule):
         surrogate: the derivative that stands in for that of the step.
         detach_reset: cut the gradient through the neuron's reset. For a neuron that does not leak differentiate it:
             detached, the derivative of a rate grows with ``T``.
+
+    Raises:
+        ValueError: for a surrogate that is a class or a name.
     """
 
     surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
     detach_reset: bool = True
+
+    def __post_init__(self):
+        check_surrogate(self.surrogate)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from msg.calls import full_precision
 from msg.kernels.tracing import traced
 
 _CHUNK = 2**20
@@ -303,10 +304,7 @@ class SparseMatrix:
 
 def _mm(csr: Tensor, dense: Tensor) -> Tensor:
     """A product in the precision of its operands, which autocast would narrow to one that has no sparse product."""
-    device = dense.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return torch.mm(csr, dense)
-    with torch.autocast(device, enabled=False):
+    with full_precision(dense):
         return torch.mm(csr, dense)
 
 

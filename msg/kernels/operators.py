@@ -435,6 +435,8 @@ def _fill(tensor: Tensor) -> Tensor:
 
 def _means(nodes: int, channels: int, steps: int, dtype: torch.dtype, kind: int) -> tuple[Tensor, Tensor, Tensor]:
     """Room for rates, for counts where they fit a byte, and for mean derivatives."""
+    if steps < 1:  # kernels write the first step
+        raise ValueError(f"timesteps must be at least 1, not {steps}")
     rates = torch.empty(nodes, channels, dtype=dtype)
     counted = (nodes, words_of(channels) * reference.BITS) if steps <= reference.COUNTED else (0, 0)
     slopes = torch.empty_like(rates) if kind >= 0 else rates.new_empty(0, 0)

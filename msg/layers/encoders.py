@@ -60,7 +60,8 @@ class LatencyEncoder(nn.Module):
             ValueError: for fewer than one step.
         """
         _check_steps(timesteps)
-        x = x.detach()
+        # half precision does not tell all steps apart, and whole numbers have no fractions
+        x = x.detach().to(torch.promote_types(x.dtype, torch.float32))
         if self.tau is None:
             time = (timesteps - 1) * (1 - x.clamp(max=1))
         else:
@@ -68,8 +69,9 @@ class LatencyEncoder(nn.Module):
         return time.round().masked_fill(~(x > self.threshold), math.inf)
 
     def forward(self, x: Tensor, timesteps: int) -> Tensor:
-        steps = torch.arange(timesteps, dtype=x.dtype, device=x.device)
-        return (self.times(x, timesteps) == steps.view(-1, *[1] * x.dim())).to(x.dtype)
+        times = self.times(x, timesteps)
+        steps = torch.arange(timesteps, dtype=times.dtype, device=x.device)
+        return (times == steps.view(-1, *[1] * x.dim())).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold:g}" + ("" if self.tau is None else f", tau={self.tau:g}")
@@ -131,6 +133,7 @@ class PopulationEncoder(nn.Module):
 
     def responses(self, x: Tensor) -> Tensor:
         """Responses of all fields, ``[..., F * M]``, between 0 and 1."""
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         apart = (x.unsqueeze(-1) - self.centers.to(x.dtype)) / self.width
         return (-0.5 * apart.square()).exp().flatten(-2)
 

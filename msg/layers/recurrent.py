@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msg.graph import Graph
+from msg.layers.state import check_state
 from msg.layers.synapse import Conv, Synapse, make_synapse
 from msg.neurons import ATan, Fire, Neuron
 
@@ -119,13 +120,16 @@ class RecurrentSpikingLayer(nn.Module):
             detach_reset: cut the gradient through the neuron's reset.
 
         Raises:
-            ValueError: for shapes that do not fit, a missing graph, or one that nobody would read.
+            ValueError: for shapes that do not fit, the state of other nodes, a missing graph, or one that nobody would
+                read.
         """
         if x.dim() not in (2, 3) or x.size(-1) != self.in_channels or (x.dim() == 3 and not len(x)):
             raise ValueError(
                 f"x has shape {list(x.shape)}, but the layer needs [num_nodes, {self.in_channels}] "
                 f"or [time steps, num_nodes, {self.in_channels}]"
             )
+        if state is not None:
+            check_state(state, x.size(-2), x.dtype)
         recur = self._recurrence(graph, x.size(-2))
         currents = self.input(x)
         each = list(currents.unbind()) if x.dim() == 3 else [currents]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from msg.neurons import ATan, NeuronLike, Surrogate, resolve_neuron
+from msg.neurons.timesteps import Timesteps
 
 
 class SpikingConv(MessagePassing):
@@ -42,6 +43,8 @@ class SpikingConv(MessagePassing):
         ValueError: for ``timesteps`` below 1, or a train in place of features.
     """
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         conv: nn.Module,
@@ -50,8 +53,6 @@ class SpikingConv(MessagePassing):
         surrogate: Surrogate = ATan(),  # noqa: B008 - a frozen value
     ):
         super().__init__()
-        if timesteps < 1:
-            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
         self.conv, self.timesteps, self.surrogate = conv, timesteps, surrogate
         self.neuron = copy.deepcopy(resolve_neuron(neuron))
 

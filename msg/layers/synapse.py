@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, GINConv, Linear, MessagePassing, SAGEConv
 
+from msg.calls import watched
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import wide
 from msg.kernels.tracing import traced
@@ -174,14 +175,6 @@ def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
     out = attend(projected, graph, *attention, p=conv.dropout if conv.training else 0.0)
     out = out.flatten(-2) if conv.concat else out.mean(-2)
     return out if conv.bias is None else out + conv.bias
-
-
-def watched(module: nn.Module) -> bool:
-    """Whether someone waits for a module to be called, or for what PyG's convolutions do in between."""
-    return any(
-        name == "forward" or (name.endswith("_hooks") and "state_dict" not in name and held)
-        for name, held in vars(module).items()
-    )
 
 
 class Synapse(nn.Module):

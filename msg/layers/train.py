@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from msg.kernels import choice, operators, twice
 from msg.kernels.tracing import traced
-from msg.layers.synapse import Synapse, watched
+from msg.layers.synapse import Synapse
 from msg.neurons import ATan, Neuron, Surrogate
 
 
@@ -90,8 +90,7 @@ class SpikeTrain(nn.Module):
         """All that the kernels have to know to do the same: neuron, surrogate, reset; ``None`` where they do not."""
         neuron, surrogate = self.neuron, self.surrogate
         plain = self.dim == 1 and current.dim() in (2, 3) and not self.detach_state and isinstance(surrogate, Surrogate)
-        own = watched(neuron) or any(name in vars(neuron) for name in ("decay", "drive", "level"))
-        if not plain or own or not choice.takes(current):
+        if not plain or not choice.takes(current):
             return None
         dynamics, slope = neuron.constants(), surrogate.constants()
         if dynamics is None or slope is None or neuron.decay(current.new_ones(())).requires_grad:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
+from msg.calls import full_precision
 from msg.gradients import Equilibrium, EquilibriumPropagation, SettlingRule, SettlingSystem, resolve_rule, settle
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix, WeightedEdges
@@ -210,8 +210,7 @@ class ConvergentGNN(ConvergentNetwork):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         # under autocast states would be of two dtypes, and differences of energies lost in the lower one
-        kind = next(self.parameters()).device.type
-        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        with full_precision(next(self.parameters())):
             return self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from msg.calls import full_precision
 from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import GraphMemo
 from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
@@ -140,14 +141,16 @@ class LSNN(nn.Module):
             graph = self._graphs.graph(edge_index, edge_weight, x.size(1))
         layer, trace = (None, None) if state is None else state
         rule = self.gradient
-        spikes, layer = self.layer(x, layer, graph, rule.surrogate, rule.detach_reset)
-        currents = spikes @ self.lin.weight.t()
-        trace = torch.zeros_like(currents[0]) if trace is None else trace
-        traces = []
-        for current in currents.unbind():
-            trace = torch.lerp(current, trace, self._kappa)
-            traces.append(trace)
-        return LSNNOutput(torch.stack(traces) + self.lin.bias, spikes, LSNNState(layer, trace))
+        # under autocast the state would have fewer digits than what it adds up over long times
+        with full_precision(self.lin.weight):
+            spikes, layer = self.layer(x, layer, graph, rule.surrogate, rule.detach_reset)
+            currents = spikes @ self.lin.weight.t()
+            trace = torch.zeros_like(currents[0]) if trace is None else trace
+            traces = []
+            for current in currents.unbind():
+                trace = torch.lerp(current, trace, self._kappa)
+                traces.append(trace)
+            return LSNNOutput(torch.stack(traces) + self.lin.bias, spikes, LSNNState(layer, trace))
 
     def extra_repr(self) -> str:
         """What is not a submodule."""

@@ -7,6 +7,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.calls import full_precision
 from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import Graph, SparseMatrix
 from msg.layers import (
@@ -25,6 +26,7 @@ from msg.layers import (
 from msg.manifolds import resolve
 from msg.models.network import GraphNetwork
 from msg.neurons import Neuron, NeuronLike, stepwise_neuron
+from msg.neurons.timesteps import Timesteps
 
 
 class SnapshotState(NamedTuple):
@@ -147,6 +149,8 @@ class RecurrentSpikingGNN(GraphNetwork):
             that cannot train a recurrent network.
     """
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         in_channels: int,
@@ -169,8 +173,6 @@ class RecurrentSpikingGNN(GraphNetwork):
         least = 1 if manifold is None else 2
         if num_layers < least:
             raise ValueError(f"num_layers must be at least {least} (convolutions), not {num_layers}")
-        if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
-            raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
         if not 0 <= readout_decay < 1:
             raise ValueError(f"readout_decay must be at least 0 and below 1, not {readout_decay}")
         fires = stepwise_neuron("lif" if neuron is None else neuron)
@@ -215,8 +217,10 @@ class RecurrentSpikingGNN(GraphNetwork):
         Raises:
             ValueError: for shapes or dtypes that do not fit, or the state of other nodes or another network.
         """
-        point, state = self.embed(x, edge_index, edge_weight, state)
-        return self.head(point), state
+        # under autocast the state would have another precision than the features of the next snapshot
+        with full_precision(next(self.parameters())):
+            point, state = self.embed(x, edge_index, edge_weight, state)
+            return self.head(point), state
 
     def embed(
         self,

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from msg.calls import watched
 from msg.gradients import Activity, RuleLike, SurrogateBPTT
 from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
 from msg.kernels.tracing import traced
@@ -34,6 +35,7 @@ class _Encoded(SpikingStack):
         # a batch does not come again, and nothing is kept by code that is compiled or exported
         if (
             varies
+            or watched(neuron)
             or traced()
             or isinstance(graph, SampledGraph)
             or any(t is not None and t.requires_grad for t in decides)

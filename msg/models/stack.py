@@ -10,6 +10,7 @@ from msg.gradients import Activity, FeedForwardRule, Online, RuleLike, resolve_r
 from msg.gradients.simulation import Dynamics, encoder_current, mean
 from msg.graph import Graph, SparseMatrix
 from msg.layers import SpikingLayer
+from msg.neurons.timesteps import check_timesteps
 
 
 class SpikingStack(nn.Module):
@@ -42,9 +43,19 @@ class SpikingStack(nn.Module):
         flat: bool = False,
     ):
         super().__init__()
-        if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
-            raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
         self.layers = nn.ModuleList(layers)
+        self.timesteps = timesteps
+        self._model, self._flat = model, flat
+        self.gradient = gradient
+
+    @property
+    def timesteps(self) -> int:
+        """Number of time steps ``T``; another one is checked when it is set."""
+        return self._timesteps
+
+    @timesteps.setter
+    def timesteps(self, timesteps: int) -> None:
+        check_timesteps(timesteps)
         for layer in self._layers:
             neuron = layer.neuron
             if timesteps > 1 and neuron is not None and not getattr(neuron, "spiking", True):
@@ -52,9 +63,7 @@ class SpikingStack(nn.Module):
                     f"timesteps={timesteps} contradicts {type(neuron).__name__}, which sends its value at once: use "
                     "timesteps=1"
                 )
-        self.timesteps = timesteps
-        self._model, self._flat = model, flat
-        self.gradient = gradient
+        self._timesteps = timesteps
 
     @property
     def gradient(self) -> FeedForwardRule:

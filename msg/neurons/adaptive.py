@@ -84,7 +84,7 @@ class ALIF(Neuron):
         self.refractory = int(refractory)
         if isinstance(beta, Tensor):
             # a setting, not something learned: it follows the module's device and is not in its state_dict
-            self.register_buffer("beta", beta.clone(), persistent=False)
+            self.register_buffer("beta", beta.detach().clone(), persistent=False)
         else:
             self.beta = float(beta)
         self._alpha, self._rho = math.exp(-dt / tau), math.exp(-dt / tau_adaptation)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from msg.calls import watched
 from msg.kernels.choice import compiled
 from msg.kernels.operators import constant_rates
 from msg.kernels.tracing import traced
@@ -50,40 +51,64 @@ class Neuron(Recorded, nn.Module):
         super().__init__()
         if isinstance(threshold, str) and threshold != "auto":
             raise ValueError(f"threshold must be a positive number or 'auto', not {threshold!r}")
-        if not isinstance(threshold, str) and not threshold > 0:
-            raise ValueError(f"threshold must be positive, not {threshold}")
         if reset not in ("subtract", "zero"):
             raise ValueError(f"unknown reset {reset!r}: use 'subtract' or 'zero'")
+        self._automatic = isinstance(threshold, str)
         self._threshold: float | None = None
+        self._followed: tuple[Tensor, int] | None = None
         if isinstance(threshold, str):
-            # a tensor, so that it is kept with the weights
-            self.register_buffer("fitted_threshold", torch.tensor(math.nan, dtype=torch.float64))
+            self._keep(math.nan)
         else:
-            self._threshold = float(threshold)
+            self._threshold = _number(threshold)
         self.reset = reset
 
     @property
     def threshold(self) -> float:
-        """Firing threshold ``θ``; setting it changes it.
+        """Firing threshold ``θ``. Setting it changes it, and keeps it in the ``state_dict`` from then on.
 
         Raises:
-            ValueError: before an automatic one is fitted.
+            ValueError: before an automatic one is fitted, or for one that is not a positive number.
         """
+        self._follow()
         if self._threshold is None:
             raise ValueError("threshold='auto' is not fitted yet: run the network once, or call fit_threshold(current)")
         return self._threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._threshold, self._silent = float(value), False
-        if "fitted_threshold" in self._buffers:
-            self.fitted_threshold.fill_(self._threshold)
-        else:
+        self._threshold, self._silent = _number(value), False
+        self._keep(self._threshold)
+        if not self._automatic:
             self._made["threshold"] = self._threshold
+
+    def _keep(self, value: float) -> None:
+        """Put a threshold into a tensor, so that it is kept with the weights."""
+        if "fitted_threshold" in self._buffers:
+            self.fitted_threshold.fill_(value)
+        else:
+            self.register_buffer("fitted_threshold", torch.tensor(value, dtype=torch.float64))
+        self._followed = self._written()
+
+    def _written(self) -> tuple[Tensor, int] | None:
+        tensor = self._buffers.get("fitted_threshold")
+        return None if tensor is None else (tensor, -1 if tensor.is_inference() else tensor._version)
+
+    def _follow(self) -> None:
+        """Take over what others have put into the tensor: a broadcast, an average, ``torch.func.functional_call``."""
+        if "fitted_threshold" not in self._buffers or torch.compiler.is_compiling():
+            return
+        now, before = self._written(), self._followed
+        assert now is not None
+        if before is not None and now[0] is before[0] and now[1] == before[1]:
+            return
+        kept, self._followed = float(now[0]), now
+        if self._threshold is None or kept != float(now[0].new_tensor(self._threshold)):  # more than a cast
+            self._threshold, self._silent = kept if kept > 0 else None, False
 
     @property
     def fitted(self) -> bool:
         """Whether the threshold is known, and not what stands in until a current says something."""
+        self._follow()
         return self._threshold is not None and not self._silent
 
     @torch.no_grad()
@@ -108,17 +133,21 @@ class Neuron(Recorded, nn.Module):
         else:
             self._threshold, self._silent = 1.0, True
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        if "fitted_threshold" in self._buffers:
-            kept = float(self.fitted_threshold)
-            self._threshold, self._silent = kept if kept > 0 else None, False
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        name = f"{prefix}fitted_threshold"
+        if not self._automatic:  # one that was set is in the weights of the neuron that it was set in alone
+            if name in state_dict and "fitted_threshold" not in self._buffers:
+                self._keep(self.threshold)
+            elif "fitted_threshold" in self._buffers:
+                state_dict.setdefault(name, self.fitted_threshold)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._follow()  # now: code that is compiled or exported cannot
 
     def reset_parameters(self) -> None:
         """Forget an automatic threshold."""
-        if "fitted_threshold" in self._buffers:
+        if self._automatic:
             self._threshold, self._silent = None, False
-            self.fitted_threshold.fill_(math.nan)
+            self._keep(math.nan)
 
     def decay(self, state: Tensor) -> Tensor:
         r""":math:`\lambda v`: what is left of the potential one step later.
@@ -195,7 +224,7 @@ class Neuron(Recorded, nn.Module):
         spikes = heaviside(u, self.level(u))
         gain = self.drive(u.new_ones(()))
         rho = torch.ones_like(u).mul_(gain) if tangent is None else self.decay(tangent).add_(gain)
-        change = surrogate.derivative(u - self.threshold).mul_(rho)
+        change = surrogate.derivative(u - self.level(u)).mul_(rho)
         if self.reset == "subtract":
             return (
                 spikes,
@@ -227,20 +256,36 @@ class Neuron(Recorded, nn.Module):
     def constants(self) -> tuple[float, float, bool] | None:
         """Decay, threshold, and whether the reset subtracts: all that a compiled loop has to know of a neuron.
 
-        ``None`` for a class that may do something else: a subclass of yours runs its own :meth:`forward`.
+        ``None`` for what may do something else: a subclass of yours runs its own :meth:`forward`, and a neuron with
+        hooks, or with a step of its own, is called.
         """
-        known = type(self) in (IF, LIF, ParametricLIF)
-        if not known:
+        if not self._known(IF, LIF, ParametricLIF):
             return None
         with torch.no_grad():
             # of a number, not of a tensor: its value would break what torch compiles in two
             decay: Any = self.decay(1.0)  # pyright: ignore[reportArgumentType]
         return float(decay), self.threshold, self.reset == "subtract"
 
+    def _known(self, *kinds: type["Neuron"]) -> bool:
+        """Whether it is of one of the classes, does what they do, and nobody waits for its steps."""
+        return type(self) in kinds and _STEP.isdisjoint(vars(self)) and not watched(self)
+
     def extra_repr(self) -> str:
         """Threshold and reset."""
         threshold = f"{self.threshold:g}" if self.fitted else "'auto'"
         return f"threshold={threshold}, reset={self.reset!r}"
+
+
+_STEP = frozenset({"decay", "drive", "level"})
+"""Methods that make a step, which a neuron may have of its own."""
+
+
+def _number(threshold: Any) -> float:
+    if isinstance(threshold, Tensor) and threshold.requires_grad:
+        raise ValueError("threshold is a number, and is not learned: scale what drives the neuron instead")
+    if not threshold > 0:
+        raise ValueError(f"threshold must be positive, not {threshold}")
+    return float(threshold)
 
 
 def _check_steps(timesteps: int) -> None:
@@ -273,6 +318,8 @@ class IF(Neuron):
         spikes are simulated, so that the result never depends on which way was taken.
         """
         _check_steps(timesteps)
+        if not self._known(IF):
+            return super().rate(current, timesteps)
         # half precision has so few digits that nearly all entries lie within rounding
         if self.reset == "zero" or traced() or current.dtype.itemsize < 4:
             return super().rate(current, timesteps)

@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _functorch  # pyright: ignore[reportMissingImports,reportAttributeAccessIssue]
 
 from msg.kernels.tracing import exporting
 
 
 def _step(potential: Tensor, threshold: float) -> Tensor:
+    if not torch.compiler.is_compiling() and _functorch.is_functorch_wrapped_tensor(potential):
+        return (potential > threshold).to(potential.dtype)  # torch.vmap has no rule for what follows
     # compared straight into the result: a boolean in between would cost six times as much
     return torch.gt(potential, threshold, out=torch.empty_like(potential))
 
@@ -79,6 +82,12 @@ class Surrogate(ABC):
             return spikes
         slope = self.derivative(potential.detach() - threshold)
         return spikes + slope * (potential - potential.detach())
+
+
+def check_surrogate(surrogate: Any) -> None:
+    """Raise ``ValueError`` for what is no value that fires: a class of surrogates, or the name of one."""
+    if not isinstance(surrogate, Surrogate):
+        raise ValueError(f"surrogate must be a value such as Sigmoid(4.0), not {surrogate!r}")
 
 
 def _check_positive(name: str, value: float) -> None:

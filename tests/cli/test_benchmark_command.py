@@ -85,7 +85,7 @@ def test_an_interrupt_says_how_to_go_on(cli, monkeypatch):
         (["club", "--resume", "o", "--budget", "3"], "TABLE, --budget cannot be given too"),
         (["--resume", "nowhere"], "nowhere holds no benchmark"),
         (["club", "--lr", "1"], "Unknown option"),
-        (["club", "--config", "o.toml"], "a table decides lr itself"),
+        (["club", "--config", "o.toml"], "unknown options lr: known are table"),
         (["club", "--workers", "0"], "workers must be at least 1"),
     ],
 )

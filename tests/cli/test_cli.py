@@ -132,7 +132,12 @@ def test_help_knows_all_options_and_their_defaults(cli):
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (["--baseline", "mlp"], "unknown baseline 'mlp'"),
         (["--learning-rate", "1"], "Unknown option"),
-        (["--epochs", "many"], 'unable to convert "many" into int'),
+        (["--epochs", "many"], "'many' is no whole number"),
+        (["--epochs", "2.5"], "'2.5' is no whole number"),
+        (["--workers", "1.4"], "'1.4' is no whole number"),
+        (["--model", "gin"], "model='gin', which classifies whole graphs alone"),
+        (["--teleport", "0.3"], "teleport is of predictions that are propagated: give propagate too"),
+        (["--dataset", "motifs"], "use load_graphs, or --task graph-classification"),
         (["--dataset", "karate", "--log", "nonsense"], "nonsense"),
         (["--dataset", "karate", "--baseline", "common-neighbors"], "common-neighbors"),
     ],
@@ -408,6 +413,38 @@ def test_options_come_from_a_file(cli, tmp_path):
     refused(cli("train", "--config", "wrong.toml"), "lr must be a positive number, not 'fast'")
     (tmp_path / "wrong.toml").write_text("lr 1")
     refused(cli("train", "--config", "wrong.toml"), "wrong.toml cannot be read as TOML")
+    for text, message in (
+        ('json = "false"', "json = 'false', which must be true or false"),
+        ('quiet = "no"', "quiet = 'no', which must be true or false"),
+        ('workers = "2"', "workers = '2', which must be a whole number"),
+        ("top-features = 5\ntop_features = 6", "has an option twice"),
+    ):
+        (tmp_path / "wrong.toml").write_text(text)
+        refused(cli("train", "--config", "wrong.toml"), message)
+
+
+def test_a_file_has_what_the_command_takes(cli, tmp_path):
+    for line in ('gradient = "rate"', 'baseline = "gat"'):
+        (tmp_path / "rules.toml").write_text(line)
+        refused(cli("compare", "--config", "rules.toml"), "has unknown options")
+
+
+def test_one_seed_in_a_file(cli, tmp_path):
+    (tmp_path / "one.toml").write_text("seeds = 3\n")
+    assert cli("train", "--dataset", "karate", "--model", "sgc", "--epochs", "1", "--config", "one.toml", "--out", "o")
+    assert json.loads((tmp_path / "o" / "config.json").read_text())["options"]["seeds"] == [3]
+
+
+def test_all_neighbours_at_each_hop(cli, tmp_path):
+    options = ["train", "--dataset", "karate", "--model", "sage", "--epochs", "1", "--seeds", "0", "--no-baseline"]
+    result = cli(*options, "--layers", "2", "--batch-size", "8", "--fan-out", "-1,-1", "--out", "o")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "o" / "config.json").read_text())["options"]["fan_out"] == "-1,-1"
+
+
+def test_commands_that_are_said_can_be_copied(cli):
+    assert cli(*FAST, "--out", "a b").exit_code == 0
+    refused(cli(*FAST, "--out", "a b"), "--resume 'a b', or choose another --out")
 
 
 def test_all_commands_read_files(cli, tmp_path):

@@ -29,6 +29,8 @@ def test_help_says_what_the_defaults_are(cli):
         (["--signatures", "E2,Q7"], "unknown manifold 'Q7'"),
         (["--repeats", "1"], "repeats must be at least 2"),
         (["--dim", "5"], "dim must be even"),
+        (["--signatures", "E8,H8", "--dim", "4"], "--dim is of spaces that are not given"),
+        (["--split", "public"], "--split is of trainings: give --epochs too"),
         (["--dataset", "nothing"], "nothing"),
     ],
 )

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch_geometric.io import read_npz as pyg_read_npz
 
-from msg.datasets import DatasetError
+from msg.datasets import DatasetError, load_graph
 from msg.datasets.canonical import to_data
 from msg.datasets.npz import read_npz
 
@@ -28,6 +28,22 @@ def test_heterophilous_keys(tmp_path):
     assert data.edge_index.tolist() == [[0, 1, 2, 3], [1, 0, 3, 2]]
     assert data.train_mask.shape == (4, 3)
     assert data.val_mask[1, 0]
+
+
+@pytest.mark.parametrize("plural", ["s", ""])
+def test_splits_of_either_kind_are_read(save_npz, tmp_path, plural):
+    masks = {f"{part}_mask{plural}": np.arange(6) % 3 == k for k, part in enumerate(("train", "val", "test"))}
+    given = {"node_features": np.ones((6, 2)), "node_labels": np.arange(6), "edges": np.array([[0, 1]])}
+    np.savez(tmp_path / "other.npz", **given, **masks)
+    for path in (save_npz("own.npz", **masks), tmp_path / "other.npz"):
+        data = load_graph(path, simplify=True)
+        assert data.split == "fixed:0"
+        assert data.train_mask.tolist() == [True, False, False, True, False, False]
+    with pytest.raises(DatasetError, match="only train_mask"):
+        read_npz(save_npz("bad.npz", train_mask=np.ones(6, bool)))
+    np.savez(tmp_path / "lost.npz", **given, edge_attr=np.ones((1, 4)))
+    with pytest.raises(DatasetError, match=r"features of edges \(edge_attr\), which would be lost"):
+        load_graph(tmp_path / "lost.npz")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 import msg
 from msg.datasets import load_graph, normalize_features, top_features
-from msg.experiments import RunConfig, load_trained, predict, run
+from msg.experiments import RunConfig, export, load_trained, predict, run
 from msg.experiments.predictions import read_pairs
 
 SMALL = {"dataset": "karate", "epochs": 3, "timesteps": 3, "layers": 2, "manifold": "H4", "baseline": "none"}
@@ -116,6 +116,23 @@ def test_pairs_that_are_none(tmp_path, text, message):
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_pairs(tmp_path / "p.csv")
+
+
+def test_graphs_are_those_that_were_measured(tmp_path):
+    options = {"dataset": "motifs", "task": "graph-classification", "model": "gin", "baseline": "none"}
+    run(RunConfig(**options, epochs=2, seeds=(0,), layers=2), tmp_path / "run")
+    trained, found = load_trained(tmp_path / "run"), predict(tmp_path / "run").columns
+    task = trained.task
+    assert list(found) == ["graph", "class", "probability"]
+    assert len(found["graph"]) == len(task.y) > 1
+    test = task.masks["test"].numpy()
+    assert (found["class"][test] == task.y.numpy()[test]).mean() == pytest.approx(trained.results["test"]["mean"])
+    again = predict(tmp_path / "run", dataset="motifs").columns
+    assert np.allclose(again["probability"], found["probability"], atol=1e-6)
+    with pytest.raises(ValueError, match="classifies graphs, so pairs cannot be given"):
+        predict(tmp_path / "run", pairs=[[0, 1]])
+    with pytest.raises(ValueError, match=r"classifies graphs.*use msg predict"):
+        export(tmp_path / "run", tmp_path / "p.pt2")
 
 
 def test_mistakes(nodes, links, tmp_path):

@@ -106,3 +106,21 @@ def test_no_gradient_and_no_change_of_the_input(dtype):
     assert torch.equal(x.detach(), kept)
     assert "tau=2" in repr(LatencyEncoder(0.1, 2.0))
     assert "fields=3" in repr(PopulationEncoder(3))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.int64, torch.bool])
+def test_other_numbers_are_read_as_they_are(kind):
+    x = torch.tensor([[0, 1, 3], [2, 0, 1]]).to(kind)
+    if kind is not torch.bool:
+        fields = PopulationEncoder(fields=6, low=0, high=4)
+        tolerance = 0.02 if kind.itemsize == 2 else 1e-6
+        torch.testing.assert_close(fields.responses(x).float(), fields.responses(x.float()), rtol=0, atol=tolerance)
+    train = LatencyEncoder()(x, 5)
+    assert train.dtype == kind
+    assert torch.equal(train.float(), LatencyEncoder()(x.float(), 5))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_at_most_one_spike_however_many_steps(kind):
+    x = torch.rand(20, 20, generator=torch.Generator().manual_seed(0)).to(kind)
+    assert LatencyEncoder()(x, 3000).float().sum(0).max() == 1

@@ -206,3 +206,14 @@ def test_impossible_inputs_are_refused(edge_index):
         graph(_train(2)[:, :4], None, edge_index)
     with pytest.raises(ValueError, match="unknown conv"):
         _layer(IF(), "transformer")
+
+
+def test_states_of_other_nodes_are_refused(neuron):
+    layer = _layer(neuron)
+    _, state = layer(torch.rand(NODES, FEATURES, dtype=torch.float64))
+    with pytest.raises(ValueError, match=rf"the state is of {NODES} nodes, but x has 1"):
+        layer(torch.rand(STEPS, 1, FEATURES, dtype=torch.float64), state)
+    with pytest.raises(ValueError, match="grow_state"):
+        layer(torch.rand(NODES + 1, FEATURES, dtype=torch.float64), state)
+    with pytest.raises(ValueError, match=r"the state is torch\.float64, but x is torch\.float32"):
+        layer.float()(torch.rand(NODES, FEATURES), state)

@@ -6,14 +6,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from msg.gradients import DvM, SurrogateBPTT
 from msg.graph import Memo
+from msg.kernels import operators
 from msg.layers import LastCurrent, current_layer, readout_layer, spiking_layers
-from msg.neurons import IF
+from msg.neurons import IF, ReLU
 from msg.nn import (
     GASNN,
+    GCSNN,
     MSG,
     SGC,
+    BernoulliSpikingGCN,
     ConvergentGNN,
     Graph,
+    SpikeGraphormer,
+    SpikingGCN,
     SpikingGNN,
     SpikingNetwork,
     SpikingStack,
@@ -68,6 +73,30 @@ def test_bad_shapes_are_explained(make, edge_index):
 def test_bad_timesteps(make, timesteps):
     with pytest.raises(ValueError, match="timesteps"):
         make(timesteps=timesteps)
+
+
+@pytest.mark.parametrize("kind", [MSG, SpikingGNN, SpikingGCN, GCSNN, SpikeGraphormer, BernoulliSpikingGCN])
+def test_other_timesteps_are_checked_as_the_first_were(kind, edge_index):
+    model = kind(5, 3).eval()
+    before = model.timesteps
+    for bad in (0, -3, 2.5, True):
+        with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+            model.timesteps = bad
+    assert model.timesteps == before
+    model.timesteps = 3
+    assert model(torch.rand(7, 5), edge_index).shape == (7, 3)
+
+
+def test_activations_are_sent_at_once_however_timesteps_are_set():
+    model = MSG(5, 3, timesteps=1, neuron=ReLU())
+    with pytest.raises(ValueError, match="timesteps=5 contradicts ReLU"):
+        model.timesteps = 5
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_kernels_refuse_what_has_no_step(steps):
+    with pytest.raises((ValueError, RuntimeError)):
+        operators.encode(torch.rand(7, 5), steps, 0.5, 1.0, True, -1, 0.0, 0.0, True)
 
 
 def test_sparse_features_equal_dense(make, edge_index, dtype, dyadic):

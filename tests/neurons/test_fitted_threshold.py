@@ -3,6 +3,7 @@ import io
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from msg.neurons import IF, LIF, ParametricLIF
 from msg.nn import MSG, SpikingGNN
@@ -95,3 +96,78 @@ def test_units_do_not_matter(scale, edge_index):
 @pytest.mark.parametrize("make", [MSG, SpikingGNN])
 def test_contract(make, edge_index):
     assert_model(lambda: make(5, 3, neuron=IF("auto"), num_layers=2, timesteps=5), torch.rand(7, 5), edge_index)
+
+
+def fitted(x, edge_index, scale=1.0):
+    torch.manual_seed(0)
+    model = SpikingGNN(5, 3, 8, neuron=LIF(threshold="auto")).eval()
+    model(scale * x, edge_index)
+    return model
+
+
+def test_a_call_with_other_buffers_has_their_thresholds(edge_index):
+    x = torch.rand(7, 5)
+    first, second = fitted(x, edge_index), fitted(x, edge_index, 0.3)
+    given = {**dict(second.named_parameters()), **dict(second.named_buffers())}
+    torch.testing.assert_close(torch.func.functional_call(first, given, (x, edge_index)), second(x, edge_index))
+    torch.testing.assert_close(first(x, edge_index), fitted(x, edge_index)(x, edge_index))  # and has its own again
+
+
+def test_what_is_copied_into_its_buffer_is_its_threshold(edge_index):
+    x = torch.rand(7, 5)
+    first, second = fitted(x, edge_index), fitted(x, edge_index, 0.3)
+    with torch.no_grad():
+        for mine, other in zip((*first.parameters(), *first.buffers()), (*second.parameters(), *second.buffers())):
+            mine.copy_(other)
+    assert torch.equal(first(x, edge_index), second(x, edge_index))
+
+
+def test_an_average_of_weights_has_it(edge_index):
+    x = torch.rand(7, 5)
+    model = SpikingGNN(5, 3, 8, neuron=LIF(threshold="auto")).eval()
+    average = AveragedModel(model, use_buffers=True)
+    model(x, edge_index)
+    average.update_parameters(model)
+    torch.testing.assert_close(average(0.1 * x, edge_index), model(0.1 * x, edge_index))
+
+
+def test_a_loaded_one_is_exported(edge_index):
+    x = torch.rand(7, 5)
+    first, second = fitted(x, edge_index), SpikingGNN(5, 3, 8, neuron=LIF(threshold="auto")).eval()
+    second.load_state_dict(first.state_dict())
+    program = torch.export.export(second, (x, edge_index))
+    torch.testing.assert_close(program.module()(x, edge_index), first(x, edge_index))
+
+
+def test_one_that_was_set_is_kept_with_the_weights(edge_index):
+    x = torch.rand(7, 5)
+    torch.manual_seed(0)
+    balanced = SpikingGNN(5, 3, 8, neuron=LIF()).eval()
+    plain = balanced.state_dict()
+    for number, layer in enumerate(list(balanced.stack.layers)[:-1]):
+        layer.neuron.threshold = 0.2 + 0.1 * number
+    again = SpikingGNN.from_config(balanced.config).eval()
+    again.load_state_dict(balanced.state_dict())
+    assert torch.equal(again(x, edge_index), balanced(x, edge_index))
+    assert not torch.equal(SpikingGNN.from_config(balanced.config)(x, edge_index), balanced(x, edge_index))
+    balanced.load_state_dict(plain)  # weights from before say nothing of thresholds
+    assert balanced.stack.layers[0].neuron.threshold == 0.2
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.0, float("nan")])
+def test_no_threshold(bad):
+    neuron = IF()
+    with pytest.raises(ValueError, match="threshold must be positive"):
+        neuron.threshold = bad
+    with pytest.raises(ValueError, match="threshold must be positive"):
+        IF(bad)
+    assert neuron.threshold == 1.0
+
+
+def test_it_is_not_learned():
+    learned = torch.nn.Parameter(torch.ones(()))
+    with pytest.raises(ValueError, match="is not learned: scale what drives the neuron"):
+        LIF(threshold=learned)
+    neuron = LIF()
+    with pytest.raises(ValueError, match="is not learned"):
+        neuron.threshold = learned.sum()

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from msg.gradients import OTTT, CheckpointedBPTT, RateBackprop, SurrogateBPTT
 from msg.neurons import (
     ArcTan,
     ATan,
@@ -105,3 +106,16 @@ def test_is_a_value(pair):
 def test_the_base_says_what_it_needs():
     with pytest.raises(TypeError, match="derivative"):
         Surrogate()
+
+
+def test_a_step_is_mapped():
+    u = torch.randn(4, 7, 5)
+    assert torch.equal(torch.vmap(lambda v: heaviside(v, 0.1))(u), heaviside(u, 0.1))
+    assert torch.equal(torch.vmap(lambda v: ATan()(v, 0.1))(u), heaviside(u, 0.1))
+
+
+@pytest.mark.parametrize("rule", [SurrogateBPTT, RateBackprop, CheckpointedBPTT, OTTT])
+@pytest.mark.parametrize("bad", ["sigmoid", Sigmoid])
+def test_rules_take_values(rule, bad):
+    with pytest.raises(ValueError, match=r"surrogate must be a value such as Sigmoid\(4\.0\)"):
+        rule(bad)

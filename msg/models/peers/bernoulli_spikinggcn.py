@@ -8,6 +8,7 @@ from msg.layers import BernoulliLinear, Dropout, Propagation, SpikeTrain
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import ScaledLIF, Sigmoid, Surrogate
+from msg.neurons.timesteps import Timesteps
 
 
 class BernoulliSpikingGCN(GraphNetwork):
@@ -53,6 +54,8 @@ class BernoulliSpikingGCN(GraphNetwork):
         ValueError: for impossible sizes, or a part of a graph.
     """
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         in_channels: int,
@@ -67,9 +70,8 @@ class BernoulliSpikingGCN(GraphNetwork):
         seed: int | None = None,
     ):
         super().__init__()
-        for name, value in (("num_hops", num_hops), ("timesteps", timesteps)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        if num_hops < 1:
+            raise ValueError(f"num_hops must be at least 1, not {num_hops}")
         if not 0 <= input_rate <= 1:
             raise ValueError(f"input_rate must be a probability, not {input_rate}")
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -122,5 +124,5 @@ SPEC = ModelSpec(
     build=BernoulliSpikingGCN,
     reads=frozenset({"num_hops", "timesteps", "dropout", "threshold"}),
     about="SpikingGCN as published: random spikes, rates of output neurons",
-    defaults={"threshold": 0.2},
+    defaults={"timesteps": 200, "threshold": 0.2},
 )

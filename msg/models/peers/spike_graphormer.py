@@ -11,6 +11,7 @@ from msg.layers.spiking_attention import Fires, reset_all
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import LIF, ParametricLIF, Sigmoid
+from msg.neurons.timesteps import Timesteps
 
 AGGREGATE = ("add", "cat")
 
@@ -119,6 +120,8 @@ class SpikeGraphormer(GraphNetwork):
             if its single row is batch-normalised.
     """
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         in_channels: int,
@@ -141,11 +144,7 @@ class SpikeGraphormer(GraphNetwork):
         as_released: bool = False,
     ):
         super().__init__()
-        for name, value, least in (
-            ("num_layers", num_layers, 0),
-            ("num_blocks", num_blocks, 1),
-            ("timesteps", timesteps, 1),
-        ):
+        for name, value, least in (("num_layers", num_layers, 0), ("num_blocks", num_blocks, 1)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
         if not 0 <= graph_weight <= 1:

@@ -9,6 +9,7 @@ from msg.layers import Draws, GroupedGCN, SpikeLinear, SpikeTrain, StepwiseBatch
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import NeuronLike, ScaledLIF, Sigmoid, Surrogate, resolve_neuron
+from msg.neurons.timesteps import Timesteps
 
 
 class _Shared(nn.Module):
@@ -96,6 +97,8 @@ class SpikeGCL(GraphNetwork):
         ValueError: for impossible sizes, an unknown norm, or a part of a graph.
     """
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         in_channels: int,
@@ -117,7 +120,7 @@ class SpikeGCL(GraphNetwork):
     ):
         super().__init__()
         sizes = {"hidden_channels": hidden_channels, "num_layers": num_layers, "decoder_channels": decoder_channels}
-        for name, value in {**sizes, "timesteps": timesteps}.items():
+        for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         for name, value in (("dropout", dropout), ("drop_edge", drop_edge)):

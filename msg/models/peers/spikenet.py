@@ -12,6 +12,7 @@ from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picke
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
+from msg.neurons.timesteps import Timesteps
 
 Pick = Callable[[Tensor, int], Tensor | None]
 """From nodes ``[T, M]`` and a number to so many neighbours of each ``[T, M, k]``; ``None``: the mean is over all."""
@@ -122,6 +123,8 @@ class SpikeNet(GraphNetwork):
         ValueError: for impossible sizes, an unknown norm, or a part of a graph.
     """
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         in_channels: int,
@@ -143,7 +146,7 @@ class SpikeNet(GraphNetwork):
     ):
         super().__init__()
         sizes = {"hidden_channels": hidden_channels, "num_layers": num_layers, "last_channels": last_channels}
-        for name, value in {**sizes, "timesteps": timesteps}.items():
+        for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps

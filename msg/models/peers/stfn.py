@@ -14,6 +14,7 @@ from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNor
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import LIF, Sigmoid
+from msg.neurons.timesteps import Timesteps
 
 JUMPING = ("none", "cat", "max")
 
@@ -87,6 +88,8 @@ Makes = Callable[[type[Synapse], int, int], nn.Module]
 class _STFN(GraphNetwork):
     """What both share."""
 
+    timesteps = Timesteps
+
     def __init__(
         self,
         convolution: Makes,
@@ -103,9 +106,8 @@ class _STFN(GraphNetwork):
         as_released: bool,
     ):
         super().__init__()
-        for name, value in (("num_layers", num_layers), ("timesteps", timesteps)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1, not {num_layers}")
         if jumping not in JUMPING:
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels

@@ -221,7 +221,7 @@ def test_learns(name):
 def test_refusals():
     for options, message in (
         ({"num_layers": 0}, "num_layers must be at least 1"),
-        ({"timesteps": 0}, "timesteps must be at least 1"),
+        ({"timesteps": 0}, "timesteps must be an integer of at least 1"),
         ({"jumping": "sum"}, "unknown jumping 'sum'"),
         ({"norm": "group"}, "unknown norm 'group'"),
         ({"threshold": 0.0}, "threshold must be positive"),

@@ -1,0 +1,36 @@
+"""What goes on around a call: who waits for it, and the automatic mixed precision it is in."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether someone waits for a module to be called, or for what PyG's convolutions do in between."""
+    return any(
+        name == "forward" or (name.endswith("_hooks") and "state_dict" not in name and held)
+        for name, held in vars(module).items()
+    )
+
+
+def autocast_of(tensor: Tensor) -> Callable[[], AbstractContextManager[Any]]:
+    """What enters the autocast that is on now where a tensor lies: a simulation that a backward pass runs again is to
+    round as it did before.
+    """
+    kind = tensor.device.type
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    return partial(torch.autocast, kind, dtype=dtype, enabled=enabled)
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Operations in the precision of their operands, whatever autocast is on where a tensor lies."""
+    kind = tensor.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
