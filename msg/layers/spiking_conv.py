@@ -31,7 +31,8 @@ class SpikingConv(MessagePassing):
         conv: a PyG convolution from the senders' width; for two sets of nodes one that takes a pair, such as
             ``SAGEConv((16, 8), 32)``.
         timesteps: ``T``.
-        neuron: prototype, or a name, or a dictionary with one; copied. ``None`` is :class:`~msg.neurons.IF`.
+        neuron: prototype, or a name, or a dictionary with one; copied. ``None`` is :class:`~msg.neurons.IF`. A
+            threshold of ``"auto"`` is fitted to the first input, the senders'.
         surrogate: derivative of the spikes.
 
     Shapes:
@@ -72,6 +73,8 @@ class SpikingConv(MessagePassing):
         for given in pair:
             if given is not None and given.dim() != 2:
                 raise ValueError(f"x has shape {list(given.shape)}, but the layer needs [num_nodes, channels]")
+        if not getattr(self.neuron, "fitted", True):
+            self.neuron.fit_threshold(pair[0])  # pyright: ignore[reportCallIssue]
         weights = () if edge_weight is None else (edge_weight,)
         features = {} if edge_attr is None else {"edge_attr": edge_attr}
         states: list[Any] = [None] * len(pair)

@@ -43,7 +43,8 @@ class SpikeTrain(nn.Module):
         constant; returns the spikes of a train.
 
     Raises:
-        ValueError: for ``decay_input`` with a neuron that does not leak.
+        ValueError: for ``decay_input`` with a neuron that does not leak; when called, for ``timesteps`` below 1, or
+            other than those of a train.
     """
 
     def __init__(
@@ -67,6 +68,10 @@ class SpikeTrain(nn.Module):
         self.neuron.reset_parameters()
 
     def forward(self, current: Tensor, timesteps: int | None = None) -> Tensor:
+        if timesteps is not None:
+            steps = timesteps if self.dim == 1 and current.dim() == 2 else current.size(self.dim)
+            if timesteps < 1 or timesteps != steps:
+                raise ValueError(f"timesteps={timesteps} is not the number of steps of a current, {steps} here")
         if self.decay_input:
             current = current * (1 - self.neuron.decay(current.new_ones(())))
         constants = self._constants(current)

@@ -84,3 +84,10 @@ def test_refusals(edge_index):
         SpikingConv(GCNConv(5, 3), timesteps=0)
     with pytest.raises(ValueError, match=r"\[num_nodes, channels\]"):
         SpikingConv(GCNConv(5, 3))(torch.rand(4, 7, 5), edge_index)
+
+
+def test_a_threshold_is_fitted_to_the_first_input(papers):
+    layer, edges = SpikingConv(SAGEConv((5, 5), 3), neuron=LIF(threshold="auto")), papers.edge_index_dict
+    pair = papers["author"].x, papers["paper"].x
+    layer(pair, edges["author", "writes", "paper"])
+    assert layer.neuron.threshold == pytest.approx(2 * float(pair[0].square().mean().sqrt()))

@@ -288,3 +288,12 @@ def test_it_is_traced_in_one_piece(neuron):
     train, current = SpikeTrain(neuron), torch.rand(6, 4, 3)
     compiled = torch.compile(train, backend="eager", fullgraph=True)
     assert torch.equal(compiled(current), train(current))
+
+
+def test_steps_that_a_current_does_not_have_are_refused():
+    fire = SpikeTrain(LIF())
+    assert fire(torch.rand(7, 5), 3).shape == (7, 3, 5)
+    assert fire(torch.rand(7, 4, 5), 4).shape == (7, 4, 5)
+    for current, steps in ((torch.rand(7, 4, 5), 9), (torch.rand(7, 5), 0), (torch.rand(7, 4, 5), 0)):
+        with pytest.raises(ValueError, match=f"timesteps={steps} is not the number of steps"):
+            fire(current, steps)
