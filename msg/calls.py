@@ -1,4 +1,4 @@
-"""What goes on around a call: who waits for it, and the automatic mixed precision it is in."""
+"""What goes on around a call: what it is given, who waits for it, the automatic mixed precision it is in."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -7,6 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def given(**arguments: Any) -> dict[str, Any]:
+    """Arguments that are not ``None``: a model takes those alone that it has, and is given no others."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def watched(module: nn.Module) -> bool:

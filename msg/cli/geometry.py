@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from msg.cli.errors import failures, user_errors
+from msg.cli.options import Whole
 
 
 def geometry(
@@ -17,13 +18,13 @@ def geometry(
         str | None, Parameter(help="Spaces to compare, such as E8,H8,H4xS4; one is flat.", show_default=False)
     ] = None,
     dim: Annotated[
-        int | None,
+        Whole | None,
         Parameter(help="Dimension of the spaces that are compared where none are given.", show_default=lambda _: "8"),
     ] = None,
-    epochs: Annotated[int, Parameter(help="Compare short trainings too, of so many epochs; 0: none.")] = 0,
-    nodes: Annotated[int, Parameter(help="Nodes that are embedded in each repeat.")] = 80,
-    repeats: Annotated[int, Parameter(help="Repeats, from which errors come.")] = 5,
-    seed: Annotated[int, Parameter(help="Seed of what is drawn.")] = 0,
+    epochs: Annotated[Whole, Parameter(help="Compare short trainings too, of so many epochs; 0: none.")] = 0,
+    nodes: Annotated[Whole, Parameter(help="Nodes that are embedded in each repeat.")] = 80,
+    repeats: Annotated[Whole, Parameter(help="Repeats, from which errors come.")] = 5,
+    seed: Annotated[Whole, Parameter(help="Seed of what is drawn.")] = 0,
     json: Annotated[bool, Parameter(help="Print the verdict as JSON.", negative="")] = False,
 ) -> None:
     """Measure a graph's geometry, embed it in flat and curved spaces, and say which fits or that flat is as good."""

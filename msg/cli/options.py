@@ -92,6 +92,10 @@ def whole_number(_: Any, tokens: Sequence[Token]) -> int:
         raise ValueError(f"{text!r} is no whole number") from None
 
 
+Whole = Annotated[int, Parameter(converter=whole_number)]
+"""An integer on a command line."""
+
+
 def resumed(given: dict[str, Any], besides: Collection[str] = ()) -> Path | None:
     """The folder to go on with, if any.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
+from msg.calls import given
 from msg.graph.sparse import SparseMatrix, TracedEdges, WeightedEdges, wide
 from msg.kernels.tracing import traced
 
@@ -79,8 +80,7 @@ class Graph:
             ValueError: for another number of edges, or types that are no integers.
         """
         check_tensors(edge_attr=edge_attr, edge_type=edge_type)
-        values = {"edge_attr": edge_attr, "edge_type": edge_type}
-        values = {name: value for name, value in values.items() if value is not None}
+        values = given(edge_attr=edge_attr, edge_type=edge_type)
         for name, value in values.items():
             if value.dim() < 1 or value.size(0) != self.edge_index.size(1):
                 raise ValueError(f"{name} has shape {list(value.shape)}, but there are {self.edge_index.size(1)} edges")

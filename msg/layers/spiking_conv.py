@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from msg.calls import given
 from msg.neurons import ATan, NeuronLike, Surrogate, resolve_neuron
 from msg.neurons.timesteps import Timesteps
 
@@ -70,13 +71,13 @@ class SpikingConv(MessagePassing):
         edge_attr: Tensor | None = None,
     ) -> Tensor:
         pair = x if isinstance(x, tuple) else (x,)
-        for given in pair:
-            if given is not None and given.dim() != 2:
-                raise ValueError(f"x has shape {list(given.shape)}, but the layer needs [num_nodes, channels]")
+        for one in pair:
+            if one is not None and one.dim() != 2:
+                raise ValueError(f"x has shape {list(one.shape)}, but the layer needs [num_nodes, channels]")
         if not getattr(self.neuron, "fitted", True):
             self.neuron.fit_threshold(pair[0])  # pyright: ignore[reportCallIssue]
         weights = () if edge_weight is None else (edge_weight,)
-        features = {} if edge_attr is None else {"edge_attr": edge_attr}
+        features = given(edge_attr=edge_attr)
         states: list[Any] = [None] * len(pair)
         total: Any = 0.0
         for _ in range(self.timesteps):

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch_geometric.nn import MLP
 
+from msg.calls import given
 from msg.layers import GraphReadout, ManifoldPath
 
 
@@ -78,7 +79,6 @@ class GraphClassifier(nn.Module):
             edge_attr: features of edges, for a model whose convolutions read them.
             edge_type: kinds of edges, for the same.
         """
-        named = {"edge_weight": edge_weight, "edge_attr": edge_attr, "edge_type": edge_type}
-        given = {name: value for name, value in named.items() if value is not None}
-        vectors = self.readout(self.model(x, edge_index, **given), batch, batch_size)
+        known = given(edge_weight=edge_weight, edge_attr=edge_attr, edge_type=edge_type)
+        vectors = self.readout(self.model(x, edge_index, **known), batch, batch_size)
         return self.head(vectors.to(self.head.lins[0].weight.dtype))

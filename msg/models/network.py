@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch_geometric.loader import NodeLoader
 
+from msg.calls import given
 from msg.gradients import Activity, FeedForwardRule, layerwise
 from msg.graph import Graph, GraphMemo, Memo, SampledGraph, SparseMatrix, as_edges, check_tensors, is_adjacency
 from msg.layers import Propagation, SpikingLayer, first_rows
@@ -362,15 +363,14 @@ class SpikingNetwork(LayeredNetwork):
                 is made already, whose edges have an order of their own.
         """
         features, graph = super().prepare(x, edge_index, edge_weight, *args, **batch)
-        known = {"edge_attr": edge_attr, "edge_type": edge_type}
-        given = {name: value for name, value in known.items() if value is not None}
-        if not given:
+        known = given(edge_attr=edge_attr, edge_type=edge_type)
+        if not known:
             return features, graph
         for layer in self._layers:
-            layer.synapse.check_reads(given)
+            layer.synapse.check_reads(known)
         if isinstance(edge_index, Graph) or is_adjacency(edge_index):
-            raise ValueError(f"{' and '.join(given)} need edge_index [2, num_edges], whose order they have")
-        return features, graph.carrying(**given)
+            raise ValueError(f"{' and '.join(known)} need edge_index [2, num_edges], whose order they have")
+        return features, graph.carrying(**known)
 
     def _check_walk(self, data: Any) -> None:
         for name in ("edge_attr", "edge_type"):

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from msg.calls import given
 from msg.graph import GraphMemo
 
 
@@ -47,9 +48,8 @@ class Propagated(nn.Module):
         edge_attr: Tensor | None = None,
         edge_type: Tensor | None = None,
     ) -> Tensor:
-        named = {"edge_weight": edge_weight, "edge_attr": edge_attr, "edge_type": edge_type}
-        given = {name: value for name, value in named.items() if value is not None}
-        h = z = self.model(x, edge_index, **given)
+        known = given(edge_weight=edge_weight, edge_attr=edge_attr, edge_type=edge_type)
+        h = z = self.model(x, edge_index, **known)
         nodes = h.size(0)
         graph = self._graphs.graph(edge_index, edge_weight, nodes)
         matrix = graph.normalized(h.dtype)

@@ -102,7 +102,8 @@ class Neuron(Recorded, nn.Module):
         if before is not None and now[0] is before[0] and now[1] == before[1]:
             return
         kept, self._followed = float(now[0]), now
-        if self._threshold is None or kept != float(now[0].new_tensor(self._threshold)):  # more than a cast
+        known = None if self._silent else self._threshold
+        if known is None or kept != float(now[0].new_tensor(known)):  # more than a cast
             self._threshold, self._silent = kept if kept > 0 else None, False
 
     @property

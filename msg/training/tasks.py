@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch_geometric.data import Data
 
+from msg.calls import given
 from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
 from msg.manifolds import inner_products
@@ -82,8 +83,7 @@ def graphs_of(task: Task) -> dict[str, Tensor]:
     """What a model reads beside ``task.x`` and ``task.edge_index`` in one inference over all data of a task: ``batch``,
     the graph of each node, and ``edge_weight``, where the task has these.
     """
-    found = {name: getattr(task, name, None) for name in ("edge_weight", "batch")}
-    return {name: value for name, value in found.items() if value is not None}
+    return given(edge_weight=getattr(task, "edge_weight", None), batch=getattr(task, "batch", None))
 
 
 def firing(stack: SpikingStack, activity: Activity) -> Tensor:

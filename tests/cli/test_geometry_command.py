@@ -30,6 +30,8 @@ def test_help_says_what_the_defaults_are(cli):
         (["--repeats", "1"], "repeats must be at least 2"),
         (["--dim", "5"], "dim must be even"),
         (["--signatures", "E8,H8", "--dim", "4"], "--dim is of spaces that are not given"),
+        (["--dim", "4.5"], "'4.5' is no whole number"),
+        (["--repeats", "2.5"], "'2.5' is no whole number"),
         (["--split", "public"], "--split is of trainings: give --epochs too"),
         (["--dataset", "nothing"], "nothing"),
     ],

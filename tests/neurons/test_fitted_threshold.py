@@ -35,6 +35,11 @@ def test_without_a_scale_it_is_one_for_now(current):
     assert not other.fitted
     neuron.fit_threshold(torch.ones(3))
     assert (neuron.threshold, neuron.fitted) == (2.0, True)
+    waiting, found = IF("auto"), IF("auto")
+    waiting.fit_threshold(torch.zeros(3))
+    found.threshold = 1.0
+    waiting.load_state_dict(found.state_dict())
+    assert waiting.fitted
 
 
 def test_a_dry_run_decides_nothing(edge_index):
