@@ -35,6 +35,7 @@ def test_each_recipe_is_trained_once_with_a_seed_that_is_not_reported(tmp_path, 
     assert {**again, "seconds_per_epoch": 0} == {**found, "seconds_per_epoch": 0}
 
 
+@pytest.mark.slow
 def test_more_epochs_are_given_to_the_recipes_too(tmp_path):
     begun = RunConfig(**SMALL | {"seeds": (4,), "patience": 0})
     Experiment.begin(RecipeStudy(begun), tmp_path / "o").execute()

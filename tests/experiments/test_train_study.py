@@ -128,7 +128,13 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+# seconds each, and on the same ways as the others
+SLOW = ("spiking-gnn", "spikinggcn", "structural decoder", "product")
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in VARIANTS]
+)
 def test_interrupted_and_resumed_is_as_unbroken(tmp_path, small, variant, interrupt):
     config = small(seeds=(0, 1), checkpoint_every=3, **VARIANTS[variant])
     whole = run(config, tmp_path / "whole")

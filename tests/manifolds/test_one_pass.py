@@ -46,7 +46,7 @@ def test_values_and_gradients(signature, scale, max_step, monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=tolerance)
 
 
-@pytest.mark.parametrize("signature", SIGNATURES)
+@pytest.mark.parametrize("signature", [*SIGNATURES[:-1], pytest.param(SIGNATURES[-1], marks=pytest.mark.slow)])
 def test_by_finite_differences(signature):
     manifold, dim = space(signature)
     v, w = (torch.randn(3, dim, dtype=torch.float64, requires_grad=True) for _ in range(2))
