@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import NodeSamplerInput
 
+from msg.calls import given
 from msg.graph import NeighborSampler, SparseMatrix
 from msg.models.network import LayeredNetwork
 
@@ -44,7 +45,7 @@ class Batch(NamedTuple):
     @property
     def weights(self) -> dict[str, Tensor]:
         """Weights of the edges as models are given them, if there are any."""
-        return {} if self.edge_weight is None else {"edge_weight": self.edge_weight}
+        return given(edge_weight=self.edge_weight)
 
     def outputs(self, model: nn.Module) -> Tensor:
         """What a model returns for the batch: of all nodes, of the seeds, or of all graphs.
