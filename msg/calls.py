@@ -1,7 +1,8 @@
 """What goes on around a call: what it is given, who waits for it, the automatic mixed precision it is in."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -39,3 +40,23 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return nullcontext()
     return torch.autocast(kind, enabled=False)
+
+
+_ASIDE = ContextVar("aside", default=False)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """What is done within is no part of an inference, and is not counted: looking up what is known already, or making
+    what is made once of a graph.
+    """
+    token = _ASIDE.set(True)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
+
+
+def is_aside() -> bool:
+    """Whether what is done now is done :func:`aside`."""
+    return _ASIDE.get()

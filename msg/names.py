@@ -6,9 +6,17 @@ neuron, surrogate, gradient rule, convolution, model, manifold or table of costs
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 from msg.registry import Recorded, Registry
+
+Features = Literal["auto", "dense", "sparse"]
+Reset = Literal["subtract", "zero"]
+Norm = Literal["none", "batch", "layer"]
+Jumping = Literal["none", "cat", "max"]
+Classifier = Literal["linear", "fixed"]
+Pooling = Literal["mean", "frechet", "sum"]
+"""Words of an option to which nothing can be registered; :func:`typing.get_args` has them."""
 
 NEURONS = Registry(
     "neuron",

@@ -65,17 +65,6 @@ class Registry(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
-    def name_of(self, value: Any) -> str:
-        """The name under which a value is registered.
-
-        Raises:
-            ValueError: if it is not.
-        """
-        for name in self:
-            if self[name] is value:
-                return name
-        raise ValueError(f"{value!r} is no registered {self.kind}: register it first")
-
 
 _OF_HUB = "_hub_mixin_config"
 """What ``huggingface_hub``'s ``PyTorchModelHubMixin`` writes of a model."""

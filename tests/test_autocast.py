@@ -5,7 +5,7 @@ import torch
 
 from msg.calls import autocast_of, full_precision
 from msg.neurons import LIF
-from msg.nn import LSNN, MSG, RecurrentSpikingGNN, SpikingGNN
+from msg.nn import LSNN, MSG, ConvergentGNN, RecurrentSpikingGNN, RiemannianConvergentGNN, SpikingGNN
 
 HALF = torch.bfloat16
 
@@ -71,3 +71,12 @@ def test_it_is_entered_and_left():
         assert (x @ x).dtype == HALF
     with full_precision(x), autocast_of(x)():
         assert (x @ x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("network", [lambda: ConvergentGNN(5, 3, 8), lambda: RiemannianConvergentGNN(5, 3, "H4")])
+def test_networks_that_settle_keep_their_precision(network, x, edge_index):
+    model = network()
+    plain, residual = model(x, edge_index), model.settle(x, edge_index).residual
+    with torch.autocast("cpu", HALF):
+        torch.testing.assert_close(model(x, edge_index), plain)
+        torch.testing.assert_close(model.settle(x, edge_index).residual, residual)

@@ -50,6 +50,7 @@ class KMeans(ClusterMixin, BaseEstimator):
         self.manifold, self.n_clusters, self.mean = manifold, n_clusters, mean
         self.n_init, self.max_iter, self.random_state = n_init, max_iter, random_state
 
+    @torch.no_grad()  # the curvature that a model learned is not learned here
     def fit(self, X: Any, y: Any = None) -> "KMeans":
         """Find centres.
 
@@ -71,6 +72,7 @@ class KMeans(ClusterMixin, BaseEstimator):
         self.inertia_, self.n_iter_ = found[2], found[3]
         return self
 
+    @torch.no_grad()
     def predict(self, X: Any) -> np.ndarray:
         """The nearest centre of each point, ``[N]``."""
         centres = torch.from_numpy(self.cluster_centers_)

@@ -99,13 +99,13 @@ def _first_scale(curvature: float, diameter: float) -> float:
 
 
 def _dealt(hops: Tensor, dims: list[int]) -> list[Tensor]:
-    """Coordinates of classical scaling, largest first, dealt to factors in turn; what there is not is near zero."""
+    """Coordinates of classical scaling, largest first, dealt to factors in turn; what there is not is zero."""
     squares = hops.square()
     centred = -(squares - squares.mean(0) - squares.mean(1, keepdim=True) + squares.mean()) / 2
     values, vectors = torch.linalg.eigh(centred)
     total = sum(dims)
     values, vectors = values.flip(0)[:total], vectors.flip(1)[:, :total]
-    # exactly zero would be a saddle, on which a factor stays for ever
+    # a direction that is there begins off zero, a saddle on which it would stay
     coordinates = vectors * values.clamp(min=1e-4).sqrt()
     missing = total - coordinates.size(1)
     coordinates = torch.nn.functional.pad(coordinates, (0, max(missing, 0)))

@@ -17,6 +17,7 @@ from msg.gradients import packed
 from msg.gradients.schedule import Action, Schedule, Store
 from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
 from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
+from msg.layers.state import detach_state
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class _EagerSteps:
         currents = [current for current in sweep.currents if current is not None]
         step = _Recorded(_floats(begin), leaf, sweep.trains, currents, _floats(sweep.states))
         sums = [None if c is None else c.detach().sum(1) for c in sweep.currents]
-        after = tree_map_only(Tensor, Tensor.detach, sweep.states)
+        after = detach_state(sweep.states)
         return step, _Done([spike_count(t.detach()) for t in sweep.trains], sums, after)
 
     def back(self, t: int, step: _Recorded, arriving: list[Tensor], later: list[Tensor], total: Tensor, found: list):

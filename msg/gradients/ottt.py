@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils._pytree import tree_map_only
 
 from msg.calls import autocast_of
 from msg.gradients import packed, simulation
 from msg.gradients.rule import Activity, FeedForwardRule
 from msg.graph import Graph
 from msg.layers import SpikingLayer
+from msg.layers.state import detach_state
 from msg.neurons import IF, LIF, ATan, Neuron, Surrogate
 from msg.neurons.surrogates import check_surrogate
 
@@ -83,6 +83,11 @@ class OTTT(FeedForwardRule):
     def online(self, layers, x, graph, timesteps) -> Iterator[Activity]:
         """See :meth:`Online.online`; mean currents and rates are those so far, their past detached."""
         train = simulation.train(x, timesteps)
+        if train is not None and layers[0].norm is not None:
+            raise ValueError(
+                "OTTT goes online through a train only where its first layer is linear, and a norm is not: leave out "
+                "the norm, or call the model and loss.backward()"
+            )
         encoder = _Traced(layers[0])
         dynamics = simulation.Dynamics(layers, graph, timesteps)
         first = dynamics.graphs[0]
@@ -170,7 +175,7 @@ def _stages(layers: Sequence[Any], traced: list[_Traced]) -> list[Any]:
     def cut(neuron: Neuron):
         def step(current: Tensor, state: Any, *firing: Any) -> tuple[Tensor, Any]:
             spikes, state = neuron(current, state, *firing)
-            return spikes, tree_map_only(Tensor, Tensor.detach, state)
+            return spikes, detach_state(state)
 
         return step
 

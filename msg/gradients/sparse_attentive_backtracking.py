@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from msg.gradients.rule import Recall, RecurrentRule
 from msg.layers import AttentiveCell
+from msg.layers.state import detach_state
 
 
 class _Visits:
@@ -82,13 +83,6 @@ class _Memories:
         return _Gather.apply(self.visits, self.store, index, *self.attached)  # pyright: ignore[reportReturnType]
 
 
-def _detach(state: Any) -> Any:
-    if isinstance(state, Tensor):
-        return state.detach()
-    parts = [None if part is None else _detach(part) for part in state]
-    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-
-
 @dataclass(frozen=True)
 class SparseAttentiveBacktracking(RecurrentRule):
     r"""Sparse attentive backtracking: truncated backpropagation, and skips to the few past states that are recalled.
@@ -147,7 +141,7 @@ class SparseAttentiveBacktracking(RecurrentRule):
         steps: list[tuple[Tensor, Tensor, Tensor]] = []
         for t, now in enumerate(x):
             if self.k_trunc is not None and t > 0 and t % self.k_trunc == 0:
-                state = _detach(state)
+                state = detach_state(state)
             state = cell.step(now, state, graph)
             hidden = cell.hidden(state)
             if self.k_top:

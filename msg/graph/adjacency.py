@@ -60,7 +60,13 @@ class GraphMemo(Memo):
             ValueError: as :func:`as_edges` and :class:`Graph`.
         """
         if isinstance(edges, Graph):
-            return edges
+            if edge_weight is not None:
+                raise ValueError(
+                    "edge_weight contradicts a graph that is made already, which has its own: leave it out"
+                )
+            if edges.num_nodes != num_nodes:
+                raise ValueError(f"x has {num_nodes} nodes, but the graph has {edges.num_nodes}")
+            return edges.of_a_pass()
         # what a SparseTensor is made of, which lives as long as it does
         tensors = edges.coo() if isinstance(edges, SparseTensor) else (edges,)
         return self.recall(

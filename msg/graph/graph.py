@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
-from msg.calls import given
+from msg.calls import aside, given
 from msg.graph.sparse import SparseMatrix, TracedEdges, WeightedEdges, wide
 from msg.kernels.tracing import traced
 
@@ -104,6 +104,16 @@ class Graph:
         """
         return [self] * len(hops)
 
+    def of_a_pass(self) -> "Graph":
+        """Itself; with weights that have a gradient a copy, whose matrices are made anew: they hold the gradient's way
+        back, which one backward pass takes.
+        """
+        if self.edge_weight is None or not self.edge_weight.requires_grad:
+            return self
+        other = copy.copy(self)
+        other._matrices = {}
+        return other
+
     def matrix(self, key: Any, entries: Callable[["Graph"], tuple[Any, ...]]) -> SparseMatrix | WeightedEdges:
         """The matrix known under ``key``, built from ``entries(graph) -> (edge_index, value)`` when first asked for.
 
@@ -118,7 +128,7 @@ class Graph:
             if isinstance(value, torch.dtype):
                 value = torch.ones(source.shape, dtype=value, device=source.device)
             return TracedEdges(target, source, value * left[0][target] if left else value, shape)
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), aside():
             (source, target), value, *left = entries(self)
             learned = isinstance(value, Tensor) and value.requires_grad
             kind = WeightedEdges if learned else SparseMatrix

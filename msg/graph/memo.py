@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from msg.calls import aside
 from msg.kernels.tracing import traced
 
 _CHUNK = 2**20
@@ -61,6 +62,10 @@ class Memo:
         # object identity means nothing to stand-ins
         if traced() or any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
             return build()
+        with aside():
+            return self._recall(tensors, extra, build)
+
+    def _recall(self, tensors: tuple[Tensor | None, ...], extra: tuple, build: Callable[[], Any]) -> Any:
         key = (tuple(None if t is None else _content(t) for t in tensors), extra)
         # one read and one write: a thread that shares the memo never returns what another has just stored
         entries = self._entries

@@ -12,7 +12,7 @@ from torch_geometric.utils import add_remaining_self_loops
 from msg.graph.exchange import Border
 from msg.graph.graph import Graph
 from msg.graph.memo import Memo
-from msg.graph.sparse import SparseMatrix, WeightedEdges
+from msg.graph.sparse import SparseMatrix, WeightedEdges, wide
 from msg.kernels import operators
 
 
@@ -74,12 +74,16 @@ class HaloMatrix(SparseMatrix):
         """
         if product is not None and not dense.requires_grad:
             return product
+        dtype = wide(dense.dtype)
+        if dtype != dense.dtype:
+            return self.matmul(dense.to(dtype), None if product is None else product.to(dtype)).to(dense.dtype)
         flat = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
         return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
 
     def here(self, whole: Tensor) -> Tensor:
         """The product with rows of own nodes and halo ``[N + H, ..., K]``, all of them at hand."""
-        return self.product(whole.flatten(1)).view(self.shape[0], *whole.shape[1:])
+        flat = whole.flatten(1).to(wide(whole.dtype))
+        return self.product(flat).view(self.shape[0], *whole.shape[1:]).to(whole.dtype)
 
     def constant(self, x: Tensor) -> Tensor:
         """The product with features that do not change, computed once."""
@@ -151,6 +155,7 @@ class PartitionedGraph(Graph):
         self, dtype: torch.dtype, improved: bool = False, add_self_loops: bool = True
     ) -> SparseMatrix | WeightedEdges:
         """See :meth:`Graph.normalized`; degrees are those of the whole graph."""
+        dtype = wide(dtype)
 
         def entries(_: Graph) -> tuple[Tensor, Tensor]:
             edges, weight = self.edge_index, None if self.edge_weight is None else self.edge_weight.to(dtype)

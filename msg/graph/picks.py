@@ -2,15 +2,14 @@
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import add_remaining_self_loops
 
 from msg.graph.graph import Graph
-from msg.graph.sparse import SparseMatrix, WeightedEdges, wide
+from msg.graph.sparse import SparseMatrix, WeightedEdges
 from msg.kernels.tracing import traced
 
 
 def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
-    """The matrix of the mean over each node's neighbours, itself among them, built once for a graph.
+    """:meth:`Graph.row_normalized` of weights that can be drawn by: the mean over each node's neighbours and itself.
 
     Args:
         graph: whose weights, where it has some, make the mean a weighted one.
@@ -19,18 +18,10 @@ def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEd
     Raises:
         ValueError: for weights that are negative, or have a gradient.
     """
-    weight, dtype = graph.edge_weight, wide(dtype)
+    weight = graph.edge_weight
     if weight is not None and not traced() and (weight.requires_grad or bool((weight < 0).any())):
         raise ValueError("edge weights are shares of a mean here: constant, and not negative")
-
-    def entries(whole: Graph) -> tuple[Tensor, Tensor]:
-        given = None if whole.edge_weight is None else whole.edge_weight.to(dtype)
-        edges, weights = add_remaining_self_loops(whole.edge_index, given, 1.0, whole.num_nodes)
-        weights = torch.ones_like(edges[0], dtype=dtype) if weights is None else weights
-        total = torch.zeros(whole.num_nodes, dtype=dtype, device=edges.device).index_add(0, edges[1], weights)
-        return edges, weights / total.masked_fill(total == 0, 1.0)[edges[1]]
-
-    return graph.matrix(("mean with loops", dtype), entries)
+    return graph.row_normalized(dtype)
 
 
 def pick_neighbors(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from msg.calls import full_precision
+from msg.calls import aside, full_precision
 from msg.kernels.tracing import traced
 
 _CHUNK = 2**20
@@ -116,7 +116,7 @@ class SparseMatrix:
     @cached_property
     def unscaled(self) -> Tensor:
         """The weights as torch's own CSR matrix, without the factors of rows."""
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), aside():
             ones = torch.ones(self.nnz, dtype=self.dtype, device=self.columns.device)
             return _new_csr(self.pointers, self.columns, ones, self.shape)
 
@@ -125,7 +125,7 @@ class SparseMatrix:
         """The matrix as torch's own."""
         if self.left is None:
             return self.unscaled
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), aside():
             return _like(self.unscaled, self.unscaled.values() * self.left[self._rows()])
 
     @property
@@ -136,7 +136,7 @@ class SparseMatrix:
     @cached_property
     def transposed(self) -> Tensor:
         """The transpose of :attr:`unscaled`, made when first asked for."""
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), aside():
             if self._pattern is not None:
                 return _like(self._pattern.transposed, self.unscaled.values()[self._pattern.transposed_order])
             if self._symmetric():
@@ -176,7 +176,8 @@ class SparseMatrix:
     @cached_property
     def transposed_order(self) -> Tensor:
         """Where the entries of the transpose come from."""
-        return torch.sort(self.columns.long() * self.shape[0] + self._rows(), stable=True).indices
+        with torch.inference_mode(False), aside():
+            return torch.sort(self.columns.long() * self.shape[0] + self._rows(), stable=True).indices
 
     def with_values(self, values: Tensor) -> "SparseMatrix":
         """A matrix with other values ``[E]`` at the same entries, for little more than the copy.
@@ -194,7 +195,7 @@ class SparseMatrix:
 
     @cached_property
     def _indices(self) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), aside():
             return self._rows(), self.columns.long()
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:

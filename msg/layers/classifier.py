@@ -1,13 +1,12 @@
 """The last linear map, from features to classes: learned, or with directions that are given."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Classifier = Literal["linear", "fixed"]
-"""What reads classes out: a map that is learned, or a :class:`FixedLinear`."""
+from msg.names import Classifier
 
 
 class FixedLinear(nn.Linear):

@@ -5,6 +5,11 @@ import torch
 from torch import Tensor, nn
 
 
+def generator_of(*words: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator that a seed and more decide, mixed into 32 bits: torch's on the CPU reads no more of a seed."""
+    return torch.Generator(device).manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
+
+
 class Draws(nn.Module):
     """Generators of random numbers for a module, one a forward pass.
 
@@ -40,10 +45,7 @@ class Draws(nn.Module):
         """
         if self.training and torch._C._current_graph_task_id() < 0:  # what torch tells checkpointed code apart by
             self.passes += 1
-        key = (int(self.seed), int(self.passes) if self.training else 0)
-        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
-        mixed = np.random.SeedSequence(key).generate_state(1)
-        return torch.Generator(device).manual_seed(int(mixed[0]))
+        return generator_of(int(self.seed), int(self.passes) if self.training else 0, device=device)
 
     def extra_repr(self) -> str:
         return f"seed={int(self.seed)}"

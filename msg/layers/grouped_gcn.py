@@ -53,14 +53,14 @@ class GroupedGCN(nn.Module):
         assert norm is not None
         assert norm.running_mean is not None
         assert norm.running_var is not None
+        assert norm.momentum is not None
         mean, variance = norm.running_mean, norm.running_var
         nodes = x.size(0)
         if norm.training and nodes > 1:
             mean, variance = _moments(x)
             with torch.no_grad():
-                share = 0.1 if norm.momentum is None else norm.momentum
-                norm.running_mean.lerp_(mean, share)
-                norm.running_var.lerp_(variance * (nodes / (nodes - 1)), share)
+                norm.running_mean.lerp_(mean, norm.momentum)
+                norm.running_var.lerp_(variance * (nodes / (nodes - 1)), norm.momentum)
         scale = norm.weight / torch.sqrt(variance + norm.eps)
         return scale, norm.bias - mean * scale
 

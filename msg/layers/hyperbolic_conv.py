@@ -5,6 +5,7 @@ from collections.abc import Callable
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 from torch_geometric.nn.resolver import activation_resolver
 from torch_geometric.utils import softmax
 
@@ -119,10 +120,8 @@ class HyperbolicGCNConv(GraphLayer):
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters but the curvature."""
-        for part in (self.lin, self.bias, self.attention, self.norm):
-            reset = getattr(part, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        for part in (self.lin, self.bias, self.attention, self.norm, self.act):
+            reset(part)
 
     def forward(
         self,
@@ -146,6 +145,10 @@ class HyperbolicGCNConv(GraphLayer):
             return mean.matmul(u)
         target, source, weight = mean.entries()
         if self.attention is not None:
+            if graph.edge_weight is not None and not self.attention.as_released:
+                raise ValueError(
+                    "attention weighs edges itself and reads no edge_weight: pass none, or attention=False"
+                )
             weight = self.attention(u, target, source, weight)
         if self.local is None:
             return torch.zeros_like(u).index_add(0, target, weight[:, None] * u[source])

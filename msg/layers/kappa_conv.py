@@ -6,12 +6,13 @@ from collections.abc import Callable
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix
 from msg.layers.graph_layer import GraphLayer
 from msg.layers.hyperbolic_conv import make_act
 from msg.layers.norm import make_norm
-from msg.layers.origin import DropConnect, OriginExp, OriginLog, as_manifold
+from msg.layers.origin import DropConnect, OnManifold, OriginExp, OriginLog, as_manifold
 from msg.manifolds import gyromidpoint, gyroplane_logits
 
 
@@ -85,10 +86,8 @@ class KappaGCNConv(GraphLayer):
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters but the curvature."""
-        for part in (self.lin, self.norm):
-            reset = getattr(part, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        for part in (self.lin, self.norm, self.act):
+            reset(part)
 
     def forward(
         self,
@@ -113,7 +112,7 @@ class KappaGCNConv(GraphLayer):
         return f"{self.in_channels}, {self.out_channels}"
 
 
-class GyroplaneHead(nn.Module):
+class GyroplaneHead(OnManifold):
     r"""Logits by signed distances to hyperplanes, see :func:`msg.manifolds.gyroplane_logits`.
 
     The points :math:`p_c` on the hyperplanes are learned as vectors at the origin, so that any optimiser keeps them on
@@ -129,18 +128,11 @@ class GyroplaneHead(nn.Module):
     """
 
     def __init__(self, manifold: geoopt.Stereographic, in_channels: int, out_channels: int):
-        super().__init__()
-        # in a tuple, so that a parameter stands once in state_dict
-        self._manifold = (stereographic(manifold),)
+        super().__init__(stereographic(manifold))
         self.offset = nn.Parameter(torch.empty(out_channels, in_channels))
         self.normal = nn.Parameter(torch.empty(out_channels, in_channels))
         self.exp = OriginExp(manifold)
         self.reset_parameters()
-
-    @property
-    def manifold(self) -> geoopt.Stereographic:
-        """Of the points."""
-        return self._manifold[0]
 
     def reset_parameters(self) -> None:
         """Draw hyperplanes anew."""
@@ -148,5 +140,6 @@ class GyroplaneHead(nn.Module):
         nn.init.kaiming_uniform_(self.normal, a=math.sqrt(5))
 
     def forward(self, z: Tensor) -> Tensor:
-        logits = gyroplane_logits(self.manifold, z, self.exp(self.offset), self.normal)
+        manifold = stereographic(self.manifold)
+        logits = gyroplane_logits(manifold, z, self.exp(self.offset), self.normal)
         return logits.to(self.normal.dtype)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix
 from msg.kernels.constants import HYPERBOLIC_RADIUS
@@ -84,8 +85,8 @@ class LorentzLinear(nn.Module):
             self.weight[:, 0] = 0
         nn.init.zeros_(self.bias)
         nn.init.constant_(self.scale, math.log(10))
-        if not isinstance(self.norm, nn.Identity):
-            self.norm.reset_parameters()  # pyright: ignore[reportCallIssue]
+        reset(self.norm)
+        reset(self.act)
 
     def forward(self, x: Tensor | SparseMatrix, tangent: bool = False) -> Tensor:
         y = self.norm(self._mapped_tangent(x) if tangent else self._mapped(x))  # pyright: ignore[reportArgumentType]

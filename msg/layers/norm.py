@@ -3,11 +3,15 @@
 A threshold means something only on the scale of the current that it is compared with.
 """
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NORMS = ("none", "batch", "layer")
+from msg.names import Norm
+
+NORMS = get_args(Norm)
 """Names of normalisations."""
 
 

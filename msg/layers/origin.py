@@ -28,9 +28,16 @@ def as_manifold(manifold: str | geoopt.Manifold) -> geoopt.Manifold:
     """A manifold, or a new one by its letter.
 
     Raises:
-        ValueError: for an unknown letter.
+        ValueError: for what is neither.
     """
-    return parse_signature(f"{manifold}1")[0] if isinstance(manifold, str) else manifold
+    if isinstance(manifold, geoopt.Manifold):
+        return manifold
+    if not isinstance(manifold, str) or len(manifold) != 1:
+        raise ValueError(
+            f"a layer's manifold is one of geoopt's, or a letter such as 'H', not {manifold!r}: its dimension is "
+            "out_channels"
+        )
+    return parse_signature(f"{manifold}1")[0]
 
 
 class OnManifold(nn.Module):
@@ -80,21 +87,19 @@ class Translation(OnManifold):
     Args:
         manifold: where it moves.
         channels: dimension.
-        value: of all coordinates of ``b`` to begin with.
 
     Shapes:
         ``u``: ``[N, d]``; returns ``[N, d]`` in the dtype of ``u``.
     """
 
-    def __init__(self, manifold: geoopt.Manifold, channels: int, value: float = 0.0):
+    def __init__(self, manifold: geoopt.Manifold, channels: int):
         super().__init__(manifold)
-        self.value = value
         self.bias = nn.Parameter(torch.empty(channels))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set ``b`` to where it began."""
-        nn.init.constant_(self.bias, self.value)
+        """Set ``b`` to zero."""
+        nn.init.zeros_(self.bias)
 
     def forward(self, u: Tensor) -> Tensor:
         scale = frame(self.manifold)

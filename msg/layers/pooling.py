@@ -1,13 +1,17 @@
 """From the points of many graphs' nodes to one point a graph."""
 
+from typing import get_args
+
 import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.layers.origin import OnManifold
 from msg.manifolds import Groups, centroid, frechet_mean, log0
+from msg.names import Pooling
 
 _MEANS = ("mean", "frechet")
-POOLINGS = (*_MEANS, "sum")
+POOLINGS = get_args(Pooling)
 """How the points of a graph can be pooled; the sum is of their logarithms at the origin."""
 
 
@@ -21,7 +25,7 @@ def _graphs(z: Tensor, batch: Tensor | None, size: int | None) -> tuple[Tensor, 
     return batch, size
 
 
-class ManifoldPooling(nn.Module):
+class ManifoldPooling(OnManifold):
     r"""The mean of each graph's points, on their manifold, whose isometries it commutes with.
 
     ``"mean"`` is a closed form, the weights :math:`w_i` of a graph scaled to a sum of one:
@@ -59,18 +63,13 @@ class ManifoldPooling(nn.Module):
     """
 
     def __init__(self, manifold: geoopt.Manifold, mode: str = "mean"):
-        super().__init__()
+        super().__init__(manifold)
         if mode not in _MEANS:
             raise ValueError(
                 f"points on a manifold cannot be pooled by {mode!r}: use 'mean' or 'frechet', or pool tangent vectors, "
                 "as GraphReadout(manifold, 'sum') does, or global_add_pool(log0(manifold, z), batch)"
             )
-        self._manifold, self.mode = (manifold,), mode
-
-    @property
-    def manifold(self) -> geoopt.Manifold:
-        """Of the points."""
-        return self._manifold[0]
+        self.mode = mode
 
     def forward(
         self, z: Tensor, batch: Tensor | None = None, size: int | None = None, weight: Tensor | None = None

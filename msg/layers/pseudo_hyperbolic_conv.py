@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix
 from msg.layers.graph_layer import GraphLayer
@@ -75,8 +76,8 @@ class PseudoHyperbolicGCNConv(GraphLayer):
         self.lin.reset_parameters()
         if self.bias is not None:
             nn.init.constant_(self.bias, BIAS)
-        if not isinstance(self.norm, nn.Identity):
-            self.norm.reset_parameters()  # pyright: ignore[reportCallIssue]
+        reset(self.norm)
+        reset(self.act)
 
     def forward(
         self,

@@ -10,6 +10,7 @@ so that all time steps share one sparse product, and so that the mean current ne
 is, once per time step.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,7 +18,17 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import GATConv, GCNConv, GINConv, Linear, MessagePassing, SAGEConv
+from torch_geometric.nn import (
+    ARMAConv,
+    ChebConv,
+    GATConv,
+    GCNConv,
+    GINConv,
+    Linear,
+    MessagePassing,
+    MixHopConv,
+    SAGEConv,
+)
 
 from msg.calls import watched
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
@@ -126,13 +137,16 @@ class _Linear(NamedTuple):
     applies: Callable[..., bool] = lambda conv: True
 
 
+_SUMS = ("add", "sum")
+"""PyG's names of the sum over neighbours."""
+
 _LINEAR: dict[type, _Linear] = {
-    GCNConv: _Linear(_gcn_terms, applies=lambda conv: _is_map(conv.lin, biased=False)),
+    GCNConv: _Linear(_gcn_terms, applies=lambda conv: conv.aggr in _SUMS and _is_map(conv.lin, biased=False)),
     SAGEConv: _Linear(
         _sage_terms,
         lambda conv: conv.lin_l,  # pyright: ignore[reportArgumentType]
         lambda conv: (
-            (conv.aggr in ("mean", "add", "sum") and not conv.project and not conv.normalize)
+            (conv.aggr in ("mean", *_SUMS) and not conv.project and not conv.normalize)
             and _is_map(conv.lin_l)
             and (not conv.root_weight or _is_map(conv.lin_r, biased=False))
         ),
@@ -140,7 +154,7 @@ _LINEAR: dict[type, _Linear] = {
     GINConv: _Linear(
         _gin_terms,
         lambda conv: conv.nn,  # pyright: ignore[reportArgumentType]
-        lambda conv: type(conv.nn) is nn.Linear,
+        lambda conv: conv.aggr in _SUMS and type(conv.nn) is nn.Linear,
     ),
     nn.Linear: _Linear(_linear_terms),
     FixedLinear: _Linear(_linear_terms),
@@ -207,7 +221,36 @@ class Synapse(nn.Module):
         """How far it looks along edges: none for a linear map, as many hops as the convolution says, else one."""
         if isinstance(self.conv, nn.Linear):
             return 0
+        if isinstance(self.conv, MixHopConv):
+            return max(self.conv.powers)
+        if isinstance(self.conv, ChebConv):
+            return len(self.conv.lins) - 1
+        if isinstance(self.conv, ARMAConv):
+            return self.conv.num_layers
         return int(getattr(self.conv, "num_hops", getattr(self.conv, "K", 1)))
+
+    @torch.no_grad()
+    def looks_beyond(self, channels: int) -> bool:
+        """Whether what a node gets depends on other edges than its own, such as those that its neighbours' degrees
+        count.
+
+        Known of what is taken apart here; another convolution is tried, on one edge with others beyond it and without.
+        One that cannot be tried so is taken at its word.
+
+        Args:
+            channels: of what it reads.
+        """
+        if self.linear or isinstance(self.conv, nn.Linear | GATConv):
+            return False
+        like = next(self.parameters(), torch.empty(0))
+        drawn = torch.randn(3, channels, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x, edges = drawn.to(like), torch.tensor([[1, 0, 1, 2], [0, 1, 2, 1]], device=like.device)
+        tried = copy.deepcopy(self.conv).eval()
+        try:
+            with_others, alone = tried(x, edges)[0], copy.deepcopy(self.conv).eval()(x, edges[:, :1])[0]
+        except Exception:  # a user's own convolution may need anything
+            return False
+        return not torch.allclose(with_others, alone, rtol=1e-3, atol=1e-5)
 
     def reset_parameters(self) -> None:
         """Reset the convolution's parameters."""
@@ -216,12 +259,12 @@ class Synapse(nn.Module):
     def taken_apart(self, graph: Graph, dtype: torch.dtype) -> tuple[list[Term], Tensor | None] | None:
         """Terms and bias of a linear convolution; ``None`` where it runs by itself, as under an explanation."""
         form = _linear_form(self.conv)
-        if form is None or self._seen():
+        if form is None or self.seen():
             return None
         bias: Tensor | None = form.bias_of(self.conv).bias  # pyright: ignore[reportAssignmentType]
         return form.terms(self.conv, graph, wide(dtype)), bias
 
-    def _seen(self) -> bool:
+    def seen(self) -> bool:
         """Whether someone looks into the convolution: an explanation at its messages, a hook at a call."""
         if isinstance(self.conv, MessagePassing) and bool(self.conv.explain):
             return True
@@ -241,7 +284,7 @@ class Synapse(nn.Module):
         parts = self.taken_apart(graph, x.dtype)
         if parts is None:
             graph.whole_only(type(self.conv).__name__, "'gcn', 'sage' or 'gin'")
-            if _attends(self.conv, graph) and not self._seen():
+            if _attends(self.conv, graph) and not self.seen():
                 return _attention(self.conv, x, graph)  # pyright: ignore[reportArgumentType]
             return self._propagate(x, graph)
         (first, *others), bias = parts

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from msg.kernels import choice, operators, twice
 from msg.kernels.tracing import traced
+from msg.layers.state import detach_state
 from msg.layers.synapse import Synapse
 from msg.neurons import ATan, Neuron, Surrogate
 
@@ -43,7 +43,8 @@ class SpikeTrain(nn.Module):
         constant; returns the spikes of a train.
 
     Raises:
-        ValueError: for ``decay_input`` with a neuron that does not leak; when called, for ``timesteps`` below 1, or
+        ValueError: for ``decay_input`` with a neuron that does not leak, or a threshold that waits to be fitted; when
+            called, for ``timesteps`` below 1, or
             other than those of a train.
     """
 
@@ -59,6 +60,10 @@ class SpikeTrain(nn.Module):
         super().__init__()
         if decay_input and not bool(neuron.decay(torch.ones(())) < 1):
             raise ValueError(f"decay_input=True needs a neuron that leaks, and {type(neuron).__name__} does not")
+        if not getattr(neuron, "fitted", True):
+            raise ValueError(
+                "threshold='auto' is fitted by networks such as MSG and SpikingGNN, not here: give a number"
+            )
         self.neuron = neuron
         self.surrogate, self.decay_input, self.detach_reset = surrogate, decay_input, detach_reset
         self.detach_state, self.dim = detach_state, dim
@@ -86,7 +91,7 @@ class SpikeTrain(nn.Module):
         train, state = [], None
         for now in steps:
             if self.detach_state:
-                state = tree_map_only(Tensor, Tensor.detach, state)
+                state = detach_state(state)
             spikes, state = self.neuron(now, state, self.surrogate, self.detach_reset)
             train.append(spikes)
         return torch.stack(train, dim=self.dim)

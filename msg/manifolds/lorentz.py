@@ -50,7 +50,7 @@ def lorentz_centroid(x: Tensor, weights: Any) -> Tensor:
     Args:
         x: points.
         weights: whatever has ``weights.matmul(x)``: a tensor ``[M, N]`` or a :class:`~msg.graph.SparseMatrix`, in
-            float64. A row's scale does not matter.
+            float64. The scale of a row does not matter from weights of 1e-4 in all up; below, it counts as little.
 
     Shapes:
         ``x``: ``[N, d + 1]``; returns ``[M, d + 1]`` in float64.

@@ -17,6 +17,8 @@ from msg.manifolds.trigonometry import norm
 
 _CANCELLED = 1e-12
 """A mean of unit vectors that is shorter is rounding."""
+_FLOOR = 1e-13
+"""So is a mean logarithm that is shorter: points that coincide leave nothing to compare it with."""
 
 
 class Groups:
@@ -177,7 +179,7 @@ def _karcher(
             before = _energy(manifold, points, groups, mean, v)
             (slope,) = torch.autograd.grad(before.sum(), v)
         before, length = before.detach()[:, None], norm(slope)
-        left = length > rtol * (2 * before).sqrt()
+        left = length > rtol * (2 * before).sqrt() + _FLOOR
         if not bool(left.any()):
             return mean
         with torch.no_grad():
@@ -185,7 +187,8 @@ def _karcher(
             after = _energy(manifold, points, groups, mean, there)[:, None]
             falls = after <= before * (1 + 1e-14) - step * length**2 / 4
             mean = torch.where(left & falls, move(manifold, mean, there), mean)
-            step = torch.where(falls, (2 * step).clamp(max=1.0), step / 2)
+            # never longer again: where the Hessian asks for a shorter one, a longer one would swing about the mean
+            step = torch.where(falls, step, step / 2)
     warnings.warn(f"a Fréchet mean has not settled after {max_iter} steps: give it more (max_iter)", stacklevel=3)
     return mean
 

@@ -122,6 +122,11 @@ class Scaled(Family[geoopt.Scaled]):
         base, own, _ = self._base(manifold)
         return own.move_operations(base, dim)
 
+    def exp0_operations(self, manifold: geoopt.Scaled, dim: int) -> Counter[str]:
+        """The base's, as :meth:`move_operations`."""
+        base, own, _ = self._base(manifold)
+        return own.exp0_operations(base, dim)
+
     def log0_operations(self, manifold: geoopt.Scaled, dim: int) -> Counter[str]:
         """The base's: a scale is folded into the weights after it."""
         base, own, _ = self._base(manifold)

@@ -231,11 +231,10 @@ def squared_distances(manifold: geoopt.Manifold, z: Tensor, pairs: Tensor) -> Te
 
 
 def inner_products(z: Tensor, pairs: Tensor) -> Tensor:
-    r"""Inner products of pairs of rows, :math:`\langle z_i, z_j
-    angle`.
+    r"""Inner products of pairs of rows, :math:`\langle z_i, z_j\rangle`.
 
-        Shapes:
-            ``z``: ``[N, d]``; ``pairs``: ``[2, M]``; returns ``[M]``.
+    Shapes:
+        ``z``: ``[N, d]``; ``pairs``: ``[2, M]``; returns ``[M]``.
     """
 
     def by_torch(z: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,7 @@ from msg.layers import Dropout, Synapse, check_classifier, make_classifier, make
 from msg.models.network import LayeredNetwork
 from msg.models.spec import ModelSpec
 from msg.models.walk import Walk
-
-Norm = Literal["none", "batch", "layer"]
-Jumping = Literal["none", "cat", "max"]
+from msg.names import Jumping, Norm
 
 
 class ClassicGNN(LayeredNetwork):
@@ -78,7 +76,7 @@ class ClassicGNN(LayeredNetwork):
         self.norms = nn.ModuleList(make_norm(norm, hidden_channels) for _ in widths)
         self.act, self.dropout = nn.ReLU(), Dropout(dropout)
         read = hidden_channels * num_layers if jumping == "cat" else hidden_channels
-        if jumping not in ("none", "cat", "max"):
+        if jumping not in get_args(Jumping):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
         self.lin = (
             nn.Linear(read, hidden_channels)

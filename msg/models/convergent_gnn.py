@@ -124,7 +124,7 @@ class ConvergentNetwork(GraphNetwork, ABC):
 
     def settle(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Equilibrium:
         """Where the free phase ends, without gradient: look at its ``residual`` to see whether it converges."""
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(next(self.parameters())):
             return settle(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
 
     def extra_repr(self) -> str:

@@ -47,7 +47,10 @@ class GraphClassifier(nn.Module):
                 raise ValueError(f"{type(model).__name__} returns logits of nodes: make it without out_channels")
             manifold, width = path.manifold, path.out_channels
         if not isinstance(width, int):
-            raise ValueError(f"{type(model).__name__} does not say how wide its output is: give it out_channels")
+            raise ValueError(
+                f"{type(model).__name__} does not say how wide its output is: use a model with a path to points (MSG), "
+                "or one that returns vectors and has their width as out_channels"
+            )
         self.model, self.out_channels = model, out_channels
         self.readout = GraphReadout(manifold, pooling)
         # means of graphs lie close together: one step can take them all to where a ReLU has no gradient, for good

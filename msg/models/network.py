@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 from torch_geometric.loader import NodeLoader
+from torch_geometric.nn.inits import reset
 
 from msg.calls import given
 from msg.gradients import Activity, FeedForwardRule, layerwise
@@ -113,6 +114,11 @@ class GraphNetwork(Recorded, nn.Module):
             raise ValueError(
                 "a bipartite graph (x is a pair) is not supported: use one node set, or layers of SpikingConv"
             )
+        if x is None:
+            raise ValueError(
+                "x is None, but models read features: make some, as torch_geometric.transforms.OneHotDegree or "
+                "Constant does"
+            )
         if isinstance(x, dict | Proxy):
             raise ValueError(
                 f"{type(self).__name__} has one set of nodes, whose layers run side by side through time, and cannot "
@@ -120,12 +126,6 @@ class GraphNetwork(Recorded, nn.Module):
             )
         if isinstance(edge_index, Graph):
             check_tensors(x=x)
-            if edge_weight is not None:
-                raise ValueError(
-                    "edge_weight contradicts a graph that is made already, which has its own: leave it out"
-                )
-            if x.size(-2) != edge_index.num_nodes:
-                raise ValueError(f"x has {x.size(-2)} nodes, but the graph has {edge_index.num_nodes}")
         elif is_adjacency(edge_index):
             check_tensors(x=x, edge_weight=edge_weight)
         else:
@@ -342,9 +342,7 @@ class SpikingNetwork(LayeredNetwork):
     def reset_parameters(self) -> None:
         """Reset all learnable parameters but a manifold's curvature."""
         for room in (self.stack, self.path, self.head):
-            reset = getattr(room, "reset_parameters", None)
-            if reset is not None:
-                reset()
+            reset(room)
 
     def prepare(
         self,
@@ -413,13 +411,18 @@ class SpikingNetwork(LayeredNetwork):
             return self.head(point)
 
     def _walk(self, walk: Walk, features: Tensor | SparseMatrix) -> Tensor:
-        sent, currents = features, []
-        for number, layer in enumerate(self._layers):
+        sent, currents, layers = features, [], self._layers
+        for number, layer in enumerate(layers):
             conv, hops = layer.synapse.conv, layer.hops
             if number == 0 and isinstance(conv, Propagation):
                 sent, hops = walk.propagated(sent, hops), 0
             if hops > 1:
                 raise ValueError(f"inference goes hop by hop, but {type(conv).__name__} looks {hops} hops far in one")
+            if hops and layer.synapse.looks_beyond(layers[number - 1].out_channels if number else features.size(-1)):
+                raise ValueError(
+                    f"inference gives {type(conv).__name__} the edges of a batch's nodes, and it reads others, such as "
+                    "those that degrees count: run the model on the whole graph, or use 'gcn', 'sage' or 'gin'"
+                )
             *mean, sent = walk.over(partial(self._layer, number, currents), sent, hops)
             currents += mean
         assert isinstance(sent, Tensor)

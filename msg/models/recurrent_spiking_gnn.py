@@ -6,6 +6,7 @@ from typing import NamedTuple
 import geoopt
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 
 from msg.calls import full_precision
 from msg.gradients import SurrogateBPTT, resolve_step_rule
@@ -103,7 +104,8 @@ class RecurrentSpikingGNN(GraphNetwork):
     with :math:`s^0_t = x_t`, the features of snapshot :math:`G_t`. Without a ``manifold`` the output is a linear map of
     the last layer's spikes, filtered by :math:`\kappa`, as in :class:`LSNN`. With one, the last convolution has no
     neurons, the filtered currents move a point from the origin as in :class:`MSG`, and the output is linear in its
-    logarithm there. So the first snapshot, at :math:`\kappa = 0`, is what :class:`SpikingGNN` or :class:`MSG` returns.
+    logarithm there. So with one step the first snapshot, at :math:`\kappa = 0`, is what :class:`SpikingGNN` or
+    :class:`MSG` returns.
 
     .. code-block:: python
 
@@ -201,9 +203,7 @@ class RecurrentSpikingGNN(GraphNetwork):
     def reset_parameters(self) -> None:
         """Reset all learnable parameters but a manifold's curvature."""
         for part in (*self.layers, self.readout, self.path, self.head):
-            reset = getattr(part, "reset_parameters", None)
-            if reset is not None:
-                reset()
+            reset(part)
 
     def forward(
         self,

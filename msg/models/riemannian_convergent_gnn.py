@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
+from msg.calls import full_precision
 from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix
@@ -145,7 +146,8 @@ class RiemannianConvergentGNN(ConvergentNetwork):
             self.head.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        return self.head(self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance))
+        with full_precision(next(self.parameters())):
+            return self.head(self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance))
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> RiemannianSystem:
         current = Synapse(self.conv)(features, graph)

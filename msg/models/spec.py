@@ -15,10 +15,8 @@ class ModelSpec:
         build: ``(in_channels, out_channels, **options) -> model`` with ``model(x, edge_index)``; the options are those
             that the model reads, under these names. Without classes (``out_channels=None``) it embeds nodes, for link
             prediction, and for a :class:`~msg.models.GraphClassifier` about it.
-        reads: names of the options that the model reads, out of those of :func:`msg.experiments.build_model`:
-            ``manifold``, ``hidden_channels``, ``num_layers``, ``num_hops``, ``timesteps``, ``neuron``, ``threshold``,
-            ``gradient``, ``conv``, ``heads``, ``bias``, ``norm``, ``residual``, ``jumping``, ``classifier``,
-            ``learn_curvature``, ``step_size``, ``max_step``, ``dropout`` and ``signed``.
+        reads: names of the options that the model reads, out of those that :func:`msg.experiments.build_model` gives,
+            such as ``manifold``, ``hidden_channels`` and ``num_layers``.
         defaults: what an option is where the model's own default differs from that of the configuration.
         tasks: what it can be trained for: ``node-classification``, ``link-prediction``, ``graph-classification``.
         about: a line for lists of models.

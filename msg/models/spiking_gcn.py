@@ -36,6 +36,7 @@ class _Encoded(SpikingStack):
         if (
             varies
             or watched(neuron)
+            or encoder.synapse.seen()
             or traced()
             or isinstance(graph, SampledGraph)
             or any(t is not None and t.requires_grad for t in decides)

@@ -97,6 +97,8 @@ class SpikingStack(nn.Module):
 
     @torch.no_grad()
     def _fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:
+        norms = nn.ModuleList(layer.norm for layer in self._layers if layer.norm is not None)
+        running = [(buffer, buffer.clone()) for buffer in norms.buffers()]
         dynamics = Dynamics(self._layers, graph, self.timesteps)
         current = mean(encoder_current(self._layers, features, graph, self.timesteps))
         for source, target, part in zip(dynamics.sources, dynamics.targets, dynamics.graphs[1:]):
@@ -105,6 +107,8 @@ class SpikingStack(nn.Module):
                 neuron.fit_threshold(current, graph.total)
             if target is not dynamics.targets[-1]:
                 current = target.current(neuron.rate(current, self.timesteps), part)
+        for buffer, before in running:  # this input comes again, and is to count once
+            buffer.copy_(before)
 
     @property
     def spiking(self) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_structure, tree_unflatten
 from torch_geometric.nn import TGNMemory
+from torch_geometric.nn.inits import reset
 
 from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.layers import RecurrentSpikingLayer
@@ -60,7 +61,7 @@ class _Message(nn.Module):
         self.out_channels: int = module.out_channels  # pyright: ignore[reportFunctionMemberAccess]
 
     def reset_parameters(self) -> None:
-        _reset(self.module)
+        reset(self.module)
 
     def forward(self, z_src: Tensor, z_dst: Tensor, raw_msg: Tensor, t_enc: Tensor) -> Tensor:
         return self.module(z_src[:, : self.memory_dim], z_dst[:, : self.memory_dim], raw_msg, t_enc)
@@ -77,18 +78,12 @@ class _Aggregator(nn.Module):
         self.module = module
 
     def reset_parameters(self) -> None:
-        _reset(self.module)
+        reset(self.module)
 
     def forward(self, msg: Tensor, index: Tensor, t: Tensor, dim_size: int) -> Tensor:
         reached = torch.zeros(dim_size, 1, dtype=torch.bool, device=msg.device)
         reached[index] = True
         return self.module(msg, index, t, dim_size).masked_fill(~reached, 0)
-
-
-def _reset(module: Callable) -> None:
-    reset = getattr(module, "reset_parameters", None)
-    if reset is not None:
-        reset()
 
 
 class SpikingTGNMemory(TGNMemory):

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msg.names import NEURONS, build
-from msg.neurons.neuron import IF, LIF, Neuron, Reset
+from msg.names import NEURONS, Reset, build
+from msg.neurons.neuron import IF, LIF, Neuron
 from msg.neurons.scaled import ScaledLIF, below
 
 

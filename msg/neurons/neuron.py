@@ -12,7 +12,7 @@ which starts at zero. Nothing is stored in the module, so there is nothing to re
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,12 @@ from msg.calls import watched
 from msg.kernels.choice import compiled
 from msg.kernels.operators import constant_rates
 from msg.kernels.tracing import traced
+from msg.names import Reset
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
 from msg.registry import Recorded
 
 Fire = Callable[[Tensor, float], Tensor]
 """From membrane potential and threshold to spikes."""
-Reset = Literal["subtract", "zero"]
 Threshold = float | Literal["auto"]
 
 
@@ -51,7 +51,7 @@ class Neuron(Recorded, nn.Module):
         super().__init__()
         if isinstance(threshold, str) and threshold != "auto":
             raise ValueError(f"threshold must be a positive number or 'auto', not {threshold!r}")
-        if reset not in ("subtract", "zero"):
+        if reset not in get_args(Reset):
             raise ValueError(f"unknown reset {reset!r}: use 'subtract' or 'zero'")
         self._automatic = isinstance(threshold, str)
         self._threshold: float | None = None

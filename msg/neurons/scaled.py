@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from msg.neurons.neuron import Fire, Neuron, Reset
+from msg.names import Reset
+from msg.neurons.neuron import Fire, Neuron
 from msg.neurons.surrogates import ATan
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -14,6 +13,7 @@ from torch_geometric.sampler import NodeSamplerInput
 
 from msg.calls import given
 from msg.graph import NeighborSampler, SparseMatrix
+from msg.layers.draws import generator_of
 from msg.models.network import LayeredNetwork
 
 
@@ -102,10 +102,7 @@ class MiniBatches:
             number: of nodes or links.
             epoch: each has its own order.
         """
-        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
-        mixed = np.random.SeedSequence((self.seed, epoch, 1)).generate_state(1)
-        generator = torch.Generator().manual_seed(int(mixed[0]))
-        yield from torch.randperm(number, generator=generator).split(self.batch_size)
+        yield from torch.randperm(number, generator=generator_of(self.seed, epoch, 1)).split(self.batch_size)
 
 
 class Surroundings:

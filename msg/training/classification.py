@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, roc_auc_score
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from msg.graph import SparseMatrix
+from msg.layers.draws import generator_of
 from msg.models.network import LayeredNetwork
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
@@ -319,11 +319,13 @@ class GraphClassification(Classification):
     def _graphs(self) -> list[Data]:
         # with the features that are read, which may be others than the set came with
         nodes = torch.bincount(self.batch).tolist()
-        edges = torch.bincount(self.batch[self.edge_index[0]], minlength=len(nodes)).tolist()
+        graph_of = self.batch[self.edge_index[0]]
+        order = torch.argsort(graph_of, stable=True)  # a transform may have put loops of all graphs at the end
+        edges = torch.bincount(graph_of, minlength=len(nodes)).tolist()
         first = torch.tensor(nodes).cumsum(0) - torch.tensor(nodes)
-        parts = zip(self.x.split(nodes), self.edge_index.split(edges, dim=1), first.tolist(), self.y)
+        parts = zip(self.x.split(nodes), self.edge_index[:, order].split(edges, dim=1), first.tolist(), self.y)
         graphs = [Data(x=x, edge_index=edge_index - start, y=y[None]) for x, edge_index, start, y in parts]
-        for graph, weight in zip(graphs, () if self.edge_weight is None else self.edge_weight.split(edges)):
+        for graph, weight in zip(graphs, () if self.edge_weight is None else self.edge_weight[order].split(edges)):
             graph.edge_weight = weight
         return graphs
 
@@ -336,9 +338,7 @@ class GraphClassification(Classification):
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """See :class:`~msg.training.Task`."""
-        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
-        mixed = np.random.SeedSequence((self.seed, epoch, 2)).generate_state(1)
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = generator_of(self.seed, epoch, 2)
         for found in DataLoader(self._of("train"), self.batch_size, shuffle=True, generator=generator):
             yield _batch_of(found)
 

@@ -99,6 +99,16 @@ def _can_be_reset(model: nn.Module) -> bool:
     return True
 
 
+def _check_decoder(model: nn.Module, task: Task) -> None:
+    """Refuse a decoder that would be left as it is while the model learns."""
+    decoder, known = getattr(task, "decoder", None), {id(parameter) for parameter in model.parameters()}
+    if isinstance(decoder, nn.Module) and any(id(p) not in known for p in decoder.parameters() if p.requires_grad):
+        raise ValueError(
+            f"the parameters of {type(decoder).__name__} are not the model's, so nothing would train them: set "
+            "model.link_decoder = decoder, and give the task model.link_decoder"
+        )
+
+
 class Training:
     """A training between two epochs. The validation part alone selects; the test part is read once, at the end.
 
@@ -112,7 +122,8 @@ class Training:
         starts: how many epochs there were before each generation that has begun.
 
     Raises:
-        ValueError: for several generations of what cannot be taught, or cannot be initialised again.
+        ValueError: for several generations of what cannot be taught, or cannot be initialised again, or a decoder whose
+            parameters are not the model's.
     """
 
     def __init__(self, model: nn.Module, task: Task, budget: Budget):
@@ -123,6 +134,7 @@ class Training:
                 f"generations={budget.generations} need classes of nodes, without mini-batches, and a model with "
                 f"reset_parameters(), not {type(task).__name__} and {type(model).__name__}"
             )
+        _check_decoder(model, task)
         self.optimizer = self._optimizer()
         self._first_weights = copy.deepcopy(model.state_dict()) if budget.generations > 1 else {}
         self.history: list[Epoch] = []

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch_geometric.data import Data
 from msg.calls import given
 from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
+from msg.layers.draws import generator_of
 from msg.manifolds import inner_products
 from msg.models.stack import SpikingStack
 from msg.training.augmentation import Augmentation, Augmenting
@@ -159,9 +159,7 @@ class LinkPrediction:
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         count, device = self.positives.size(1), self.positives.device
-        # mixed into 32 bits, because torch's generator on the CPU reads no more of a seed
-        mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1)
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = generator_of(self.seed, epoch)
         negatives = sample_negatives(self.x.size(0), self.excluded, count, generator).to(device)
         if self.settings is None:
             pairs, labels = _scored(self.positives, negatives)
@@ -207,8 +205,7 @@ class LinkPrediction:
     def _ranked_against(self, part: Part) -> Tensor:
         """Pairs that a part's edges are ranked against, the first edge's before the second's."""
         pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
-        mixed = np.random.SeedSequence((self.seed, PARTS.index(part), self.rivals)).generate_state(1)
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = generator_of(self.seed, PARTS.index(part), self.rivals)
         count = self.x.size(0)
         return ranking_negatives(pairs[:, labels == 1], count, self.excluded, self.rivals, generator).flatten(1)
 

@@ -56,3 +56,13 @@ def test_bad_arguments():
         KMeans(manifold, 4).fit(points)
     with pytest.raises(ValueError, match="unknown mean 'median': use 'frechet' or 'centroid'"):
         KMeans(manifold, 2, mean="median").fit(points)
+
+
+@pytest.mark.parametrize("mean", ["frechet", "centroid"])
+@pytest.mark.parametrize("signature", ["L3", "U3", "L2xU2"])
+def test_a_learned_curvature_is_what_it_is(signature, mean):
+    manifold, points, labels = clusters(signature)
+    found = KMeans(manifold, 3, mean=mean).fit(points)
+    assert adjusted_rand_score(labels, found.labels_) == 1
+    assert (found.predict(points) == found.labels_).all()
+    assert all(parameter.grad is None for parameter in manifold.parameters())

@@ -120,3 +120,15 @@ def test_the_encoder_may_be_any_convolution():
     network = _model(OTTT(), 4, conv=conv)
     network(*_data()).square().sum().backward()
     assert network.stack.layers[0].synapse.conv.lin.weight.grad.abs().max() > 0
+
+
+def test_online_refuses_a_norm_between_a_train_and_its_encoder():
+    """The trace is of what comes in, and a norm is not linear; whole simulations are exact."""
+    torch.manual_seed(0)
+    network = SpikingGNN(6, 3, 5, 2, 5, LIF(threshold=0.4), OTTT(), norm="layer").double()
+    with pytest.raises(ValueError, match=r"only where its first layer is linear, and a norm is not"):
+        next(network.online(*_data(5)))
+    constant = _data()
+    *_, last = network.online(*constant)
+    torch.testing.assert_close(last, network(*constant))
+    assert network(*_data(5)).isfinite().all()

@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import ToSparseTensor
 from torch_geometric.utils import coalesce, to_torch_coo_tensor
 
-from msg.graph import GraphMemo, as_edges
+from msg.graph import Graph, GraphMemo, as_edges
 from msg.nn import MSG, SpikingGNN
 
 
@@ -62,3 +62,16 @@ def test_refusals(weighted):
         MSG(5, 3)(x, adj_t, weighted[1])
     with pytest.raises(ValueError, match=r"x has 6 nodes.*\[7, 7\].*SpikingConv"):
         MSG(5, 3)(x[:6], adj_t)
+
+
+@pytest.mark.parametrize("conv", ["gcn", "sage", "gin"])
+def test_a_graph_whose_weights_are_learned_is_read_anew_in_each_pass(conv, edge_index):
+    weight, x = torch.rand(10).requires_grad_(), torch.rand(7, 5)
+    model, graph = SpikingGNN(5, 3, 4, conv=conv).eval(), Graph(edge_index, weight, 7)
+    for _ in range(3):  # a second backward pass, too
+        torch.testing.assert_close(model(x, graph), model(x, edge_index, weight))
+        (grad,) = torch.autograd.grad(model(x, graph).square().sum(), weight)
+        assert grad.abs().sum() > 0
+        with torch.no_grad():
+            weight -= 0.5 * grad
+    assert Graph(edge_index, weight.detach(), 7).of_a_pass()._matrices is not None

@@ -136,3 +136,15 @@ def test_without_pymetis_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ImportError, match=r'msg-graph\[distributed\]", or choose \'range\''):
         partition(drawn(), 2)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_summed_in_single(half):
+    data = drawn(seed=3)
+    graph = partition(data, 1, "range")[0].graph
+    x = data.x[graph.nodes].to(half)
+    matrix, whole = graph.normalized(half), Graph(data.edge_index, data.edge_weight, 30).normalized(half)
+    graph.border.halo = lambda rows: rows[:0]
+    assert matrix.matmul(x).dtype == matrix.here(x).dtype == half
+    torch.testing.assert_close(matrix.matmul(x), whole.matmul(x), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(matrix.here(x), whole.matmul(x), rtol=1e-2, atol=1e-2)

@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import nn
 from torch_geometric.nn import (
+    ARMAConv,
     ChebConv,
     GATConv,
     GATv2Conv,
     GCNConv,
     GINConv,
     GraphConv,
+    MixHopConv,
     SAGEConv,
     TAGConv,
     TransformerConv,
@@ -398,3 +400,47 @@ def test_reset_parameters(linear):
     before = copy.deepcopy(synapse.state_dict())
     synapse.reset_parameters()
     assert any(not torch.equal(before[key], value) for key, value in synapse.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "make", [lambda i, o: GCNConv(i, o, aggr="max"), lambda i, o: GINConv(torch.nn.Linear(i, o), aggr="mean")]
+)
+def test_another_aggregation_than_the_sum_is_the_convolutions_own(make, edge_index):
+    conv, x = make(IN, OUT), torch.randn(7, IN)
+    assert not Synapse(conv).linear
+    torch.testing.assert_close(Synapse(conv)(x, Graph(edge_index, None, 7)), conv(x, edge_index))
+
+
+@pytest.mark.parametrize(
+    ("make", "hops"),
+    [
+        (lambda i, o: ARMAConv(i, o, num_layers=3), 3),
+        (lambda i, o: ChebConv(i, o, K=3), 2),
+        (lambda i, o: MixHopConv(i, o, powers=[0, 1, 4]), 4),
+        (lambda i, o: TAGConv(i, o, K=2), 2),
+        (GraphConv, 1),
+        (torch.nn.Linear, 0),
+    ],
+)
+def test_how_far_a_convolution_looks(make, hops):
+    assert Synapse(make(IN, OUT)).hops == hops
+
+
+@pytest.mark.parametrize(
+    ("make", "beyond"),
+    [
+        (lambda i, o: TAGConv(i, o, K=1), True),
+        (lambda i, o: ChebConv(i, o, K=2), True),
+        (lambda i, o: GCNConv(i, o, aggr="mean"), True),
+        (ARMAConv, True),
+        (GraphConv, False),
+        (GATv2Conv, False),
+        (lambda i, o: SAGEConv(i, o, aggr="max"), False),
+        (GCNConv, False),  # taken apart, with degrees of the whole graph
+    ],
+)
+def test_whose_degrees_a_convolution_reads(make, beyond):
+    synapse = Synapse(make(IN, OUT))
+    state = torch.get_rng_state()
+    assert synapse.looks_beyond(IN) is beyond
+    assert torch.equal(state, torch.get_rng_state())

@@ -27,6 +27,7 @@ from msg.neurons import (
     Triangle,
     heaviside,
 )
+from msg.nn import GASNN, GCSNN, SpikeGCL, SpikeGraphormer, SpikeNet
 
 
 def test_decay_input_is_a_membrane_that_relaxes_towards_its_input():
@@ -297,3 +298,19 @@ def test_steps_that_a_current_does_not_have_are_refused():
     for current, steps in ((torch.rand(7, 4, 5), 9), (torch.rand(7, 5), 0), (torch.rand(7, 4, 5), 0)):
         with pytest.raises(ValueError, match=f"timesteps={steps} is not the number of steps"):
             fire(current, steps)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpikeTrain(LIF(threshold="auto")),
+        lambda: SpikeNet(5, 3, neuron=DecayingThresholdLIF(threshold="auto")),
+        lambda: GCSNN(5, 3, threshold="auto"),
+        lambda: GASNN(5, 3, threshold="auto"),
+        lambda: SpikeGCL(5, 3, threshold="auto"),
+        lambda: SpikeGraphormer(5, 3, threshold="auto"),
+    ],
+)
+def test_a_threshold_that_nothing_here_would_fit_is_refused(make):
+    with pytest.raises(ValueError, match=r"'auto' is fitted by networks such as MSG.*give a number"):
+        make()

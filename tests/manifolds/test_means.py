@@ -76,3 +76,28 @@ def test_bad_arguments():
         frechet_mean(manifold, points[0])
     with pytest.warns(UserWarning, match="not settled after 1 steps"):
         frechet_mean(manifold, points, torch.tensor([1.0, 2, 3, 4]), max_iter=1)
+
+
+@pytest.mark.parametrize("signature", ["H8", "P8", "L8"])
+def test_far_points_settle(signature):
+    """Groups of points about 2.8 from the origin, where a step as long as the mean logarithm would overshoot."""
+    manifold, _ = parse_signature(signature)
+    points = exp0(manifold, torch.randn(200, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    with torch.no_grad():  # a warning would be an error
+        means = frechet_mean(manifold, points, index=torch.arange(200) // 10)
+        for group in range(3):
+            own = points[10 * group : 10 * group + 10]
+            v = log0(manifold, means[group : group + 1])
+            at = squared_distance(manifold, means[group : group + 1], own).sum()
+            for direction in torch.eye(8, dtype=torch.float64):
+                for step in (1e-3, -1e-3):
+                    assert at < squared_distance(manifold, exp0(manifold, v + step * direction), own).sum()
+
+
+@pytest.mark.parametrize("signature", ["H4", "S4", "L4", "P4", "H2xS2"])
+def test_a_point_is_its_own_mean(signature):
+    manifold, points = cloud(signature, 40, spread=1.5)
+    with torch.no_grad():
+        torch.testing.assert_close(frechet_mean(manifold, points, index=torch.arange(40)), points)
+        same = frechet_mean(manifold, points[:1].expand(5, -1))
+        torch.testing.assert_close(same, points[0])

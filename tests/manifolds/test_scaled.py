@@ -16,6 +16,7 @@ from msg.manifolds import (
     squared_distance,
     transport0,
 )
+from msg.manifolds.lookup import family
 from msg.nn import MSG
 from msg.testing import assert_isometric, assert_on_manifold
 
@@ -75,3 +76,10 @@ def test_impossible_scales_are_refused():
         exp0(geoopt.Scaled(geoopt.Sphere(), -1.0), torch.zeros(1, 2))
     with pytest.raises(TypeError, match="no steps are known for EuclideanStiefel"):
         exp0(geoopt.Scaled(geoopt.EuclideanStiefel(), 2.0), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("base", [geoopt.Lorentz(), geoopt.Euclidean(ndim=1), geoopt.Sphere()])
+def test_operations_are_those_of_the_base(base):
+    scaled = geoopt.Scaled(base, 2.0)
+    for name in ("exp0_operations", "move_operations", "log0_operations"):
+        assert getattr(family(scaled), name)(scaled, 8) == getattr(family(base), name)(base, 8)

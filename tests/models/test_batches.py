@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -246,6 +248,8 @@ def test_what_inference_refuses(data):
         model.inference(everything(data, input_nodes=torch.arange(10)))
     with pytest.raises(ValueError, match="TAGConv looks 3 hops far in one"):
         msg(conv=TAGConv).double().eval().inference(everything(data))
+    with pytest.raises(ValueError, match="TAGConv the edges of a batch's nodes, and it reads others"):
+        msg(conv=partial(TAGConv, K=1)).double().eval().inference(everything(data))
     wrong = everything(data)
     wrong.node_sampler = NeighborSampler(data, [2])
     wrong.node_sampler.num_neighbors = [-1]

@@ -12,6 +12,7 @@ from msg.neurons import IF, ReLU
 from msg.nn import (
     GASNN,
     GCSNN,
+    HGCN,
     MSG,
     SGC,
     BernoulliSpikingGCN,
@@ -212,3 +213,9 @@ def test_what_a_memo_reads_is_not_copied(tmp_path):
     with Watch():
         Memo().recall((x,), (), lambda: 1)
     assert 0 < max(largest) <= 2**20
+
+
+@pytest.mark.parametrize("model", [MSG, HGCN, SpikingGCN])
+def test_a_graph_without_features_is_told_what_to_do(model, edge_index):
+    with pytest.raises(ValueError, match=r"x is None, but models read features: make some, as .*OneHotDegree"):
+        model(5, 3)(None, edge_index)

@@ -196,3 +196,11 @@ def test_a_threshold_is_fitted_to_what_is_propagated(edge_index):
     model.reset_parameters()
     assert model(x / 30, edge_index).isfinite().all()
     assert model.stack.layers[0].neuron.threshold == pytest.approx(float(h.square().mean().sqrt()) / 15, rel=1e-5)
+
+
+def test_a_hook_on_the_propagation_sees_every_pass(edge_index):
+    model, x, seen = SpikingGCN(5, 3).eval(), torch.rand(7, 5), []
+    model.stack.layers[0].synapse.conv.register_forward_hook(lambda *_: seen.append(1))
+    for _ in range(3):
+        model(x, edge_index)
+    assert len(seen) >= 3

@@ -69,3 +69,14 @@ def test_bad_sizes_and_repr():
         SpikingGNN(5, 3, readout="sum")
     assert "SurrogateBPTT" in repr(SpikingGNN(5, 3, timesteps=7))
     assert "timesteps=7" in repr(SpikingGNN(5, 3, timesteps=7))
+
+
+def test_fitting_a_threshold_moves_no_running_statistics(edge_index):
+    x = torch.rand(7, 5)
+    models = [SpikingGNN(5, 3, 4, norm="batch", neuron=IF(threshold)) for threshold in ("auto", 1.0)]
+    models[1].load_state_dict(models[0].state_dict(), strict=False)
+    for model in models:
+        model.train()(x, edge_index)
+    auto, given = (model.stack.layers[0].norm.norm for model in models)
+    assert int(auto.num_batches_tracked) == int(given.num_batches_tracked) == 1
+    torch.testing.assert_close(auto.running_mean, given.running_mean)

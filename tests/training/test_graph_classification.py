@@ -136,3 +136,19 @@ def test_impossible_tasks(some):
     empty.val_mask = torch.zeros(40, dtype=torch.bool)
     with pytest.raises(ValueError, match="val_mask has no graph: choose another split"):
         GraphClassification(empty)
+
+
+def test_edges_may_stand_in_any_order():
+    """As where a transform puts the loops of all graphs at the end."""
+    data = load_graphs("motifs", split="folds:10")
+    weight = torch.rand(data.edge_index.size(1))
+    data.edge_weight = weight
+    order = torch.randperm(len(weight))
+    other = data.clone()
+    other.edge_index, other.edge_weight = data.edge_index[:, order], weight[order]
+    for one, two in zip(GraphClassification(data)._graphs, GraphClassification(other)._graphs, strict=True):
+        for graph in (one, two):
+            assert graph.edge_index.min() >= 0
+            assert graph.edge_index.max() < graph.num_nodes
+        edges = [sorted(zip(*graph.edge_index.tolist(), graph.edge_weight.tolist())) for graph in (one, two)]
+        assert edges[0] == edges[1]

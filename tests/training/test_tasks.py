@@ -9,7 +9,7 @@ from msg.datasets import link_split, pair_codes
 from msg.gradients import DvM, SurrogateBPTT
 from msg.manifolds import distance, log0
 from msg.neurons import IF
-from msg.nn import MSG, FermiDirac, SpikingGCN, SpikingGNN
+from msg.nn import MSG, FermiDirac, LearnedFermiDirac, SpikingGCN, SpikingGNN
 from msg.training import (
     Augmentation,
     Budget,
@@ -17,6 +17,7 @@ from msg.training import (
     LinkPrediction,
     MiniBatches,
     NodeClassification,
+    Training,
     add_structural_decoder,
     decoder_of,
     firing,
@@ -305,3 +306,14 @@ def test_sparsity_is_a_term_of_spiking_networks_only(karate):
     torch.testing.assert_close(loss(model, 2.0) - loss(model, 0.0), expected)
     other = Answers(torch.zeros(34, 4))
     assert torch.equal(loss(other, 2.0), loss(other, 0.0))
+
+
+def test_a_decoder_that_nothing_would_train_is_refused(karate):
+    model, split = MSG(34, None, "H4"), link_split(karate)
+    decoder = LearnedFermiDirac(model.manifold)
+    with pytest.raises(ValueError, match=r"LearnedFermiDirac are not the model's.*model\.link_decoder = decoder"):
+        Training(model, LinkPrediction(split, decoder), Budget(epochs=1))
+    model.link_decoder = decoder
+    before = [parameter.detach().clone() for parameter in decoder.parameters()]
+    fit(model, LinkPrediction(split, model.link_decoder), Budget(epochs=2, lr=0.1))
+    assert any(not torch.equal(was, now) for was, now in zip(before, decoder.parameters()))

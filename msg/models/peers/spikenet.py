@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 
 from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
@@ -50,9 +51,7 @@ class _Layer(nn.Module):
 
     def reset_parameters(self) -> None:
         for module in (self.own, self.received, self.past, self.norm, self.neurons):
-            reset = getattr(module, "reset_parameters", None)
-            if reset is not None:
-                reset()
+            reset(module)
 
     def current(self, received: Tensor, below: Tensor | None) -> Tensor:
         """What the neurons read, ``[T, M, d]``, from what came in and the current of the layer below."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,9 @@ from msg.graph import Graph, SparseMatrix
 from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
+from msg.names import Jumping
 from msg.neurons import LIF, Sigmoid
 from msg.neurons.timesteps import Timesteps
-
-JUMPING = ("none", "cat", "max")
 
 
 class MeanOfMessages(nn.Module):
@@ -108,7 +108,7 @@ class _STFN(GraphNetwork):
         super().__init__()
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, not {num_layers}")
-        if jumping not in JUMPING:
+        if jumping not in get_args(Jumping):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
         self.num_layers, self.timesteps, self.jumping = num_layers, timesteps, jumping
@@ -116,11 +116,11 @@ class _STFN(GraphNetwork):
         layers = []
         for number, (i, o) in enumerate(pairwise([in_channels, *[hidden_channels] * num_layers])):
             kind = SpikeSynapse if number else Synapse
+            fire = SpikeTrain(LIF(2.0, threshold, "zero"), Sigmoid(4.0), decay_input=True, detach_reset=not as_released)
             normal = make_train_norm(norm, o, threshold)
             if isinstance(normal, STFNorm):
                 normal.detach = as_released
             shortcut = kind(nn.Linear(i, o)) if residual else None
-            fire = SpikeTrain(LIF(2.0, threshold, "zero"), Sigmoid(4.0), decay_input=True, detach_reset=not as_released)
             layers.append(_Layer(convolution(kind, i, o), normal, shortcut, fire))
         self.layers = nn.ModuleList(layers)
         self.dropout = Dropout(dropout)

@@ -8,7 +8,7 @@ import torch
 from msg.energy import count
 from msg.manifolds import curvature
 from msg.models.peers.hgcn import SPEC
-from msg.nn import HGCN, FermiDirac, HyperbolicGCNConv
+from msg.nn import HGCN, QGCN, FermiDirac, Graph, HyboNet, HyperbolicGCNConv, KappaGCN, KappaGCNConv
 from msg.testing import assert_model
 from msg.training import link_prediction
 
@@ -279,3 +279,40 @@ def test_bad_arguments():
     ):
         with pytest.raises(ValueError, match=said):
             HGCN(5, 3, **options)
+
+
+@pytest.mark.parametrize("aggregation", ["origin", "local"])
+def test_attention_refuses_weights_that_it_would_not_read(aggregation, edge_index):
+    x, weight = torch.randn(7, 5), torch.rand(10)
+    conv = HyperbolicGCNConv(5, 4, "H", attention=True, aggregation=aggregation)
+    with pytest.raises(ValueError, match=r"attention weighs edges itself.*attention=False"):
+        conv(x, edge_index, weight, tangent=True)
+    conv(x, edge_index, tangent=True)
+    released = HyperbolicGCNConv(5, 4, "H", attention=True, aggregation=aggregation, as_released=True)
+    assert not torch.allclose(released(x, edge_index, weight, tangent=True), released(x, edge_index, tangent=True))
+
+
+@pytest.mark.parametrize("model", [HGCN, HyboNet, KappaGCN, QGCN])
+def test_an_activation_that_learns_is_reset_too(model):
+    network = model(5, 3, act="prelu")
+    learned = [module for module in network.modules() if isinstance(module, torch.nn.PReLU)]
+    assert learned
+    for module in learned:
+        module.weight.data.fill_(9.0)
+    network.reset_parameters()
+    assert [float(module.weight.detach()) for module in learned] == [0.25] * len(learned)
+
+
+def test_weights_beside_a_graph_that_is_made_are_refused_by_layers_too(edge_index):
+    graph, x = Graph(edge_index, None, 7), torch.randn(7, 5)
+    for layer in (HyperbolicGCNConv(5, 4, "H"), KappaGCNConv(5, 4, "U")):
+        with pytest.raises(ValueError, match="edge_weight contradicts a graph that is made already"):
+            layer(x, graph, torch.rand(10), tangent=True)
+        with pytest.raises(ValueError, match="x has 6 nodes, but the graph has 7"):
+            layer(x[:6], graph, tangent=True)
+
+
+@pytest.mark.parametrize("manifold", ["H16", "H4xS4", "", 16, None])
+def test_a_layers_manifold_is_a_letter(manifold):
+    with pytest.raises(ValueError, match=r"a layer's manifold is one of geoopt's, or a letter.*out_channels"):
+        HyperbolicGCNConv(5, 4, manifold)
