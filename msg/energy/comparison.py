@@ -11,7 +11,7 @@ from msg.energy.costs import CostTable, cost_tables
 from msg.energy.counts import CONVENTIONS, Convention
 from msg.energy.report import NOT_COUNTED, READINGS, report
 from msg.energy.sensitivity import Sensitivity, sensitivity
-from msg.report.tables import Style, fixed, heading, mean_std, render
+from msg.report.tables import Style, called, fixed, heading, mean_std, render
 from msg.report.tables import significant as mj
 
 
@@ -103,7 +103,7 @@ class Comparison:
             for memory in ((False, True) if costs.memory else (False,))
         }
         return [
-            {"model": one.name, f"{self.metric}, %": mean_std(one.metric)}
+            {"model": one.name, f"{called(self.metric)}, %": mean_std(one.metric)}
             | {title: mj(self.energy_mj(one, costs, convention, memory)) for title, (costs, memory) in columns.items()}
             for one in self.candidates
         ]

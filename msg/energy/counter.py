@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch_geometric.nn import Aggregation
 
+from msg.calls import is_aside
 from msg.energy import recurrent, riemannian, spikes, spiking, trains  # noqa: F401 - rules, which register themselves
 from msg.energy.counts import BACKWARD, OUTSIDE, Operations
 from msg.energy.modules import Rule, known, leaves_children
@@ -56,6 +57,8 @@ class _Recorder(TorchDispatchMode):
         self.closed -= frame.closed
 
     def _count(self, name: str, rule: Rule, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        if is_aside():
+            return
         pair = bool(args) and isinstance(args[0], tuple)  # two node sets
         with torch.no_grad():
             found = None if pair else rule(module, args, kwargs, output)
@@ -67,14 +70,19 @@ class _Recorder(TorchDispatchMode):
             self.ops.add(name, found)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        operator = func._schema.name
+        if operator != "aten::dropout":  # which is taken apart into a copy
+            with self:  # in inference mode operators come here whole that are made of others
+                output = func.decompose(*args, **(kwargs or {}))
+            if output is not NotImplemented:
+                return output
         output = func(*args, **(kwargs or {}))
-        if self.closed or (self.frames and self.frames[-1].rule is not None):
+        if is_aside() or self.closed or (self.frames and self.frames[-1].rule is not None):
             return output
         if torch._C._current_graph_task_id() != -1:
             name = BACKWARD
         else:
             name = self.frames[-1].name if self.frames else OUTSIDE
-        operator = func._schema.name
         if operator.startswith("profiler::"):
             return output
         count = count_operator(operator, args, output)

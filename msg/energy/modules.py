@@ -12,8 +12,16 @@ from torch_geometric.nn.dense import Linear as PyGLinear
 
 from msg.energy.counts import Count, Operations
 from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
-from msg.graph import Memo
-from msg.layers import FixedLinear, ManifoldPooling, Propagation, StepwiseBatchNorm, Synapse, TrainBatchNorm
+from msg.graph import Memo, SparseMatrix
+from msg.layers import (
+    DropConnect,
+    FixedLinear,
+    ManifoldPooling,
+    Propagation,
+    StepwiseBatchNorm,
+    Synapse,
+    TrainBatchNorm,
+)
 from msg.models import GAT, SAGE, SGC, CachedGCN, Propagated
 from msg.neurons import (
     ALIF,
@@ -95,10 +103,11 @@ def parameters(*modules: nn.Module | None) -> int:
     )
 
 
-@rule(nn.Linear, FixedLinear, PyGLinear)
-def _linear(module: nn.Linear, args: tuple, kwargs: dict, output: Tensor) -> Count:
+@rule(nn.Linear, FixedLinear, PyGLinear, DropConnect)
+def _linear(module: Any, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x = args[0] if args else next(iter(kwargs.values()))
-    bias = module.bias is not None
+    x = x.csr if isinstance(x, SparseMatrix) else x
+    bias = getattr(module, "bias", None) is not None
     return product(operand(x), output.size(-1), output.numel(), bias, parameters(module))
 
 

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from msg.energy.counts import Count
 from msg.energy.modules import known, parameters, rule
-from msg.energy.products import nonzeros
+from msg.energy.products import aggregation, edges_of, elementwise, nonzeros
 from msg.graph import SparseMatrix
-from msg.layers import BernoulliEncoder, BernoulliLinear, SpikeLinear
-from msg.models import BernoulliSpikingGCN
+from msg.layers import BernoulliEncoder, BernoulliLinear, Propagation, SpikeLinear
+from msg.models import BernoulliSpikingGCN, SpikeGCL
 
 
 def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: int, inputs: int) -> Count:
@@ -57,6 +57,19 @@ def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output
     spikes = round(float(x.clamp(0, 1).sum(dtype=torch.float64)) * steps)
     added = rows_of_weights(spikes, output.size(-1), output.numel(), False, weights, x.numel())
     return _drawn(x, steps) + added + Count.of({"spike": spikes})
+
+
+@rule(SpikeGCL, leave_children=True)
+def _spikegcl(model: SpikeGCL, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Dense features are propagated in an inference, though the network keeps them; beside its modules it adds."""
+    features, graph = model.prepare(*args, **kwargs)
+    nodes = graph.num_nodes
+    added = model.residual * len(model.layers) * nodes * model.first.count * model.first.weight.size(1)
+    count = elementwise(added, accumulate=1)
+    if isinstance(features, SparseMatrix):
+        return count
+    edges = edges_of(Propagation(1), graph.edge_index, graph.edge_weight, nodes)
+    return count + aggregation(edges, features.size(1), 1)
 
 
 @rule(BernoulliSpikingGCN, leave_children=True)

@@ -10,7 +10,21 @@ from msg.energy import LOIHI, OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
 from msg.models import SAGE, SGC, CachedGCN
 from msg.neurons import ALIF, LIF, ClippedReLU, QuantizedReLU, ReLU
-from msg.nn import MSG, SpikingGCN, SpikingGNN
+from msg.nn import (
+    GCSNN,
+    HGCN,
+    MSG,
+    QGCN,
+    ConvergentGNN,
+    HyboNet,
+    KappaGCN,
+    Polynormer,
+    SpikeGCL,
+    SpikeGraphormer,
+    SpikeNet,
+    SpikingGCN,
+    SpikingGNN,
+)
 
 EDGES = torch.tensor([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 2, 0]])
 X = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 2], [0, 3, 0], [1, 0, 1]])  # 7 of 15 are not zero
@@ -296,12 +310,60 @@ def test_trains_of_spikes():
     assert operations(real, "stack.layers.0.synapse")["multiply_accumulate"] == fired * 2
 
 
-def test_sparse_and_dense_features_count_the_same():
-    for model in (MSG(3, 2, "S2", timesteps=4), GCN(3, 2, 2)):
-        dense, sparse = counted(model), counted(model, X.to_sparse_coo())
-        assert {name: c.nonzero for name, c in dense.modules.items()} == {
-            name: c.nonzero for name, c in sparse.modules.items()
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: MSG(3, 2, "S2", timesteps=4),
+        lambda: GCN(3, 2, 2),
+        lambda: HGCN(3, 2),
+        lambda: KappaGCN(3, 2),
+        lambda: QGCN(3, 2),
+        lambda: GCSNN(3, 2, 4),
+    ],
+)
+def test_sparse_and_dense_features_count_the_same(model):
+    model = model()
+    dense, sparse = counted(model), counted(model, X.to_sparse_coo())
+    for convention in ("nonzero", "dense", "events"):
+        assert {name: c.under(convention) for name, c in dense.modules.items()} == {
+            name: c.under(convention) for name, c in sparse.modules.items()
         }
+
+
+@pytest.mark.parametrize(
+    "model", [HGCN, HyboNet, KappaGCN, QGCN, SpikeGCL, SpikeNet, GCSNN, SpikeGraphormer, Polynormer, ConvergentGNN]
+)
+@pytest.mark.parametrize("x", [X, X.to_sparse_coo()], ids=["dense", "sparse"])
+def test_what_is_kept_of_a_graph_is_no_part_of_an_inference(model, x):
+    """The first inference, which makes matrices of the graph, counts as the later ones, which look them up."""
+    model = model(3, 2).eval()
+    found = []
+    for _ in range(3):
+        with torch.no_grad(), count(model) as ops:
+            model(x, EDGES)
+        found.append({name: c.nonzero for name, c in ops.modules.items() if c.nonzero})
+    assert found[0] == found[1] == found[2]
+
+
+def test_spikegcl_counts_its_first_aggregation():
+    model = SpikeGCL(3, 2).eval()
+    total = counted(model).modules[""]
+    assert total.nonzero["message"] == 11 * 3  # features along edges and loops
+    sparse = counted(model, X.to_sparse_coo()).modules  # is not propagated by itself
+    assert "" not in sparse or not sparse[""].nonzero["message"]
+
+
+@pytest.mark.parametrize("model", [lambda: MSG(3, 2, "S2", timesteps=4), lambda: HyboNet(3, 2), lambda: GCN(3, 2, 2)])
+def test_inference_mode_counts_the_same(model):
+    model = model().eval()
+    found = []
+    for mode in (torch.no_grad, torch.inference_mode):
+        model(X, EDGES)
+        with mode(), count(model) as ops:
+            model(X, EDGES)
+        assert not ops.unknown
+        found.append({name: c.nonzero for name, c in ops.modules.items() if c.nonzero})
+    assert found[0] == found[1]
 
 
 def of_known_values(neuron, conv="gcn", manifold=None):
