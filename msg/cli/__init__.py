@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from msg import __version__
-from msg.cli.screen import one_line
 from msg.process import ignore_scripting, keep_freed_memory
+from msg.report.text import one_line
 from msg.report.width import fitting
 
 _COLUMNS = 80
@@ -40,7 +40,9 @@ app.command(
 )
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")
 app.command("msg.cli.energy:energy", name="energy", help="Report the energy of one inference.")
-app.command("msg.cli.predict:predict", name="predict", help="Classify nodes or score pairs with a finished run.")
+app.command(
+    "msg.cli.predict:predict", name="predict", help="Classify nodes or graphs, or score pairs, with a finished run."
+)
 app.command("msg.cli.export:export", name="export", help="Write the model of a finished run for other programs.")
 app.command("msg.cli.benchmark:benchmark", name="benchmark", help="Make a table of models and graphs.")
 app.command(

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from msg.cli.errors import failures, user_errors
-from msg.cli.options import command, flag, words
+from msg.cli.options import command, flag, seeds_of, words
 from msg.experiments.config import RunConfig
-from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of, parse_seeds
+from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, fields_of
 from msg.names import TABLES
 
 OWN = {
@@ -68,7 +68,7 @@ def _prepare(given: dict[str, Any]) -> Any:
     seeds, trials = given.pop("seeds", None), given.pop("budget", None)
     return Benchmark.begin(
         **{**given, **lists},
-        seeds=None if seeds is None else parse_seeds(str(seeds)),
+        seeds=seeds_of(seeds),
         settings="search" if search else "stored" if stored else None,
         trials=trials,
     )

@@ -7,12 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from msg.cli.screen import one_line, shown
+from msg.cli.screen import shown
 from msg.experiments import Job, Progress
-from msg.report.tables import count, fixed, fixed_all, mean_std, render, significant
+from msg.report.tables import called, count, fixed, fixed_all, mean_std, render, significant
+from msg.report.text import one_line
 from msg.training import Epoch
-
-_METRICS = {"average_precision": "average precision, %", "mrr": "mean reciprocal rank, %"}
 
 
 class Display(Progress):
@@ -86,8 +85,8 @@ def report(results: Mapping[str, Any]) -> str:
         for number, seed in enumerate(results["seeds"])
     ]
     rows.append({"seed": "mean ± std", **{name: mean_std(part["per_seed"]) for name, part in columns.items()}})
-    metric = "accuracy, %" if results["metric"] == "accuracy" else "ROC-AUC, %"
-    title = f"{results['dataset']} · {results['task']} · {results['split']} · {metric}"
+    metric = called(results["metric"])
+    title = f"{results['dataset']} · {results['task']} · {results['split']} · {metric}, %"
     what = [results["manifold"] or "Euclidean", results["gradient"], results["neuron"]]
     what += [f"T={results['timesteps']}"] if results["timesteps"] else []
     about = f"{results['model']}: {', '.join(word for word in what if word)}"
@@ -105,7 +104,7 @@ def _besides(models: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str,
         "largest radius": lambda model: fixed(model["max_radius"], 2),
     }
     names = [name for name in models[0].get("metrics", {}) if name != metric]
-    further = {f"test {_METRICS.get(name, name)}": _further(name) for name in names}
+    further = {f"test {called(name)}, %": _further(name) for name in names}
     return [{"": name, **{model["model"]: show(model) for model in models}} for name, show in (further | shown).items()]
 
 

@@ -33,7 +33,7 @@ def energy(given: dict[str, Any]) -> None:
     output = Output.of(given)
     with user_errors():
         run = given.get("run")
-        if "resume" not in given:
+        if resumed(given, besides=("workers",)) is None:
             _check(given)
     if run is None:
         _of_models(given, output)

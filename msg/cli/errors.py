@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from msg.cli.screen import one_line
+from msg.report.text import one_line
 
 
 @contextmanager

@@ -42,5 +42,5 @@ def geometry(
         data = load_graph(dataset, root, split, seed)
         names = None if signatures is None else words(signatures)
     with failures("msg geometry with the same options"):
-        verdict = choose_signature(data, names, dim or 8, epochs, nodes, repeats, seed)
+        verdict = choose_signature(data, names, 8 if dim is None else dim, epochs, nodes, repeats, seed)
     Output(json).result(f"{dataset}: {verdict}", {"dataset": dataset, **plain(verdict), "reason": verdict.reason})

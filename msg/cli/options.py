@@ -153,6 +153,17 @@ def _check_kind(path: Any, name: str, value: Any, kind: Any) -> None:
         raise ValueError(f"{path} has {name} = {value!r}, which must be {wanted}")
 
 
+def seeds_of(given: Any) -> Any:
+    """Seeds as they are written, ``0-4`` or ``0,2``, or a list of them in a file; what is neither stays as it is.
+
+    Raises:
+        ValueError: for text that cannot be read.
+    """
+    if isinstance(given, str | int):
+        return parse_seeds(str(given))
+    return tuple(given) if isinstance(given, list) else given
+
+
 def of_a_run(given: Mapping[str, Any]) -> RunConfig:
     """The configuration that is given.
 
@@ -162,8 +173,8 @@ def of_a_run(given: Mapping[str, Any]) -> RunConfig:
     options = dict(given)
     if options.get("baseline", "") in (None, False):
         options["baseline"] = NO_BASELINE
-    if isinstance(options.get("seeds"), str | int):
-        options["seeds"] = parse_seeds(str(options["seeds"]))
+    if "seeds" in options:
+        options["seeds"] = seeds_of(options["seeds"])
     if "teleport" in options and not options.get("propagate"):
         raise ValueError("teleport is of predictions that are propagated: give propagate too")
     return RunConfig.from_dict(options)

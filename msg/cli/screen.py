@@ -5,15 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-def printable(text: object) -> str:
-    """Text in which nothing can steer a terminal: what is no letter, digit, sign or line break is spelt out."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def one_line(text: object) -> str:
-    """The same on one line: line breaks are spelt out too, so that a file cannot say lines of its own."""
-    return printable(text).replace("\n", "\\n")
+from msg.report.text import printable
 
 
 def show(text: object) -> None:

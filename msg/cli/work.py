@@ -79,7 +79,8 @@ def execute(experiment: Any, executor: Any, console: Any, logger: Any = None) ->
         logger: a function that is given who is told of the work, and gives who is told instead.
     """
     from msg.cli.display import Display
-    from msg.cli.screen import one_line, shown
+    from msg.cli.screen import shown
+    from msg.report.text import one_line
 
     study, folder = experiment.study, experiment.store.path
     with shown():

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +15,7 @@ from msg.datasets.archives import MAX_BYTES
 from msg.datasets.arguments import as_edge_index, as_int64
 from msg.datasets.matrices import Matrix, as_scipy, sparse_tensor
 from msg.datasets.raw_graph import RawGraph
+from msg.names import Features
 
 SPARSE_BELOW = 0.1
 """Features with a smaller share of non-zeros are returned as sparse CSR under ``features="auto"``."""
@@ -36,7 +38,7 @@ def to_data(raw: RawGraph, features: str = "auto", max_bytes: int = MAX_BYTES) -
     Raises:
         ValueError: If ``features`` is another word, or dense features would be too large.
     """
-    if features not in ("auto", "dense", "sparse"):
+    if features not in get_args(Features):
         raise ValueError(f"features must be 'auto', 'dense' or 'sparse', not {features!r}")
     num_nodes, num_features = raw.features.shape
     filled = raw.features.nnz if sp.issparse(raw.features) else int(np.count_nonzero(raw.features))

@@ -5,6 +5,8 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+from msg.report.text import one_line
+
 MEND = "replace it by a sound copy (in a dataset root: delete it and load again, or import one)"
 """What to do about a damaged file of a known graph."""
 
@@ -33,12 +35,7 @@ class DatasetError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(printable(message))
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with each character that does not print, such as ESC, as Python would write it in a string."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        super().__init__(one_line(message))
 
 
 def reason(error: BaseException, length: int = 200) -> str:
@@ -63,4 +60,5 @@ def file_errors(place: Path | str | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         mend = mend_of(error, "check its disk and try again")
-        raise DatasetError(f"{place or error.filename}: {error.strerror or reason(error)}; {mend}") from error
+        where = place or error.filename or "a file of the graph"  # of a file that is open the system says no name
+        raise DatasetError(f"{where}: {error.strerror or reason(error)}; {mend}") from error

@@ -78,6 +78,9 @@ def _find_graphs(source: Path) -> list[tuple[Card, Path]]:
     found = []
     for folder in folders:
         card = find_folder(folder.resolve().name)
+        twice = [other for known, other in found if known is card]
+        if twice:
+            raise DatasetError(f"{twice[0]} and {folder} are the same graph: move one of them out of {source}")
         if card is not None:
             found.append((card, folder))
         elif not folder.name.startswith("."):
@@ -105,7 +108,8 @@ def _copy(card: Card, folder: Path, staged: Path) -> None:
 def verify(root: str | Path) -> list[Verification]:
     """Read every known graph in a dataset root and compare it with its card.
 
-    Graphs that are not there are left out, and so are folders of no known graph.
+    Graphs that are not there are left out, and so are folders of no known graph. A graph of arrays that is not stored
+    yet (:func:`open_graph`) is stored by it.
 
     Raises:
         DatasetError: If ``root`` is not a folder.

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch_geometric.data import Batch, Data
 
@@ -10,13 +10,16 @@ from msg.datasets.archives import MAX_BYTES
 from msg.datasets.arguments import seeded
 from msg.datasets.canonical import to_data
 from msg.datasets.cards import Card, available, get_card
-from msg.datasets.errors import file_errors, printable
+from msg.datasets.errors import file_errors
 from msg.datasets.graph_sets import RawGraphs, to_batch, validate_graphs
 from msg.datasets.npz import read_npz
+from msg.datasets.open_graph_benchmark import refuse_stored
 from msg.datasets.raw_graph import validate
 from msg.datasets.registration import GENERATORS
 from msg.datasets.splits import apply_split
 from msg.datasets.store import check_content, obtain
+from msg.names import Features
+from msg.report.text import one_line
 
 DEFAULT_ROOT = Path("datasets")
 """The dataset root taken when none is given, relative to the working directory."""
@@ -64,7 +67,7 @@ def load_graph(
         DatasetError: If files are damaged, or missing and cannot be downloaded, or a file of your own has weights or
             directions of edges and ``simplify`` is off. The message says what to do.
     """
-    if features not in ("auto", "dense", "sparse"):  # before a long download
+    if features not in get_args(Features):  # before a long download
         raise ValueError(f"features must be 'auto', 'dense' or 'sparse', not {features!r}")
     seeded(seed)
     if not isinstance(name, str) or name.endswith(".npz"):
@@ -75,6 +78,7 @@ def load_graph(
             raise ValueError(
                 f"{card.key!r} is a set of {card.graphs:,} graphs: use load_graphs, or --task graph-classification"
             )
+        refuse_stored(card)  # before a download of many gigabytes
         data, default = _load_known(card, root, features, max_bytes), card.split
     return apply_split(data, split or default, seed)
 
@@ -113,7 +117,7 @@ def load_graphs(name: str, root: str | Path | None = None, split: str | None = N
 
 def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tuple[Data, str]:
     data = to_data(read_npz(path, max_bytes=max_bytes, simplify=simplify), features, max_bytes)
-    data.name, data.metric = printable(path.stem), "accuracy"
+    data.name, data.metric = one_line(path.stem), "accuracy"
     return data, "fixed:0" if "train_mask" in data else "random:60/20/20"
 
 

@@ -26,6 +26,16 @@ def in_memory(card: Card) -> bool:
     return not any(Path(name).name == _ARRAYS for name in card.files)
 
 
+def refuse_stored(card: Card) -> None:
+    """Refuse a graph that is not read into memory.
+
+    Raises:
+        DatasetError: saying how it is opened.
+    """
+    if not in_memory(card):
+        raise DatasetError(f"{card.title} is not read into memory: open it with msg.datasets.open_graph({card.key!r})")
+
+
 class OGBFiles:
     """The raw files of one graph, part by part.
 
@@ -156,9 +166,8 @@ def read_ogb(card: Card, folder: Path, max_bytes: int = MAX_BYTES) -> RawGraph:
     Raises:
         DatasetError: As :class:`OGBFiles`; and if the graph is one of arrays, which is made to be stored anew.
     """
+    refuse_stored(card)
     files = OGBFiles(card, folder, max_bytes)
-    if files.binary:
-        raise DatasetError(f"{card.title} is not read into memory: open it with msg.datasets.open_graph({card.key!r})")
     edges = np.concatenate(list(files.edges()), axis=1)
     features = np.concatenate(list(files.features()))
     return validate(RawGraph(features, edges, files.labels(), files.masks()), folder)

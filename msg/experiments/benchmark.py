@@ -1,13 +1,18 @@
 """Make a table: every row on every graph, each cell an experiment of its own in one folder, which can grow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
+from msg.datasets import DatasetError
 from msg.experiments.cells import Cell, Outcome, outcome_from_dict, winner_of
+from msg.experiments.config import check_device
 from msg.experiments.executor import Executor
-from msg.experiments.files import sealed_json
+from msg.experiments.files import sealed_json, written
 from msg.experiments.plan import PLAN, Plan, Settings, read_plan
 from msg.experiments.progress import Progress
 from msg.experiments.scores import Scores
@@ -28,6 +33,7 @@ _FREE = ("seeds", "root")
 """Options in which a cell may differ from what is wanted of it: it can get more seeds, and files may have moved."""
 _OFFERS = 3
 """So many others offer a row their settings."""
+_LOCK = ".lock"
 _NOT_YET, _BUSY = "not done yet", "another process is at it"
 
 
@@ -83,6 +89,7 @@ class Benchmark:
             ValueError: for unknown names, or a folder that holds another table.
             FileExistsError: for a folder that holds something else.
         """
+        check_device(device)  # of a folder that is there it may be another machine's
         whole = TABLES[table]
         whole = whole.as_quick_look(root is not None) if quick else whole
         rows = [row.name for row in (whole.quick_rows() if quick else whole.default_rows())]
@@ -130,19 +137,26 @@ class Benchmark:
         """
         store, progress = Store(self.out), progress or Progress()
         store.make()
-        store.write(PLAN, sealed_json(asdict(self.plan)))
+        with self._alone():
+            if (self.out / PLAN).exists():  # another process may have added rows to it in the meantime
+                self.plan = read_plan(self.out) | self.plan
+                self.table = self.plan.filled()
+            store.write(PLAN, sealed_json(asdict(self.plan)))
         places = [(row, column) for column in self._columns() for row in self._rows()]
         cells = {(row.name, column.dataset): Cell(row, column, failed=_NOT_YET) for row, column in places}
         for row, column in places:
             cell = cells[row.name, column.dataset] = self._cell(row, column, progress, executor)
             progress.note(_told(cell))
-            store.write("table.txt", f"{self._scores(cells)}\n".encode())  # to look at while it goes on
+            with self._alone():
+                store.write("table.txt", f"{self._scores(cells)}\n".encode())  # to look at while it goes on
         for place, cell in cells.items():
             if cell.failed == _BUSY and (self._folder(cell.row, cell.column) / "cell.json").exists():
                 cells[place] = self._cell(cell.row, cell.column, progress, executor)
         scores = self._scores(cells)
-        for name, content in scores.files().items():
-            store.write(name, content)
+        content = scores.files()
+        with self._alone():
+            for name, file in content.items():
+                store.write(name, file)
         return scores
 
     def store_settings(self, scores: Scores, path: Path | None = None) -> Path:
@@ -168,6 +182,14 @@ class Benchmark:
             }
             found[cell.column.dataset, cell.row.name] = {**said, "val": winner.value, "content_hash": done.content_hash}
         return store_settings(self.plan.table, found, path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Write files of the table while no other process does, in whose folder several may work."""
+        with written(self.out / PLAN):
+            lock = FileLock(self.out / _LOCK).acquire()
+        with lock:
+            yield
 
     def _rows(self) -> list[TableRow]:
         return [self.table.row(name) for name in self.plan.rows]
@@ -310,14 +332,20 @@ def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor
         _check_same(study, store.read_config("cell")["options"], folder, row)
         return _kept(folder)
     if (folder / "config.json").exists():
-        experiment = Experiment.resume(folder, "cell")
+        try:
+            experiment = Experiment.resume(folder, "cell")
+        except DatasetError as error:
+            raise _Refused(str(error)) from error
         _check_same(study, experiment.study.as_dict(), folder, row)
     else:
         try:
             experiment = Experiment.begin(study, folder)
         except (ValueError, ImportError) as error:
             raise _Refused(str(error)) from error
-    return experiment.execute(progress, executor)
+    try:
+        return experiment.execute(progress, executor)
+    except FileExistsError:  # another process began it after this one had looked
+        return _made(study, folder, progress, executor, row)
 
 
 def _kept(folder: Path) -> Outcome:

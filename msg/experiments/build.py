@@ -10,6 +10,7 @@ from msg.datasets import load_graph, load_graphs, normalize_features, top_featur
 from msg.experiments.config import GRAPHS, NODES, RunConfig, make_part, parse_fan_out
 from msg.models import GraphClassifier, Propagated
 from msg.names import MODELS
+from msg.report.text import first_line
 from msg.training import (
     Augmentation,
     Budget,
@@ -79,20 +80,26 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
     try:
         model = spec.build(in_channels, out_channels, **{name: options[name] for name in spec.reads})
     except (RuntimeError, MemoryError, OverflowError) as error:  # torch's word for what is too large
-        said = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"the model {config.model!r} cannot be built ({said}): give it other sizes") from error
+        raise ValueError(
+            f"the model {config.model!r} cannot be built ({first_line(error)}): give it other sizes"
+        ) from error
     if config.similarity == "tangent":
         add_tangent_decoder(model)
     if config.decoder == "structural":
         add_structural_decoder(model)
     if config.task == GRAPHS:
         model = GraphClassifier(model, num_classes, str(config.pooling), config.dropout or 0.0)
-    changing = config.batch_size is not None or config.drop_edge or config.half_hop
-    convolutions: Any = model.modules() if changing else ()
-    for module in convolutions:
-        if getattr(module, "cached", False) is True:  # PyG's convolutions: each update has another graph
-            module.cached = False
+    if config.batch_size is not None or config.drop_edge or config.half_hop:  # each update has another graph
+        uncached(model)
     return Propagated(model, config.propagate, config.teleport) if config.propagate else model
+
+
+def uncached(model: nn.Module) -> nn.Module:
+    """A model whose convolutions, PyG's, would keep the first graph they see, and now read each anew."""
+    for module in model.modules():
+        if getattr(module, "cached", False) is True:
+            module.cached = False  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+    return model
 
 
 def build_budget(config: RunConfig) -> Budget:

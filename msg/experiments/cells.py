@@ -5,18 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le
-from pydantic import FiniteFloat, Strict, TypeAdapter
+from pydantic import Strict, TypeAdapter
 
-from msg.experiments.job import check_record
+from msg.experiments.job import Count, Number, Seconds, Share, Text, check_record
 from msg.experiments.tables.spaces import Scalar
 from msg.experiments.tables.table import TableColumn, TableRow
 
-_Text = Annotated[str, Strict()]
-_Seconds = Annotated[FiniteFloat, Ge(0)]
-_Metric = Annotated[FiniteFloat, Ge(0), Le(1)]
-_Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
-_Settings = Mapping[str, Annotated[bool, Strict()] | Annotated[int, Strict()] | FiniteFloat | _Text]
+_Settings = Mapping[str, Annotated[bool, Strict()] | Annotated[int, Strict()] | Number | Text]
 
 
 @dataclass(frozen=True)
@@ -31,9 +26,9 @@ class Tried:
     """
 
     settings: _Settings
-    vals: list[_Metric]
-    failed: _Text | None
-    seconds: _Seconds
+    vals: list[Share]
+    failed: Text | None
+    seconds: Seconds
 
     @property
     def value(self) -> float | None:
@@ -43,9 +38,10 @@ class Tried:
 
 def winner_of(searched: Sequence[Tried]) -> Tried | None:
     """The one with the highest mean metric among those trained with the most seeds, the first of equal ones."""
-    most = max((len(one.vals) for one in searched), default=0)
-    good = [(one.value, one) for one in searched if one.value is not None and len(one.vals) == most]
-    return max(good, key=lambda pair: pair[0])[1] if good else None
+    good = [(one.value, one) for one in searched if one.value is not None]
+    most = max((len(one.vals) for _, one in good), default=0)
+    finalists = [pair for pair in good if len(pair[1].vals) == most]
+    return max(finalists, key=lambda pair: pair[0])[1] if finalists else None
 
 
 @dataclass(frozen=True)
@@ -70,21 +66,21 @@ class Outcome:
         origin: of which table and graph its settings are, if of another.
     """
 
-    dataset: _Text
-    content_hash: _Text
-    task: _Text
-    split: _Text
-    seeds: list[_Count]
+    dataset: Text
+    content_hash: Text
+    task: Text
+    split: Text
+    seeds: list[Count]
     settings: _Settings
     searched: list[Tried]
-    val: dict[_Text, list[_Metric]]
-    test: dict[_Text, list[_Metric]]
-    trainings: _Count
-    seconds: _Seconds
-    parameters: _Count | None
-    failed: _Text | None
-    versions: dict[_Text, _Text]
-    origin: _Text | None = None
+    val: dict[Text, list[Share]]
+    test: dict[Text, list[Share]]
+    trainings: Count
+    seconds: Seconds
+    parameters: Count | None
+    failed: Text | None
+    versions: dict[Text, Text]
+    origin: Text | None = None
 
     def __add__(self, other: "Outcome") -> "Outcome":
         """The same cell with the seeds of both; the metrics that both have."""

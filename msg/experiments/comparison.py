@@ -7,7 +7,7 @@ from typing import Any
 from msg.experiments.study import versions
 from msg.names import GRADIENTS
 from msg.report.figures import Line, Panel, panels
-from msg.report.tables import fixed, fixed_all, mean_std, render
+from msg.report.tables import called, fixed, fixed_all, mean_std, render
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Comparison:
         Args:
             separator: of the numbers of several layers.
         """
-        part = f"{'accuracy' if self.metric == 'accuracy' else 'ROC-AUC'}, %"
+        part = f"{called(self.metric)}, %"
         return [
             {
                 "rule": row.rule,
@@ -115,7 +115,7 @@ class Comparison:
         A rule has the same colour in every picture, whichever others are compared with it. What was not measured is
         left out.
         """
-        test = f"test {self.metric.replace('_', '-')}"
+        test = f"test {called(self.metric)}"
         upper = [
             Panel(f"{test}, mean ± std", self._lines(lambda row: row.test["mean"], lambda row: row.test["std"]), test),
             Panel("time", self._lines(lambda row: row.seconds_per_epoch), "seconds per epoch", bottom=0),

@@ -8,12 +8,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from msg.experiments.options import DATA, MODEL, RUN, TRAINING, Option, check_types, fields_of, listed
-from msg.names import CONVS, GRADIENTS, MODELS, NEURONS, SURROGATES
+from msg.names import CONVS, GRADIENTS, MODELS, NEURONS, SURROGATES, Classifier, Features, Jumping, Norm, Pooling, Reset
 from msg.registry import Registry
 
 NODES, LINKS, GRAPHS = "node-classification", "link-prediction", "graph-classification"
@@ -21,14 +21,10 @@ NO_BASELINE = "none"
 
 _TASKS = (NODES, LINKS, GRAPHS)
 _ONE_GRAPH, _CLASSES_OF = f"{NODES} {LINKS}", f"{NODES} {GRAPHS}"
-_FEATURES = ("auto", "dense", "sparse")
-_RESETS = ("subtract", "zero")
+_FEATURES, _RESETS, _POOLINGS = get_args(Features), get_args(Reset), get_args(Pooling)
 _DECODERS = ("plain", "structural")
 _SIMILARITIES = ("distance", "tangent")
-_CLASSIFIERS = ("linear", "fixed")
-_NORMS = ("none", "batch", "layer")
-_JUMPING = ("none", "cat", "max")
-_POOLINGS = ("mean", "frechet", "sum")
+_CLASSIFIERS, _NORMS, _JUMPING = get_args(Classifier), get_args(Norm), get_args(Jumping)
 _SPLITS = "public, fixed:K, random:10/10/80, per-class:20, folds:10, link:85/5/10."
 _GRADIENTS = "rate; dvm for links; bptt for spiking-gnn"
 _CLASSES: dict[str, Registry] = {"neuron": NEURONS, "gradient": GRADIENTS}
@@ -292,9 +288,9 @@ class RunConfig:
     def __post_init__(self):
         if self.seeds is None:
             object.__setattr__(self, "seeds", _seeds(vars(self)))
-        _check_seeds(self.seeds)
+        check_seeds(self.seeds)
         check_types(self)
-        _check_device(self.device)
+        check_device(self.device)
         self._settle()
         self._check_model()
         self._check_rule()
@@ -543,14 +539,24 @@ def parse_fan_out(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def _check_seeds(seeds: Any) -> None:
+def check_seeds(seeds: Any) -> None:
+    """Refuse what are no seeds: no numbers, out of range, or one twice.
+
+    Raises:
+        ValueError: saying which are.
+    """
     if not isinstance(seeds, tuple) or not seeds or any(type(seed) is not int for seed in seeds):
         raise ValueError(f"seeds must be a tuple of whole numbers such as (0, 1, 2), not {seeds!r}")
     if min(seeds) < 0 or max(seeds) >= 2**32 or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different numbers from 0 to 2**32 - 1, not {seeds}")
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown or not here.
+
+    Raises:
+        ValueError: naming one that is.
+    """
     import torch
 
     try:

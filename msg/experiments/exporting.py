@@ -19,6 +19,7 @@ from msg.experiments.config import GRAPHS, LINKS
 from msg.experiments.predictions import selected
 from msg.experiments.trained import Finished
 from msg.layers import GraphDecoder
+from msg.report.text import first_line
 from msg.training import decoder_of
 
 Format = Literal["pt2", "onnx"]
@@ -100,16 +101,12 @@ def export(path: str | Path, out: str | Path, format: Format = "pt2") -> None:
         )
     columns, features = selected(run)
     model, config = run.network(), run.config
-    for module in model.modules():
-        if getattr(module, "cached", False) is True:  # PyG's convolutions: a program has no first graph to keep
-            module.cached = False  # pyright: ignore[reportArgumentType]
     deployed = Deployed(model, columns, config.normalize_features, config.task == LINKS).eval()
     with _silent(), torch.no_grad():
         try:
             program = traced_program(deployed, features)
         except Exception as error:  # a tracer meets every kind
-            said = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            raise ValueError(f"{config.model!r} cannot be exported: torch.export says {said}") from error
+            raise ValueError(f"{config.model!r} cannot be exported: torch.export says {first_line(error)}") from error
         content, ask = write(program)
         _check(deployed, ask, features)
     files.replace_file(Path(out), content)

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from annotated_types import Ge, Le
+from pydantic import FiniteFloat, Strict, ValidationError
 from torch_geometric.data import Data
 
 from msg.experiments.config import RunConfig
 from msg.names import JOBS
+
+Text = Annotated[str, Strict()]
+Number = Annotated[FiniteFloat, Strict()]
+Share = Annotated[Number, Ge(0), Le(1)]
+Seconds = Annotated[Number, Ge(0)]
+Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
+"""What records hold; a file from a stranger may hold anything."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,6 @@ def check_record(adapter: Any, record: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming the first field that is wrong, on one line.
     """
-    from pydantic import ValidationError
-
     try:
         adapter.validate_python(record)
     except ValidationError as error:

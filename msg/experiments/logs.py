@@ -4,54 +4,20 @@ import csv
 import io
 import statistics
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from msg.experiments import files
 from msg.experiments.job import Job
-from msg.experiments.progress import Progress
+from msg.experiments.progress import Passing, Progress
 from msg.experiments.store import Store
 from msg.training import Epoch
 
 _COLUMNS = ("job", "epoch", "loss", "val_loss", "val", "radius", "rate", "seconds")
 
 
-class _Passing(Progress, ABC):
-    """Tells another what it is told."""
-
-    def __init__(self, progress: Progress):
-        self.progress = progress
-
-    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
-        self.begin(job, history)
-        self.progress.started(job, model, history)
-
-    def epoch(self, job: Job, row: Epoch) -> None:
-        self.add(job, row)
-        self.progress.epoch(job, row)
-
-    def note(self, line: str) -> None:
-        self.progress.note(line)
-
-    def finished(self, job: Job, record: Mapping[str, Any]) -> None:
-        self.end(job)
-        self.progress.finished(job, record)
-
-    @abstractmethod
-    def begin(self, job: Job, history: Sequence[Epoch]) -> None:
-        """A training begins, or goes on after some epochs."""
-
-    @abstractmethod
-    def add(self, job: Job, row: Epoch) -> None:
-        """An epoch is over."""
-
-    def end(self, job: Job) -> None:
-        """A training is over."""
-
-
-class CsvLog(_Passing):
+class CsvLog(Passing):
     """``log.csv``: a line an epoch, written at once. Of a training that goes on after a kill it has each epoch once.
 
     Args:
@@ -63,7 +29,7 @@ class CsvLog(_Passing):
         super().__init__(progress)
         self.path = path
 
-    def begin(self, job: Job, history: Sequence[Epoch]) -> None:
+    def begin(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         kept: list[Any] = []
         if self.path.exists():
             rows = csv.reader(io.StringIO(files.read_bytes(self.path).decode("utf-8", "replace")))
@@ -86,7 +52,7 @@ def _line(cells: Sequence[Any]) -> str:
     return text.getvalue()
 
 
-class TensorBoardLog(_Passing):
+class TensorBoardLog(Passing):
     """Event files in ``tensorboard/JOB``; of a training that goes on, those of epochs that are done again are purged.
 
     Args:
@@ -100,7 +66,7 @@ class TensorBoardLog(_Passing):
         self.path, self.writer = path, writer
         self.writers: dict[str, Any] = {}
 
-    def begin(self, job: Job, history: Sequence[Epoch]) -> None:
+    def begin(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         self.writers[job.name] = self.writer(str(self.path / job.name), purge_step=1)
         for row in history:
             self.add(job, row)

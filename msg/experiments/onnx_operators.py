@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from msg.report.text import first_line
+
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -163,4 +165,4 @@ def _innermost(error: BaseException) -> str:
     """What an exporter says last of a chain of errors, in a line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    return first_line(error)

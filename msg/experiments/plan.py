@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from msg.experiments.config import check_seeds
 from msg.experiments.store import Store
 from msg.experiments.tables.table import Table
 from msg.names import TABLES
@@ -46,6 +47,7 @@ class Plan:
             raise ValueError(f"settings must be one of {', '.join(get_args(Settings))}, not {self.settings!r}")
         if not self.rows or not self.datasets or not self.seeds:
             raise ValueError("a table needs a row, a graph and a seed at least")
+        check_seeds(self.seeds)
         if type(self.trials) is not int or self.trials < 1:
             raise ValueError(f"the budget must be at least 1 trial, not {self.trials!r}")
         table = self.filled()

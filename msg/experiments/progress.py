@@ -1,5 +1,6 @@
 """How all studies tell what they are doing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,3 +28,36 @@ class Progress:
 
     def finished(self, job: Job, record: Mapping[str, Any]) -> None:
         """A job is over and its result is kept; ``record["line"]``, if there is one, says in a line what came of it."""
+
+
+class Passing(Progress, ABC):
+    """Tells another what it is told; :meth:`begin`, :meth:`add` and :meth:`end` are of one who keeps it too."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+
+    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
+        self.begin(job, model, history)
+        self.progress.started(job, model, history)
+
+    def epoch(self, job: Job, row: Epoch) -> None:
+        self.add(job, row)
+        self.progress.epoch(job, row)
+
+    def note(self, line: str) -> None:
+        self.progress.note(line)
+
+    def finished(self, job: Job, record: Mapping[str, Any]) -> None:
+        self.end(job)
+        self.progress.finished(job, record)
+
+    @abstractmethod
+    def begin(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
+        """A training begins, or goes on after some epochs."""
+
+    @abstractmethod
+    def add(self, job: Job, row: Epoch) -> None:
+        """An epoch is over."""
+
+    def end(self, job: Job) -> None:
+        """A training is over."""

@@ -71,8 +71,8 @@ class Ranks:
         if config.device != "cpu":
             raise ValueError(f"--partition contradicts device={config.device!r}: it trains on cpu")
         given = config.given()
-        unable = "input_dropout", "drop_edge", "half_hop", "label_smoothing", "propagate", "consistency", "generations"
-        for name in unable:
+        augmented = "input_dropout", "drop_edge", "half_hop", "label_smoothing"
+        for name in (*augmented, "propagate", "consistency", "generations", "batch_size"):
             if name in given:
                 raise ValueError(f"--partition contradicts {name}={given[name]}: leave it out")
         if not MODELS[config.model].partitions:

@@ -1,6 +1,5 @@
 """A table of models and graphs: what was reached, which rows can be told apart, and what it cost."""
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,9 +10,8 @@ from msg.experiments.files import json_bytes
 from msg.experiments.significance import LEVEL, against_best
 from msg.experiments.tables.table import Published, Table, TableColumn
 from msg.report.figures import Dots, dots, to_png
-from msg.report.tables import Style, count, heading, mean_std, render, std
+from msg.report.tables import Style, called, count, heading, mean_and_std, mean_std, render
 
-_NAMES = {"roc_auc": "ROC-AUC", "average_precision": "AP", "mrr": "MRR"}
 _SIGNS = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#"}
 _SYMBOLS = {"≈": r"$\approx$", "κ": r"$\kappa$", "×": r"$\times$", "–": "--"}
 
@@ -107,8 +105,8 @@ class Scores:
             "split": cell.column.split,
             "metric": metric,
             "seeds": list(values),
-            "val": _summary(list(vals.values())),
-            "test": _summary(list(values.values())),
+            "val": mean_and_std(list(vals.values())) if vals else None,
+            "test": mean_and_std(list(values.values())) if values else None,
             "best": standing is not None and standing.best,
             "p_against_best": None if standing is None else standing.p,
             "settings": dict(cell.settings),
@@ -152,7 +150,7 @@ class Scores:
                 values = [100 * value for value in cell.values(metric).values()]
                 rows.append(Dots(cell.row.label, values, cell.row.group, standing is not None and not standing.sign))
             panels[column.dataset] = rows
-        return dots(panels, f"test {_NAMES.get(self._columns[0][1], self._columns[0][1])}, %")
+        return dots(panels, f"test {called(self._columns[0][1], short=True)}, %")
 
     def files(self) -> dict[str, bytes]:
         """The table in all its forms, by name of the file."""
@@ -180,12 +178,12 @@ class Scores:
         return "\n\n".join(parts)
 
     def _title(self) -> str:
-        metrics = dict.fromkeys(_NAMES.get(metric, metric) for _, metric in self._columns)
+        metrics = dict.fromkeys(called(metric, short=True) for _, metric in self._columns)
         return f"{self.table.title}: test {', '.join(metrics)}, %"
 
     def _header(self, column: TableColumn, metric: str) -> str:
         several = sum(other is column for other, _ in self._columns) > 1
-        return f"{column.dataset} {_NAMES.get(metric, metric)}" if several else column.dataset
+        return f"{column.dataset} {called(metric, short=True)}" if several else column.dataset
 
     def _body(self) -> list[dict[str, str]]:
         rows = []
@@ -235,10 +233,6 @@ _LEGEND = (
     f"seeds, corrected after Holm, p ≥ {LEVEL:g}). Trainings and hours of their updates are those of the search too; "
     "what is taught takes the settings of its row, and is three trainings in one."
 )
-
-
-def _summary(values: Sequence[float]) -> dict[str, Any] | None:
-    return {"per_seed": list(values), "mean": statistics.fmean(values), "std": std(values)} if values else None
 
 
 def _symbols(text: str, style: Style) -> str:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from msg.experiments import files
 from msg.experiments.job import Job, Result
+from msg.report.text import first_line
 
 CONFIG = "config.json"
 _JOBS, _LOCK, _OWNER = "jobs", ".lock", ".owner"
@@ -333,8 +334,7 @@ class Checkpoint:
 
     def misfit(self, error: Exception) -> ValueError:
         """What to raise where the state is not one of this job's."""
-        said = str(error).partition("\n")[0][:200] or type(error).__name__
-        return ValueError(f"{self.path} is no state of its job ({said}): delete it to begin this job again")
+        return ValueError(f"{self.path} is no state of its job ({first_line(error)}): delete it to begin it again")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the state."""

@@ -8,7 +8,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from msg.energy import Operations
-from msg.experiments.build import build_model, load_data, prepare
+from msg.experiments.build import build_model, load_data, prepare, uncached
 from msg.experiments.config import RunConfig
 from msg.experiments.files import check_finite
 from msg.experiments.recipes import came_of
@@ -146,7 +146,8 @@ def load_trained(path: str | Path) -> Trained:
 
 
 def _network(path: Path, config: RunConfig, state: dict[str, Any]) -> nn.Module:
-    return _filled(path, build_model(config, state["in_channels"], state["num_classes"]), state).eval()
+    model = uncached(build_model(config, state["in_channels"], state["num_classes"]))  # of whatever graph comes
+    return _filled(path, model, state).eval()
 
 
 def _check(path: Path, state: dict[str, Any]) -> None:

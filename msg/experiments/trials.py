@@ -12,7 +12,7 @@ from msg.experiments.config import RunConfig
 from msg.experiments.equal_accuracy import WITHIN, EqualAccuracy
 from msg.report.figures import Point
 from msg.report.figures import front as draw_front
-from msg.report.tables import Style, heading, mean_std, render, significant
+from msg.report.tables import Style, called, heading, mean_std, render, significant
 
 
 @dataclass
@@ -151,7 +151,7 @@ class Search:
             return self.comparison().figure()
         series = {name: [self._point(one) for one in self.front(name)] for name in self.models}
         return draw_front(
-            series, f"mJ per inference, {HOROWITZ_45NM_FP32.name}, {self.inputs}", f"test {self.metric}, %"
+            series, f"mJ per inference, {HOROWITZ_45NM_FP32.name}, {self.inputs}", f"test {called(self.metric)}, %"
         )
 
     def _point(self, trial: Trial) -> Point:
@@ -177,7 +177,8 @@ class Search:
             parts.append(self.equal_accuracy().render(style, self.metric))
         if self._searched:
             best = [f"- {trial.name}: the best of {self._tried(name)}" for name, trial in self.best.items()]
-            title = f"{self.metric.capitalize()} against energy on {self.dataset}"
+            said = called(self.metric)
+            title = f"{said[0].upper()}{said[1:]} against energy on {self.dataset}"
             parts += ["\n".join(best), heading(title, style), render(self._rows(), style), self._legend()]
         return "\n\n".join(parts)
 
@@ -194,12 +195,12 @@ class Search:
                 {
                     "front of each model": trial.name + " *" * (id(trial) in overall),
                     "validation, %": mean_std(trial.reported_val),
-                    f"test {self.metric}, %": mean_std(trial.reported_test),
+                    f"test {called(self.metric)}, %": mean_std(trial.reported_test),
                     "mJ": significant(trial.energy_mj()),
                     "as events": significant(trial.energy_mj("events")),
                     "with memory": significant(trial.energy_mj(self.inputs, memory=True)),
                     f"× below {self.models[0]}": f"{best:.3g}",
-                    f"same {self.metric}": significant(same),
+                    f"same {called(self.metric)}": significant(same),
                 }
             )
         return rows

@@ -15,13 +15,19 @@ Style = Literal["text", "markdown", "latex"]
 _FORMATS = {"text": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 _ABSENT = "–"
 
+_METRICS = {
+    "roc_auc": ("ROC-AUC", "ROC-AUC"),
+    "average_precision": ("average precision", "AP"),
+    "mrr": ("mean reciprocal rank", "MRR"),
+}
 
-def render(table: DataFrame | Sequence[Mapping[str, Any]], style: Style = "text") -> str:
+
+def render(table: Sequence[Mapping[str, Any]], style: Style = "text") -> str:
     """A table as text; the first column is aligned to the left, the others to the right.
 
     Args:
-        table: cells of text, see :func:`mean_std`, :func:`fixed`, :func:`significant` and :func:`count`; or a sequence
-            of its rows, each a mapping from column to cell.
+        table: its rows, each a mapping from column to a cell of text, see :func:`mean_std`, :func:`fixed`,
+            :func:`significant` and :func:`count`.
         style: ``"text"`` for a terminal (a cell may have several lines; see :func:`msg.report.width.fitting`),
             ``"markdown"`` or ``"latex"`` (booktabs).
 
@@ -30,7 +36,7 @@ def render(table: DataFrame | Sequence[Mapping[str, Any]], style: Style = "text"
     """
     if style not in _FORMATS:
         raise ValueError(f"unknown style {style!r}: use {', '.join(map(repr, _FORMATS))}")
-    frame = table if isinstance(table, DataFrame) else DataFrame(list(table))
+    frame = DataFrame(list(table))
     width = widest()
     if style == "text" and width is not None:
         return "\n\n".join(_rendered(part, style) for part in _fitted(frame, width))
@@ -104,11 +110,21 @@ def heading(text: str, style: Style = "text") -> str:
     return {"text": f"{text}\n{'=' * len(text)}", "markdown": f"## {text}", "latex": rf"\subsection*{{{text}}}"}[style]
 
 
+def called(metric: str, short: bool = False) -> str:
+    """What people call a metric: ``"roc_auc"`` is ROC-AUC. ``short`` is for the head of a column."""
+    return _METRICS.get(metric, (metric, metric))[short]
+
+
 def mean_std(values: Sequence[float], scale: float = 100.0, digits: int = 2) -> str:
     """Mean and sample standard deviation, in percent unless scaled otherwise; a dash without values."""
     if not values:
         return _ABSENT
     return f"{scale * statistics.fmean(values):.{digits}f} ± {scale * std(values):.{digits}f}"
+
+
+def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and sample standard deviation of one value at least, with the values."""
+    return {"per_seed": list(values), "mean": statistics.fmean(values), "std": std(values)}
 
 
 def std(values: Sequence[float]) -> float:
@@ -130,7 +146,8 @@ def significant(value: float | None, digits: int = 3) -> str:
     """So many digits, thousands separated and never in powers of ten above one; a dash for what is not known."""
     if value is None:
         return _ABSENT
-    return f"{value:.{digits}g}" if value < 1000 else f"{value:,.0f}"
+    said = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if value >= 1000 or "e+" in said else said
 
 
 def count(value: int) -> str:

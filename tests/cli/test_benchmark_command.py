@@ -104,3 +104,10 @@ def test_help_says_which_tables_there_are(cli):
     assert "Which table: table1, sgnnbench, planetoid, links" in shown
     for option in ("--models", "--datasets", "--seeds", "--budget", "--quick", "--search", "--stored", "--resume"):
         assert f"{option} " in shown
+
+
+def test_seeds_in_a_file_may_be_a_list(cli, tmp_path):
+    (tmp_path / "t.toml").write_text('table = "table1"\nseeds = [100, 100]\n')
+    result = cli("benchmark", "--config", "t.toml")
+    assert result.exit_code == 2
+    assert "seeds must be different numbers" in result.stderr

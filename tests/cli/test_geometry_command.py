@@ -29,6 +29,7 @@ def test_help_says_what_the_defaults_are(cli):
         (["--signatures", "E2,Q7"], "unknown manifold 'Q7'"),
         (["--repeats", "1"], "repeats must be at least 2"),
         (["--dim", "5"], "dim must be even"),
+        (["--dim", "0"], "dim must be even and at least 2"),
         (["--signatures", "E8,H8", "--dim", "4"], "--dim is of spaces that are not given"),
         (["--dim", "4.5"], "'4.5' is no whole number"),
         (["--repeats", "2.5"], "'2.5' is no whole number"),

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from msg.datasets import DatasetError
-from msg.datasets.errors import file_errors, printable, reason
+from msg.datasets.errors import file_errors, reason
 
 
 def test_messages_are_one_printable_line():
     error = DatasetError("a\x1b[31m\nb\r\x07\x9b\u202e\udcff é 数")
     assert str(error) == "a\\x1b[31m\\nb\\r\\x07\\x9b\\u202e\\udcff é 数"
     assert isinstance(error, ValueError)
-    assert printable("plain text, as it is: ±½") == "plain text, as it is: ±½"
+    assert str(DatasetError("plain text, as it is: ±½")) == "plain text, as it is: ±½"
 
 
 def test_reason_is_short_and_never_empty():
@@ -39,3 +39,8 @@ def test_file_fault_and_mend(code, mend):
         fail()
     with pytest.raises(DatasetError, match=f"^ours: {mend}"), file_errors(Path("ours")):
         fail()
+
+
+def test_a_file_that_the_system_does_not_name():
+    with pytest.raises(DatasetError, match=r"^a file of the graph: Input/output error"), file_errors():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))

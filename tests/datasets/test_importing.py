@@ -170,3 +170,10 @@ def test_a_folder_that_cannot_be_searched_is_one_line(source, tmp_path, monkeypa
     monkeypatch.setattr(step, failing(errno.EACCES))
     with pytest.raises(DatasetError, match="Permission denied; ask for the right to it"):
         import_folder(source, tmp_path / "root")
+
+
+def test_two_folders_of_one_graph(source, tmp_path):
+    shutil.copytree(source / "Tiny", source / "TINY")
+    with pytest.raises(DatasetError, match=r"TINY and .*Tiny are the same graph: move one of them out"):
+        import_folder(source, tmp_path / "root")
+    assert not (tmp_path / "root").exists()

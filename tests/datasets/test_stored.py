@@ -124,6 +124,9 @@ def test_arrays(papers):
     assert verify(papers)[0].ok
     with pytest.raises(DatasetError, match=r"is not read into memory: open it with msg\.datasets\.open_graph"):
         load_graph("ogbn-papers100M", papers)
+    with pytest.raises(DatasetError, match="is not read into memory"):  # and nothing is downloaded before that is said
+        load_graph("ogbn-papers100M", papers / "elsewhere")
+    assert not (papers / "elsewhere").exists()
 
 
 def test_arrays_are_imported(papers, tmp_path):

@@ -1,14 +1,18 @@
 import json
 import re
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
+from filelock import FileLock
 from scipy import stats
 from torch import nn
 
+from msg.datasets import DatasetError
 from msg.experiments import Benchmark, Cell, Outcome, Scores
 from msg.experiments import benchmark as module
+from msg.experiments.cells import Tried, winner_of
 from msg.experiments.files import sealed_json
 from msg.experiments.tables import settings as store
 from msg.models import ModelSpec
@@ -28,7 +32,7 @@ def table_of(out):
 def test_a_table_in_all_its_forms(tmp_path, lines):
     scores = begin().execute(lines)
     assert {path.name for path in (tmp_path / "o").iterdir()} == {
-        "benchmark.json", "cells", "table.json", "table.md", "table.png", "table.tex", "table.txt",
+        ".lock", "benchmark.json", "cells", "table.json", "table.md", "table.png", "table.tex", "table.txt",
     }  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "o/cells/karate").iterdir()) == ["narrow", "tiny"]
     kept = table_of(tmp_path / "o")
@@ -423,3 +427,75 @@ def test_a_folder_goes_on_where_its_raw_files_are_elsewhere(tmp_path, lines):
     assert not lines.jobs
     assert scores.cells[0].failed is None
     assert Benchmark.resume(tmp_path / "o").plan.root == "there"
+
+
+def test_rows_that_are_begun_at_once_are_all_in_the_plan(tmp_path):
+    first, second = begin(models=("tiny",)), begin(models=("narrow",))
+    assert [cell.row.name for cell in first.execute().cells] == ["tiny"]
+    assert [cell.row.name for cell in second.execute().cells] == ["tiny", "narrow"]
+    assert Benchmark.resume(tmp_path / "o").plan.rows == ("tiny", "narrow")
+
+
+def test_a_cell_that_another_process_begins_in_between(tmp_path, monkeypatch):
+    begins = module.Experiment.begin
+
+    def overtaken(study, folder):
+        slow = begins(study, folder)
+        begins(study, folder).execute()
+        return slow
+
+    monkeypatch.setattr(module.Experiment, "begin", overtaken)
+    (cell,) = begin(models=("tiny",)).execute().cells
+    assert cell.failed is None
+    assert len(cell.values("accuracy")) == 3
+
+
+def test_files_of_the_table_are_written_by_one_process_at_a_time(tmp_path):
+    ready, done = begin(models=("tiny",)), threading.Event()
+    (tmp_path / "o").mkdir()
+    work = threading.Thread(target=lambda: (ready.execute(), done.set()))
+    with FileLock(tmp_path / "o" / ".lock"):
+        work.start()
+        assert not done.wait(0.5)
+        assert not (tmp_path / "o" / "benchmark.json").exists()
+    work.join(60)
+    assert done.is_set()
+    assert table_of(tmp_path / "o")["cells"][0]["failed"] is None
+
+
+def test_seeds_and_devices_that_are_none_are_refused_before_anything_is_kept(tmp_path):
+    for options, message in (
+        ({"seeds": (100, 100)}, "seeds must be different"),
+        ({"seeds": (-1,)}, "seeds must be different numbers from 0"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            begin(**options)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_begun_cell_whose_graph_is_gone_says_so(monkeypatch):
+    class Stopped:
+        def execute(self, *_):
+            raise KeyboardInterrupt
+
+    def missing(*_):
+        raise DatasetError("raw/karate is missing: import it")
+
+    ready = begin(models=("tiny",))
+    with pytest.raises(KeyboardInterrupt):
+        ready.execute(executor=Stopped())
+    monkeypatch.setattr(module.Experiment, "resume", missing)
+    (cell,) = ready.execute().cells
+    assert cell.failed == "raw/karate is missing: import it"
+
+
+def test_what_failed_is_no_finalist():
+    def tried(vals, failed=None):
+        return Tried({}, vals, failed, 0.0)
+
+    good = tried([0.7])
+    assert winner_of([tried([0.9, 0.9, 0.9], "diverged"), tried([0.8, 0.8], "diverged"), good]) is good
+    assert winner_of([tried([0.9]), tried([0.6, 0.6])]).value == 0.6
+    assert winner_of([tried([0.9], "diverged")]) is None
+    assert winner_of([]) is None

@@ -129,7 +129,7 @@ VARIANTS = {
 
 
 # seconds each, and on the same ways as the others
-SLOW = ("spiking-gnn", "spikinggcn", "structural decoder", "product")
+SLOW = ("links", "spiking-gnn", "spikinggcn", "gcn", "batches", "structural decoder", "product")
 
 
 @pytest.mark.parametrize(
@@ -361,3 +361,15 @@ def test_a_baseline_that_cannot_do_the_task_is_refused(tmp_path, small):
     with pytest.raises(ValueError, match="contradicts model='sgc', which gives no points"):
         run(small(task="link-prediction", baseline="sgc"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_of_the_same_class_has_its_own_name(tmp_path, small):
+    options = {"model": "classic-gcn", "baseline": "classic-sage", "timesteps": None}
+    both = run(small(**options, epochs=2, seeds=(0,)), tmp_path)
+    assert (both["model"], both["baseline"]["model"]) == ("ClassicGNN (classic-gcn)", "ClassicGNN (classic-sage)")
+    assert {row["model"] for row in history(tmp_path)} == {both["model"], both["baseline"]["model"]}
+    shown = report(both)
+    for part in (both, both["baseline"]):
+        assert f"{100 * part['test']['per_seed'][0]:.2f}" in shown
+    assert "classic-gcn" in shown
+    assert "classic-sage" in shown

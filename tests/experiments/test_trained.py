@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from msg.experiments import RunConfig, load_model, load_trained, run
+from msg.experiments import RunConfig, load_model, load_run, load_trained, run
 from msg.experiments.files import read_json
 
 SMALL = {"dataset": "karate", "epochs": 3, "timesteps": 3, "layers": 2, "manifold": "H4", "seeds": (0, 1)}
@@ -48,3 +49,14 @@ def test_damaged_weights_are_named(tmp_path):
             load()
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "other.pt")
+
+
+def test_a_loaded_model_reads_each_graph_anew(tmp_path):
+    """PyG's convolutions keep the first graph they see, which a run trains on alone."""
+    run(RunConfig("karate", model="gcn", epochs=2, layers=2, hidden=4, baseline="none", seeds=(0,)), tmp_path / "r")
+    x, first = torch.randn(5, 34), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    for load in (lambda: load_run(tmp_path / "r"), lambda: load_model(tmp_path / "r" / "best.pt")):
+        model = load()
+        before = model(x, first)
+        torch.testing.assert_close(model(x, first.flip(0)), load()(x, first.flip(0)))
+        torch.testing.assert_close(model(x, first), before)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from annotated_types import Ge, Le, Len
-from pydantic import FiniteFloat, Strict, StringConstraints, TypeAdapter
+from annotated_types import Len
+from pydantic import Strict, StringConstraints, TypeAdapter
 from torch import nn
 from torch_geometric.data import Data
 
 from msg.energy import Operations
 from msg.experiments.build import build_budget, prepare
 from msg.experiments.files import not_finite
-from msg.experiments.job import Job, Result, Slot, check_record, checked_by
+from msg.experiments.job import Count, Job, Number, Result, Share, Slot, Text, check_record, checked_by
 from msg.experiments.progress import Progress
 from msg.gradients import SurrogateBPTT
 from msg.manifolds import chart, curvature
@@ -36,13 +36,9 @@ from msg.training import (
 
 _OPERATIONS = TypeAdapter(Operations)
 
-_Text = Annotated[str, Strict()]
 _Name = Annotated[str, Strict(), StringConstraints(pattern=r"^[\w -]+$")]
 """What a figure shows, where other signs may be commands."""
-_Number = Annotated[FiniteFloat, Strict()]
-_Metric = Annotated[_Number, Ge(0), Le(1)]
-_Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
-_Cosines = list[_Number | None] | None
+_Cosines = list[Number | None] | None
 
 
 @dataclass(frozen=True)
@@ -50,26 +46,26 @@ class _Record:
     """What :func:`fit` says of a training; files from strangers may say anything."""
 
     model: _Name
-    val: _Metric
-    test: _Metric
-    best_epoch: _Count
-    rates: list[_Number]
-    radius: _Number | None
-    parameters: _Count
-    in_channels: _Count
+    val: Share
+    test: Share
+    best_epoch: Count
+    rates: list[Number]
+    radius: Number | None
+    parameters: Count
+    in_channels: Count
     metric: _Name
     operations: Operations
-    history: Annotated[list[tuple[_Count, _Number, _Number, _Number, list[_Number], _Number | None, _Number]], Len(1)]
+    history: Annotated[list[tuple[Count, Number, Number, Number, list[Number], Number | None, Number]], Len(1)]
     cosine_before: _Cosines
     cosine_after: _Cosines
-    line: _Text
-    metrics: dict[_Name, dict[Literal["val", "test"], _Metric]] | None = None
+    line: Text
+    metrics: dict[_Name, dict[Literal["val", "test"], Share]] | None = None
 
 
 @dataclass(frozen=True)
 class _Diverged:
-    diverged: _Text
-    line: _Text
+    diverged: Text
+    line: Text
 
 
 _RECORD, _DIVERGED = TypeAdapter(_Record), TypeAdapter(_Diverged)

@@ -6,20 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le
-from pydantic import FiniteFloat, Strict, TypeAdapter
+from pydantic import Strict, TypeAdapter
 from torch_geometric.data import Data
 
 from msg.experiments.build import build_budget, prepare
-from msg.experiments.job import Job, Result, Slot, check_record, checked_by
+from msg.experiments.job import Count, Job, Result, Seconds, Share, Slot, check_record, checked_by
 from msg.experiments.jobs.fit import restored, steps
 from msg.experiments.progress import Progress
+from msg.report.text import first_line
 from msg.training import Epoch, Training
-
-_Number = Annotated[FiniteFloat, Strict(), Ge(0)]
-_Count = Annotated[int, Strict(), Ge(0), Le(2**53)]
-_LONGEST = 200
-"""Letters of a reason."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +22,10 @@ class _Record:
     """What :func:`trial` says; files from strangers may say anything."""
 
     settings: dict[str, Any]
-    val: Annotated[_Number, Le(1)] | None
-    best_epoch: _Count
-    epochs: _Count
-    seconds: _Number
+    val: Share | None
+    best_epoch: Count
+    epochs: Count
+    seconds: Seconds
     failed: Annotated[str, Strict()] | None
     line: Annotated[str, Strict()]
 
@@ -98,6 +93,5 @@ def _said(job: Job, history: Sequence[Epoch], failed: str | None) -> dict[str, A
 
 
 def _reason(error: Exception) -> str:
-    said = str(error).partition("\n")[0][:_LONGEST]
-    named = isinstance(error, ValueError | FloatingPointError) and said
-    return said if named else f"{type(error).__name__}: {said}".rstrip(": ")
+    said, kind = first_line(error), type(error).__name__
+    return said if isinstance(error, ValueError | FloatingPointError) or said == kind else f"{kind}: {said}"

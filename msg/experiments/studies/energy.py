@@ -122,10 +122,8 @@ class EnergyStudy(Study):
         return self.base.with_options(**shared).for_model(model.model).with_options(**own)
 
     def rehearse(self, data: Data) -> None:
-        # of the settings, only this one is not checked yet
-        first = {(trial.model, trial.config.top_features): trial for trial in self._trials()}
         with own_random_state(self.base.device):
-            for trial in first.values():
+            for trial in self._trials():
                 prepare(trial.config, data, self.base.seeds[0])
 
     def _job(self, trial: Trial, seed: int, number: int) -> Job:

@@ -14,11 +14,11 @@ from msg.experiments.config import RunConfig, parameters
 from msg.experiments.files import json_bytes
 from msg.experiments.job import Job, Result
 from msg.experiments.options import fields_of, listed
-from msg.experiments.studies.train import mean_and_std
 from msg.experiments.study import Study, Summary, rehearse, split_of
 from msg.gradients import SurrogateBPTT
 from msg.names import GRADIENTS, SURROGATES
 from msg.report.figures import to_png
+from msg.report.tables import mean_and_std
 
 _OF_THE_RULE = ("gradient", "timesteps", "surrogate", "detach_reset")
 _NAMED = ("dataset", "model", "task", "neuron")

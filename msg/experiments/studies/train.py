@@ -16,11 +16,11 @@ from msg.experiments.config import NO_BASELINE, RunConfig
 from msg.experiments.files import sealed_json, torch_bytes
 from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import operations_of
-from msg.experiments.progress import Progress
+from msg.experiments.progress import Passing, Progress
 from msg.experiments.store import Store
 from msg.experiments.study import Study, Summary, rehearse, split_of, versions
 from msg.report.figures import Curve, to_png, training
-from msg.report.tables import std
+from msg.report.tables import mean_and_std
 from msg.training import Epoch
 
 
@@ -94,8 +94,10 @@ class TrainStudy(Study):
         layers = max((len(row[4]) for _, rows in histories.values() for row in rows), default=0)
         rates = [f"rate_{layer}" for layer in range(layers)]
         writer.writerow(["model", "seed", "epoch", "loss", "val_loss", "val", "radius", *rates, "seconds"])
-        for job in self.jobs():
-            model, rows = histories.get(job.name, ("", ()))
+        begun = [job for job in self.jobs() if job.name in histories]
+        called = _called({job.config.model: histories[job.name][0] for job in begun})
+        for job in begun:
+            model, rows = called[job.config.model], histories[job.name][1]
             for epoch, loss, val_loss, val, rate, radius, seconds in rows:
                 padded = [*rate, *[None] * (layers - len(rate))]
                 writer.writerow([model, job.seed, epoch, loss, val_loss, val, radius, *padded, seconds])
@@ -105,12 +107,14 @@ class TrainStudy(Study):
         jobs = self.jobs()
         own = [job for job in jobs if job.config.model == self.base.model]
         best = max(own, key=lambda job: results[job.name].record["val"])
-        histories = {job.name: _history(results[job.name].record) for job in jobs}
-        value = self._results({job.name: results[job.name].record for job in jobs}, data)
+        called = _called({job.config.model: results[job.name].record["model"] for job in jobs})
+        records = {job.name: results[job.name].record | {"model": called[job.config.model]} for job in jobs}
+        histories = {name: _history(record) for name, record in records.items()}
+        value = self._results(records, data)
         files = {
             "history.csv": self.history(histories),
             "best.pt": torch_bytes(self._best(best, results[best.name], data)),
-            "curves.png": self._picture([results[job.name].record for job in jobs], results[best.name]),
+            "curves.png": self._picture(list(records.values()), results[best.name]),
             "results.json": sealed_json(value),  # last: it says that the run is finished
         }
         return Summary(value, files)
@@ -165,38 +169,38 @@ class TrainStudy(Study):
         return cls(RunConfig.from_dict(options))
 
 
-class _Histories(Progress):
+class _Histories(Passing):
     """Keeps ``history.csv`` while trainings go on."""
 
     def __init__(self, study: TrainStudy, store: Store, results: Mapping[str, Result], progress: Progress):
-        self.study, self.store, self.progress = study, store, progress
+        super().__init__(progress)
+        self.study, self.store = study, store
         self.seen = {name: _history(result.record) for name, result in results.items()}
 
-    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
+    def begin(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         self.seen[job.name] = (model, list(history))
-        self.progress.started(job, model, history)
 
-    def epoch(self, job: Job, row: Epoch) -> None:
+    def add(self, job: Job, row: Epoch) -> None:
         self.seen[job.name][1].append(row)
-        self.progress.epoch(job, row)
         if row.epoch % job.config.checkpoint_every == 0:
             self._write()
 
-    def finished(self, job: Job, record: Mapping[str, Any]) -> None:
+    def end(self, job: Job) -> None:
         self._write()
-        self.progress.finished(job, record)
 
     def _write(self) -> None:
         self.store.write("history.csv", self.study.history(self.seen))
 
 
+def _called(classes: Mapping[str, str]) -> dict[str, str]:
+    """What models are called for people, by name: their classes, with their names where two have the same class."""
+    if len(set(classes.values())) == len(classes):
+        return dict(classes)
+    return {name: f"{kind} ({name})" for name, kind in classes.items()}
+
+
 def _history(record: Mapping[str, Any]) -> tuple[str, list[Any]]:
     return record["model"], record["history"]
-
-
-def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and sample standard deviation, 0 for a single value, with the values."""
-    return {"per_seed": list(values), "mean": statistics.fmean(values), "std": std(values)}
 
 
 def _further(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

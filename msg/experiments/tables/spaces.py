@@ -95,7 +95,8 @@ SPACE: Space = {
     "lr": Between(0.0005, 0.05, 0.01, log=True),
     "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3), 5e-4),
 }
-"""Of all rows. The first trial is what one would write without a search; what a model says of itself comes first."""
+"""Of all rows. The first trial is what one would write without a search; where a model has a default of its own for an
+option of the same name, that comes first. Width, layers and geometry have other names, and begin alike for all."""
 
 _FITTED = Choice(("auto", 0.1, 1.0), "auto")
 

@@ -11,10 +11,7 @@ from msg.experiments.options import listed
 from msg.experiments.tables.spaces import Scalar
 from msg.names import MODELS
 
-OURS, SPIKING, RIEMANNIAN, EUCLIDEAN, TWIN, HEURISTIC = (
-    "ours", "spiking", "Riemannian", "Euclidean", "twin", "heuristic",
-)  # fmt: skip
-
+OURS, SPIKING, RIEMANNIAN, EUCLIDEAN, HEURISTIC = "ours", "spiking", "Riemannian", "Euclidean", "heuristic"
 
 _TAUGHT = "-taught"
 """How names end of rows that are another one, taught by itself."""
