@@ -37,7 +37,8 @@ def _prepare(given: dict[str, Any]) -> Any:
         return Experiment.resume(folder, "rules")
     out = given.pop("out", None)
     own = {name: given.pop(name) for name in ("surrogate", "detach_reset", "memory") if name in given}
-    rules, timesteps = words(given.pop("rules", "dvm,bptt")), _numbers(given.pop("timesteps", "5,15,64"))
+    rules, timesteps = (given.pop(name, OWN[name][1].default) for name in ("rules", "timesteps"))
+    rules, timesteps = words(rules), _numbers(timesteps)
     first = {"gradient": rules[0] if rules else None, "timesteps": timesteps[0]}
     base = of_a_run({**given, **first})
     return Experiment.begin(RulesStudy(base, rules, timesteps, **own), out)

@@ -11,7 +11,17 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv, SGConv
 from torch_geometric.nn.dense import Linear as PyGLinear
 
 from msg.energy.counts import Count, Operations
-from msg.energy.products import Edges, aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
+from msg.energy.products import (
+    Edges,
+    aggregation,
+    attention,
+    edges_of,
+    elementwise,
+    nonzeros,
+    numbers,
+    operand,
+    product,
+)
 from msg.graph import Memo, SparseMatrix
 from msg.layers import (
     DropConnect,
@@ -163,17 +173,12 @@ def _gin(conv: GINConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
 
 @rule(GATConv)
 def _gat(conv: GATConv, args: tuple, kwargs: dict, output: Any) -> Count:
-    """Scores of nodes are dot products; of edges, a sum, a leaky ReLU and a softmax over a node's neighbours."""
     x, edge_index, _ = _graph_arguments(args, kwargs)
     edges, nodes, heads, width = edges_of(conv, edge_index, None, x.size(0)), x.size(0), conv.heads, conv.out_channels
     assert edges is not None
     outputs = nodes * heads * width
     count = product(operand(x), heads * width, outputs, False, parameters(conv))
-    count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
-    scores = edges.messages * heads
-    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
-    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=2)
-    count += aggregation(edges._replace(weighted=True), heads * width)
+    count += attention(edges._replace(weighted=True), heads, heads * width)
     if not conv.concat:
         count += Count.of({"accumulate": nodes * (heads - 1) * width, "multiply": nodes * width})
     return count + bias_additions(nodes * width * (heads if conv.concat else 1), conv.bias is not None)

@@ -182,6 +182,23 @@ def aggregation(edges: Edges | None, width: int, times: int = 1) -> Count:
     return Count.of(counts, footprint)
 
 
+def attention(edges: Edges, heads: int, width: int, times: int = 1) -> Count:
+    """Graph attention on what is projected already, ``times`` times: a node's scores are two dot products a head; those
+    of an edge a sum, a leaky ReLU and a softmax over its target's neighbours; then a weighted aggregation.
+
+    Args:
+        edges: with loops, each weighted by its score.
+        heads: number of heads.
+        width: columns of all heads.
+        times: steps.
+    """
+    outputs, scores = edges.nodes * width * times, edges.messages * heads * times
+    count = Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
+    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
+    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=2)
+    return count + aggregation(edges, width, times)
+
+
 def elementwise(size: int, **kinds: int) -> Count:
     """Operations on each of ``size`` numbers that are read and written once."""
     counts = {kind: number * size for kind, number in kinds.items()}

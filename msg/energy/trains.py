@@ -5,7 +5,7 @@ from torch import Tensor
 
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, parameters, rule, synapse_count
-from msg.energy.products import Edges, aggregation, elementwise, nonzeros, operand, product
+from msg.energy.products import Edges, attention, elementwise, nonzeros, operand, product
 from msg.energy.spikes import rows_of_weights
 from msg.energy.spiking import train_count
 from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm
@@ -67,11 +67,7 @@ def _attention(module: GraphAttention, args: tuple, kwargs: dict, output: Tensor
         count = rows_of_weights(nonzeros(x), width, outputs, False, weights, x.numel())
     else:
         count = product(operand(x), width, outputs, False, weights)
-    count += Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
-    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
-    scores = edges.messages * module.heads * steps
-    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=2)
-    count += aggregation(edges, width, steps)
+    count += attention(edges, module.heads, width, steps)
     if module.mean:
         count += Count.of({"multiply": outputs})
     return count + bias_additions(outputs, module.bias is not None)
