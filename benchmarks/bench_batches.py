@@ -2,9 +2,9 @@
 
     python benchmarks/bench_batches.py [--scale 0.1] [--updates 20] [--fan-out 15,10,5] [--manifold H32]
 
-The graph is drawn as in ``bench_large_graph.py`` and sorted by target, as ``load_graph`` sorts; edges are let go when
-the sampler has its own. Each batch is trained with trimmed layers; ``--untrimmed`` runs all layers on all nodes. It
-prints the median of the updates with quartiles, sampling apart, and the largest memory of this process.
+The graph is drawn as in ``bench_large_graph.py`` and sorted by target, so that the sampler need not sort it; edges are
+let go when the sampler has its own. Each batch is trained with trimmed layers; ``--untrimmed`` runs all layers on all
+nodes. It prints the median of the updates with quartiles, sampling apart, and the largest memory of this process.
 """
 
 import argparse

@@ -10,6 +10,7 @@ Source: `Pedersen et al. 2024, Neuromorphic intermediate representation
 <https://doi.org/10.1038/s41467-024-52259-9>`_. Needs the extra ``neuromorphic``.
 """
 
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -335,6 +336,8 @@ def _part(nir: Any, name: str, node: Any, dt: float) -> nn.Module:
         gain = _near(one("r") * dt, 1.0)
         return IF(threshold, "zero") if gain == 1 else Adapted(1.0, gain, threshold, "zero")
     tau = one("tau") / dt
+    if not math.isfinite(tau):
+        raise ValueError(f"tau of {name} is {tau:g}: use an IF for neurons that do not leak")
     tau = _near(tau, round(tau))
     if tau < 1:
         raise ValueError(f"tau of {name} is {one('tau'):g} s, less than a step of dt={dt:g} s: give a smaller dt")

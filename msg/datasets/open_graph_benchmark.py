@@ -5,6 +5,7 @@ be stored anew (:mod:`msg.datasets.stored`).
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,12 @@ class OGBFiles:
 
     def _sizes(self) -> tuple[int, int]:
         if self.binary:
-            counts = (self._array(name)[0] for name in ("num_nodes_list", "num_edges_list"))
+            counts = [self._array(name) for name in ("num_nodes_list", "num_edges_list")]
         else:
-            counts = (self._table(f"num-{what}-list.csv.gz", np.int64, 1)[0, 0] for what in ("node", "edge"))
-        nodes, edges = (int(count) for count in counts)
+            counts = [self._table(f"num-{what}-list.csv.gz", np.int64, 1) for what in ("node", "edge")]
+        if any(count.size != 1 or count.dtype.kind not in "iu" for count in counts):
+            raise DatasetError(f"{self._edges} does not tell one number of nodes and one of edges; {MEND}")
+        nodes, edges = (int(count.item()) for count in counts)
         return nodes, edges
 
     def edges(self) -> Iterator[np.ndarray]:
@@ -89,17 +92,23 @@ class OGBFiles:
         if not self.binary:
             yield from (part.T for part in self._parts("edge.csv.gz", np.int64, self.num_edges, 2))
             return
-        with self._open(_ARRAYS) as arrays:
+        seen, path = 0, self._paths[_ARRAYS]
+        with self._damage_named(_ARRAYS), self._open(_ARRAYS) as arrays:
             halves = (arrays.stream("edge_index", _ROWS, start) for start in (0, 1))
             for source, target in zip(*halves):
+                if source.dtype.kind not in "iu":
+                    raise DatasetError(f"{path} has edges that are no whole numbers; {MEND}")
+                seen += len(source)
                 yield np.stack([source, target]).astype(np.int64)
+        if seen != self.num_edges:
+            raise DatasetError(f"{path} lists {seen:,} edges, not {self.num_edges:,} as it says; {MEND}")
 
     def features(self) -> Iterator[np.ndarray]:
         """Rows of features, float32."""
         if not self.binary:
             yield from self._parts("node-feat.csv.gz", np.float32, self.num_nodes, None)
             return
-        with self._open(_ARRAYS) as arrays:
+        with self._damage_named(_ARRAYS), self._open(_ARRAYS) as arrays:
             yield from (part.astype(np.float32) for part in arrays.stream("node_feat", _ROWS))
 
     def labels(self) -> np.ndarray:
@@ -107,6 +116,9 @@ class OGBFiles:
         if not self.binary:
             return self._table("node-label.csv.gz", np.int64, self.num_nodes)[:, 0]
         given = self._array("node_label", _LABELS).reshape(-1)
+        known = given[~np.isnan(given)] if given.dtype.kind in "iuf" else np.array([np.inf])
+        if not np.isfinite(known).all() or (known != np.floor(known)).any():
+            raise DatasetError(f"{self._paths[_LABELS]} has labels that are no whole numbers; {MEND}")
         return np.where(np.isnan(given), -1, given).astype(np.int64)
 
     def masks(self) -> dict[str, np.ndarray]:
@@ -125,12 +137,17 @@ class OGBFiles:
         return open_npz(self._paths[name], self._max_bytes)
 
     def _array(self, array: str, name: str = _ARRAYS) -> np.ndarray:
+        with self._damage_named(name), self._open(name) as arrays:
+            return arrays[array]
+
+    @contextmanager
+    def _damage_named(self, name: str) -> Iterator[None]:
+        """Say of what a damaged archive raises, which may be anything, which file it is."""
         try:
-            with self._open(name) as arrays:
-                return arrays[array]
+            yield
         except DatasetError:
             raise
-        except Exception as error:  # a damaged archive raises many things
+        except Exception as error:
             raise DatasetError(f"{self._paths[name]} cannot be read ({reason(error)}); {MEND}") from error
 
     def _table(self, name: str, dtype: type, rows: int | None = None, columns: int | None = 1) -> np.ndarray:

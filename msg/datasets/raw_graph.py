@@ -83,7 +83,8 @@ def as_features(given: Matrix) -> Matrix:
         raise ValueError("features beyond the range of float32 (3.4e38): scale them")
     if not sp.issparse(features):
         return narrow
-    return sp.csr_matrix((narrow, features.indices, features.indptr), features.shape)
+    # a copy, since it is tidied in place
+    return sp.csr_matrix((narrow, features.indices, features.indptr), features.shape, copy=True)
 
 
 def as_labels(given: Array, count: int, of: str = "nodes") -> np.ndarray:

@@ -1,5 +1,6 @@
 """Dynamic graphs in the folders of SpikeNet's data sets: edges with times, labels, and features for every step."""
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,14 +82,19 @@ def _table(path: Path, kinds: Sequence[Any], what: str) -> list[np.ndarray]:
     """Columns of a text file."""
     try:
         with file_errors(path):
-            frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=dict(enumerate(kinds)), na_filter=False)
+            frame = pd.read_csv(
+                path, sep=r"\s+", header=None, dtype=dict(enumerate(kinds)), na_filter=False, quoting=csv.QUOTE_NONE
+            )
     except DatasetError:
         raise
     except Exception as error:  # pandas has its own, and Python's, for what is no number or no text
         raise DatasetError(f"{path} cannot be read ({reason(error)}): its lines must be '{what}'") from error
     if frame.shape[1] != len(kinds):
         raise DatasetError(f"{path} has {frame.shape[1]} columns: its lines must be '{what}'")
-    return [frame[column].to_numpy() for column in frame]
+    columns = [frame[column].to_numpy() for column in frame]
+    if any((column == "").any() for column, kind in zip(columns, kinds) if kind is str):
+        raise DatasetError(f"{path} has a line that ends too early: its lines must be '{what}'")
+    return columns
 
 
 def _text(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

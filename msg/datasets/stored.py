@@ -25,7 +25,7 @@ from msg.datasets.cards import Card, get_card
 from msg.datasets.errors import DatasetError, file_errors, reason
 from msg.datasets.load import DEFAULT_ROOT
 from msg.datasets.open_graph_benchmark import OGBFiles
-from msg.datasets.store import check_counts, fetch, staging
+from msg.datasets.store import check_counts, fetch, refuse_links, staging
 
 FOLDER, VERSION = "stored", 1
 _ABOUT = "about.json"
@@ -153,6 +153,7 @@ def convert(card: Card, folder: Path, max_bytes: int = MAX_BYTES) -> None:
     Raises:
         DatasetError: as :class:`~msg.datasets.open_graph_benchmark.OGBFiles`, and if nothing can be written there.
     """
+    refuse_links(card, folder.parent)
     files = OGBFiles(card, folder, max_bytes)
     with file_errors(folder), staging(folder) as temporary:
         place = temporary / FOLDER
@@ -215,11 +216,12 @@ def _write_nodes(card: Card, files: OGBFiles, place: Path, shown: Path) -> None:
                 raise DatasetError(f"{shown} has features that are not finite numbers; mend or replace it")
             seen += len(rows)
             writer.write(rows)
-    labels, masks = files.labels(), files.masks()
-    if seen != files.num_nodes or len(labels) != seen:
+    labels = files.labels()
+    if seen != files.num_nodes or len(labels) != seen:  # before memory is taken by the number that is told
         raise DatasetError(
             f"{shown} has {seen:,} rows of features and {len(labels):,} labels for {files.num_nodes:,} nodes"
         )
+    masks = files.masks()
     known = labels[np.any(list(masks.values()), axis=0)]
     if labels.min() < -1 or (card.classes and labels.max() >= card.classes) or (known < 0).any():
         raise DatasetError(f"{shown} has labels that are no class, or none for a node of the split; mend or replace it")
@@ -259,6 +261,8 @@ class _Writer:
 def _map(card: Card, place: Path, about: dict[str, Any]) -> StoredGraph:
     def array(name: str, kinds: str, dims: int) -> Tensor:
         path = place / f"{name}.npy"
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise DatasetError(f"{path} is no file; {_MEND}")
         try:
             # mapped for reading and writing in memory alone, since torch knows no read-only tensors
             mapped = np.load(path, mmap_mode="c", allow_pickle=False)

@@ -43,7 +43,7 @@ def read_tu(card: Card, folder: Path) -> RawGraphs:
 def _integers(path: Path, columns: int | None = None) -> np.ndarray:
     """Whole numbers, a row a line, separated by commas."""
     if path.stat().st_size > MAX_BYTES // 8:  # two characters may become eight bytes
-        raise too_large(path, f"up to {4 * path.stat().st_size:,} bytes", MAX_BYTES)
+        raise too_large(path, f"up to {8 * path.stat().st_size:,} bytes", MAX_BYTES)
     try:
         with path.open(encoding="ascii") as file, warnings.catch_warnings():
             warnings.simplefilter("error")  # no lines, or numbers that are not whole
@@ -59,10 +59,11 @@ def _integers(path: Path, columns: int | None = None) -> np.ndarray:
 
 def _one_hot(labels: np.ndarray, path: Path) -> sp.csr_matrix:
     """Each column of labels as 0 and 1, counted from its smallest, side by side."""
+    # in Python's integers: a difference may be beyond those of 64 bits
+    if sum(int(high) - int(low) + 1 for low, high in zip(labels.min(axis=0), labels.max(axis=0))) > MAX_FEATURES:
+        raise DatasetError(f"{path} has labels up to {labels.max():,}, more than {MAX_FEATURES:,}; {MEND}")
     positions = labels - labels.min(axis=0)
     widths = positions.max(axis=0) + 1
-    if widths.sum() > MAX_FEATURES:
-        raise DatasetError(f"{path} has labels up to {labels.max():,}, more than {MAX_FEATURES:,}; {MEND}")
     columns = positions + np.cumsum(widths) - widths
     rows = np.repeat(np.arange(len(labels)), labels.shape[1])
     ones = np.ones(columns.size, np.float32)

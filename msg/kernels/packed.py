@@ -7,9 +7,6 @@ from torch import Tensor
 
 from msg.kernels import operators
 
-BITS = 32
-"""Neurons in a word."""
-
 
 class PackedSpikes(NamedTuple):
     r"""Spike trains of ``N`` nodes with ``d`` neurons each over ``T`` steps, one bit a spike.

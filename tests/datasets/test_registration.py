@@ -137,3 +137,17 @@ def test_listing_names_makes_no_graph():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_generator_keeps_is_left_as_it_is():
+    """Its matrix has zeros that are stored, which the graph's has not."""
+    kept = sp.csr_matrix((np.array([1.0, 0.0] * 6), (np.arange(12), np.arange(12))), (12, 12))
+    before = kept.copy()
+    register(RING, lambda: dataclasses.replace(ring(), features=kept))
+    try:
+        first = load_graph("ring", features="sparse")
+        assert first.content_hash == load_graph("ring", features="sparse").content_hash
+    finally:
+        remove("ring")
+    for part in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(kept, part), getattr(before, part))

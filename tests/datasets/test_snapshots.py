@@ -110,6 +110,7 @@ class _Bomb:
         ("zoo.txt", b"\xff\xfe0 1 2\n", "cannot be read"),
         ("node2label.txt", "0 a\n0 b\n", "two labels"),
         ("node2label.txt", "0 a b\n", "3 columns"),
+        ("node2label.txt", "2 a\n1\n3 b\n", "a line that ends too early"),
         ("zoo.npy", b"no array", "no array of numbers"),
         ("zoo.npy", pickle.dumps(_Bomb()), "no array of numbers"),
         ("zoo.npy", np.array([_Bomb()], dtype=object), "no array of numbers"),
@@ -154,3 +155,8 @@ def test_the_network_learns_from_a_folder(folder):
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+
+
+def test_a_quote_in_a_label_is_a_letter(folder):
+    (folder / "node2label.txt").write_text('2 "zebra\n0 ape\n3 "zebra\n')
+    assert load_snapshots(folder)[0].y.tolist() == [0, 1, 0, -1]

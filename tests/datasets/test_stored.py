@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -220,3 +221,68 @@ def test_versions_are_told(products):
     about.write_text(json.dumps({**json.loads(about.read_text()), "version": 0}))
     assert open_graph("ogbn-products", products).num_nodes == NODES
     assert json.loads(about.read_text())["version"] == module.VERSION
+
+
+def _altered(folder, name, **arrays):
+    """One archive of arrays, with some of them others or none."""
+    with np.load(folder / name) as there:
+        kept = {key: there[key] for key in there.files}
+    kept |= arrays
+    np.savez_compressed(folder / name, **{key: value for key, value in kept.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("data.npz", lambda a: {"num_nodes_list": np.array(a["num_nodes_list"][0] + 0.5)}, "one number of nodes"),
+        ("data.npz", lambda a: {"num_nodes_list": np.array([], np.int64)}, "one number of nodes"),
+        ("data.npz", lambda a: {"num_nodes_list": np.array([10**15])}, "rows of features"),
+        ("data.npz", lambda a: {"num_edges_list": None}, "cannot be read"),
+        ("data.npz", lambda a: {"edge_index": a["edge_index"] + 0.5}, "no whole numbers"),
+        ("data.npz", lambda a: {"edge_index": a["edge_index"][:, :-7]}, "lists .* edges, not"),
+        ("data.npz", lambda a: {"edge_index": np.asfortranarray(a["edge_index"])}, "cannot be read"),
+        ("data.npz", lambda a: {"node_feat": None}, "cannot be read"),
+        ("node-label.npz", lambda a: {"node_label": a["node_label"] + 0.7}, "labels that are no whole numbers"),
+        ("node-label.npz", lambda a: {"node_label": np.full_like(a["node_label"], np.inf)}, "labels that are"),
+        ("node-label.npz", lambda a: {"node_label": a["node_label"].astype(str)}, "labels that are no whole"),
+        ("node-label.npz", lambda a: {"node_label": None}, "cannot be read"),
+    ],
+)
+def test_damaged_arrays_are_named(papers, name, change, problem):
+    raw = papers / "ogbn_papers100M" / "raw"
+    with np.load(raw / name) as there:
+        _altered(raw, name, **change({key: there[key] for key in there.files}))
+    with pytest.raises(DatasetError, match=problem) as caught:
+        open_graph("ogbn-papers100M", papers)
+    assert "papers100M" in str(caught.value)
+    assert not (papers / "ogbn_papers100M" / "stored").exists()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_byte_of_an_archive(papers, seed):
+    path = papers / "ogbn_papers100M" / "raw" / "data.npz"
+    content = bytearray(path.read_bytes())
+    content[np.random.default_rng(seed).integers(len(content))] ^= 0xFF
+    path.write_bytes(content)
+    with contextlib.suppress(DatasetError):  # any other error is one too many
+        open_graph("ogbn-papers100M", papers)
+
+
+def test_nothing_is_stored_through_a_link(papers, tmp_path):
+    folder, elsewhere = papers / "ogbn_papers100M", tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    with pytest.raises(DatasetError, match="link"):
+        open_graph("ogbn-papers100M", papers)
+    assert "link" in verify(papers)[0].problem
+    assert not (elsewhere / "stored").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_a_pipe_is_not_waited_for(products):
+    open_graph("ogbn-products", products)
+    path = products / "ogbn_products" / "stored" / "y.npy"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DatasetError, match=r"y\.npy is no file"):
+        open_graph("ogbn-products", products)

@@ -125,3 +125,10 @@ def test_a_set_is_no_graph_and_a_graph_no_set():
         ValueError, match=r"'karate' is a single graph: use load_graph, or one of the sets motifs, mutag"
     ):
         load_graphs("karate")
+
+
+def test_labels_as_far_apart_as_numbers_can_be(source):
+    path = source / "TINY" / "raw" / "TINY_node_labels.txt"
+    path.write_text(f"{-(2**63)}\n{2**63 - 1}\n5\n3\n4\n3\n")
+    with pytest.raises(DatasetError, match=r"node_labels\.txt has labels up to .*, more than"):
+        load_graphs("tiny", source)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from msg.energy import OPERATIONS, TRAFFIC
 from msg.report.figures import (
     Curve,
     Line,
@@ -120,3 +121,10 @@ def test_front_ends_ten_below_the_best():
     assert axes.get_ylim()[0] == pytest.approx(85.0)
     assert [label.get_text() for label in axes.get_legend().get_texts()] == ["a", "b"]
     assert [(text.get_text(), text.xy) for text in axes.texts] == [("narrow", (1.0, 91.0))]  # the other is not shown
+
+
+def test_every_kind_is_drawn():
+    """Those that a table or rule of a user's own has as well."""
+    kinds = [*OPERATIONS, *TRAFFIC, "mine", "published"]
+    axes = stacked_bars({"p": {"a": {kind: 1.0 + number for number, kind in enumerate(kinds)}}}).axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(sum(range(1, len(kinds) + 1)))

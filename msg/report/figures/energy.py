@@ -1,6 +1,7 @@
 """What an inference costs: stacked bars, and what one gets for it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +16,16 @@ _COLOURS = {
     "comparison": "tab:green",
     "transcendental": "tab:pink",
     "state_update": "tab:olive",
+    "multiplier_bit": "lightsteelblue",
     "weights": "tab:orange",
+    "accumulators": "gold",
     "state": "tab:red",
     "indices": "tab:brown",
     "activations": "tab:gray",
-    "published formula": "black",
 }
-_HATCHED = ("weights", "state", "indices", "activations")
+_HATCHED = ("weights", "accumulators", "state", "indices", "activations")
+_OTHERS = ("black", "dimgray", "darkgreen", "navy", "maroon", "teal")
+"""Of kinds that a table or rule of a user's own has."""
 
 
 def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], shared: bool = False) -> Figure:
@@ -34,11 +38,13 @@ def stacked_bars(panels: Mapping[str, Mapping[str, Mapping[str, float]]], shared
     bars = max(len(panel) for panel in panels.values())
     figure = Figure(figsize=(max(4.0, 0.7 * bars + 2) * len(panels), 4.5), layout="constrained")
     shown: dict[str, Any] = {}
+    kinds = dict.fromkeys(kind for panel in panels.values() for parts in panel.values() for kind in parts)
+    own = dict(zip([kind for kind in kinds if kind not in _COLOURS], cycle(_OTHERS)))
     tops = [max((sum(parts.values()) for parts in panel.values()), default=0.0) for panel in panels.values()]
     for position, (title, panel) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), position)
         bottom = np.zeros(len(panel))
-        for kind, colour in _COLOURS.items():
+        for kind, colour in (_COLOURS | own).items():
             heights = np.array([parts.get(kind, 0.0) for parts in panel.values()])
             if heights.any():
                 hatch = "//" if kind in _HATCHED else None
