@@ -31,8 +31,8 @@ def _limit(file: Any, max_bytes: int) -> int:
 def too_large(path: Path, size: str, limit: int) -> DatasetError:
     """The error for a file that unpacks to more than it may."""
     return DatasetError(
-        f"{path} unpacks to {size}, more than {limit:,} bytes: fetch a sound copy; if you trust the file, pass a "
-        "larger max_bytes to load_graph or pack it less (np.savez, not np.savez_compressed)"
+        f"{path} unpacks to {size}, more than {limit:,} bytes: fetch a sound copy; a .npz of your own that you trust "
+        "can be packed less (np.savez, not np.savez_compressed), or load_graph be given a larger max_bytes"
     )
 
 

@@ -132,6 +132,6 @@ def _load_known(card: Card, root: str | Path | None, features: str, max_bytes: i
             data = to_data(validate(made, place), features, max_bytes)
         check_content(card, data, card.key, "mend its card or its generator")
     else:
-        data = obtain(card, Path(DEFAULT_ROOT if root is None else root).expanduser(), features)
+        data = obtain(card, Path(DEFAULT_ROOT if root is None else root).expanduser(), features, max_bytes)
     data.name, data.metric = card.key, card.metric
     return data

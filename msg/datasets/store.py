@@ -13,7 +13,7 @@ from pathlib import Path
 import torch_geometric.datasets
 from torch_geometric.data import Data, download_url
 
-from msg.datasets.archives import open_npz
+from msg.datasets.archives import MAX_BYTES, open_npz
 from msg.datasets.canonical import to_data
 from msg.datasets.cards import Card
 from msg.datasets.errors import MEND, DatasetError, file_errors, mend_of, reason
@@ -25,7 +25,7 @@ from msg.datasets.raw_graph import RawGraph
 from msg.datasets.tu import read_tu
 
 
-def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
+def read_folder(card: Card, folder: Path, features: str = "auto", max_bytes: int = MAX_BYTES) -> Data:
     """Read a graph's raw files and check them against its card.
 
     The pickles of Planetoid are loaded only if their SHA-256 is the card's. A ``.npz`` may be packed in another way
@@ -36,7 +36,8 @@ def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
     Args:
         card: The graph's card.
         folder: The folder that holds ``card.files``.
-        features: See :func:`~msg.datasets.canonical.to_data`.
+        features: See :func:`~msg.datasets.canonical.to_data`, as of ``max_bytes``.
+        max_bytes: How large dense features may become.
 
     Raises:
         DatasetError: If a file is missing or damaged, or holds another graph.
@@ -48,7 +49,7 @@ def read_folder(card: Card, folder: Path, features: str = "auto") -> Data:
             "again to download it, or import a sound copy"
         )
     raw = _READERS[card.format](card, folder)
-    data = to_batch(raw) if isinstance(raw, RawGraphs) else to_data(raw, features)
+    data = to_batch(raw, max_bytes) if isinstance(raw, RawGraphs) else to_data(raw, features, max_bytes)
     check_content(card, data, folder)
     return data
 
@@ -121,17 +122,17 @@ def check_counts(card: Card, nodes: Data, edges: int, place: Path | str, mend: s
             raise DatasetError(f"{place} has {number:,} {name}, {card.title} has {getattr(card, name):,}; {mend}")
 
 
-def obtain(card: Card, root: Path, features: str = "auto") -> Data:
-    """Read a graph from a dataset root; if it is not there, download it first.
+def obtain(card: Card, root: Path, features: str = "auto", max_bytes: int = MAX_BYTES) -> Data:
+    """Read a graph from a dataset root, see :func:`read_folder`; if it is not there, download it first.
 
     Raises:
         DatasetError: If the files are damaged, or missing and cannot be downloaded or written.
     """
     folder = root / card.folder
     if not missing_files(card, folder):
-        return read_folder(card, folder, features)
+        return read_folder(card, folder, features, max_bytes)
     with _downloaded(card, root) as staged:
-        data = read_staged(card, staged, "the download", features)
+        data = read_staged(card, staged, "the download", features, max_bytes)
         move_into_place(card, staged, root)
     return data
 
@@ -243,10 +244,12 @@ def _unpack(card: Card, packed: Path, staged: Path) -> None:
     packed.unlink()
 
 
-def read_staged(card: Card, staged: Path, shown: Path | str, features: str = "auto") -> Data:
+def read_staged(
+    card: Card, staged: Path, shown: Path | str, features: str = "auto", max_bytes: int = MAX_BYTES
+) -> Data:
     """Do as :func:`read_folder` for a temporary copy, but let errors name the place ``shown``, which the user knows."""
     with naming(staged, shown):
-        return read_folder(card, staged, features)
+        return read_folder(card, staged, features, max_bytes)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,10 @@ TINY = 1e-30
 """Stands in for what must not divide by zero."""
 NEAR_ZERO = 1e-3
 """Inside this radius the series of the derivatives are exact to float64."""
+RIM = math.ulp(1.0) - 1
+"""Curvature times squared length of the last point inside the Poincaré ball; one on its boundary, where rounding can
+put it, is read as that.
+"""
 BACK = -0.97
 """Cosine of 0.92 pi, beyond every point that moves on a sphere: near pi, 1 + cos holds no digits."""
 

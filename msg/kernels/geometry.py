@@ -24,6 +24,7 @@ from msg.kernels.constants import (
     HYPERBOLOID,
     LARGEST,
     NEAREST,
+    RIM,
     SPHERE,
     SPHERICAL_RADIUS,
     TINY,
@@ -572,9 +573,6 @@ def walk_back(
     memory[0] = 0.0  # it lives until here
 
 
-LEAST = np.finfo(np.float64).eps - 1
-"""Beyond it a point of the Poincaré ball is on its rim."""
-
 # Each ``_log0_*`` returns by what the coordinates r are multiplied, then the derivatives of that in q = |r|^2, in z0
 # and in the number.
 
@@ -597,8 +595,8 @@ def _log0_sphere(number, z0, q):
 @inlined
 def _log0_poincare(kappa, z0, q):
     u = kappa * q
-    inside = u >= LEAST
-    a, slope = artanhc(-u if inside else -LEAST)
+    inside = u >= RIM
+    a, slope = artanhc(-u if inside else -RIM)
     slope = -slope if inside else 0.0
     return 2 * a, 2 * slope * kappa, 0.0, 2 * slope * q
 

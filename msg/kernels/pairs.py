@@ -15,14 +15,13 @@ import math
 
 import numpy as np
 
-from msg.kernels.constants import CHORD, EUCLIDEAN, HYPERBOLOID, INNER_PRODUCT, SPHERE, TINY
+from msg.kernels.constants import CHORD, EUCLIDEAN, HYPERBOLOID, INNER_PRODUCT, RIM, SPHERE, TINY
 from msg.kernels.jit import compiled, inlined, reordering
 from msg.kernels.parts import part
 from msg.kernels.quotients import arctanc, arsinhc, artanhc
 
 SLOPES = 4
 """Numbers that a pair keeps for each factor: alpha, beta, beta' and gamma."""
-_EDGE = np.finfo(np.float64).eps - 1
 
 
 @reordering
@@ -104,8 +103,9 @@ def _stereographic(kappa, x, y):
     p = square / bottom
     u = kappa * p
     if u < 0:
-        a, slope = artanhc(-u if u > _EDGE else -_EDGE)
-        slope = -slope if u > _EDGE else 0.0
+        inside = u >= RIM
+        a, slope = artanhc(-u if inside else -RIM)
+        slope = -slope if inside else 0.0
     else:
         a, slope = arctanc(u)
     to_p = 4 * a * a + 8 * u * a * slope

@@ -132,3 +132,9 @@ def test_graph_is_as_on_its_card(card, shared_data, no_network):
     assert data.is_undirected()
     assert not data.has_self_loops()
     assert data.x.dtype == torch.float32
+
+
+def test_dense_features_of_a_known_graph_may_be_larger_where_that_is_said(source):
+    assert load_graph("tiny", source, features="dense").x.layout == torch.strided
+    with pytest.raises(ValueError, match="pass a larger max_bytes to load_graph"):
+        load_graph("tiny", source, features="dense", max_bytes=7)
