@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric.data import Data
 
+from msg.layers.draws import generator_of
 from msg.training.observation import observe, watching
 from msg.training.tasks import Batch, Evaluation, Part, firing
 
@@ -65,8 +66,7 @@ class PartitionedNodes:
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """See :class:`Task`."""
-        drawn = np.random.SeedSequence((self.seed, epoch, self.rank)).generate_state(1)
-        torch.manual_seed(int(drawn[0]))
+        torch.manual_seed(generator_of(self.seed, epoch, self.rank).initial_seed())
         mask = self.masks["train"]
         yield Batch(self.x, self.edge_index, mask, self.y[mask])
 
