@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msg.energy.counts import Count
-from msg.energy.products import operand
+from msg.energy.products import aggregation, edges_in, operand
 
 Rule = Callable[[tuple[Any, ...], Any], Count]
 """From the arguments and the output of an operator to a count."""
@@ -93,13 +93,18 @@ def _reduces(rooted: bool = False, divided: bool = False, **kinds: int) -> Rule:
 
 
 def _multiplies(left: int, bias: bool = False) -> Rule:
-    """A matrix product, its operand ``left`` (dense or sparse) multiplied by its non-zeros, or added by its ones."""
+    """A matrix product, its operand ``left`` (dense or sparse) multiplied by its non-zeros, or added by its ones.
+
+    A sparse matrix that is square is a graph, any other is features.
+    """
 
     def rule(args: tuple[Any, ...], output: Tensor) -> Count:
         a, b = args[left], args[left + 1]
         vector = b.dim() == 1
         columns = 1 if vector else b.size(-1)
-        results, held = _size(output), _size([a, b, output])
+        results = _size(output)
+        if a.layout != torch.strided and a.dim() == 2 and a.size(0) == a.size(1):
+            return aggregation(edges_in(a), columns) + Count.of({"accumulate": results * bias})
 
         def counts(inputs: int, units: int = 0) -> Counter[str]:
             return Counter(
@@ -113,14 +118,8 @@ def _multiplies(left: int, bias: bool = False) -> Rule:
             )
 
         x = operand(a)
-        if a.layout == torch.strided:
-            footprint = Counter({"activations": held})
-            return Count(counts(x.found), counts(x.entries), footprint, counts(x.found, x.units))
-        # the zeros of a sparse matrix are not there under any convention: it is a graph, or sparse on purpose
-        kept = _size(a)
-        indices = kept + a.size(0) + 1
-        count = Count(counts(kept), counts(kept), Counter({"activations": held}), counts(kept, x.units))
-        return count + Count.of({"indices": indices, "message": kept * columns}, {"indices": indices})
+        footprint = Counter({"activations": x.entries + b.numel() + results})
+        return Count(counts(x.found), counts(x.entries), footprint, counts(x.found, x.units))
 
     return rule
 

@@ -67,6 +67,38 @@ def edges_of(conv: nn.Module, edge_index: Tensor, edge_weight: Tensor | None, no
     return Edges(nodes, fanout, weighted, 0 if weighted else scaled)
 
 
+def edges_in(adjacency: Tensor) -> Edges:
+    """The graph in a sparse matrix, whoever multiplies by it: what normalises it by degrees scales nodes.
+
+    No scaling is needed where all entries are one; one where those of each row, or column, are alike, as in a mean; two
+    where :math:`a_{ij} = (n_i m_j)^{-1/2}`, with ``n`` and ``m`` how many entries a row and a column have, or as
+    ``gcn_norm`` has it :math:`(n_i n_j)^{-1/2}`. All else is weights.
+
+    Args:
+        adjacency: ``[N, N]``, dense in no dimension, from columns to rows.
+    """
+    coo = adjacency.detach().to_sparse_coo().coalesce()
+    (target, source), value = coo.indices(), coo.values().double()
+    received, sent = (torch.bincount(ends, minlength=coo.size(0)) for ends in (target, source))
+
+    def one_of(ends: Tensor) -> Tensor:
+        return value.new_zeros(coo.size(0)).index_copy(0, ends, value)[ends]
+
+    def root(degree: Tensor) -> Tensor:
+        return degree.double().rsqrt().masked_fill(degree == 0, 0)
+
+    ways = (
+        (0, lambda: torch.ones_like(value)),
+        (1, lambda: one_of(target)),
+        (1, lambda: one_of(source)),
+        (2, lambda: root(received)[target] * root(sent)[source]),
+        (2, lambda: root(received)[target] * root(received)[source]),
+    )
+    # as near as float32 rounds them
+    scaled = next((times for times, way in ways if torch.allclose(value, way(), rtol=1e-5, atol=0)), None)
+    return Edges(coo.size(0), sent, scaled is None, scaled or 0)
+
+
 class Operand(NamedTuple):
     """What a product costs depends on of its input.
 

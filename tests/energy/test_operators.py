@@ -2,21 +2,28 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch_geometric.nn import GCNConv
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from msg.energy import OPERATIONS, count
-from msg.energy.counts import OUTSIDE
+from msg.energy.counts import OUTSIDE, Count
 
 A = torch.tensor([[1.0, 0, 2], [0, 0, 3]])
 B = torch.ones(3, 4)
 I = torch.tensor([0, 1, 0])
 
 
-def seen(function, convention="nonzero"):
+def counted(function):
     """What a function does outside any module."""
     with count(nn.Identity()) as ops:
         function()
     assert not ops.unknown
-    found = ops.modules[OUTSIDE].under(convention) if OUTSIDE in ops.modules else {}
+    return ops.modules.get(OUTSIDE, Count())
+
+
+def seen(function, convention="nonzero"):
+    """Its operations by kind."""
+    found = counted(function).under(convention)
     return {kind: found[kind] for kind in OPERATIONS if found.get(kind)}
 
 
@@ -62,9 +69,60 @@ def test_conventions():
     assert seen(lambda: A.to_sparse_csr() @ B, "events") == {"multiply_accumulate": 2 * 4, "accumulate": 4}
 
 
-def test_sparse_products_have_no_zeros_to_skip():
-    sparse = A.to_sparse_coo().coalesce()
-    assert seen(lambda: sparse @ B) == seen(lambda: sparse @ B, "dense") == {"multiply_accumulate": 12}
+@pytest.mark.parametrize("convention", ["nonzero", "dense", "events"])
+def test_sparse_features_are_multiplied_as_dense_ones_are(convention):
+    dense, sparse = (counted(lambda a=a: a @ B) for a in (A, A.to_sparse_coo().coalesce()))
+    assert sparse.under(convention) == dense.under(convention)
+    assert sparse.footprint == dense.footprint
+
+
+def adjacency(edge_index, weight, layout):
+    found = torch.sparse_coo_tensor(edge_index.flip(0), weight, (5, 5)).coalesce()
+    return found if layout == torch.sparse_coo else found.to_sparse_csr()
+
+
+EDGES = torch.tensor([[0, 0, 1, 2, 3, 4, 3, 1], [1, 2, 0, 0, 3, 1, 4, 1]])
+RECEIVED = torch.bincount(EDGES[1], minlength=5).float()
+SENT = torch.bincount(EDGES[0], minlength=5).float()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("weight", "scalings"),
+    [
+        (torch.ones(8), 0),
+        (1 / RECEIVED[EDGES[1]], 1),
+        (1 / SENT[EDGES[0]], 1),
+        ((RECEIVED[EDGES[1]] * SENT[EDGES[0]]).rsqrt(), 2),
+        (gcn_norm(EDGES, None, 5, add_self_loops=False)[1], 2),
+        (torch.arange(1.0, 9), None),
+    ],
+    ids=["sum", "mean", "shares", "both ends", "gcn_norm", "weights"],
+)
+def test_a_graph_adds_messages_and_scales_nodes(layout, dtype, weight, scalings):
+    matrix, x = adjacency(EDGES, weight.to(dtype), layout), torch.ones(5, 4, dtype=dtype)
+    kind = "accumulate" if scalings is not None else "multiply_accumulate"
+    expected = {kind: 8 * 4, **({"multiply": scalings * 5 * 4} if scalings else {})}
+    for convention in ("nonzero", "dense", "events"):
+        assert seen(lambda: matrix @ x, convention) == expected
+    found = counted(lambda: matrix @ x).nonzero
+    assert (found["message"], found["indices"], found["weights"]) == (8 * 4, 8 + 6, 8 * (scalings is None))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("loops", [True, False])
+def test_a_normalised_matrix_costs_what_the_convolution_does(loops):
+    edges = EDGES[:, EDGES[0] != EDGES[1]]
+    conv, x, weights = GCNConv(4, 4, bias=False, add_self_loops=loops), torch.rand(5, 4) + 1, torch.rand(4, 4)
+    with count(conv) as ops:
+        conv(x, edges)
+    matrix = adjacency(*gcn_norm(edges, None, 5, add_self_loops=loops), torch.sparse_csr)
+    by_hand = counted(lambda: matrix @ x) + counted(lambda: x @ weights)
+    for kind in OPERATIONS:
+        assert by_hand.nonzero[kind] == ops.modules[""].nonzero[kind]
 
 
 def test_what_is_not_known_is_named():
