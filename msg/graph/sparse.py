@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -301,6 +302,21 @@ class SparseMatrix:
     def back(self, grad: Tensor) -> Tensor:
         r""":math:`A^\top g` for ``g`` of shape ``[N, K]``."""
         return _mm(self.transposed, grad if self.left is None else self.left[:, None] * grad)
+
+
+def linear(x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
+    r""":math:`x W^\top` for dense or sparse features, with a derivative in both that are not sparse.
+
+    Args:
+        x: ``[N, ..., F]``.
+        weight: ``W``, ``[K, F]``.
+    """
+    return x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+
+
+def to_dense(x: Tensor | SparseMatrix) -> Tensor:
+    """Features as a dense tensor, for what reads no others."""
+    return x.csr.to_dense() if isinstance(x, SparseMatrix) else x
 
 
 def _mm(csr: Tensor, dense: Tensor) -> Tensor:

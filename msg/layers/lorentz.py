@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix
+from msg.graph.sparse import to_dense
 from msg.kernels.constants import HYPERBOLIC_RADIUS
 from msg.layers.dropout import Dropout
 from msg.layers.graph_layer import GraphLayer
@@ -110,7 +111,7 @@ class LorentzLinear(nn.Module):
         product.
         """
         if not isinstance(v, SparseMatrix) or not isinstance(self.act, nn.Identity):
-            v = v.csr.to_dense() if isinstance(v, SparseMatrix) else v
+            v = to_dense(v)
             time, factor = _first(squared_norm(v.double()))
             return self._mapped(torch.cat([time, factor * v.double()], dim=-1))
         row, _, value = v.entries()

@@ -8,10 +8,10 @@ import math
 
 import geoopt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msg.graph import SparseMatrix
+from msg.graph.sparse import linear
 from msg.layers.dropout import dropout
 from msg.manifolds import exp0, log0, move, parse_signature, path
 
@@ -164,7 +164,7 @@ class DropConnect(nn.Module):
 
     def forward(self, x: Tensor | SparseMatrix) -> Tensor:
         weight = dropout(self.weight, self.dropout, self.training)
-        return x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+        return linear(x, weight)
 
     def extra_repr(self) -> str:
         """Sizes and dropout."""

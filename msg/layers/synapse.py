@@ -32,7 +32,7 @@ from torch_geometric.nn import (
 
 from msg.calls import watched
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
-from msg.graph.sparse import wide
+from msg.graph.sparse import linear, to_dense, wide
 from msg.kernels.tracing import traced
 from msg.layers.classifier import FixedLinear
 from msg.layers.graph_attention import attend
@@ -184,7 +184,7 @@ def _attends(conv: nn.Module, graph: Graph) -> bool:
 def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
     """``conv`` in every step of ``x``."""
     weight: Tensor = conv.lin.weight  # pyright: ignore[reportAssignmentType, reportOptionalMemberAccess]
-    projected = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+    projected = linear(x, weight)
     attention = conv.att_src, conv.att_dst, conv.add_self_loops, conv.negative_slope
     out = attend(projected, graph, *attention, p=conv.dropout if conv.training else 0.0)
     out = out.flatten(-2) if conv.concat else out.mean(-2)
@@ -309,16 +309,16 @@ class Synapse(nn.Module):
         known = received is not None or term.matrix is None
         if not isinstance(x, SparseMatrix) and (known or weight.size(1) <= weight.size(0)):
             return F.linear(term.receive(x, received), weight, bias)
-        x = x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+        x = linear(x, weight)
         x = term.receive(x)
         return x if bias is None else x + bias
 
     def _propagate(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         if isinstance(self.conv, nn.Linear):  # watched
             x = first_rows(x, graph.num_targets)
-            return self.conv(x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
+            return self.conv(to_dense(x))
         if isinstance(graph, GraphPart):
-            return self._propagate_part(x.csr.to_dense() if isinstance(x, SparseMatrix) else x, graph)
+            return self._propagate_part(to_dense(x), graph)
         arguments = self._edge_arguments(graph)
         if isinstance(x, SparseMatrix):
             return self.conv(x.csr.to_dense(), graph.edge_index, **arguments)

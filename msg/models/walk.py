@@ -9,6 +9,7 @@ from torch_geometric.loader import NodeLoader
 from tqdm import tqdm
 
 from msg.graph import Graph, GraphPart, SparseMatrix
+from msg.graph.sparse import to_dense
 
 Rows = Tensor | SparseMatrix
 Step = Callable[[Any, Graph, Tensor], Sequence[Tensor]]
@@ -68,7 +69,7 @@ class Walk:
     def propagated(self, rows: Rows, hops: int) -> Rows:
         """Features after some hops of the normalised adjacency."""
         for _ in range(hops):
-            (rows,) = self.over(lambda x, graph, _: (graph.normalized(x.dtype).matmul(_dense(x)),), rows)
+            (rows,) = self.over(lambda x, graph, _: (graph.normalized(x.dtype).matmul(to_dense(x)),), rows)
         return rows
 
     def _taken(self, rows: Rows, nodes: Tensor) -> Rows:
@@ -101,7 +102,3 @@ class Walk:
         none = torch.empty(2, 0, dtype=torch.long, device=self.device)
         for nodes in torch.arange(self.graph.num_nodes).split(self.loader.batch_size or 1):
             yield nodes, nodes, Graph(none, None, len(nodes))
-
-
-def _dense(rows: Rows) -> Tensor:
-    return rows.csr.to_dense() if isinstance(rows, SparseMatrix) else rows

@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from msg.graph import Graph, Memo, SparseMatrix
+from msg.graph.sparse import to_dense
 from msg.layers import BernoulliLinear, Dropout, Propagation, SpikeTrain
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
@@ -92,8 +93,7 @@ class BernoulliSpikingGCN(GraphNetwork):
         given = features.csr if isinstance(features, SparseMatrix) else features
 
         def propagate() -> Tensor:
-            dense = features.csr.to_dense() if isinstance(features, SparseMatrix) else features
-            return self.propagation.along(dense.detach(), graph) + self.input_rate
+            return self.propagation.along(to_dense(features).detach(), graph) + self.input_rate
 
         tensors = (given, graph.edge_index, graph.edge_weight)
         return self._propagated.recall(tensors, (self.propagation.num_hops, self.input_rate), propagate)

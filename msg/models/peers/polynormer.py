@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.models import Polynormer as PyGPolynormer
 
-from msg.graph import SparseMatrix
+from msg.graph.sparse import to_dense
 from msg.kernels.tracing import exporting, traced
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
@@ -101,7 +101,7 @@ class Polynormer(GraphNetwork):
             self._count()  # pyright: ignore[reportCallIssue] - of the decorator
         elif not traced():  # else as it was last set
             self._phase()
-        dense = features.csr.to_dense() if isinstance(features, SparseMatrix) else features
+        dense = to_dense(features)
         return self.network(dense, graph.edge_index, graph.edge_index.new_zeros(dense.size(0)))
 
     def extra_repr(self) -> str:
