@@ -242,10 +242,12 @@ def _dropout(module: nn.Dropout, args: tuple, kwargs: dict, output: Tensor) -> C
 
 @rule(nn.BatchNorm1d, StepwiseBatchNorm, TrainBatchNorm)
 def _batch_norm(module: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Count:
-    """In inference one multiply-accumulate with constants; in training mean and variance of the batch too."""
-    count = elementwise(output.numel(), multiply_accumulate=1)
+    """In inference nothing: its constants are folded into the linear map before or after it, as every compiler for
+    inference does. In training mean and variance of the batch, and a multiply-accumulate with them.
+    """
     if not module.training:
-        return count
+        return Count()
+    count = elementwise(output.numel(), multiply_accumulate=1)
     return count + Count.of({"accumulate": 2 * output.numel(), "multiply_accumulate": output.numel()})
 
 
@@ -291,7 +293,8 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
         spikes: that they fire; each resets one potential.
         silent: updates without any input, which an event-driven machine does not make.
     """
-    leaks, adapts = not isinstance(neuron, IF), isinstance(neuron, ALIF | DecayingThresholdLIF)
+    forgets = forgetful(neuron)
+    leaks, adapts = not isinstance(neuron, IF) and not forgets, isinstance(neuron, ALIF | DecayingThresholdLIF)
     rests = isinstance(neuron, ALIF)  # what a spike added stands on a threshold at rest
     waits = isinstance(neuron, ALIF) and neuron.refractory > 0
 
@@ -301,7 +304,7 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
                 "state_update": number,
                 "comparison": number * (1 + waits),
                 "multiply": number * (leaks + adapts),
-                "accumulate": number * (rests + waits) + spikes * (1 + adapts),
+                "accumulate": number * (rests + waits) + spikes * (adapts + (not forgets)),
                 "state": 2 * number * state_words(neuron),
                 "activations": spikes,
                 "spike": spikes,
@@ -311,11 +314,17 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
     return Count(counts(updates - silent), counts(updates))
 
 
+def forgetful(neuron: Neuron | None) -> bool:
+    """Whether nothing is left of a potential in the next step: it need not be kept, leak or be reset."""
+    return isinstance(neuron, ScaledLIF | DecayingThresholdLIF) and float(neuron.tau) == 1
+
+
 def state_words(neuron: Neuron | None) -> int:
     """How many numbers a neuron keeps: its potential, and its threshold and refractory counter where they vary."""
+    potential = not forgetful(neuron)
     if isinstance(neuron, DecayingThresholdLIF):
-        return 2
-    return 1 + (1 + (neuron.refractory > 0) if isinstance(neuron, ALIF) else 0)
+        return potential + 1
+    return potential + (1 + (neuron.refractory > 0) if isinstance(neuron, ALIF) else 0)
 
 
 NEURONS = (IF, LIF, ParametricLIF, ALIF, ScaledLIF, DecayingThresholdLIF)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msg.energy.counts import Count
-from msg.energy.products import aggregation, edges_in, operand
+from msg.energy.products import aggregation, edges_in, operand, synapses, with_events
 
 Rule = Callable[[tuple[Any, ...], Any], Count]
 """From the arguments and the output of an operator to a count."""
@@ -76,6 +76,20 @@ def _each(**kinds: int) -> Rule:
     return rule
 
 
+def _divides(args: tuple[Any, ...], output: Any) -> Count:
+    """A quotient each; where several are divided by the same number a quotient for that, and products with it."""
+    divisor = args[1]
+    inverses = divisor.numel() if isinstance(divisor, Tensor) else 0  # else constants
+    if inverses == _size(output):
+        return _each(transcendental=1)(args, output)
+    return _each(multiply=1)(args, output) + Count.of({"transcendental": inverses})
+
+
+def _powers(args: tuple[Any, ...], output: Any) -> Count:
+    square = isinstance(args[1], int | float) and args[1] == 2
+    return _each(multiply=square, transcendental=not square)(args, output)
+
+
 def _reduces(rooted: bool = False, divided: bool = False, **kinds: int) -> Rule:
     """Operations on every entry of the input, and perhaps a root or quotient on every entry of the output."""
 
@@ -106,20 +120,13 @@ def _multiplies(left: int, bias: bool = False) -> Rule:
         if a.layout != torch.strided and a.dim() == 2 and a.size(0) == a.size(1):
             return aggregation(edges_in(a), columns) + Count.of({"accumulate": results * bias})
 
-        def counts(inputs: int, units: int = 0) -> Counter[str]:
-            return Counter(
-                {
-                    "multiply_accumulate": (inputs - units) * columns,
-                    "accumulate": units * columns + results * bias,
-                    "synaptic_mac": (inputs - units) * columns,
-                    "synaptic_ac": units * columns,
-                    "activations": inputs * (1 + columns) + results,
-                }
-            )
+        def counts(inputs: int) -> Counter[str]:
+            traffic = {"activations": inputs * (1 + columns) + results}
+            return Counter({**synapses(inputs, columns), "accumulate": results * bias, **traffic})
 
         x = operand(a)
         footprint = Counter({"activations": x.entries + b.numel() + results})
-        return Count(counts(x.found), counts(x.entries), footprint, counts(x.found, x.units))
+        return Count(counts(x.found), counts(x.entries), footprint, with_events(counts(x.found), x, columns))
 
     return rule
 
@@ -173,11 +180,12 @@ _register(
 )
 _register("leaky_relu leaky_relu_backward hardtanh_backward", _each(comparison=1, multiply=1))
 _register(
-    "div reciprocal "
-    "exp expm1 exp2 log log1p log2 log10 sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh "
-    "atanh atan2 erf erfinv pow remainder fmod floor_divide",
+    "reciprocal exp expm1 exp2 log log1p log2 log10 sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh "
+    "atanh atan2 erf erfinv remainder fmod floor_divide",
     _each(transcendental=1),
 )
+_register("div", _divides)
+_register("pow", _powers)
 _register("sigmoid softplus", _each(transcendental=2, accumulate=1))
 _register("elu", _each(comparison=1, transcendental=1, accumulate=1, multiply=1))
 _register("silu gelu", _each(transcendental=2, accumulate=1, multiply=1))
@@ -200,9 +208,7 @@ _register("dot vdot linalg_vecdot", _reduces(multiply_accumulate=1))
 _register("mm bmm mv _sparse_mm", _multiplies(0))
 _register("addmm baddbmm addmv _sparse_addmm", _multiplies(1, bias=True))
 _register("scatter_add index_add scatter_reduce index_reduce", _scatters(3))
-# a linear congruence for each number
-_register("rand rand_like uniform", _each(multiply_accumulate=1))
-_register("randint randperm random", _free)
+_register("rand rand_like uniform randint randperm random", _free)
 _register("nll_loss_forward", lambda args, output: Count.of({"accumulate": args[1].numel()}))
 _register("nll_loss_backward", _free)
 

@@ -2,7 +2,8 @@
 
 - A product of ``nonzeros`` inputs with ``width`` columns takes ``nonzeros * width`` multiply-accumulates, and one read
   of a weight for each; an input is read once and an output written once. Counted by events, the inputs of 1 and -1
-  among them take an accumulate instead, with the same traffic.
+  among them take an accumulate instead, with the same traffic; and so do those of a bag of words that is normalised,
+  all of whose rows have entries of one magnitude, which then multiplies the row's outputs.
 - An aggregation sends ``width`` numbers along each edge: an accumulate each (a multiply-accumulate with edge weights),
   one read of the number and one index an edge, and a pointer a node. Degree normalisation scales nodes before and
   after, two multiplications a number; what depends on the graph alone (degrees, normalised weights) is made once.
@@ -104,13 +105,15 @@ class Operand(NamedTuple):
 
     Attributes:
         found: entries that are not zero.
-        units: entries that are 1 or -1.
+        units: entries that are 1 or -1, or would be if a bag of words were not normalised.
         entries: all of them.
+        scaled: rows of such a bag, whose products are multiplied afterwards.
     """
 
     found: int
     units: int
     entries: int
+    scaled: int = 0
 
 
 def operand(x: Tensor) -> Operand:
@@ -118,7 +121,33 @@ def operand(x: Tensor) -> Operand:
     kept = _kept(x)
     # three times as fast as comparing with 1 and with -1
     others = kept.abs().sub_(1) if kept.is_floating_point() else kept.long().abs() != 1
-    return Operand(_truths(kept), kept.numel() - _truths(others), x.numel())
+    found, units = _truths(kept), kept.numel() - _truths(others)
+    if found == units or not kept.is_floating_point() or x.dim() != 2:
+        return Operand(found, units, x.numel())
+    more, scaled = _alike(x)
+    return Operand(found, units + more, x.numel(), scaled)
+
+
+def _alike(x: Tensor) -> tuple[int, int]:
+    """Of a bag of words that is normalised, where all rows' entries are equal but for their sign or zero: those entries
+    that a factor of their row makes ones, and how many rows have one. A single entry gains nothing by it.
+    """
+    if x.layout == torch.strided:
+        magnitude = x.abs()
+        largest = magnitude.amax(1)
+        length = (magnitude != 0).sum(1)
+        equal = (magnitude == largest[:, None]).sum(1)
+    else:
+        coo = x.to_sparse_coo().coalesce()
+        row, magnitude = coo.indices()[0], coo.values().abs()
+        none = magnitude.new_zeros(x.size(0))
+        largest = none.scatter_reduce(0, row, magnitude, "amax")
+        length = torch.bincount(row[magnitude != 0], minlength=x.size(0))
+        equal = torch.bincount(row[(magnitude == largest[row]) & (magnitude != 0)], minlength=x.size(0))
+    if not bool((equal == length).logical_or(length == 0).all()):
+        return 0, 0
+    rows = (length > 1) & (largest != 1)
+    return int(length[rows].sum()), int(rows.sum())
 
 
 def numbers(entries: int) -> Operand:
@@ -152,20 +181,26 @@ def product(x: Operand, width: int, outputs: int, bias: bool, weights: int) -> C
         weights: number of parameters.
     """
 
-    def counts(inputs: int, units: int = 0) -> Counter[str]:
-        return Counter(
-            {
-                "multiply_accumulate": (inputs - units) * width,
-                "accumulate": units * width + outputs * bias,
-                "synaptic_mac": (inputs - units) * width,
-                "synaptic_ac": units * width,
-                "weights": inputs * width + outputs * bias,
-                "activations": inputs + outputs,
-            }
-        )
+    def counts(inputs: int) -> Counter[str]:
+        traffic = {"weights": inputs * width + outputs * bias, "activations": inputs + outputs}
+        return Counter({**synapses(inputs, width), "accumulate": outputs * bias, **traffic})
 
     footprint = Counter({"weights": weights, "activations": x.entries + outputs})
-    return Count(counts(x.found), counts(x.entries), footprint, counts(x.found, x.units))
+    return Count(counts(x.found), counts(x.entries), footprint, with_events(counts(x.found), x, width))
+
+
+def synapses(inputs: int, width: int) -> dict[str, int]:
+    """Multiply-accumulates of inputs with so many columns."""
+    return {"multiply_accumulate": inputs * width, "synaptic_mac": inputs * width}
+
+
+def with_events(counts: Counter[str], x: Operand, width: int) -> Counter[str]:
+    """The same counts where ones are added, and rows of them that are scaled are multiplied afterwards."""
+    added = x.units * width
+    fewer = Counter({**counts, "multiply": counts["multiply"] + x.scaled * width})
+    fewer.subtract({"multiply_accumulate": added, "synaptic_mac": added})
+    fewer.update({"accumulate": added, "synaptic_ac": added})
+    return fewer
 
 
 def narrow_product(x: Operand, bits: int, width: int, outputs: int, weights: int) -> Count:
@@ -226,8 +261,10 @@ def attention(edges: Edges, heads: int, width: int, times: int = 1) -> Count:
     """
     outputs, scores = edges.nodes * width * times, edges.messages * heads * times
     count = Count.of({"multiply_accumulate": 2 * outputs, "weights": 2 * outputs, "activations": 2 * outputs})
-    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum, quotient
-    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=2)
+    # sum of two scores; leaky ReLU; softmax: maximum, difference, exponential, sum
+    count += elementwise(scores, accumulate=3, comparison=2, multiply=1, transcendental=1)
+    # what is summed up is divided, not each weight
+    count += Count.of({"transcendental": edges.nodes * heads * times, "multiply": outputs})
     return count + aggregation(edges, width, times)
 
 

@@ -11,7 +11,16 @@ from torch import Tensor
 from msg.energy import geometry
 from msg.energy.counts import Count
 from msg.energy.modules import parameters, rule
-from msg.layers import GraphReadout, LocalMean, ManifoldPooling, OnManifold, OriginExp, OriginLog, Translation
+from msg.layers import (
+    GraphReadout,
+    GyroplaneHead,
+    LocalMean,
+    ManifoldPooling,
+    OnManifold,
+    OriginExp,
+    OriginLog,
+    Translation,
+)
 from msg.manifolds import family
 
 
@@ -61,6 +70,25 @@ def _local(module: LocalMean, args: tuple, kwargs: dict, output: Tensor) -> Coun
     sent |= {"indices": 2 * edges, "weights": edges}
     along = _maps(module, edges, dim, 3 * dim, 0, 1, 1, Counter(sent))
     return along + _maps(module, nodes, dim, 2 * dim, 2, 1, 1)
+
+
+@rule(GyroplaneHead)
+def _gyroplanes(module: GyroplaneHead, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Of each node ``|x|^2``, two sums with it and the inverse of one; of each class two dot products with the node, a
+    sum, a product with a constant that is subtracted, one with the inverse, an inverse sine, and its factor. All other
+    constants are folded into the two weights.
+    """
+    (nodes, classes), dim = output.shape, args[0].size(-1)
+    logits, touched = nodes * classes, args[0].numel() + output.numel()
+    counts = {
+        "multiply_accumulate": nodes * (dim + 2) + logits * (2 * dim + 1),
+        "accumulate": logits,
+        "multiply": 2 * logits,
+        "transcendental": nodes + logits,
+        "weights": logits * (2 * dim + 2),
+        "activations": touched,
+    }
+    return Count.of(counts, {"activations": touched, "weights": parameters(module)})
 
 
 @rule(ManifoldPooling)

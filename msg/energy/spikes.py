@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from msg.energy.counts import Count
-from msg.energy.modules import known, parameters, rule
-from msg.energy.products import aggregation, edges_of, elementwise, nonzeros
+from msg.energy.modules import bias_additions, known, parameters, rule
+from msg.energy.products import aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
 from msg.graph import SparseMatrix
-from msg.layers import BernoulliEncoder, BernoulliLinear, Propagation, SpikeLinear
+from msg.layers import BernoulliEncoder, BernoulliLinear, GroupedGCN, Propagation, SpikeLinear
 from msg.models import BernoulliSpikingGCN, SpikeGCL
 
 
@@ -40,9 +40,9 @@ def _spike_linear(module: SpikeLinear, args: tuple, kwargs: dict, output: Tensor
 
 
 def _drawn(probabilities: Tensor, timesteps: int) -> Count:
-    """A random number for each spike that chance decides: a multiply-accumulate (a linear congruence), compared."""
+    """A comparison for each spike that chance decides; random numbers are counted for no model."""
     number = int(((probabilities > 0) & (probabilities < 1)).count_nonzero()) * timesteps
-    return Count.of({"multiply_accumulate": number, "comparison": number, "activations": 2 * number})
+    return Count.of({"comparison": number, "activations": 2 * number})
 
 
 @rule(BernoulliEncoder)
@@ -61,15 +61,27 @@ def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output
 
 @rule(SpikeGCL, leave_children=True)
 def _spikegcl(model: SpikeGCL, args: tuple, kwargs: dict, output: Tensor) -> Count:
-    """Dense features are propagated in an inference, though the network keeps them; beside its modules it adds."""
-    features, graph = model.prepare(*args, **kwargs)
-    nodes = graph.num_nodes
-    added = model.residual * len(model.layers) * nodes * model.first.count * model.first.weight.size(1)
-    count = elementwise(added, accumulate=1)
-    if isinstance(features, SparseMatrix):
-        return count
-    edges = edges_of(Propagation(1), graph.edge_index, graph.edge_weight, nodes)
-    return count + aggregation(edges, features.size(1), 1)
+    """Beside its modules it adds, and looks up what it keeps."""
+    nodes, groups, width = args[0].size(0), model.first.count, model.first.weight.size(1)
+    return elementwise(model.residual * len(model.layers) * nodes * groups * width, accumulate=1)
+
+
+@rule(GroupedGCN)
+def _grouped(module: GroupedGCN, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Each feature is multiplied with the weights of its group, in the order that aggregates the fewer columns. What a
+    norm adds to a feature is a constant to what is sent, or is multiplied by what a node receives of a constant.
+    """
+    x, graph = args[0].csr if isinstance(args[0], SparseMatrix) else args[0], args[1]
+    edges = edges_of(Propagation(1), graph.edge_index, graph.edge_weight, graph.num_nodes)
+    width, weights, outputs = module.weight.size(1), parameters(module), output.numel()
+    if module.count * width <= module.weight.size(0):
+        first = product(operand(x), width, outputs, module.norm is not None, weights)
+        count = first + aggregation(edges, module.count * width)
+    else:
+        second = product(numbers(x.numel()), width, outputs, False, weights)
+        count = aggregation(edges, module.weight.size(0)) + second
+        count += elementwise(outputs * (module.norm is not None), multiply_accumulate=1)
+    return count + bias_additions(outputs, True)
 
 
 @rule(BernoulliSpikingGCN, leave_children=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix
-from msg.graph.sparse import to_dense
+from msg.graph.sparse import linear, to_dense
 from msg.kernels.constants import HYPERBOLIC_RADIUS
 from msg.layers.dropout import Dropout
 from msg.layers.graph_layer import GraphLayer
@@ -107,20 +107,26 @@ class LorentzLinear(nn.Module):
         return torch.cat([F.linear(time, weights[:1], bias[:1]), F.linear(self.act(x), weights[1:], bias[1:])], dim=-1)
 
     def _mapped_tangent(self, v: Tensor | SparseMatrix) -> Tensor:
-        r"""Of :math:`\exp_o(v) = (\cosh|v|, \frac{\sinh|v|}{|v|} v)` the rows of a sparse ``v`` are scaled after the
-        product.
+        r"""Of :math:`\exp_o(v) = (\cosh|v|, \frac{\sinh|v|}{|v|} v)` the rows are scaled after the product: zeros stay
+        zeros, and ones ones.
         """
-        if not isinstance(v, SparseMatrix) or not isinstance(self.act, nn.Identity):
+        dtype, drops = self.weight.dtype, self.training and self.dropout.p > 0
+        if not isinstance(self.act, nn.Identity):
             v = to_dense(v)
             time, factor = _first(squared_norm(v.double()))
             return self._mapped(torch.cat([time, factor * v.double()], dim=-1))
-        row, _, value = v.entries()
-        squared = value.new_zeros(v.size(0), dtype=torch.float64).index_add(0, row, value.double().square())
-        time, factor = _first(squared[:, None])
-        if self.training and self.dropout.p:
-            v, time = v.with_values(self.dropout(value)), self.dropout(time)
-        rest = v.matmul(self.weight[:, 1:].t())
-        dtype = self.weight.dtype
+        if isinstance(v, SparseMatrix):
+            row, _, value = v.entries()
+            squared = value.new_zeros(v.size(0), dtype=torch.float64).index_add(0, row, value.double().square())
+            time, factor = _first(squared[:, None])
+            if drops:
+                v, time = v.with_values(self.dropout(value)), self.dropout(time)
+        else:
+            time, factor = _first(squared_norm(v.double()))
+            v = v.to(dtype)
+            if drops:
+                time, v = self.dropout(torch.cat([time.to(dtype), v], dim=-1)).split([1, v.size(-1)], dim=-1)
+        rest = linear(v, self.weight[:, 1:])
         return factor.to(dtype) * rest + time.to(dtype) * self.weight[:, 0] + self.bias
 
     def extra_repr(self) -> str:

@@ -33,14 +33,15 @@ def mean_scales(edges, nodes):
 
 
 def rows_of(m, x, weight):
-    """Products of what is not zero."""
-    out = []
+    """Products of what is not zero; of normalised bags of words sums, which are scaled."""
+    out, bag = [], m.events and all(len({abs(value) for value in row if value}) <= 1 for row in x)
     for row in x:
-        sums = [0.0] * len(weight)
+        sums, there = [0.0] * len(weight), [value for value in row if value]
+        factor = abs(there[0]) if bag and len(there) > 1 else 1
         for c, value in enumerate(row):
             if value != 0:
-                sums = [m.product(total, value, weight[k][c]) for k, total in enumerate(sums)]
-        out.append(sums)
+                sums = [m.product(total, value / factor, weight[k][c]) for k, total in enumerate(sums)]
+        out.append(sums if factor == 1 else [m.mul(total, factor) for total in sums])
     return out
 
 

@@ -130,12 +130,12 @@ def test_gat():
         "multiply_accumulate": 7 * 4 + 2 * 5 * 4 + 11 * 4,  # product, two scores a node, messages
         "accumulate": 3 * 11 * 2 + 5 * 4,  # sum of scores, softmax's difference and sum; bias
         "comparison": 2 * 11 * 2,  # leaky ReLU, softmax's maximum
-        "multiply": 11 * 2,  # leaky ReLU
-        "transcendental": 2 * 11 * 2,  # exponential, quotient
+        "multiply": 11 * 2 + 5 * 4,  # leaky ReLU, sums by what their weights sum up to
+        "transcendental": 11 * 2 + 5 * 2,  # exponential, quotient
     }
     averaged = counted(GATConv(3, 2, heads=2, concat=False))
     assert operations(averaged, "")["accumulate"] == 3 * 11 * 2 + 5 * 2 + 5 * 2
-    assert operations(averaged, "")["multiply"] == 11 * 2 + 5 * 2
+    assert operations(averaged, "")["multiply"] == 11 * 2 + 5 * 4 + 5 * 2
 
 
 def msg_of_known_spikes():
@@ -319,6 +319,7 @@ def test_trains_of_spikes():
         lambda: KappaGCN(3, 2),
         lambda: QGCN(3, 2),
         lambda: GCSNN(3, 2, 4),
+        lambda: SpikeGCL(3, 2),
     ],
 )
 def test_sparse_and_dense_features_count_the_same(model):
@@ -345,12 +346,20 @@ def test_what_is_kept_of_a_graph_is_no_part_of_an_inference(model, x):
     assert found[0] == found[1] == found[2]
 
 
-def test_spikegcl_counts_its_first_aggregation():
-    model = SpikeGCL(3, 2).eval()
-    total = counted(model).modules[""]
-    assert total.nonzero["message"] == 11 * 3  # features along edges and loops
-    sparse = counted(model, X.to_sparse_coo()).modules  # is not propagated by itself
-    assert "" not in sparse or not sparse[""].nonzero["message"]
+@pytest.mark.parametrize("x", [X, X.to_sparse_coo()], ids=["dense", "sparse"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_spikegcl_aggregates_the_fewer_columns_first(x, norm):
+    wide, narrow = SpikeGCL(3, 2, timesteps=2, hidden_channels=4, norm=norm), SpikeGCL(3, 2, 1, timesteps=2, norm=norm)
+    shifted = norm == "batch"  # a constant to each feature
+    # two groups of four columns: features go along 6 edges and 5 loops, then all of them are multiplied
+    found = operations(counted(wide, x), "first")
+    assert found["accumulate"] == 11 * 3 + 5 * 8
+    assert found["multiply_accumulate"] == 15 * 4 + shifted * 5 * 8
+    # of one column: the features that are not zero, of which three are ones, are multiplied first
+    found = operations(counted(narrow, x), "first")
+    assert found["accumulate"] == 11 * 2 + 5 * 2 + shifted * 5 * 2
+    assert found["multiply_accumulate"] == int(X.count_nonzero())
+    assert counted(narrow, x).modules["first"].dense["multiply_accumulate"] == 15
 
 
 @pytest.mark.parametrize("model", [lambda: MSG(3, 2, "S2", timesteps=4), lambda: HyboNet(3, 2), lambda: GCN(3, 2, 2)])
@@ -538,11 +547,14 @@ def test_a_rule_of_ones_own():
 
 def test_gat_models_and_norms_have_rules():
     ops = counted(GAT(3, 2, 2, 2, norm="LayerNorm", heads=2))
-    assert operations(ops, "convs.0")["transcendental"] == 2 * 11 * 2
-    batch = nn.BatchNorm1d(3).eval()
+    assert operations(ops, "convs.0")["transcendental"] == 11 * 2 + 5 * 2
+    batch = nn.BatchNorm1d(3)
     with count(batch) as ops:
         batch(X)
-    assert operations(ops, "") == {"multiply_accumulate": 15}
+    assert operations(ops, "") == {"multiply_accumulate": 15 + 15, "accumulate": 30}
+    with count(batch.eval()) as ops:
+        batch(X)
+    assert not ops.total()  # folded
     layer = nn.LayerNorm(3)
     with count(layer) as ops:
         layer(X)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
@@ -36,7 +36,12 @@ def seen(function, convention="nonzero"):
         (lambda: torch.mv(A, B[:, 0]), {"multiply_accumulate": 3}),
         (lambda: A + 1, {"accumulate": 6}),
         (lambda: A.clone().mul_(A), {"multiply": 6}),
-        (lambda: A / 2, {"transcendental": 6}),
+        (lambda: A / 2, {"multiply": 6}),
+        (lambda: A / (A + 1), {"transcendental": 6, "accumulate": 6}),
+        (lambda: A / B[:, 0], {"transcendental": 3, "multiply": 6}),
+        (lambda: A / B[0, 0], {"transcendental": 1, "multiply": 6}),
+        (lambda: A.square(), {"multiply": 6}),
+        (lambda: A**3, {"transcendental": 6}),
         (lambda: A > 1, {"comparison": 6}),
         (lambda: I > 1, {}),
         (lambda: A.exp().log().sqrt().tanh(), {"transcendental": 24}),
@@ -74,6 +79,25 @@ def test_sparse_features_are_multiplied_as_dense_ones_are(convention):
     dense, sparse = (counted(lambda a=a: a @ B) for a in (A, A.to_sparse_coo().coalesce()))
     assert sparse.under(convention) == dense.under(convention)
     assert sparse.footprint == dense.footprint
+
+
+BAG = torch.tensor([[0.5, 0, -0.5, 0], [0, 0, 0, 0], [0, 0.25, 0, 0], [1, 1, 1, 1.0], [0.3, 0.3, 0, 0.3]])
+BAG_OF = {"accumulate": (2 + 4 + 3) * 4, "multiply": 2 * 4, "multiply_accumulate": 4}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("form", [Tensor.to_dense, Tensor.to_sparse_coo, Tensor.to_sparse_csr])
+def test_events_of_a_bag_of_words_stay_events_where_it_is_normalised(form):
+    x, weight = form(BAG), torch.ones(4, 4)
+    assert seen(lambda: x @ weight, "events") == BAG_OF
+    assert seen(lambda: x @ weight) == {"multiply_accumulate": 10 * 4}
+    layer = nn.Linear(4, 4, bias=False)
+    with count(layer) as ops:
+        layer(form(BAG))
+    assert {kind: ops.total("events")[kind] for kind in BAG_OF} == BAG_OF
+    mixed = BAG.clone()
+    mixed[4, 3] = 0.1  # no bag any more
+    assert seen(lambda: form(mixed) @ weight, "events") == {"accumulate": 4 * 4, "multiply_accumulate": 6 * 4}
 
 
 def adjacency(edge_index, weight, layout):

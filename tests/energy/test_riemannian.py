@@ -4,7 +4,7 @@ import geoopt
 import torch
 
 from msg.energy import count, geometry
-from msg.layers import LocalMean, OriginExp, OriginLog, Translation
+from msg.layers import GyroplaneHead, LocalMean, OriginExp, OriginLog, Translation
 from msg.manifolds import exp0
 
 
@@ -32,3 +32,10 @@ def test_maps_are_counted_by_the_formulas_of_their_family():
         assert bias[kind] == 7 * (first[kind] + move[kind] + log[kind])
         sums = 3 * 3 if kind == "multiply_accumulate" else 0
         assert local[kind] == 3 * (move[kind] + log[kind]) + 7 * (2 * first[kind] + move[kind] + log[kind]) + sums
+
+
+def test_gyroplanes_take_two_products_and_a_sine_each():
+    head = GyroplaneHead(geoopt.Stereographic(k=-1.0), 3, 4).double()
+    found = _counted(head, 0.1 * torch.randn(7, 3, dtype=torch.float64))
+    assert found["multiply_accumulate"] == 7 * (3 + 2) + 28 * (2 * 3 + 1)
+    assert (found["accumulate"], found["multiply"], found["transcendental"]) == (28, 2 * 28, 7 + 28)

@@ -60,7 +60,7 @@ def test_is_counted():
     assert not ops.unknown
     # 1 + 0.5 + 1 + 0.5 spikes a step add two weights each; chance decides two of them
     total = ops.total()
-    assert (total["accumulate"], total["spike"], total["multiply_accumulate"]) == (60, 30, 20)
+    assert (total["accumulate"], total["spike"], total["comparison"]) == (60, 30, 20)
     with torch.no_grad(), count(layer.encoder) as ops:
         layer.encoder(x, 10)
     assert not ops.unknown
