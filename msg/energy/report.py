@@ -66,20 +66,24 @@ class Report:
         """The same at the lower end of prices that are a band."""
         return sum(self.costs.at_low().inference_mj(self.ops, self.inputs, memory).values())
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON would have it, the same for all ``inputs``: ``energy_mj`` is arithmetic alone, by
-        non-zeros, with ``events_`` and ``dense_`` beside it.
+    def energies(self) -> dict[str, float | None]:
+        """Energy in mJ under every convention by name: ``energy_mj`` is arithmetic alone, by non-zeros, with
+        ``events_`` and ``dense_`` beside it, and each ``_with_memory``, ``None`` where that has no prices.
         """
-        ops, costs = self.ops, self.costs
-        even = [found.as_dict() for memory in (False, True) if (found := break_even(ops, memory=memory)) is not None]
-        energies: dict[str, float | None] = {}
+        found: dict[str, float | None] = {}
         for kind in CONVENTIONS:
             prefix = _prefix(kind)
-            energies[f"{prefix}energy_mj"] = self.energy_mj(kind)
-            dear = None if costs.memory is None else self.energy_mj(kind, memory=True)
-            energies[f"{prefix}energy_with_memory_mj"] = dear
+            found[f"{prefix}energy_mj"] = self.energy_mj(kind)
+            dear = None if self.costs.memory is None else self.energy_mj(kind, memory=True)
+            found[f"{prefix}energy_with_memory_mj"] = dear
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as JSON would have it, the same for all ``inputs``; see :meth:`energies`."""
+        ops, costs = self.ops, self.costs
+        even = [found.as_dict() for memory in (False, True) if (found := break_even(ops, memory=memory)) is not None]
         return {
-            **energies,
+            **self.energies(),
             "low_energy_mj": sum(costs.at_low().inference_mj(ops).values()),
             "training_besides_mj": self._besides(False) if ops.training else None,
             **{f"{_prefix(kind)}counts": _counts(costs.total(ops, kind)) for kind in CONVENTIONS},

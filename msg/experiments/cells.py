@@ -2,15 +2,19 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
+from annotated_types import Ge
 from pydantic import Strict, TypeAdapter
 
 from msg.experiments.job import Count, Number, Seconds, Share, Text, check_record
 from msg.experiments.tables.spaces import Scalar
 from msg.experiments.tables.table import TableColumn, TableRow
 
+_Energy = Annotated[Number, Ge(0)]
+_OF_SEEDS = ("val", "test", "energy")
+"""Parts of an outcome that have a number for each seed, by name."""
 _Settings = Mapping[str, Annotated[bool, Strict()] | Annotated[int, Strict()] | Number | Text]
 
 
@@ -64,6 +68,8 @@ class Outcome:
         failed: why there is no result, if there is none.
         versions: of what it was made with.
         origin: of which table and graph its settings are, if of another.
+        energy: of one inference of each seed's model in mJ, by the names of :meth:`msg.energy.Report.energies`; nothing
+            where an earlier version made the cell.
     """
 
     dataset: Text
@@ -81,9 +87,10 @@ class Outcome:
     failed: Text | None
     versions: dict[Text, Text]
     origin: Text | None = None
+    energy: dict[Text, list[_Energy]] = field(default_factory=dict)
 
     def __add__(self, other: "Outcome") -> "Outcome":
-        """The same cell with the seeds of both; the metrics that both have."""
+        """The same cell with the seeds of both; the metrics and energies that both have."""
 
         def both(ours: dict[str, list[float]], others: dict[str, list[float]]) -> dict[str, list[float]]:
             return {name: [*values, *others[name]] for name, values in ours.items() if name in others}
@@ -92,8 +99,7 @@ class Outcome:
             **{
                 **vars(self),
                 "seeds": [*self.seeds, *other.seeds],
-                "val": both(self.val, other.val),
-                "test": both(self.test, other.test),
+                **{part: both(getattr(self, part), getattr(other, part)) for part in _OF_SEEDS},
                 "trainings": self.trainings + other.trainings,
                 "seconds": self.seconds + other.seconds,
                 "failed": self.failed or other.failed,
@@ -105,7 +111,7 @@ class Outcome:
         places = [self.seeds.index(seed) for seed in seeds if seed in self.seeds]
         chosen = {
             part: {name: [values[place] for place in places] for name, values in getattr(self, part).items()}
-            for part in ("val", "test")
+            for part in _OF_SEEDS
         }
         return Outcome(**{**vars(self), **chosen, "seeds": [self.seeds[place] for place in places]})
 
@@ -126,8 +132,8 @@ def outcome_from_dict(content: Mapping[str, Any]) -> Outcome:
     """
     check_record(_OUTCOME, content)
     found = _OUTCOME.validate_python(content)
-    if any(len(values) != len(found.seeds) for part in (found.val, found.test) for values in part.values()):
-        raise ValueError("it has not one metric for each seed")
+    if any(len(values) != len(found.seeds) for part in _OF_SEEDS for values in getattr(found, part).values()):
+        raise ValueError("it has not one metric and energy for each seed")
     return found
 
 

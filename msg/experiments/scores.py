@@ -1,16 +1,18 @@
 """A table of models and graphs: what was reached, which rows can be told apart, and what it cost."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from msg.energy import HOROWITZ_45NM_FP32
 from msg.experiments.cells import Cell
 from msg.experiments.files import json_bytes
 from msg.experiments.significance import LEVEL, against_best
 from msg.experiments.tables.table import Published, Table, TableColumn
 from msg.report.figures import Dots, dots, to_png
-from msg.report.tables import Style, called, count, heading, mean_and_std, mean_std, render
+from msg.report.tables import Style, called, count, heading, mean_and_std, mean_std, render, significant
 
 _SIGNS = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#"}
 _SYMBOLS = {"≈": r"$\approx$", "κ": r"$\kappa$", "×": r"$\times$", "–": "--"}
@@ -116,6 +118,7 @@ class Scores:
             "trainings": 0 if done is None else done.trainings,
             "hours": 0.0 if done is None else done.seconds / 3600,
             "parameters": None if done is None else done.parameters,
+            "energy": {} if done is None else {name: mean_and_std(one) for name, one in done.energy.items()},
             "content_hash": None if done is None else done.content_hash,
             "versions": {} if done is None else dict(done.versions),
             "published": self._published(cell),
@@ -165,6 +168,12 @@ class Scores:
     def _render(self, style: Style) -> str:
         written = _as_latex if style == "latex" else str
         parts = [heading(written(self._title()), style), _symbols(render(self._body(), style), style), written(_LEGEND)]
+        if energies := self._energies():
+            parts += [
+                heading(written("One inference over the graph, mJ"), style),
+                _symbols(render(energies, style), style),
+            ]
+            parts.append(written(_PRICES))
         if self._origins:
             parts.append(written("\n".join(self._origins)))
         if self._reasons:
@@ -197,6 +206,23 @@ class Scores:
             rows.append({**row, "trainings": count(sum(one.trainings for one in done)), "hours": f"{hours:.2f}"})
         return rows
 
+    def _energies(self) -> list[dict[str, str]]:
+        """What an inference of each row costs on each graph, where that was counted."""
+        known = {cell.column.dataset for cell in self.cells if cell.outcome is not None and cell.outcome.energy}
+        columns = [
+            dataset for dataset in dict.fromkeys(column.dataset for column, _ in self._columns) if dataset in known
+        ]
+        rows = []
+        for name in self._rows if columns else ():
+            row = {"": self.cell(name, columns[0]).row.label}
+            for dataset in columns:
+                done = self.cell(name, dataset).outcome
+                for reading, title in _READINGS.items():
+                    values = [] if done is None else done.energy.get(reading, [])
+                    row[f"{dataset}{title}"] = significant(statistics.fmean(values) if values else None)
+            rows.append(row)
+        return rows
+
     def _shown(self, cell: Cell, metric: str) -> str:
         if cell.failed is not None:
             return f"– ({self._reasons.index(self._reason(cell)) + 1})"
@@ -227,6 +253,14 @@ class Scores:
             if not figures.keys().isdisjoint(datasets)
         ]
 
+
+_READINGS = {"energy_mj": "", "events_energy_mj": ", events", "energy_with_memory_mj": ", + memory"}
+"""Energies that a table shows, and what stands behind the graph's name."""
+
+_PRICES = (
+    f"Mean over seeds, {HOROWITZ_45NM_FP32.name}: arithmetic alone, zeros skipped; the same where ones are events; the "
+    "first with memory."
+)
 
 _LEGEND = (
     "Mean ± standard deviation over seeds. *: the highest mean; ≈: not distinguishable from it (paired t test over the "

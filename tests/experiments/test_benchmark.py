@@ -119,6 +119,9 @@ def test_cells_that_cannot_be_made_say_why(tmp_path, monkeypatch):
     assert "1. " in text
     failed = [cell for cell in table_of(tmp_path / "o")["cells"] if cell["failed"]]
     assert len(failed) == 4
+    assert all(not cell["energy"] for cell in failed)
+    energies = text.split("One inference over the graph")[1].split("As published")[0].splitlines()
+    assert [line.split()[-3:].count("–") for line in energies if line.lower().startswith(("tiny", "narrow"))] == [0, 3]
     assert all(cell["test"] is None and cell["val"] is None for cell in failed)
 
 

@@ -4,11 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from msg.energy import report
 from msg.experiments import CellStudy, Experiment, Processes, RunConfig, Store
 from msg.experiments import study as studies
 from msg.experiments.cells import Tried, outcome_as_dict, outcome_from_dict, winner_of
 from msg.experiments.files import sealed_json
 from msg.experiments.jobs import trial as module
+from msg.experiments.jobs.fit import operations_of
 from msg.experiments.tables.spaces import Between, Choice, space_of
 from msg.training import NodeClassification
 
@@ -51,6 +53,10 @@ def test_the_best_of_equally_many_trials_is_trained_with_other_seeds(tmp_path, l
     assert found.test == {"accuracy": [kept["seed-100"]["test"], kept["seed-101"]["test"]]}
     assert found.val == {"accuracy": [kept["seed-100"]["val"], kept["seed-101"]["val"]]}
     assert (found.trainings, found.seeds, found.failed, found.split) == (10, [100, 101], None, "public")
+    priced = [report(operations_of(kept[f"seed-{seed}"])) for seed in (100, 101)]
+    assert found.energy["energy_mj"] == [one.energy_mj("nonzero") for one in priced]
+    assert found.energy["events_energy_with_memory_mj"] == [one.energy_mj("events", memory=True) for one in priced]
+    assert len(found.energy) == 6
     assert Store(tmp_path / "o").read_json("cell.json")["settings"] == found.settings
     assert outcome_from_dict(json.loads(json.dumps(outcome_as_dict(found)))) == found
 
@@ -212,4 +218,7 @@ def test_seeds_are_added_and_chosen(tmp_path):
     assert both.seeds == [100, 101, 102]
     assert both.test["accuracy"] == [*one.test["accuracy"], *two.test["accuracy"]]
     assert both.trainings == 3
+    assert both.energy["energy_mj"] == [*one.energy["energy_mj"], *two.energy["energy_mj"]]
+    assert both.of_seeds((102,)).energy == two.energy
+    assert (replace(one, energy={}) + two).energy == {}  # of a version that counted none
     assert both.of_seeds((102, 7, 100)).test["accuracy"] == [*two.test["accuracy"], one.test["accuracy"][0]]

@@ -8,10 +8,12 @@ from typing import Any
 
 from torch_geometric.data import Data
 
+from msg.energy import report
 from msg.experiments.cells import Outcome, Tried, outcome_as_dict, winner_of
 from msg.experiments.config import RunConfig
 from msg.experiments.files import sealed_json
 from msg.experiments.job import Job, Result
+from msg.experiments.jobs.fit import operations_of
 from msg.experiments.study import Study, Summary, rehearse, split_of, versions
 from msg.experiments.tables.spaces import (
     Dimension,
@@ -170,6 +172,7 @@ class CellStudy(Study):
             failed=failed,
             versions=versions(),
             origin=self.origin,
+            energy={} if failed else _energies(records),
         )
         return Summary(outcome, {"cell.json": sealed_json(outcome_as_dict(outcome))})
 
@@ -233,6 +236,12 @@ def _hopeless(tried: list[Tried]) -> bool:
 def _metric(record: Mapping[str, Any], part: str, name: str) -> float | None:
     """A metric of a training: the one that selects, or one that was measured beside it."""
     return record[part] if name == record["metric"] else (record.get("metrics") or {}).get(name, {}).get(part)
+
+
+def _energies(records: list[dict[str, Any]]) -> dict[str, list[float]]:
+    seeds = [report(operations_of(record)).energies() for record in records]
+    found = {name: [one[name] for one in seeds] for name in seeds[0]}
+    return {name: [value for value in values if value is not None] for name, values in found.items()}
 
 
 def _seconds(record: Mapping[str, Any]) -> float:
