@@ -76,6 +76,21 @@ def test_peers_under_their_own_configurations_are_on_the_page():
         assert mean_std(figures, scale=1) in PAGE, case
 
 
+def test_the_page_on_energy_has_what_every_row_costs():
+    content = json.loads((ROOT / "benchmarks/results/energy/rows-photo.json").read_text(encoding="utf-8"))
+    page, found = (ROOT / "docs/energy.md").read_text(encoding="utf-8"), {}
+    for cell in content["cells"]:
+        if cell["energy"]:
+            found[cell["label"]] = {name: energy["mean"] for name, energy in cell["energy"].items()}
+    assert len(found) > 10
+    for label, energy in found.items():
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| {label} |"))
+        ratio = energy["energy_mj"] / found["GCN"]["energy_mj"]
+        assert f"{1e3 * energy['energy_mj']:,.0f} ({ratio:.2f})" in line
+        assert f"{1e3 * energy['events_energy_mj']:,.0f} (" in line
+        assert f"{energy['energy_with_memory_mj']:,.1f} (" in line
+
+
 def test_figures_of_the_first_page_are_on_the_page():
     prose = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     figures = re.findall(r"\d+\.\d\d ± \d\.\d\d", prose)
