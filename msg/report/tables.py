@@ -116,10 +116,13 @@ def called(metric: str, short: bool = False) -> str:
 
 
 def mean_std(values: Sequence[float], scale: float = 100.0, digits: int = 2) -> str:
-    """Mean and sample standard deviation, in percent unless scaled otherwise; a dash without values."""
+    """Mean and sample standard deviation, in percent unless scaled otherwise; of one value itself, which has no
+    deviation; a dash without values.
+    """
     if not values:
         return _ABSENT
-    return f"{scale * statistics.fmean(values):.{digits}f} ± {scale * std(values):.{digits}f}"
+    mean = f"{scale * statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {scale * std(values):.{digits}f}"
 
 
 def mean_and_std(values: Sequence[float]) -> dict[str, Any]:

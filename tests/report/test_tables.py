@@ -54,7 +54,7 @@ def test_numbers():
 
 def test_mean_and_standard_deviation():
     assert mean_std([0.5, 0.6]) == "55.00 ± 7.07"
-    assert mean_std([0.5]) == "50.00 ± 0.00"
+    assert mean_std([0.5]) == "50.00"
     assert mean_std([3.0, 5.0], scale=1, digits=1) == "4.0 ± 1.4"
     assert mean_std([]) == "–"
     assert std([2.0]) == 0
