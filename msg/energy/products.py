@@ -76,14 +76,14 @@ def edges_in(adjacency: Tensor) -> Edges:
     ``gcn_norm`` has it :math:`(n_i n_j)^{-1/2}`. All else is weights.
 
     Args:
-        adjacency: ``[N, N]``, dense in no dimension, from columns to rows.
+        adjacency: ``[N, N]``, from columns to rows; an entry that stands there twice is two messages.
     """
-    coo = adjacency.detach().to_sparse_coo().coalesce()
-    (target, source), value = coo.indices(), coo.values().double()
-    received, sent = (torch.bincount(ends, minlength=coo.size(0)) for ends in (target, source))
+    coo, nodes = adjacency.detach().to_sparse_coo(), adjacency.size(0)
+    (target, source), value = coo._indices(), coo._values().double()
+    received, sent = (torch.bincount(ends, minlength=nodes) for ends in (target, source))
 
     def one_of(ends: Tensor) -> Tensor:
-        return value.new_zeros(coo.size(0)).index_copy(0, ends, value)[ends]
+        return value.new_zeros(nodes).index_copy(0, ends, value)[ends]
 
     def root(degree: Tensor) -> Tensor:
         return degree.double().rsqrt().masked_fill(degree == 0, 0)
@@ -97,7 +97,7 @@ def edges_in(adjacency: Tensor) -> Edges:
     )
     # as near as float32 rounds them
     scaled = next((times for times, way in ways if torch.allclose(value, way(), rtol=1e-5, atol=0)), None)
-    return Edges(coo.size(0), sent, scaled is None, scaled or 0)
+    return Edges(nodes, sent, scaled is None, scaled or 0)
 
 
 class Operand(NamedTuple):

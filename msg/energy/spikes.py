@@ -62,8 +62,8 @@ def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output
 @rule(SpikeGCL, leave_children=True)
 def _spikegcl(model: SpikeGCL, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Beside its modules it adds, and looks up what it keeps."""
-    nodes, groups, width = args[0].size(0), model.first.count, model.first.weight.size(1)
-    return elementwise(model.residual * len(model.layers) * nodes * groups * width, accumulate=1)
+    columns = model.first.count * model.first.weight.size(1)
+    return elementwise(model.residual * len(model.layers) * output.size(0) * columns, accumulate=1)
 
 
 @rule(GroupedGCN)

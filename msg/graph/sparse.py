@@ -305,7 +305,7 @@ class SparseMatrix:
 
 
 def linear(x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
-    r""":math:`x W^\top` for dense or sparse features, with a derivative in both that are not sparse.
+    r""":math:`x W^\top` for dense or sparse features, differentiable in ``W``, and in ``x`` where that is dense.
 
     Args:
         x: ``[N, ..., F]``.

@@ -136,6 +136,11 @@ def test_a_graph_adds_messages_and_scales_nodes(layout, dtype, weight, scalings)
     assert (found["message"], found["indices"], found["weights"]) == (8 * 4, 8 + 6, 8 * (scalings is None))
 
 
+def test_an_edge_that_is_there_twice_is_two_messages():
+    twice = torch.sparse_coo_tensor(torch.tensor([[0, 0, 1], [1, 1, 0]]), torch.tensor([0.5, 0.5, 1.0]), (2, 2))
+    assert seen(lambda: twice @ torch.ones(2, 4)) == {"accumulate": 3 * 4, "multiply": 2 * 4}
+
+
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @pytest.mark.parametrize("loops", [True, False])
 def test_a_normalised_matrix_costs_what_the_convolution_does(loops):
