@@ -293,7 +293,7 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
         spikes: that they fire; each resets one potential.
         silent: updates without any input, which an event-driven machine does not make.
     """
-    forgets = forgetful(neuron)
+    forgets = _forgetful(neuron)
     leaks, adapts = not isinstance(neuron, IF) and not forgets, isinstance(neuron, ALIF | DecayingThresholdLIF)
     rests = isinstance(neuron, ALIF)  # what a spike added stands on a threshold at rest
     waits = isinstance(neuron, ALIF) and neuron.refractory > 0
@@ -314,14 +314,14 @@ def neuron_updates(neuron: Neuron | None, updates: int, spikes: int, silent: int
     return Count(counts(updates - silent), counts(updates))
 
 
-def forgetful(neuron: Neuron | None) -> bool:
+def _forgetful(neuron: Neuron | None) -> bool:
     """Whether nothing is left of a potential in the next step: it need not be kept, leak or be reset."""
-    return isinstance(neuron, ScaledLIF | DecayingThresholdLIF) and float(neuron.tau) == 1
+    return isinstance(neuron, ScaledLIF) and float(neuron.tau) == 1
 
 
 def state_words(neuron: Neuron | None) -> int:
     """How many numbers a neuron keeps: its potential, and its threshold and refractory counter where they vary."""
-    potential = not forgetful(neuron)
+    potential = not _forgetful(neuron)
     if isinstance(neuron, DecayingThresholdLIF):
         return potential + 1
     return potential + (1 + (neuron.refractory > 0) if isinstance(neuron, ALIF) else 0)
