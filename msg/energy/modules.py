@@ -22,7 +22,8 @@ from msg.energy.products import (
     operand,
     product,
 )
-from msg.graph import Memo, SparseMatrix
+from msg.graph import Memo
+from msg.graph.sparse import to_tensor
 from msg.layers import (
     DropConnect,
     FixedLinear,
@@ -116,7 +117,7 @@ def parameters(*modules: nn.Module | None) -> int:
 @rule(nn.Linear, FixedLinear, PyGLinear, DropConnect)
 def _linear(module: Any, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x = args[0] if args else next(iter(kwargs.values()))
-    x = x.csr if isinstance(x, SparseMatrix) else x
+    x = to_tensor(x)
     bias = getattr(module, "bias", None) is not None
     return product(operand(x), output.size(-1), output.numel(), bias, parameters(module))
 

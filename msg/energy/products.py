@@ -100,6 +100,10 @@ def edges_in(adjacency: Tensor) -> Edges:
     return Edges(nodes, sent, scaled is None, scaled or 0)
 
 
+_FEW = 256
+"""Rows that are looked at before all of them."""
+
+
 class Operand(NamedTuple):
     """What a product costs depends on of its input.
 
@@ -132,6 +136,19 @@ def _alike(x: Tensor) -> tuple[int, int]:
     """Of a bag of words that is normalised, where all rows' entries are equal but for their sign or zero: those entries
     that a factor of their row makes ones, and how many rows have one. A single entry gains nothing by it.
     """
+    # a single row of other entries decides, and where there are any the first rows have one
+    if x.layout == torch.strided and x.size(0) > _FEW and _magnitudes(x[:_FEW]) is None:
+        return 0, 0
+    found = _magnitudes(x)
+    if found is None:
+        return 0, 0
+    largest, length = found
+    rows = (length > 1) & (largest != 1)
+    return int(length[rows].sum()), int(rows.sum())
+
+
+def _magnitudes(x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The one magnitude of each row's entries and how many there are, ``None`` if a row has several."""
     if x.layout == torch.strided:
         magnitude = x.abs()
         largest = magnitude.amax(1)
@@ -144,10 +161,7 @@ def _alike(x: Tensor) -> tuple[int, int]:
         largest = none.scatter_reduce(0, row, magnitude, "amax")
         length = torch.bincount(row[magnitude != 0], minlength=x.size(0))
         equal = torch.bincount(row[(magnitude == largest[row]) & (magnitude != 0)], minlength=x.size(0))
-    if not bool((equal == length).logical_or(length == 0).all()):
-        return 0, 0
-    rows = (length > 1) & (largest != 1)
-    return int(length[rows].sum()), int(rows.sum())
+    return (largest, length) if bool((equal == length).logical_or(length == 0).all()) else None
 
 
 def numbers(entries: int) -> Operand:

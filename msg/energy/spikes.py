@@ -6,7 +6,7 @@ from torch import Tensor
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, known, parameters, rule
 from msg.energy.products import aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
-from msg.graph import SparseMatrix
+from msg.graph.sparse import to_dense, to_tensor
 from msg.layers import BernoulliEncoder, BernoulliLinear, GroupedGCN, Propagation, SpikeLinear
 from msg.models import BernoulliSpikingGCN, SpikeGCL
 
@@ -71,7 +71,7 @@ def _grouped(module: GroupedGCN, args: tuple, kwargs: dict, output: Tensor) -> C
     """Each feature is multiplied with the weights of its group, in the order that aggregates the fewer columns. What a
     norm adds to a feature is a constant to what is sent, or is multiplied by what a node receives of a constant.
     """
-    x, graph = args[0].csr if isinstance(args[0], SparseMatrix) else args[0], args[1]
+    x, graph = to_tensor(args[0]), args[1]
     edges = edges_of(Propagation(1), graph.edge_index, graph.edge_weight, graph.num_nodes)
     width, weights, outputs = module.weight.size(1), parameters(module), output.numel()
     if module.count * width <= module.weight.size(0):
@@ -88,8 +88,7 @@ def _grouped(module: GroupedGCN, args: tuple, kwargs: dict, output: Tensor) -> C
 def _bernoulli_spikinggcn(model: BernoulliSpikingGCN, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Features are propagated in an inference, though the network keeps them; spikes of the output are counted."""
     features, graph = model.prepare(*args, **kwargs)
-    x = features.csr if isinstance(features, SparseMatrix) else features
-    propagated = model.propagation.along(x if x.layout == torch.strided else x.to_dense(), graph)
+    x, propagated = to_tensor(features), model.propagation.along(to_dense(features), graph)
     rule_of_it = known(model.propagation)
     assert rule_of_it is not None
     count = rule_of_it(model.propagation, (x, graph.edge_index, graph.edge_weight), {}, propagated)

@@ -208,14 +208,11 @@ class Scores:
 
     def _energies(self) -> list[dict[str, str]]:
         """What an inference of each row costs on each graph, where that was counted."""
-        known = {cell.column.dataset for cell in self.cells if cell.outcome is not None and cell.outcome.energy}
-        columns = [
-            dataset for dataset in dict.fromkeys(column.dataset for column, _ in self._columns) if dataset in known
-        ]
+        known = [cell for cell in self.cells if cell.outcome is not None and cell.outcome.energy]
         rows = []
-        for name in self._rows if columns else ():
-            row = {"": self.cell(name, columns[0]).row.label}
-            for dataset in columns:
+        for name in self._rows if known else ():
+            row = {"": self.cell(name, known[0].column.dataset).row.label}
+            for dataset in dict.fromkeys(cell.column.dataset for cell in known):
                 done = self.cell(name, dataset).outcome
                 for reading, title in _READINGS.items():
                     values = [] if done is None else done.energy.get(reading, [])

@@ -314,6 +314,11 @@ def linear(x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
     return x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
 
 
+def to_tensor(x: Tensor | SparseMatrix) -> Tensor:
+    """Features as torch's own, dense or CSR."""
+    return x.csr if isinstance(x, SparseMatrix) else x
+
+
 def to_dense(x: Tensor | SparseMatrix) -> Tensor:
     """Features as a dense tensor, for what reads no others."""
     return x.csr.to_dense() if isinstance(x, SparseMatrix) else x

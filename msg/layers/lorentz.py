@@ -110,28 +110,30 @@ class LorentzLinear(nn.Module):
         r"""Of :math:`\exp_o(v) = (\cosh|v|, \frac{\sinh|v|}{|v|} v)` the rows are scaled after the product: zeros stay
         zeros, and ones ones.
         """
-        dtype, drops = self.weight.dtype, self.training and self.dropout.p > 0
+        time, factor = _first(_squared_lengths(v))
         if not isinstance(self.act, nn.Identity):
-            v = to_dense(v)
-            time, factor = _first(squared_norm(v.double()))
-            return self._mapped(torch.cat([time, factor * v.double()], dim=-1))
-        if isinstance(v, SparseMatrix):
-            row, _, value = v.entries()
-            squared = value.new_zeros(v.size(0), dtype=torch.float64).index_add(0, row, value.double().square())
-            time, factor = _first(squared[:, None])
-            if drops:
-                v, time = v.with_values(self.dropout(value)), self.dropout(time)
-        else:
-            time, factor = _first(squared_norm(v.double()))
-            v = v.to(dtype)
-            if drops:
-                time, v = self.dropout(torch.cat([time.to(dtype), v], dim=-1)).split([1, v.size(-1)], dim=-1)
+            return self._mapped(torch.cat([time, factor * to_dense(v).double()], dim=-1))
+        dtype = self.weight.dtype
+        if not isinstance(v, SparseMatrix):
+            # together, as points are read
+            dropped = self.dropout(torch.cat([time.to(dtype), v.to(dtype)], dim=-1))
+            time, v = dropped.split([1, v.size(-1)], dim=-1)
+        elif self.training and self.dropout.p:
+            v, time = v.with_values(self.dropout(v.entries()[2])), self.dropout(time)
         rest = linear(v, self.weight[:, 1:])
         return factor.to(dtype) * rest + time.to(dtype) * self.weight[:, 0] + self.bias
 
     def extra_repr(self) -> str:
         """Sizes."""
         return f"{self.in_channels}, {self.out_channels}, as_released={self.as_released}"
+
+
+def _squared_lengths(v: Tensor | SparseMatrix) -> Tensor:
+    """Of each row, ``[N, 1]``, in float64."""
+    if not isinstance(v, SparseMatrix):
+        return squared_norm(v.double())
+    row, _, value = v.entries()
+    return value.new_zeros(v.size(0), dtype=torch.float64).index_add(0, row, value.double().square())[:, None]
 
 
 def _first(squared: Tensor) -> tuple[Tensor, Tensor]:

@@ -320,10 +320,8 @@ class Synapse(nn.Module):
         if isinstance(graph, GraphPart):
             return self._propagate_part(to_dense(x), graph)
         arguments = self._edge_arguments(graph)
-        if isinstance(x, SparseMatrix):
-            return self.conv(x.csr.to_dense(), graph.edge_index, **arguments)
-        if x.dim() == 2:
-            return self.conv(x, graph.edge_index, **arguments)
+        if isinstance(x, SparseMatrix) or x.dim() == 2:
+            return self.conv(to_dense(x), graph.edge_index, **arguments)
         return torch.stack([self.conv(now, graph.edge_index, **arguments) for now in x.unbind(1)], dim=1)
 
     def _propagate_part(self, x: Tensor, graph: GraphPart) -> Tensor:

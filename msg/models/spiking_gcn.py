@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from msg.calls import watched
 from msg.gradients import Activity, RuleLike, SurrogateBPTT
 from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
+from msg.graph.sparse import to_tensor
 from msg.kernels.tracing import traced
 from msg.layers import LastCurrent, Propagation, SpikingLayer, Synapse, readout_layer
 from msg.models.network import SpikingNetwork
@@ -29,8 +30,7 @@ class _Encoded(SpikingStack):
         encoder, readout = self._layers
         neuron = encoder.neuron
         assert neuron is not None
-        given = features.csr if isinstance(features, SparseMatrix) else features
-        decides = (given, graph.edge_index, graph.edge_weight, *neuron.parameters(), *neuron.buffers())
+        decides = (to_tensor(features), graph.edge_index, graph.edge_weight, *neuron.parameters(), *neuron.buffers())
         varies = isinstance(features, Tensor) and features.dim() == 3
         # a batch does not come again, and nothing is kept by code that is compiled or exported
         if (

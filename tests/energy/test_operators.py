@@ -95,6 +95,10 @@ def test_events_of_a_bag_of_words_stay_events_where_it_is_normalised(form):
     with count(layer) as ops:
         layer(form(BAG))
     assert {kind: ops.total("events")[kind] for kind in BAG_OF} == BAG_OF
+    many = BAG.repeat(60, 1)  # more rows than are looked at first
+    assert seen(lambda: form(many) @ weight, "events") == {kind: 60 * number for kind, number in BAG_OF.items()}
+    many[299, 3] = 0.1  # behind those
+    assert "multiply" not in seen(lambda: form(many) @ weight, "events")
     mixed = BAG.clone()
     mixed[4, 3] = 0.1  # no bag any more
     assert seen(lambda: form(mixed) @ weight, "events") == {"accumulate": 4 * 4, "multiply_accumulate": 6 * 4}

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from msg.graph import Graph, Memo, SparseMatrix
-from msg.graph.sparse import to_dense
+from msg.graph.sparse import to_dense, to_tensor
 from msg.layers import BernoulliLinear, Dropout, Propagation, SpikeTrain
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
@@ -90,12 +90,11 @@ class BernoulliSpikingGCN(GraphNetwork):
 
     def _probabilities(self, features: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         """Propagated features, kept while features and graph are the same."""
-        given = features.csr if isinstance(features, SparseMatrix) else features
 
         def propagate() -> Tensor:
             return self.propagation.along(to_dense(features).detach(), graph) + self.input_rate
 
-        tensors = (given, graph.edge_index, graph.edge_weight)
+        tensors = (to_tensor(features), graph.edge_index, graph.edge_weight)
         return self._propagated.recall(tensors, (self.propagation.num_hops, self.input_rate), propagate)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
