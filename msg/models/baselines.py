@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch_geometric.nn import GCN, GIN, GATConv, GCNConv, SAGEConv
 from msg.graph import Graph, SparseMatrix
 from msg.layers import Dropout, Propagation, Synapse
 from msg.models.network import LayeredNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.models.walk import Walk
 
 
@@ -213,36 +212,24 @@ def _tensor(x: Tensor | SparseMatrix) -> Tensor:
 
 
 _LAYERED = frozenset({"hidden_channels", "num_layers", "dropout"})
-_ALL = ("node-classification", "link-prediction", "graph-classification")
-
-
-def _layered(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """A builder of a layered network; without classes it embeds nodes in its hidden width."""
-
-    def build(
-        in_channels: int, out_channels: int | None, hidden_channels: int, num_layers: int, **options: Any
-    ) -> nn.Module:
-        return kind(in_channels, hidden_channels, num_layers, out_channels or hidden_channels, **options)
-
-    return build
-
+_ALL = (*NODES_AND_LINKS, "graph-classification")
 
 # cached, as the spiking network's adjacency is, so that times compare the models
-GCN_SPEC = ModelSpec(_layered(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_ALL, batches=True)
+GCN_SPEC = ModelSpec(embedder(partial(GCN, cached=True)), _LAYERED, "PyG's GCN", tasks=_ALL, batches=True)
 CACHED_GCN_SPEC = ModelSpec(
-    _layered(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_ALL, batches=True, partitions=True
+    embedder(CachedGCN), _LAYERED, "the same on a cached CSR matrix, faster", tasks=_ALL, batches=True, partitions=True
 )
-GAT_SPEC = ModelSpec(_layered(GAT), _LAYERED | {"heads"}, "GAT, each head one sparse product", tasks=_ALL, batches=True)
+GAT_SPEC = ModelSpec(embedder(GAT), _LAYERED | {"heads"}, "GAT, each head one sparse product", tasks=_ALL, batches=True)
 # with the batch normalisation and the sum of its paper; it reads no sparse features, which only single graphs have
 GIN_SPEC = ModelSpec(
-    _layered(partial(GIN, norm="batch_norm")),
+    embedder(partial(GIN, norm="batch_norm")),
     _LAYERED,
     "PyG's GIN, whose nodes are summed",
     defaults={"pooling": "sum"},
     tasks=("graph-classification",),
 )
 SAGE_SPEC = ModelSpec(
-    _layered(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_ALL, batches=True, partitions=True
+    embedder(SAGE), _LAYERED, "GraphSAGE on whole neighbourhoods", tasks=_ALL, batches=True, partitions=True
 )
 SGC_SPEC = ModelSpec(
     SGC,

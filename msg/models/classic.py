@@ -11,7 +11,7 @@ from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 from msg.graph import SparseMatrix
 from msg.layers import Dropout, Synapse, check_classifier, make_classifier, make_norm
 from msg.models.network import LayeredNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec
 from msg.models.walk import Walk
 from msg.names import Jumping, Norm
 
@@ -159,8 +159,7 @@ def _convolution(conv: str, width: int, out: int, heads: int) -> nn.Module:
 
 def _spec(conv: str, about: str, *more: str) -> ModelSpec:
     reads = frozenset({"hidden_channels", "num_layers", "dropout", "norm", "residual", "jumping", "classifier", *more})
-    both = ("node-classification", "link-prediction")
-    return ModelSpec(partial(ClassicGNN, conv=conv), reads, about, tasks=both, batches=True)
+    return ModelSpec(partial(ClassicGNN, conv=conv), reads, about, tasks=NODES_AND_LINKS, batches=True)
 
 
 GCN_SPEC = _spec("gcn", "GCN with the normalisation, residual connections and jumping knowledge it is strong with")

@@ -7,7 +7,7 @@ from msg.gradients import DvM, RuleLike
 from msg.layers import Conv, JumpingPath, ManifoldPath, TangentHead, check_classifier, current_layer, spiking_layers
 from msg.manifolds import resolve
 from msg.models.network import SpikingNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec
 from msg.models.stack import SpikingStack
 from msg.neurons import NeuronLike, resolve_neuron
 
@@ -135,7 +135,7 @@ SPEC = ModelSpec(
     ),
     about="spiking network on a manifold",
     defaults={"manifold": "H32", "threshold": "auto"},
-    tasks=("node-classification", "link-prediction", "graph-classification"),
+    tasks=(*NODES_AND_LINKS, "graph-classification"),
     batches=True,
     partitions=True,
 )

@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import nn
 
+NODES_AND_LINKS = ("node-classification", "link-prediction")
+"""What a model of nodes can be trained for."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -48,3 +51,17 @@ class ModelSpec:
             "pooling": graphs,
         }
         return self.reads | {name for name, there in further.items() if there}
+
+
+def embedder(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A builder of a network whose output without classes, an embedding of nodes, is as wide as its hidden layers.
+
+    Args:
+        kind: makes the network from ``in_channels``, ``out_channels`` and ``hidden_channels``, all by name.
+    """
+
+    def build(in_channels: int, out_channels: int | None, hidden_channels: int, **options: Any) -> nn.Module:
+        width = hidden_channels if out_channels is None else out_channels
+        return kind(in_channels=in_channels, out_channels=width, hidden_channels=hidden_channels, **options)
+
+    return build

@@ -17,7 +17,7 @@ from msg.layers import (
     spiking_layers,
 )
 from msg.models.network import SpikingNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.models.stack import SpikingStack
 from msg.neurons import NeuronLike, resolve_neuron
 
@@ -103,17 +103,18 @@ _READS = frozenset(
 )
 
 SPEC = ModelSpec(
-    build=SpikingGNN,
+    build=embedder(SpikingGNN),
     reads=_READS | {"classifier"},
     about="spiking network in flat space, which reads firing rates out",
     defaults={"gradient": "bptt", "threshold": "auto"},
+    tasks=NODES_AND_LINKS,
     batches=True,
     partitions=True,
 )
 
 CONV_SPEC = replace(
     SPEC,
-    build=partial(SpikingGNN, readout="conv"),
+    build=embedder(partial(SpikingGNN, readout="conv")),
     reads=_READS,
     about="the same, read out by its last convolution: a GCN that fires",
 )

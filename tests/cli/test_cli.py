@@ -120,7 +120,7 @@ def test_help_knows_all_options_and_their_defaults(cli):
     [
         (["--manifold", "Q3"], "unknown manifold 'Q3'.*'H16xS16'"),
         (["--neuron", "squid"], "unknown neuron 'squid': use 'if', 'lif', 'plif'"),
-        (["--model", "spiking-gnn", "--task", "link-prediction"], "contradicts model='spiking-gnn'"),
+        (["--model", "spikinggcn", "--task", "link-prediction"], "contradicts model='spikinggcn'"),
         (["--seeds", "4-0"], "write 3, 0-4 or 0,2,5"),
         (["--dataset", "atlantis"], "unknown graph 'atlantis': choose one of digits"),
         (["--dataset", "none.npz"], "none.npz: no such file"),

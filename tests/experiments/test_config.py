@@ -112,7 +112,7 @@ def test_impossible_values(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "spiking-gnn", "task": "link-prediction"}, "contradicts model='spiking-gnn'.*E32"),
+        ({"model": "spikinggcn", "task": "link-prediction"}, "contradicts model='spikinggcn'.*E32"),
         (
             {"model": "adamic-adar"},
             "contradicts model='adamic-adar', which scores pairs of nodes alone: use model 'msg'",

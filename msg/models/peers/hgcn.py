@@ -12,7 +12,7 @@ from msg.layers import Dropout, HyperbolicGCNConv, ManifoldPath, TangentHead, fr
 from msg.manifolds import LearnedLorentz, curvature, resolve
 from msg.manifolds.family import wide
 from msg.models.network import GraphNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec
 
 
 class HGCN(GraphNetwork):
@@ -163,6 +163,6 @@ SPEC = ModelSpec(
     reads=frozenset({"manifold", "num_layers", "dropout", "learn_curvature", "norm", "residual"}),
     about="hyperbolic graph convolutions in the tangent space, curvature learned",
     defaults={"manifold": "P16", "num_layers": 2, "learn_curvature": True},
-    tasks=("node-classification", "link-prediction"),
+    tasks=NODES_AND_LINKS,
     batches=True,
 )

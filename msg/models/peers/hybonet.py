@@ -9,7 +9,7 @@ from msg.layers import LorentzAggregation, LorentzHead, LorentzianDecoder, Loren
 from msg.manifolds import parse_signature
 from msg.manifolds.lorentz import lift
 from msg.models.network import GraphNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec
 
 
 class HyboNet(GraphNetwork):
@@ -122,6 +122,6 @@ SPEC = ModelSpec(
     reads=frozenset({"hidden_channels", "num_layers", "dropout", "norm", "residual"}),
     about="fully hyperbolic network in coordinates of the hyperboloid, hinge loss",
     defaults={"hidden_channels": 16, "num_layers": 2},
-    tasks=("node-classification", "link-prediction"),
+    tasks=NODES_AND_LINKS,
     batches=True,
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from msg.layers import GyroplaneHead, KappaGCNConv, LearnedFermiDirac, ManifoldPath, frame
 from msg.manifolds.family import wide
 from msg.models.network import GraphNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec
 
 
 class KappaGCN(GraphNetwork):
@@ -115,6 +115,6 @@ SPEC = ModelSpec(
     reads=frozenset({"hidden_channels", "num_layers", "dropout", "learn_curvature", "norm", "residual"}),
     about="graph convolutions in a space whose curvature, of any sign, is learned",
     defaults={"hidden_channels": 16, "num_layers": 2, "learn_curvature": True},
-    tasks=("node-classification", "link-prediction"),
+    tasks=NODES_AND_LINKS,
     batches=True,
 )

@@ -9,7 +9,7 @@ from msg.graph import Graph, SparseMatrix
 from msg.layers import Dropout, MembraneShortcut, SpikeTrain, SpikingAttention, SpikingMLP, Synapse, make_train_norm
 from msg.layers.spiking_attention import Fires, reset_all
 from msg.models.network import GraphNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import LIF, ParametricLIF, Sigmoid
 from msg.neurons.timesteps import Timesteps
 
@@ -192,7 +192,7 @@ class SpikeGraphormer(GraphNetwork):
 
 
 SPEC = ModelSpec(
-    SpikeGraphormer,
+    embedder(SpikeGraphormer),
     frozenset({"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "norm", "residual", "heads"}),
     "attention of spikes among all nodes, in linear time, beside a graph network",
     {
@@ -203,4 +203,5 @@ SPEC = ModelSpec(
         "residual": True,
         "heads": 2,
     },
+    tasks=NODES_AND_LINKS,
 )

@@ -11,7 +11,7 @@ from torch_geometric.nn.inits import reset
 from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
 from msg.neurons.timesteps import Timesteps
 
@@ -276,8 +276,9 @@ def _per_hop(given: int | Sequence[int] | None, hops: int, as_released: bool) ->
 
 
 SPEC = ModelSpec(
-    build=SpikeNet,
+    build=embedder(SpikeNet),
     reads=frozenset({"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "norm", "residual"}),
     about="SpikeNet: neighbours drawn at each step, thresholds that decay",
     defaults={"threshold": 1.0},
+    tasks=NODES_AND_LINKS,
 )

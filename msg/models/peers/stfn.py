@@ -13,7 +13,7 @@ from torch_geometric.nn.inits import glorot, zeros
 from msg.graph import Graph, SparseMatrix
 from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
 from msg.models.network import GraphNetwork
-from msg.models.spec import ModelSpec
+from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.names import Jumping
 from msg.neurons import LIF, Sigmoid
 from msg.neurons.timesteps import Timesteps
@@ -292,14 +292,16 @@ class _Projected(nn.Module):
 _READS = frozenset({"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "residual", "jumping"})
 
 GC_SPEC = ModelSpec(
-    GCSNN,
+    embedder(GCSNN),
     _READS,
     "GC-SNN: graph convolutions, normalised in space and time, into leaky neurons",
     {"hidden_channels": 64, "timesteps": 8, "threshold": 0.5, "residual": False, "jumping": "none"},
+    tasks=NODES_AND_LINKS,
 )
 GA_SPEC = ModelSpec(
-    GASNN,
+    embedder(GASNN),
     _READS | {"heads"},
     "GA-SNN: the same with graph attention",
     {"hidden_channels": 64, "timesteps": 4, "threshold": 0.5, "residual": False, "jumping": "none", "heads": 4},
+    tasks=NODES_AND_LINKS,
 )

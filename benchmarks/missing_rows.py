@@ -1,0 +1,47 @@
+"""Which rows that the field's tables show unasked have not been run, and the hours that a row took which was.
+
+    python benchmarks/missing_rows.py
+
+Reads ``benchmarks/tables`` and prints a table in Markdown. A cell that was run and failed is not missing; it says why.
+"""
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+from msg.names import TABLES
+
+KEPT = Path(__file__).parent / "tables"
+
+
+def hours_of_rows(folder: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """By table and graph: each row that is kept, with the hours of its updates."""
+    found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for path in sorted(folder.glob("*/table.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for cell in content["cells"]:
+            found[content["table"], cell["dataset"]][cell["model"]] = cell["hours"] or 0.0
+    return found
+
+
+def lines(folder: Path = KEPT) -> list[str]:
+    """A line of each table and graph."""
+    kept = hours_of_rows(folder)
+    shown = ["| table, graph | rows run | not run | hours of a row, median |", "|---|---|---|---|"]
+    for name, table in TABLES.items():
+        rows = [row.name for row in table.default_rows()]
+        for column in table.columns:
+            hours = kept[name, column.dataset]
+            missing = [row for row in rows if row not in hours]
+            trained = [hours[row] for row in rows if hours.get(row)]
+            middle = f"{statistics.median(trained):.2g}" if trained else "–"
+            left = ", ".join(missing) or "–"
+            shown.append(
+                f"| {name}, {column.dataset} | {len(rows) - len(missing)} of {len(rows)} | {left} | {middle} |"
+            )
+    return shown
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))
