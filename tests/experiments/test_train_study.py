@@ -232,7 +232,7 @@ def test_a_finished_run_resumes_to_the_same_results(tmp_path, small):
 
 
 def test_link_prediction(tmp_path, small):
-    results = run(small(task="link-prediction", epochs=40), tmp_path)
+    results = run(small(task="link-prediction", epochs=6), tmp_path)
     assert results["metric"] == "roc_auc"
     assert results["split"] == "link:85/5/10"
     assert 0 <= results["test"]["mean"] <= 1
@@ -286,7 +286,7 @@ def test_own_graph(tmp_path, small):
     labels = np.arange(60) % 3
     features = np.eye(3)[labels] + 0.3 * generator.normal(size=(60, 3))
     np.savez(tmp_path / "mine.npz", node_features=features, node_labels=labels, edges=edges)
-    results = run(small(dataset=str(tmp_path / "mine.npz"), layers=2, epochs=40), tmp_path / "out")
+    results = run(small(dataset=str(tmp_path / "mine.npz"), layers=2, epochs=6), tmp_path / "out")
     assert results["dataset"] == "mine"
     assert results["split"] == "random:60/20/20"
     np.savez(tmp_path / "mine.npz", node_features=features, node_labels=labels, edges=edges[:200])

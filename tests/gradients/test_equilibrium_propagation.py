@@ -147,7 +147,7 @@ def test_each_step_of_every_network(make, edge_index):
 # -------------------------------------------------------------------------------- the gradient
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradient_tends_to_backpropagation(make, edge_index, weighted):
     edge_weight = _weights() if weighted else None
     want = _gradient(make(SettlingBPTT()), _features(), edge_index, edge_weight)
