@@ -12,14 +12,13 @@ from torch_geometric.data import Batch as PyGBatch
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from msg.graph import SparseMatrix
 from msg.layers.draws import generator_of
 from msg.models.network import LayeredNetwork
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
 from msg.training.consistency import Consistency
 from msg.training.observation import Observation, observe, observe_by_layers, watching
-from msg.training.tasks import PARTS, Evaluation, Part, firing, graphs_of
+from msg.training.tasks import PARTS, Evaluation, Part, check_features, firing, graphs_of
 
 
 class _View(NamedTuple):
@@ -159,10 +158,7 @@ def _check(data: Any, what: str) -> None:
                 f"{part}_mask must be bool, one for each {what} [{len(y)}], not {mask.dtype} of shape "
                 f"{list(mask.shape)}: choose one split, as in data.{part}_mask[:, 0], and convert it with .bool()"
             )
-    values = data["x"] if data["x"].layout == torch.strided else SparseMatrix.from_tensor(data["x"]).csr.values()
-    # a spiking network takes what is no number for a current that does not fire, and its loss stays finite
-    if not bool(values.isfinite().all()):
-        raise ValueError("x has values that are not finite: fill them in, as with x.nan_to_num()")
+    check_features(data["x"])
 
 
 class NodeClassification(Classification):

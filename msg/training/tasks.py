@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from msg.calls import given
 from msg.datasets import LinkSplit, ranking_negatives, sample_negatives
 from msg.gradients import Activity
+from msg.graph import SparseMatrix
 from msg.layers.draws import generator_of
 from msg.manifolds import inner_products
 from msg.models.stack import SpikingStack
@@ -69,6 +70,19 @@ class Task(Protocol):
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         """Measure a model on one part, in one forward."""
         ...
+
+
+def check_features(x: Tensor) -> None:
+    """Refuse features ``[N, F]``, dense or sparse, that are no numbers.
+
+    A spiking network takes what is no number for a current that does not fire, and its loss stays finite.
+
+    Raises:
+        ValueError: naming the fix.
+    """
+    values = x if x.layout == torch.strided else SparseMatrix.from_tensor(x).csr.values()
+    if not bool(values.isfinite().all()):
+        raise ValueError("x has values that are not finite: fill them in, as with x.nan_to_num()")
 
 
 def measure_fully(task: Task, model: nn.Module, part: Part) -> Evaluation:
@@ -135,6 +149,9 @@ class LinkPrediction:
         batches: how training edges are divided, each with its negative, and neighbours drawn around their ends;
             ``None``: all at once. Measured is always the whole graph.
         augmentation: what is drawn anew for every update.
+
+    Raises:
+        ValueError: for features that are not finite.
     """
 
     metric = "roc_auc"
@@ -150,6 +167,7 @@ class LinkPrediction:
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
     ):
         train, self.settings = split.train, batches
+        check_features(train["x"])
         self.augment = Augmenting(augmentation, batches)
         self.x, self.edge_index = train["x"], train["edge_index"]
         self.decoder, self.seed = decoder, seed
@@ -184,11 +202,18 @@ class LinkPrediction:
         return binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype))
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        """See :meth:`Task.evaluate`.
+
+        Raises:
+            FloatingPointError: if a pair's score is not finite, as after an update that diverged.
+        """
         pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
         seen = observe(model, self.x, self.edge_index)
         with torch.no_grad():
             logits = self.decoder(seen.output, pairs)
             loss = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        if not bool(logits.isfinite().all()):
+            raise FloatingPointError("scores of pairs are not finite: try a smaller lr, step_size or max_step")
         return Evaluation(float(loss), float(roc_auc_score(labels.cpu(), logits.cpu())), seen.rates, seen.radius)
 
     def evaluate_fully(self, model: nn.Module, part: Part) -> Evaluation:
