@@ -2,7 +2,8 @@
 
     python benchmarks/missing_rows.py
 
-Reads ``benchmarks/tables`` and prints a table in Markdown. A cell that was run and failed is not missing; it says why.
+Reads ``benchmarks/tables`` and prints a table in Markdown. A row whose model cannot do the task is not missing: its
+cell says why.
 """
 
 import json
@@ -10,13 +11,13 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
-from msg.names import TABLES
+from msg.names import MODELS, TABLES
 
 KEPT = Path(__file__).parent / "tables"
 
 
 def hours_of_rows(folder: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """By table and graph: each row that is kept, with the hours of its updates."""
+    """By table and graph: each row that is kept, with the hours of its updates, those of a search included."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for path in sorted(folder.glob("*/table.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -28,18 +29,22 @@ def hours_of_rows(folder: Path) -> dict[tuple[str, str], dict[str, float]]:
 def lines(folder: Path = KEPT) -> list[str]:
     """A line of each table and graph."""
     kept = hours_of_rows(folder)
-    shown = ["| table, graph | rows run | not run | hours of a row, median |", "|---|---|---|---|"]
+    shown = ["| table, graph | rows run | which | hours of a row, median |", "|---|---|---|---|"]
     for name, table in TABLES.items():
-        rows = [row.name for row in table.default_rows()]
         for column in table.columns:
             hours = kept[name, column.dataset]
-            missing = [row for row in rows if row not in hours]
-            trained = [hours[row] for row in rows if hours.get(row)]
+            able = [row for row in table.default_rows() if column.task in MODELS[row.model].tasks]
+            rows = [row.name for row in able]
+            run, missing = [row for row in rows if row in hours], [row for row in rows if row not in hours]
+            trained = [hours[row.name] for row in able if row.name in hours and row.group != "heuristic"]
+            if not missing:
+                which = "all"
+            elif len(missing) <= len(run):
+                which = f"all but {', '.join(missing)}"
+            else:
+                which = ", ".join(run)
             middle = f"{statistics.median(trained):.2g}" if trained else "–"
-            left = ", ".join(missing) or "–"
-            shown.append(
-                f"| {name}, {column.dataset} | {len(rows) - len(missing)} of {len(rows)} | {left} | {middle} |"
-            )
+            shown.append(f"| {name}, {column.dataset} | {len(run)} of {len(rows)} | {which} | {middle} |")
     return shown
 
 

@@ -1,111 +1,13 @@
 """Graph attention with time folded in: PyG's ``GATConv`` for trains, whose messages are never laid out edge by edge."""
 
-import math
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
 from torch_geometric.nn.inits import glorot, zeros
-from torch_geometric.utils import add_self_loops, remove_self_loops
 
 from msg.graph import Graph, SparseMatrix
 from msg.graph.sparse import wide
-from msg.kernels.tracing import traced
 from msg.layers.dropout import dropout
-
-_CHUNK = 2**18
-"""Numbers that are gathered together: 1 MB of float32."""
-
-
-class Neighbours(NamedTuple):
-    """Edges row by row, as attention reads them.
-
-    Attributes:
-        matrix: ones at the edges; ``None`` in code that is compiled, exported or transformed by ``torch.func``.
-        target: row of each edge, ``[E]``.
-        source: column of each edge, ``[E]``.
-    """
-
-    matrix: SparseMatrix | None
-    target: Tensor
-    source: Tensor
-
-    @classmethod
-    def of(cls, graph: Graph, dtype: torch.dtype, self_loops: bool) -> "Neighbours":
-        """The edges of a graph; with ``self_loops`` exactly one at each node, else those that are there."""
-        dtype = wide(dtype)
-
-        def edges(whole: Graph) -> tuple[Tensor, torch.dtype]:
-            if not self_loops:
-                return whole.edge_index, dtype
-            return add_self_loops(remove_self_loops(whole.edge_index)[0], num_nodes=whole.num_nodes)[0], dtype
-
-        matrix = graph.matrix(("neighbours", dtype, self_loops), edges)
-        return cls(matrix if isinstance(matrix, SparseMatrix) else None, *matrix.indices())
-
-    def weigh(self, weight: Tensor, x: Tensor) -> Tensor:
-        """:math:`y_k = A_k x_k` for matrices ``A_k`` with entries ``[E, K]`` at these edges, ``x`` ``[N, K, C]``."""
-        if self.matrix is None or traced():
-            sent = weight[..., None] * x.index_select(0, self.source)
-            return torch.zeros_like(x).index_add(0, self.target, sent)
-        return _Weigh.apply(weight, x, self, False)  # pyright: ignore
-
-
-class _Weigh(torch.autograd.Function):
-    """:meth:`Neighbours.weigh`, or the same along edges from target to source. With :class:`_Compare` its derivatives
-    of any order are of these two again.
-    """
-
-    @staticmethod
-    def forward(ctx, weight: Tensor, x: Tensor, edges: Neighbours, back: bool) -> Tensor:
-        ctx.save_for_backward(weight, x)
-        ctx.edges, ctx.back = edges, back
-        matrix = edges.matrix
-        assert matrix is not None
-        if back:  # entries are put in order once for all columns
-            matrix, weight = matrix.T, weight.index_select(0, matrix.transposed_order)
-        columns = zip(weight.unbind(1), x.unbind(1))
-        return torch.stack([matrix.with_values(w).product(h.contiguous()) for w, h in columns], dim=1)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
-        (weight, x), (grad,) = ctx.saved_tensors, grads
-        at_target, at_source = (x, grad) if ctx.back else (grad, x)
-        compared: Any = _Compare.apply(at_target, at_source, ctx.edges) if ctx.needs_input_grad[0] else None
-        sent: Any = _Weigh.apply(weight, grad, ctx.edges, not ctx.back) if ctx.needs_input_grad[1] else None
-        return compared, sent, None, None
-
-
-class _Compare(torch.autograd.Function):
-    """Inner products of what is at the two ends of each edge, ``[N, K, C]`` both: ``[E, K]``."""
-
-    @staticmethod
-    def forward(ctx, at_target: Tensor, at_source: Tensor, edges: Neighbours) -> Tensor:
-        ctx.save_for_backward(at_target, at_source)
-        ctx.edges = edges
-        return _inner_products(at_target, at_source, edges)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
-        (at_target, at_source), (grad,) = ctx.saved_tensors, grads
-        one: Any = _Weigh.apply(grad, at_source, ctx.edges, False) if ctx.needs_input_grad[0] else None
-        other: Any = _Weigh.apply(grad, at_target, ctx.edges, True) if ctx.needs_input_grad[1] else None
-        return one, other, None
-
-
-def _inner_products(a: Tensor, b: Tensor, edges: Neighbours) -> Tensor:
-    """Of a row of ``a`` at the target and one of ``b`` at the source of each edge: ``[N, K, C]`` to ``[E, K]``."""
-    rows, columns = a.flatten(1), b.flatten(1)
-    out = a.new_empty(len(edges.target), a.size(1))
-    # rows of few edges at a time stay in a core's cache, which is six times as fast as all at once
-    chunk = max(1, (_CHUNK if a.device.type == "cpu" else 64 * _CHUNK) // max(1, rows.size(1)))
-    for start in range(0, len(out), chunk):
-        part = slice(start, start + chunk)
-        products = rows.index_select(0, edges.target[part])
-        products *= columns.index_select(0, edges.source[part])
-        torch.sum(products.view(-1, *a.shape[1:]), -1, out=out[part])
-    return out
+from msg.layers.neighbours import Neighbours
 
 
 def attend(
@@ -139,11 +41,7 @@ def attend(
     heads = projected.to(wide(given)).unflatten(-1, att_src.shape[1:])
     # a head of a step is a column of its own
     source, target = ((heads * a).sum(-1).flatten(1) for a in (att_src, att_dst))
-    score = leaky_relu(source[edges.source] + target[edges.target], negative_slope)
-    with torch.no_grad():
-        highest = torch.full_like(target, -math.inf)
-        highest.scatter_reduce_(0, edges.target[:, None].expand_as(score), score, "amax")
-    weight = (score - highest[edges.target]).exp()
+    weight = edges.scores(source, target, negative_slope).exp()
     total = torch.zeros_like(target).index_add(0, edges.target, weight)
     # a node without neighbours receives nothing either way
     total = total.masked_fill(total == 0, 1.0)
