@@ -7,7 +7,9 @@ ends is ever copied.
 """
 
 from msg.kernels.jit import compiled, reordering
-from msg.kernels.parts import part
+from msg.kernels.parts import part, soon
+
+_AHEAD = 16  # edges: numbers that lie apart are asked for before they are read
 
 
 @reordering
@@ -33,7 +35,10 @@ def weigh(pointers, columns, places, weight, x, first, last, out):
     width = many * channels
     for i in range(first, last):
         for e in range(pointers[i], pointers[i + 1]):
-            sent, place = columns[e] * width, places[e] if places.size else e
+            sent, place = columns[e] * width, e
+            if places.size:
+                place = places[e]
+                soon(weight, places[min(e + _AHEAD, places.size - 1)] * many)
             for k in range(many):
                 mine = part(out, i * width + k * channels, channels)
                 _add(mine, weight[place, k], part(x, sent + k * channels, channels))
@@ -70,7 +75,10 @@ def sums(pointers, columns, places, value, one, other, slope, first, last, out):
     """``out[i] = sum_e d value[e]`` for ``value [E, K]``, with ``d`` as in :func:`join`; ``out [N, K]`` is zero."""
     for i in range(first, last):
         for e in range(pointers[i], pointers[i + 1]):
-            j, place = columns[e], places[e] if places.size else e
+            j, place = columns[e], e
+            if places.size:
+                place = places[e]
+                soon(value, places[min(e + _AHEAD, places.size - 1)] * out.shape[1])
             for k in range(out.shape[1]):
                 v = value[place, k]
                 out[i, k] += v if one[i, k] + other[j, k] > 0 else slope[0] * v

@@ -7,7 +7,7 @@ see that a loop may run in vectors.
 from numba import types
 from numba.np.arrayobj import populate_array
 
-from msg.kernels.jit import operation
+from msg.kernels.jit import operation, prefetcher
 
 
 @operation
@@ -39,3 +39,15 @@ def part_at(typing, address, like, start, size):
         return found._getvalue()
 
     return part(types.intp, like, types.intp, types.intp), generate
+
+
+@operation
+def soon(typing, array, index):
+    """Number ``index`` of a contiguous array will be read soon."""
+
+    def generate(context, builder, signature, args):
+        start = context.make_array(signature.args[0])(context, builder, args[0]).data
+        prefetcher(builder)(builder.gep(start, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate

@@ -3,10 +3,10 @@
 from math import log
 
 import numpy as np
-from numba import types
 
 from msg.kernels import reference_sampling
-from msg.kernels.jit import compiled, inlined, operation, prefetcher
+from msg.kernels.jit import compiled, inlined
+from msg.kernels.parts import soon
 
 _GAMMA, _FIRST, _SECOND = (
     np.uint64(n) for n in (reference_sampling.GAMMA, reference_sampling.FIRST, reference_sampling.SECOND)
@@ -31,18 +31,6 @@ def _stream(key, node):
 @inlined
 def _random(stream, number):
     return np.int64(_mix(stream + np.uint64(number + 1) * _GAMMA) >> np.uint64(11)) * _UNIT
-
-
-@operation
-def _soon(typing, array, index):
-    """An element will be read soon."""
-
-    def generate(context, builder, signature, args):
-        start = context.make_array(signature.args[0])(context, builder, args[0]).data
-        prefetcher(builder)(builder.gep(start, [args[1]]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
 
 
 @inlined
@@ -110,7 +98,7 @@ def uniform(pointers, source, nodes, offsets, start, fanout, replace, key, longe
             else:
                 _distinct(stream, begin, degree, number, at, edge, marks)
             for e in range(at, at + number):
-                _soon(source, edge[e])
+                soon(source, edge[e])
         _read(source, offsets, start, block, stop, edge, origin, col)
 
 
