@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -89,6 +90,12 @@ def test_the_page_on_energy_has_what_every_row_costs():
         assert f"{1e3 * energy['energy_mj']:,.0f} ({ratio:.2f})" in line
         assert f"{1e3 * energy['events_energy_mj']:,.0f} (" in line
         assert f"{energy['energy_with_memory_mj']:,.1f} (" in line
+
+
+def test_the_page_says_which_rows_have_not_been_run():
+    lines = runpy.run_path(str(ROOT / "benchmarks" / "missing_rows.py"))["lines"]()
+    assert len(lines) > 20
+    assert [line for line in lines if line not in PAGE.splitlines()] == []
 
 
 def test_figures_of_the_first_page_are_on_the_page():
