@@ -74,7 +74,7 @@ class Neighbours(NamedTuple):
         return _Weigh.apply(weight, x, self, False)  # pyright: ignore
 
     def _kernels(self, *tensors: Tensor) -> Any:
-        return choice.compiled("edges") if self.matrix is not None and choice.takes(*tensors) else None
+        return _compiled() if self.matrix is not None and choice.takes(*tensors) else None
 
     def _rows(self, back: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pointers, columns and places as the kernels read them; ``back``: those of the transpose."""
@@ -152,9 +152,8 @@ class _Join(torch.autograd.Function):
         ctx.edges, ctx.slope = edges, slope
         out = torch.empty(len(edges.target), target.size(1), dtype=target.dtype)
         pointers, columns, _ = edges._rows()
-        given = *_arrays(at_target, at_source, target, source), _number(slope, target)
-        join = choice.compiled("edges").join  # pyright: ignore[reportOptionalMemberAccess]
-        over_rows(len(target), lambda first, last: join(pointers, columns, *given, first, last, out.numpy()))
+        given = pointers, columns, *_arrays(at_target, at_source, target, source, target.new_tensor([slope]))
+        over_rows(len(target), lambda first, last: _compiled().join(*given, first, last, out.numpy()))
         return out
 
     @staticmethod
@@ -174,9 +173,8 @@ class _Sum(torch.autograd.Function):
         ctx.edges, ctx.slope, ctx.back = edges, slope, back
         out = torch.zeros(target.shape, dtype=target.dtype)
         ends = (source, target) if back else (target, source)
-        given = *edges._rows(back), *_arrays(value, *ends), _number(slope, target)
-        sums = choice.compiled("edges").sums  # pyright: ignore[reportOptionalMemberAccess]
-        over_rows(len(target), lambda first, last: sums(*given, first, last, out.numpy()))
+        given = *edges._rows(back), *_arrays(value, *ends, target.new_tensor([slope]))
+        over_rows(len(target), lambda first, last: _compiled().sums(*given, first, last, out.numpy()))
         return out
 
     @staticmethod
@@ -187,13 +185,12 @@ class _Sum(torch.autograd.Function):
         return _Join.apply(*ends, source, target, ctx.edges, ctx.slope), *[None] * 5
 
 
+def _compiled() -> Any:
+    return choice.compiled("edges")
+
+
 def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-
-
-def _number(value: float, like: Tensor) -> np.ndarray:
-    """A number in the type of a tensor."""
-    return np.array([value], like.detach()[:0].numpy().dtype)
 
 
 def _inner_products(a: Tensor, b: Tensor, edges: Neighbours) -> Tensor:
