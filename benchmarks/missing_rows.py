@@ -33,10 +33,9 @@ def lines(folder: Path = KEPT) -> list[str]:
     for name, table in TABLES.items():
         for column in table.columns:
             hours = kept[name, column.dataset]
-            able = [row for row in table.default_rows() if column.task in MODELS[row.model].tasks]
-            rows = [row.name for row in able]
-            run, missing = [row for row in rows if row in hours], [row for row in rows if row not in hours]
-            trained = [hours[row.name] for row in able if row.name in hours and row.group != "heuristic"]
+            rows = [row for row in table.default_rows() if column.task in MODELS[row.model].tasks]
+            run, missing = ([row.name for row in rows if (row.name in hours) == there] for there in (True, False))
+            trained = [hours[row.name] for row in rows if row.name in hours and row.group != "heuristic"]
             if not missing:
                 which = "all"
             elif len(missing) <= len(run):

@@ -551,7 +551,7 @@ def test_it_is_a_module_too():
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is full")
 def test_a_full_disk_under_the_output_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "msg", "datasets", "list"]
+    command = [sys.executable, "-m", "msg", "train", "--dataset", "karate", "--epochs", "1", "--seeds", "0"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
