@@ -39,10 +39,6 @@ def _constants(dtype: torch.dtype, decay: float, threshold: float, subtract: boo
     return (number(decay), number(threshold), subtract), (kind, number(scale), number(height), detached)
 
 
-def _factors(factors: Tensor | None, dtype: torch.dtype) -> Any:
-    return None if factors is None else _array(factors, dtype)
-
-
 def _fake(operator: Any) -> Callable:
     return operator.register_fake
 
@@ -424,7 +420,9 @@ def _csr(
 ) -> tuple[Any, Any, Any, Any]:
     nothing = torch.empty(0, dtype=torch.int32)
     edges = (_array(nothing if part is None else part) for part in (pointers, col))
-    return *edges, _factors(value, dtype), _factors(left, dtype)
+    weight = None if value is None else _array(value, dtype)
+    # a factor costs nothing beside its row, so what is compiled for matrices with them does for those without
+    return *edges, weight, _array(nothing if left is None else left, dtype)
 
 
 def _fill(tensor: Tensor) -> Tensor:

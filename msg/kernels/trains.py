@@ -366,10 +366,7 @@ def _count_all(words, each, k, col, factor, start, stop, out, at, count):
 @inlined
 def _factor(left, row, out):
     """What a row's sum is multiplied by."""
-    if left is None:
-        return out.dtype.type(1)
-    else:
-        return left[row]
+    return left[row] if left.size else out.dtype.type(1)
 
 
 @inlined
@@ -780,7 +777,7 @@ def layer_back(
 
 @compiled
 def aggregate(words, pointers, col, weight, left, first, last, out):
-    """Sums along edges times ``left[i]``, ``out [N, T, 32 words]``; ``weight`` and ``left`` are ``None`` if all one."""
+    """Sums along edges times ``left[i]``, ``out [N, T, 32 words]``; all one: ``weight`` is ``None``, ``left`` empty."""
     each = words.shape[1] * words.shape[2]
     flat, result = words.reshape(-1), out.reshape(-1)
     for i in range(first, last):
