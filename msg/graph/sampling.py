@@ -21,6 +21,7 @@ from torch_geometric.sampler.base import SubgraphType
 
 from msg.graph.graph import Graph
 from msg.kernels import choice, reference_sampling
+from msg.kernels.reference_splitmix import GAMMA, mix
 from msg.kernels.threads import over_rows
 
 
@@ -214,9 +215,9 @@ class NeighborSampler(BaseSampler):
             return np.uint64(torch.empty((), dtype=torch.long).random_().item())
         words = np.array([self.seed % 2**64, self.epoch % 2**64, len(seeds)], dtype=np.uint64)
         words = np.concatenate((words, seeds.numpy().view(np.uint64)))
-        place = np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(reference_sampling.GAMMA)
-        mixed = reference_sampling.mix(words + reference_sampling.mix(place))
-        return reference_sampling.mix(mixed.sum(keepdims=True))[0]
+        place = np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(GAMMA)
+        mixed = mix(words + mix(place))
+        return mix(mixed.sum(keepdims=True))[0]
 
     @property
     def epoch(self) -> int:

@@ -61,22 +61,22 @@ def _numba() -> Status:
     return Status("numba", f"numba {version}")
 
 
-def takes(*tensors: Tensor) -> bool:
-    """Whether compiled kernels may do in one pass what torch would do of these tensors operation by operation: values
-    in single or double precision on a CPU, and nobody watches the operations (compilers, which make one pass of their
-    own; ``torch.func``; forward mode; subclasses of tensors).
+def plain(*tensors: Tensor) -> bool:
+    """Whether these are values in single or double precision on a CPU, and nobody watches what is done to them
+    (compilers, which make one pass of their own; ``torch.func``; forward mode; subclasses of tensors).
     """
-    return (
-        not traced()
-        and status().backend == "numba"
-        and all(
-            type(t) in (Tensor, torch.nn.Parameter)
-            and t.device.type == "cpu"
-            and t.dtype in (torch.float32, torch.float64)
-            and forward_ad.unpack_dual(t).tangent is None
-            for t in tensors
-        )
+    return not traced() and all(
+        type(t) in (Tensor, torch.nn.Parameter)
+        and t.device.type == "cpu"
+        and t.dtype in (torch.float32, torch.float64)
+        and forward_ad.unpack_dual(t).tangent is None
+        for t in tensors
     )
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether compiled kernels may do in one pass what torch would do of these tensors operation by operation."""
+    return plain(*tensors) and status().backend == "numba"
 
 
 def compiled(room: str) -> ModuleType | None:

@@ -1,38 +1,14 @@
 """Sampling of neighbours in NumPy: what the compiled loops do, vectorised. A twin draws the very same sample.
 
 Edges are in CSC: those into node ``v`` come from ``source[pointers[v]:pointers[v + 1]]``, and an edge is told by its
-place there. Random numbers are those of SplitMix64, counted: number ``j`` of node ``i`` is a function of the key, ``i``
-and ``j`` alone, so it makes no difference who draws it, or when.
-
-Source: `Steele, Lea & Flood 2014, Fast splittable pseudorandom number generators
-<https://doi.org/10.1145/2714064.2660195>`_.
+place there. Random numbers are those of :mod:`msg.kernels.reference_splitmix`.
 """
 
 from typing import Any
 
 import numpy as np
 
-GAMMA, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-UNIT = 2.0**-53
-"""Distance of two neighbouring random numbers."""
-
-
-def mix(z: Any) -> Any:
-    """SplitMix64's permutation of 64-bit words, for an array of ``uint64``."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND)
-    return z ^ (z >> np.uint64(31))
-
-
-def _streams(key: Any, node: Any) -> Any:
-    """Where the random numbers of each node begin."""
-    return mix(node.astype(np.uint64) * np.uint64(GAMMA) + key)
-
-
-def _random(stream: Any, number: Any) -> Any:
-    """Number ``number`` of each stream, in ``[0, 1)``."""
-    counted = (number + 1).astype(np.uint64) * np.uint64(GAMMA)
-    return (mix(stream + counted) >> np.uint64(11)) * UNIT
+from msg.kernels.reference_splitmix import random, streams_of
 
 
 def _repeat(count: Any) -> tuple[Any, Any]:
@@ -76,11 +52,11 @@ def uniform(
 ) -> None:
     """Each neighbour alike, with replacement or (by Floyd's algorithm) without."""
     begin, degree, number, local = _begin(pointers, nodes, offsets, start, first, last)
-    stream = _streams(key, local)
+    stream = streams_of(key, local)
     item, j = _repeat(number)
     chosen = j.copy()
     if replace and fanout >= 0:
-        chosen = (_random(stream[item], j) * degree[item]).astype(np.int64)
+        chosen = (random(stream[item], j) * degree[item]).astype(np.int64)
     elif fanout >= 0:
         # a node's picks are marked among all neighbours of these nodes
         short = np.flatnonzero(number < degree)
@@ -89,7 +65,7 @@ def uniform(
         at = (offsets[first:last] - offsets[first])[short]
         for step in range(fanout if len(short) else 0):
             top = degree[short] - fanout + step
-            pick = (_random(stream[short], np.full(len(short), step)) * (top + 1)).astype(np.int64)
+            pick = (random(stream[short], np.full(len(short), step)) * (top + 1)).astype(np.int64)
             pick = np.where(marks[room + pick], top, pick)
             marks[room + pick] = True
             chosen[at + step] = pick
@@ -99,10 +75,10 @@ def uniform(
 def successive(pointers, source, weight, nodes, offsets, start, key, first, last, edge, origin, col) -> None:
     """In proportion to the weights of those that are left: the first to ring of exponential clocks."""
     begin, degree, number, local = _begin(pointers, nodes, offsets, start, first, last)
-    stream = _streams(key, local)
+    stream = streams_of(key, local)
     item, j = _repeat(degree)
     with np.errstate(over="ignore"):
-        time = -np.log(1 - _random(stream[item], j)) / weight[begin[item] + j]
+        time = -np.log(1 - random(stream[item], j)) / weight[begin[item] + j]
     time[(number == degree)[item]] = 0  # all of them, in their own order
     order = np.lexsort((time, item))
     chosen = (begin[item] + j)[order][j < number[item]]
@@ -114,7 +90,7 @@ def proportional(pointers, source, total, nodes, offsets, start, key, first, las
     begin, degree, number, local = _begin(pointers, nodes, offsets, start, first, last)
     item, j = _repeat(number)
     low, high = begin[item], begin[item] + degree[item] - 1
-    goal = _random(_streams(key, local)[item], j) * total[high]
+    goal = random(streams_of(key, local)[item], j) * total[high]
     while np.any(low < high):
         middle = (low + high) // 2
         above = total[middle] > goal

@@ -4,33 +4,12 @@ from math import log
 
 import numpy as np
 
-from msg.kernels import reference_sampling
 from msg.kernels.jit import compiled, inlined
 from msg.kernels.parts import soon
+from msg.kernels.splitmix import random, stream_of
 
-_GAMMA, _FIRST, _SECOND = (
-    np.uint64(n) for n in (reference_sampling.GAMMA, reference_sampling.FIRST, reference_sampling.SECOND)
-)
-_UNIT = reference_sampling.UNIT
 _SEARCHED = 48  # picks of a node among which one is looked for one by one; more are marked
 _BLOCK = 32  # nodes whose edges are asked for from memory before the first of them is read
-
-
-@inlined
-def _mix(z):
-    z = (z ^ (z >> np.uint64(30))) * _FIRST
-    z = (z ^ (z >> np.uint64(27))) * _SECOND
-    return z ^ (z >> np.uint64(31))
-
-
-@inlined
-def _stream(key, node):
-    return _mix(np.uint64(node) * _GAMMA + key)
-
-
-@inlined
-def _random(stream, number):
-    return np.int64(_mix(stream + np.uint64(number + 1) * _GAMMA) >> np.uint64(11)) * _UNIT
 
 
 @inlined
@@ -61,7 +40,7 @@ def _distinct(stream, begin, degree, number, at, edge, marks):
     met = np.uint64(0)  # a bit for each pick, shared by those that are 64 apart
     for j in range(number):
         top = degree - number + j
-        pick = np.int64(_random(stream, j) * (top + 1))
+        pick = np.int64(random(stream, j) * (top + 1))
         bit = np.uint64(1) << np.uint64(pick & 63)
         if number > _SEARCHED:
             pick = top if marks[pick] else pick
@@ -88,10 +67,10 @@ def uniform(pointers, source, nodes, offsets, start, fanout, replace, key, longe
         for i in range(block, stop):
             begin, at = pointers[nodes[i]], offsets[i]
             degree, number = pointers[nodes[i] + 1] - begin, offsets[i + 1] - at
-            stream = _stream(key, start + i)
+            stream = stream_of(key, start + i)
             if replace and fanout >= 0:
                 for j in range(number):
-                    edge[at + j] = begin + np.int64(_random(stream, j) * degree)
+                    edge[at + j] = begin + np.int64(random(stream, j) * degree)
             elif number == degree:
                 for j in range(number):
                     edge[at + j] = begin + j
@@ -112,14 +91,14 @@ def successive(pointers, source, weight, nodes, offsets, start, key, first, last
     for i in range(first, last):
         begin, at = pointers[nodes[i]], offsets[i]
         degree, number = pointers[nodes[i] + 1] - begin, offsets[i + 1] - at
-        stream = _stream(key, start + i)
+        stream = stream_of(key, start + i)
         if number == degree:
             for j in range(number):
                 edge[at + j] = begin + j
         elif number > 0:
             latest = 0.0
             for j in range(degree):
-                u = _random(stream, j)
+                u = random(stream, j)
                 # most ring too late by this bound, -log(1 - u) >= u, which spares them the logarithm
                 if j >= number and not u < latest * weight[begin + j]:
                     continue
@@ -142,10 +121,10 @@ def proportional(pointers, source, total, nodes, offsets, start, key, first, las
     """In proportion to weights, with replacement; ``total`` are the weights of a node's edges, summed up."""
     for i in range(first, last):
         begin, at = pointers[nodes[i]], offsets[i]
-        end, stream = pointers[nodes[i] + 1], _stream(key, start + i)
+        end, stream = pointers[nodes[i] + 1], stream_of(key, start + i)
         for e in range(at, offsets[i + 1]):
             low, high = begin, end - 1
-            goal = _random(stream, e - at) * total[high]
+            goal = random(stream, e - at) * total[high]
             while low < high:
                 middle = (low + high) // 2
                 if total[middle] > goal:

@@ -1,11 +1,14 @@
 """Rate coding by chance: numbers between 0 and 1 as probabilities of a spike."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from msg.kernels import choice, reference_chances
+from msg.kernels.threads import over_rows
 from msg.layers.draws import Draws
 
 
@@ -14,7 +17,8 @@ class BernoulliEncoder(nn.Module):
 
     Unlike a constant current into a neuron it encodes the smallest number: the mean over time has the expectation
     ``x``, with a standard deviation of :math:`\sqrt{x(1-x)/T}`. In training each pass draws anew, in evaluation each
-    draws the same. No gradient reaches ``x``.
+    draws the same. No gradient reaches ``x``. On a CPU the steps between an input's spikes are drawn, which are
+    geometric; elsewhere each step is, by the device's own generator.
 
     Args:
         seed: see :class:`Draws`.
@@ -34,36 +38,82 @@ class BernoulliEncoder(nn.Module):
         """Begin the draws anew."""
         self.draws.reset_parameters()
 
-    def steps(self, x: Tensor, timesteps: int) -> Iterator[Tensor]:
-        """The spikes of one step after another, as truth values.
-
-        Args:
-            x: probabilities.
-            timesteps: ``T``.
-
-        Raises:
-            ValueError: for fewer than one step.
-        """
-        if timesteps < 1:
-            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
-        generator = self.draws.next(x.device)
-        # in float32 whatever x is, so that both precisions draw the same spikes
-        chance = torch.empty(x.shape, dtype=torch.float32, device=x.device)
-        for _ in range(timesteps):
-            yield torch.lt(chance.uniform_(generator=generator), x.detach())
-
     def forward(self, x: Tensor, timesteps: int) -> Tensor:
-        return torch.stack([spikes.to(x.dtype) for spikes in self.steps(x, timesteps)])
+        _refuse(timesteps)
+        if not choice.plain(x):
+            return torch.stack([spikes.to(x.dtype) for spikes in _steps(x, timesteps, self.draws)])
+        out = x.new_zeros(timesteps, x.numel(), 1)
+        chances, key = _chances(x, 1), self.draws.key()
+        over_rows(
+            len(chances),
+            lambda first, last: _kernels().draw(chances, key, timesteps, first, last, out.detach().numpy()),
+        )
+        return out.view(timesteps, *x.shape)
+
+
+def _refuse(timesteps: int) -> None:
+    if timesteps < 1:
+        raise ValueError(f"timesteps must be at least 1, not {timesteps}")
+
+
+def _kernels() -> Any:
+    return choice.compiled("chances") or reference_chances
+
+
+def _chances(x: Tensor, inputs: int) -> Any:
+    """In float32 whatever ``x`` is, so that both precisions draw the same spikes."""
+    return x.detach().to(torch.float32).reshape(-1, inputs).contiguous().numpy()
+
+
+def _steps(x: Tensor, timesteps: int, draws: Draws) -> Iterator[Tensor]:
+    """The spikes of one step after another, as truth values, drawn by torch where ``x`` is."""
+    generator = draws.next(x.device)
+    chance = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    for _ in range(timesteps):
+        yield torch.lt(chance.uniform_(generator=generator), x.detach())
+
+
+class _Events(torch.autograd.Function):
+    """Currents, spike by spike. The way back draws the same spikes once more, and nothing is kept for it."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, x: Tensor, key: Any, timesteps: int) -> Tensor:
+        chances, turned = _chances(x, x.size(-1)), weight.detach().t().contiguous().numpy()
+        out = weight.new_empty(timesteps, len(chances), weight.size(0))
+        kernels, room = _kernels(), out.detach().numpy()
+        over_rows(
+            len(chances), lambda first, last: kernels.currents(chances, key, timesteps, turned, first, last, room)
+        )
+        ctx.save_for_backward(x)
+        ctx.key, ctx.timesteps = key, timesteps
+        return out.view(timesteps, *x.shape[:-1], weight.size(0))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
+        (x,) = ctx.saved_tensors
+        grad = grads[0].reshape(ctx.timesteps, -1, grads[0].size(-1)).contiguous()
+        chances, given, kernels, sums = _chances(x, x.size(-1)), grad.numpy(), _kernels(), {}
+        # of most nodes no label is known: what they fired matters to nothing
+        rows = grad.abs().sum((0, 2)).nonzero()[:, 0].numpy()
+
+        def add(first: int, last: int) -> None:
+            sums[first] = grad.new_zeros(x.size(-1), grad.size(-1))
+            kernels.currents_back(chances, ctx.key, ctx.timesteps, given, rows, first, last, sums[first].numpy())
+
+        over_rows(len(rows), add)
+        # in the order of rows, so that the same threads give the same sums
+        return torch.stack([sums[first] for first in sorted(sums)]).sum(0).t(), None, None, None
 
 
 class _Product(torch.autograd.Function):
-    """Currents of a train that is drawn as it is multiplied; a byte a spike is kept for the weights' gradient."""
+    """The same by torch, step by step; a byte an input and step is kept for the weights' gradient."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, x: Tensor, encoder: BernoulliEncoder, timesteps: int, keep: bool) -> Tensor:
+    def forward(ctx, weight: Tensor, x: Tensor, draws: Draws, timesteps: int, keep: bool) -> Tensor:
         out = weight.new_empty(timesteps, *x.shape[:-1], weight.size(0))
         number, kept = torch.empty_like(x), []
-        for spikes, current in zip(encoder.steps(x, timesteps), out):
+        for spikes, current in zip(_steps(x, timesteps, draws), out):
             torch.matmul(number.copy_(spikes), weight.t(), out=current)
             if keep:
                 kept.append(spikes)
@@ -86,9 +136,11 @@ class _Product(torch.autograd.Function):
 
 
 class BernoulliLinear(nn.Module):
-    r"""Currents :math:`I_t = W p_t` of a Bernoulli train :math:`p_t`, which is made one step at a time.
+    r"""Currents :math:`I_t = W p_t` of a Bernoulli train :math:`p_t`, which is never kept.
 
-    For the gradient of ``W`` a byte is kept for each input and step; without gradient nothing is.
+    On a CPU each spike adds a row of weights as it is drawn, and for the gradient of ``W`` the same spikes are drawn
+    once more. Elsewhere a step is drawn and multiplied at a time, and a byte is kept for each input and step where
+    there is to be a gradient.
 
     Args:
         in_channels: number of inputs.
@@ -114,8 +166,13 @@ class BernoulliLinear(nn.Module):
         self.encoder.reset_parameters()
 
     def forward(self, x: Tensor, timesteps: int) -> Tensor:
-        keep = torch.is_grad_enabled() and self.weight.requires_grad
-        out = _Product.apply(self.weight, x, self.encoder, timesteps, keep)
+        _refuse(timesteps)
+        draws = self.encoder.draws
+        if choice.plain(x, self.weight):
+            out = _Events.apply(self.weight, x, draws.key(), timesteps)
+        else:
+            keep = torch.is_grad_enabled() and self.weight.requires_grad
+            out = _Product.apply(self.weight, x, draws, timesteps, keep)
         assert isinstance(out, Tensor)
         return out
 

@@ -37,15 +37,23 @@ class Draws(nn.Module):
         self.seed.fill_(int(torch.randint(2**31, ())) if self.given is None else self.given)
         self.passes.zero_()
 
+    def _next(self) -> tuple[int, int]:
+        """What decides all that is drawn in this pass."""
+        if self.training and torch._C._current_graph_task_id() < 0:  # what torch tells checkpointed code apart by
+            self.passes += 1
+        return int(self.seed), int(self.passes) if self.training else 0
+
     def next(self, device: torch.device | str = "cpu") -> torch.Generator:
         """The generator of this pass.
 
         Args:
             device: of what is drawn.
         """
-        if self.training and torch._C._current_graph_task_id() < 0:  # what torch tells checkpointed code apart by
-            self.passes += 1
-        return generator_of(int(self.seed), int(self.passes) if self.training else 0, device=device)
+        return generator_of(*self._next(), device=device)
+
+    def key(self) -> np.uint64:
+        """64 bits in place of a generator, for random numbers that are counted."""
+        return np.random.SeedSequence(self._next()).generate_state(1, np.uint64)[0]
 
     def extra_repr(self) -> str:
         return f"seed={int(self.seed)}"

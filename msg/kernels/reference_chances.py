@@ -1,0 +1,66 @@
+r"""Spikes that are drawn, in NumPy: what the compiled loops do, vectorised. A twin draws the very same spikes.
+
+Input ``k`` of row ``i`` fires in each step with probability ``min(chances[i, k], 1)``, or never where that is not above
+zero. The key and its place decide a stream of random numbers. Where ``p`` is above a tenth, number ``t`` tells of step
+``t``. Elsewhere number ``j`` tells how many steps it waits for its spike ``j``, which is geometric:
+:math:`\lfloor \ln U / \ln(1 - p) \rfloor` for ``U`` uniform in ``(0, 1]``.
+
+Source: `Devroye 1986, Non-Uniform Random Variate Generation <https://luc.devroye.org/rnbookindex.html>`_, section X.2.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from msg.kernels.reference_splitmix import random, streams_of
+
+OFTEN = 0.1
+"""Above this a number a step is drawn, not one a spike."""
+
+
+def _spikes(chances: Any, key: Any, steps: int, first: int, last: int) -> tuple[Any, Any, Any]:
+    """Step, row and input of each spike of these rows."""
+    block = chances[first:last]
+    row, column = np.nonzero(block > 0)
+    chance = block[row, column].astype(np.float64)
+    row += first
+    stream = streams_of(key, row * chances.shape[1] + column)
+    found, often = [], chance > OFTEN
+    for t in range(steps if often.any() else 0):
+        fires = random(stream[often], np.array([t])) < chance[often]
+        found.append((np.full(fires.sum(), t), row[often][fires], column[often][fires]))
+    row, column, stream, scale = row[~often], column[~often], stream[~often], 1.0 / np.log1p(-chance[~often])
+    t, number = np.zeros(len(row), np.int64), 0
+    while len(row):
+        wait = np.log(1.0 - random(stream, np.array([number]))) * scale
+        fires = wait < steps - t
+        row, column, stream, scale = row[fires], column[fires], stream[fires], scale[fires]
+        t = t[fires] + wait[fires].astype(np.int64)
+        found.append((t, row, column))
+        t, number = t + 1, number + 1
+    return tuple(np.concatenate(parts) for parts in zip((np.zeros(0, np.int64),) * 3, *found))  # pyright: ignore
+
+
+def draw(chances, key, steps, first, last, out) -> None:
+    """Ones where ``chances [N, F]`` fire, in ``out [T, N, F]``, which is zero."""
+    out[_spikes(chances, key, steps, first, last)] = 1
+
+
+def currents(chances, key, steps, weight, first, last, out) -> None:
+    """Products of what fires and ``weight [F, C]``: ``out [T, N, C]``."""
+    for i in range(first, last):
+        out[:, i] = _fired(chances, key, steps, i, weight.dtype) @ weight
+
+
+def currents_back(chances, key, steps, grad, rows, first, last, to_weight) -> None:
+    """Add to ``to_weight [F, C]`` what ``rows[first:last]`` send back of ``grad [T, N, C]``, drawing once more."""
+    for i in rows[first:last]:
+        to_weight += _fired(chances, key, steps, i, grad.dtype).T @ grad[:, i]
+
+
+def _fired(chances: Any, key: Any, steps: int, i: int, dtype: Any) -> Any:
+    """What a row's inputs do in each step, ``[T, F]``."""
+    fired = np.zeros((steps, chances.shape[1]), dtype)
+    t, _, column = _spikes(chances, key, steps, i, i + 1)
+    fired[t, column] = 1
+    return fired
