@@ -18,7 +18,7 @@ class BernoulliEncoder(nn.Module):
     Unlike a constant current into a neuron it encodes the smallest number: the mean over time has the expectation
     ``x``, with a standard deviation of :math:`\sqrt{x(1-x)/T}`. In training each pass draws anew, in evaluation each
     draws the same. No gradient reaches ``x``. On a CPU the steps between an input's spikes are drawn, which are
-    geometric; elsewhere each step is, by the device's own generator.
+    geometric, or each step where it fires often; elsewhere each step is, by the device's own generator.
 
     Args:
         seed: see :class:`Draws`.
@@ -43,11 +43,8 @@ class BernoulliEncoder(nn.Module):
         if not choice.plain(x):
             return torch.stack([spikes.to(x.dtype) for spikes in _steps(x, timesteps, self.draws)])
         out = x.new_zeros(timesteps, x.numel(), 1)
-        chances, key = _chances(x, 1), self.draws.key()
-        over_rows(
-            len(chances),
-            lambda first, last: _kernels().draw(chances, key, timesteps, first, last, out.detach().numpy()),
-        )
+        given, kernels, room = (_chances(x, 1), self.draws.key(), timesteps), _kernels(), out.numpy()
+        over_rows(x.numel(), lambda first, last: kernels.draw(*given, first, last, room))
         return out.view(timesteps, *x.shape)
 
 
@@ -78,28 +75,26 @@ class _Events(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weight: Tensor, x: Tensor, key: Any, timesteps: int) -> Tensor:
-        chances, turned = _chances(x, x.size(-1)), weight.detach().t().contiguous().numpy()
-        out = weight.new_empty(timesteps, len(chances), weight.size(0))
-        kernels, room = _kernels(), out.detach().numpy()
-        over_rows(
-            len(chances), lambda first, last: kernels.currents(chances, key, timesteps, turned, first, last, room)
-        )
+        given, turned = (_chances(x, x.size(-1)), key, timesteps), weight.detach().t().contiguous().numpy()
+        out = weight.new_empty(timesteps, x.size(0), weight.size(0))
+        kernels, room = _kernels(), out.numpy()
+        over_rows(x.size(0), lambda first, last: kernels.currents(*given, turned, first, last, room))
         ctx.save_for_backward(x)
         ctx.key, ctx.timesteps = key, timesteps
-        return out.view(timesteps, *x.shape[:-1], weight.size(0))
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
         (x,) = ctx.saved_tensors
-        grad = grads[0].reshape(ctx.timesteps, -1, grads[0].size(-1)).contiguous()
-        chances, given, kernels, sums = _chances(x, x.size(-1)), grad.numpy(), _kernels(), {}
+        grad = grads[0].contiguous()
+        given, kernels, sums = (_chances(x, x.size(-1)), ctx.key, ctx.timesteps, grad.numpy()), _kernels(), {}
         # of most nodes no label is known: what they fired matters to nothing
         rows = grad.abs().sum((0, 2)).nonzero()[:, 0].numpy()
 
         def add(first: int, last: int) -> None:
             sums[first] = grad.new_zeros(x.size(-1), grad.size(-1))
-            kernels.currents_back(chances, ctx.key, ctx.timesteps, given, rows, first, last, sums[first].numpy())
+            kernels.currents_back(*given, rows, first, last, sums[first].numpy())
 
         over_rows(len(rows), add)
         # in the order of rows, so that the same threads give the same sums
@@ -111,10 +106,10 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weight: Tensor, x: Tensor, draws: Draws, timesteps: int, keep: bool) -> Tensor:
-        out = weight.new_empty(timesteps, *x.shape[:-1], weight.size(0))
+        out = weight.new_empty(timesteps, x.size(0), weight.size(0))
         number, kept = torch.empty_like(x), []
         for spikes, current in zip(_steps(x, timesteps, draws), out):
-            torch.matmul(number.copy_(spikes), weight.t(), out=current)
+            torch.mm(number.copy_(spikes), weight.t(), out=current)
             if keep:
                 kept.append(spikes)
         ctx.kept = kept
@@ -124,14 +119,11 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
         (grad,) = grads
-        channels = ctx.kept[0].size(-1)
-        flat = grad.flatten(1, -2)
         # of most nodes no label is known: what they fired matters to nothing
-        rows = flat.abs().sum((0, 2)).nonzero()[:, 0]
-        out = grad.new_zeros(grad.size(-1), channels)
-        for now, spikes in zip(flat, ctx.kept):
-            fired = spikes.reshape(-1, channels).index_select(0, rows)
-            out.addmm_(now.index_select(0, rows).t(), fired.to(grad.dtype))
+        rows = grad.abs().sum((0, 2)).nonzero()[:, 0]
+        out = grad.new_zeros(grad.size(-1), ctx.kept[0].size(-1))
+        for now, spikes in zip(grad, ctx.kept):
+            out.addmm_(now.index_select(0, rows).t(), spikes.index_select(0, rows).to(grad.dtype))
         return out, None, None, None, None
 
 
@@ -151,7 +143,7 @@ class BernoulliLinear(nn.Module):
         ``x``: ``[..., in_channels]``, probabilities, constant; returns ``[T, ..., out_channels]``.
 
     Raises:
-        ValueError: for fewer than one step.
+        ValueError: for fewer than one step, or another number of inputs.
     """
 
     def __init__(self, in_channels: int, out_channels: int, seed: int | None = None):
@@ -167,14 +159,16 @@ class BernoulliLinear(nn.Module):
 
     def forward(self, x: Tensor, timesteps: int) -> Tensor:
         _refuse(timesteps)
-        draws = self.encoder.draws
+        if x.size(-1) != self.weight.size(1):  # compiled code would read beyond
+            raise ValueError(f"x has {x.size(-1)} inputs, the layer {self.weight.size(1)}: see in_channels")
+        draws, flat = self.encoder.draws, x.reshape(-1, x.size(-1))
         if choice.plain(x, self.weight):
-            out = _Events.apply(self.weight, x, draws.key(), timesteps)
+            out = _Events.apply(self.weight, flat, draws.key(), timesteps)
         else:
             keep = torch.is_grad_enabled() and self.weight.requires_grad
-            out = _Product.apply(self.weight, x, draws, timesteps, keep)
+            out = _Product.apply(self.weight, flat, draws, timesteps, keep)
         assert isinstance(out, Tensor)
-        return out
+        return out.view(timesteps, *x.shape[:-1], self.weight.size(0))
 
     def extra_repr(self) -> str:
         return f"in_channels={self.weight.size(1)}, out_channels={self.weight.size(0)}"

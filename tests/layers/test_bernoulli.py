@@ -4,9 +4,20 @@ import pytest
 import torch
 
 from msg.energy import count
+from msg.kernels import choice
 from msg.layers import BernoulliEncoder, BernoulliLinear
 
 
+@pytest.fixture(params=["compiled", "NumPy", "by torch"])
+def drawn(request, monkeypatch):
+    """Who draws: compiled code, its twin, or torch, as on other devices."""
+    if request.param == "by torch":
+        monkeypatch.setattr(choice, "plain", lambda *tensors: False)
+    elif request.param == "NumPy":
+        monkeypatch.setenv(choice.VARIABLE, "torch")
+
+
+@pytest.mark.usefixtures("drawn")
 def test_spikes_are_as_many_as_their_probability_says(dtype):
     x = torch.tensor([-0.5, 0.0, 0.01, 0.3, 0.9, 1.0, 4.0], dtype=dtype)
     train = BernoulliEncoder(seed=1)(x, 20_000)
@@ -21,6 +32,7 @@ def test_spikes_are_as_many_as_their_probability_says(dtype):
     assert abs(float(together) - 0.09) < 0.01
 
 
+@pytest.mark.usefixtures("drawn")
 def test_both_precisions_and_every_evaluation_draw_the_same():
     x = torch.rand(6, 5)
     encoder = BernoulliEncoder(seed=1).eval()
@@ -31,7 +43,8 @@ def test_both_precisions_and_every_evaluation_draw_the_same():
     assert not torch.equal(encoder(x, 9), encoder(x, 9))
 
 
-@pytest.mark.parametrize("shape", [(6,), (2, 6)])
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize("shape", [(), (6,), (2, 6)])
 @pytest.mark.parametrize("training", [True, False])
 def test_linear_is_the_product_with_what_the_encoder_draws(shape, training, dtype):
     layer = BernoulliLinear(5, 3, seed=2).to(dtype).train(training)
@@ -74,3 +87,9 @@ def test_reset_draws_weights():
     assert not torch.equal(layer.weight, before)
     with pytest.raises(ValueError, match="timesteps"):
         layer(torch.rand(2, 5), 0)
+
+
+@pytest.mark.usefixtures("drawn")
+def test_other_inputs_are_refused():
+    with pytest.raises(ValueError, match="x has 4 inputs, the layer 5: see in_channels"):
+        BernoulliLinear(5, 3)(torch.rand(2, 4), 2)
