@@ -10,8 +10,8 @@ from math import log, log1p
 import numpy as np
 
 from msg.kernels import reference_chances
-from msg.kernels.jit import compiled, inlined, reordering
-from msg.kernels.parts import part
+from msg.kernels.jit import compiled, inlined
+from msg.kernels.parts import add, part
 from msg.kernels.splitmix import random, stream_of
 
 _OFTEN = reference_chances.OFTEN
@@ -37,13 +37,6 @@ def _spikes(chance, stream, steps, at):
         t += 1
 
 
-@reordering
-def _add(total, x):
-    """``total += x``."""
-    for j in range(total.size):
-        total[j] += x[j]
-
-
 @compiled
 def draw(chances, key, steps, first, last, out):
     """Ones where ``chances [N, F]`` fire, in ``out [T, N, F]``, which is zero."""
@@ -60,28 +53,24 @@ def draw(chances, key, steps, first, last, out):
 def currents(chances, key, steps, weight, first, last, out):
     """Products of what fires and ``weight [F, C]``: ``out [T, N, C]``."""
     inputs, channels = weight.shape
-    at, now = np.empty(steps, np.int64), np.empty((steps, channels), out.dtype)
+    at, now, one = np.empty(steps, np.int64), np.empty((steps, channels), out.dtype), out.dtype.type(1)
     for i in range(first, last):
         now[:] = 0
         for k in range(inputs):
             if chances[i, k] > 0:
                 for j in range(_spikes(chances[i, k], stream_of(key, i * inputs + k), steps, at)):
-                    _add(part(now, at[j] * channels, channels), part(weight, k * channels, channels))
-        for t in range(steps):
-            for c in range(channels):
-                out[t, i, c] = now[t, c]
+                    add(part(now, at[j] * channels, channels), one, part(weight, k * channels, channels))
+        out[:, i] = now
 
 
 @compiled
 def currents_back(chances, key, steps, grad, rows, first, last, to_weight):
     """Add to ``to_weight [F, C]`` what ``rows[first:last]`` send back of ``grad [T, N, C]``, drawing once more."""
     inputs, channels = to_weight.shape
-    at, now = np.empty(steps, np.int64), np.empty((steps, channels), grad.dtype)
+    at, now, one = np.empty(steps, np.int64), np.empty((steps, channels), grad.dtype), grad.dtype.type(1)
     for i in rows[first:last]:
-        for t in range(steps):
-            for c in range(channels):
-                now[t, c] = grad[t, i, c]
+        now[:] = grad[:, i]
         for k in range(inputs):
             if chances[i, k] > 0:
                 for j in range(_spikes(chances[i, k], stream_of(key, i * inputs + k), steps, at)):
-                    _add(part(to_weight, k * channels, channels), part(now, at[j] * channels, channels))
+                    add(part(to_weight, k * channels, channels), one, part(now, at[j] * channels, channels))

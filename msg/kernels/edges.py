@@ -7,16 +7,9 @@ ends is ever copied.
 """
 
 from msg.kernels.jit import compiled, reordering
-from msg.kernels.parts import part, soon
+from msg.kernels.parts import add, part, soon
 
 _AHEAD = 16  # edges: numbers that lie apart are asked for before they are read
-
-
-@reordering
-def _add(total, weight, x):
-    """``total += weight x``."""
-    for j in range(total.size):
-        total[j] += weight * x[j]
 
 
 @reordering
@@ -41,7 +34,7 @@ def weigh(pointers, columns, places, weight, x, first, last, out):
                 soon(weight, places[min(e + _AHEAD, places.size - 1)] * many)
             for k in range(many):
                 mine = part(out, i * width + k * channels, channels)
-                _add(mine, weight[place, k], part(x, sent + k * channels, channels))
+                add(mine, weight[place, k], part(x, sent + k * channels, channels))
 
 
 @compiled

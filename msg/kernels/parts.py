@@ -7,7 +7,7 @@ see that a loop may run in vectors.
 from numba import types
 from numba.np.arrayobj import populate_array
 
-from msg.kernels.jit import operation, prefetcher
+from msg.kernels.jit import operation, prefetcher, reordering
 
 
 @operation
@@ -51,3 +51,10 @@ def soon(typing, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
+
+
+@reordering
+def add(total, weight, x):
+    """``total += weight x``."""
+    for j in range(total.size):
+        total[j] += weight * x[j]

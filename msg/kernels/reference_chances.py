@@ -25,7 +25,7 @@ def _spikes(chances: Any, key: Any, steps: int, first: int, last: int) -> tuple[
     chance = block[row, column].astype(np.float64)
     row += first
     stream = streams_of(key, row * chances.shape[1] + column)
-    found, often = [], chance > OFTEN
+    found, often = [(np.zeros(0, np.int64),) * 3], chance > OFTEN
     for t in range(steps if often.any() else 0):
         fires = random(stream[often], np.array([t])) < chance[often]
         found.append((np.full(fires.sum(), t), row[often][fires], column[often][fires]))
@@ -38,7 +38,8 @@ def _spikes(chances: Any, key: Any, steps: int, first: int, last: int) -> tuple[
         t = t[fires] + wait[fires].astype(np.int64)
         found.append((t, row, column))
         t, number = t + 1, number + 1
-    return tuple(np.concatenate(parts) for parts in zip((np.zeros(0, np.int64),) * 3, *found))  # pyright: ignore
+    t, row, column = map(np.concatenate, zip(*found))
+    return t, row, column
 
 
 def draw(chances, key, steps, first, last, out) -> None:
