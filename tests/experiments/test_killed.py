@@ -60,8 +60,11 @@ def test_a_killed_run_resumes_to_the_result_of_an_unbroken_one(tmp_path):
     run(RunConfig(**OPTIONS, seeds=(0, 1)), whole)
 
     flags = [text for name, value in OPTIONS.items() for text in ("--" + name.replace("_", "-"), str(value))]
-    begun = start(*flags, "--seeds", "0-1", "--out", str(broken))
-    kill_when(begun, lambda: any(row[:2] == ("GCN", "0") for row in rows(broken)))
+    kill_when(start(*flags, "--seeds", "0-1", "--out", str(broken)), lambda: len(rows(broken)) >= 10)
+    assert not (broken / "results.json").exists()
+    reached = len(rows(broken))
+    kill_when(start("--resume", str(broken)), lambda: any(row[:2] == ("GCN", "0") for row in rows(broken)))
+    assert len(rows(broken)) > reached
     assert not (broken / "results.json").exists()
     output = finish(start("--resume", str(broken)))
 
