@@ -14,6 +14,7 @@ with warnings.catch_warnings():
     import torch_geometric.nn  # noqa: F401
 
     from msg.manifolds import parse_signature
+    from msg.nn import MSG
 
 
 def _wide(value: float) -> torch.Tensor:
@@ -53,6 +54,18 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # several processes share the cores
     torch.set_num_threads(1)
+
+
+def pytest_sessionstart():
+    """Of processes that begin side by side without a cache, each compiles the kernels of one precision for all."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker.startswith("gw"):
+        return
+    dtype = (torch.float32, torch.float64)[int(worker[2:]) % 2]
+    x, edge_index = torch.rand(3, 4, dtype=dtype), torch.tensor([[0, 1], [1, 2]])
+    for gradient in ("dvm", "bptt"):
+        model = MSG(4, 2, timesteps=2, gradient=gradient).to(dtype)
+        model(x, edge_index).sum().backward()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from msg.kernels import reference_chances
 from msg.kernels.jit import compiled, inlined
-from msg.kernels.parts import add, part
+from msg.kernels.parts import add, copy, part
 from msg.kernels.splitmix import random, stream_of
 
 _OFTEN = reference_chances.OFTEN
@@ -60,7 +60,8 @@ def currents(chances, key, steps, weight, first, last, out):
             if chances[i, k] > 0:
                 for j in range(_spikes(chances[i, k], stream_of(key, i * inputs + k), steps, at)):
                     add(part(now, at[j] * channels, channels), one, part(weight, k * channels, channels))
-        out[:, i] = now
+        for t in range(steps):
+            copy(part(out, (t * chances.shape[0] + i) * channels, channels), part(now, t * channels, channels))
 
 
 @compiled
@@ -69,7 +70,8 @@ def currents_back(chances, key, steps, grad, rows, first, last, to_weight):
     inputs, channels = to_weight.shape
     at, now, one = np.empty(steps, np.int64), np.empty((steps, channels), grad.dtype), grad.dtype.type(1)
     for i in rows[first:last]:
-        now[:] = grad[:, i]
+        for t in range(steps):
+            copy(part(now, t * channels, channels), part(grad, (t * chances.shape[0] + i) * channels, channels))
         for k in range(inputs):
             if chances[i, k] > 0:
                 for j in range(_spikes(chances[i, k], stream_of(key, i * inputs + k), steps, at)):

@@ -30,7 +30,7 @@ from msg.kernels.constants import (
     TINY,
 )
 from msg.kernels.jit import compiled, inlined, reordering
-from msg.kernels.parts import part, part_at
+from msg.kernels.parts import copy, part, part_at
 from msg.kernels.quotients import arctanc, arsinhc, artanhc, cosc, coshc, tanc, tanhc
 
 SINH, COS, SIN = math.sinh(HYPERBOLIC_RADIUS), math.cos(SPHERICAL_RADIUS), math.sin(SPHERICAL_RADIUS)
@@ -438,7 +438,7 @@ def walk(factors, numbers, start, addresses, like, dim, step, bound, rows, first
     for block in range(first, last, ROWS):
         count = min(ROWS, last - block)
         for b in range(count):
-            part(z, b * size, size)[:] = part(start, min(block + b, start.shape[0] - 1) * size, size)
+            copy(part(z, b * size, size), part(start, min(block + b, start.shape[0] - 1) * size, size))
         for level in range(levels):
             _vectors(factors, addresses[level], like, block, count, step, dim, u, c, w)
             _bounds(bound, rows, c)
@@ -451,7 +451,7 @@ def walk(factors, numbers, start, addresses, like, dim, step, bound, rows, first
                         kept[block + b, level, f, 1] = mine[_BETA + b]
                         kept[block + b, level, f, 2] = mine[_END + b]
                         kept[block + b, level, f, 3] = mine[_Z0 + b]
-        part(out, block * size, count * size)[:] = part(z, 0, count * size)
+        copy(part(out, block * size, count * size), part(z, 0, count * size))
     memory[0] = 0.0  # it lives until here
 
 
@@ -539,7 +539,7 @@ def walk_back(
     for block in range(first, last, ROWS):
         count = min(ROWS, last - block)
         for b in range(count):
-            part(memory, b * size, size)[:] = part(start, min(block + b, start.shape[0] - 1) * size, size)
+            copy(part(memory, b * size, size), part(start, min(block + b, start.shape[0] - 1) * size, size))
             for f in range(several):
                 to_numbers[block + b, f] = 0.0
         for level in range(levels):
@@ -553,7 +553,7 @@ def walk_back(
                 there = part(memory, (level + 1) * each, ROWS * size)
                 for f in range(several):
                     _again(factors[f], kept, f, z, u, dim, size, origin and level == 0, count, block, level, there)
-        part(g, 0, count * size)[:] = part(grad, block * size, count * size)
+        copy(part(g, 0, count * size), part(grad, block * size, count * size))
         for level in range(levels - 1, -1, -1):
             at = level * each + ROWS * size
             z, u = part(memory, level * each, ROWS * size), part(memory, at, ROWS * dim)
@@ -569,7 +569,7 @@ def walk_back(
                 w = part(memory, at + ROWS * dim + _OF_ROW + f * _OF_FACTOR, _OF_FACTOR)
                 _spread_block(factors[f], z, size, u, dim, g, results[level], like, still, block, count, step, c, w)
         if to_start.shape[0]:
-            part(to_start, block * size, count * size)[:] = part(g, 0, count * size)
+            copy(part(to_start, block * size, count * size), part(g, 0, count * size))
     memory[0] = 0.0  # it lives until here
 
 
@@ -621,7 +621,7 @@ def _log0_block(factor, number, z, block, count, rows, r, w):
     lift, size = int(kind in (HYPERBOLOID, SPHERE)), z.shape[1]
     for b in range(count):
         at, mine = (block + b) * size + point, part(r, b * dim, dim)
-        mine[:] = part(z, at + lift, dim)
+        copy(mine, part(z, at + lift, dim))
         w[_Z0 + b], w[_ANTIPODE + b] = z[block + b, point], 0.0
         if kind == SPHERE and _direction(w[_Z0 + b], mine):
             w[_ANTIPODE + b] = 1.0

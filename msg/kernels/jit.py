@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import njit
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 _OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -52,12 +52,23 @@ def unrolled(function: Any) -> Any:
 
 def inlined(function: Any) -> Any:
     """Compiled into the kernels that call it: what is done for one row costs no more than a call."""
-    return njit(forceinline=True, **_OPTIONS)(function)
+    return _part_of_kernels(function, _OPTIONS)
 
 
 def reordering(function: Any) -> Any:
     """Inlined, with sums taken in any order, which lets LLVM use vectors."""
-    return njit(forceinline=True, fastmath={"reassoc", "contract", "nsz"}, **_OPTIONS)(function)
+    return _part_of_kernels(function, {"fastmath": {"reassoc", "contract", "nsz"}, **_OPTIONS})
+
+
+def _part_of_kernels(function: Any, options: Any) -> Any:
+    # what Python can call takes a third longer to compile, by two wrappers of each function
+    inside: Any = {"forceinline": True, **options}
+
+    @overload(function, inside, strict=False, prefer_literal=True)
+    def implementation(*_: Any) -> Any:
+        return function
+
+    return function
 
 
 def prefetcher(builder) -> Any:

@@ -7,7 +7,7 @@ see that a loop may run in vectors.
 from numba import types
 from numba.np.arrayobj import populate_array
 
-from msg.kernels.jit import operation, prefetcher, reordering
+from msg.kernels.jit import inlined, operation, prefetcher, reordering
 
 
 @operation
@@ -58,3 +58,10 @@ def add(total, weight, x):
     """``total += weight x``."""
     for j in range(total.size):
         total[j] += weight * x[j]
+
+
+@inlined
+def copy(out, row):
+    """``out = row``, in the type of the former; a slice on the left compiles a message on lengths as well."""
+    for j in range(out.size):
+        out[j] = row[j]
