@@ -61,7 +61,7 @@ def reordering(function: Any) -> Any:
 
 
 def _part_of_kernels(function: Any, options: Any) -> Any:
-    # what Python can call takes a third longer to compile, by two wrappers each; `unrolled` needs literals
+    # what Python can call takes a quarter longer to compile, by two wrappers each; `unrolled` needs literals
     inside: Any = {"forceinline": True, **options}
 
     @overload(function, inside, strict=False, prefer_literal=True)
