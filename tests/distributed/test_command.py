@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from msg.cli import main
+
 OPTIONS = ["--epochs", "8", "--seeds", "0", "--checkpoint-every", "2", "--no-baseline"]
 
 
@@ -160,12 +162,16 @@ def test_a_killed_run_goes_on_with_another_number_of_ranks(tmp_path, alone):
         (["--partition", "range", "--workers", "2"], {"WORLD_SIZE": "1"}, "--workers contradicts --partition"),
     ],
 )
-def test_what_contradicts_is_one_line(words, environ, message, tmp_path):
-    command = [sys.executable, "-m", "msg", "train", *words]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(**environ), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
-    assert not list(Path(tmp_path).iterdir())
+def test_what_contradicts_is_one_line(words, environ, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as left:
+        main(["train", *words])
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said.count("\n") == 1
+    assert message in said
+    assert not list(tmp_path.iterdir())

