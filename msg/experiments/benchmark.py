@@ -142,17 +142,19 @@ class Benchmark:
                 self.plan = read_plan(self.out) | self.plan
                 self.table = self.plan.filled()
             store.write(PLAN, sealed_json(asdict(self.plan)))
+        protocol = self._protocol()
         places = [(row, column) for column in self._columns() for row in self._rows()]
         cells = {(row.name, column.dataset): Cell(row, column, failed=_NOT_YET) for row, column in places}
         for row, column in places:
             cell = cells[row.name, column.dataset] = self._cell(row, column, progress, executor)
             progress.note(_told(cell))
             with self._alone():
-                store.write("table.txt", f"{self._scores(cells)}\n".encode())  # to look at while it goes on
+                scores = Scores(self.table, list(cells.values()), protocol)
+                store.write("table.txt", f"{scores}\n".encode())  # to look at while it goes on
         for place, cell in cells.items():
             if cell.failed == _BUSY and (self._folder(cell.row, cell.column) / "cell.json").exists():
                 cells[place] = self._cell(cell.row, cell.column, progress, executor)
-        scores = self._scores(cells)
+        scores = Scores(self.table, list(cells.values()), protocol)
         content = scores.files()
         with self._alone():
             for name, file in content.items():
@@ -200,11 +202,10 @@ class Benchmark:
     def _folder(self, row: TableRow, column: TableColumn) -> Path:
         return self.out / "cells" / column.dataset / row.name
 
-    def _scores(self, cells: dict[tuple[str, str], Cell]) -> Scores:
-        table, plan = self.table, self.plan
+    def _protocol(self) -> dict[str, Any]:
+        """What the table says of how it was made."""
         names = ("trials", "search_seeds", "epochs", "patience", "seconds")
-        protocol = {**asdict(plan), **{name: getattr(table, name) for name in names}, "versions": versions()}
-        return Scores(table, list(cells.values()), protocol)
+        return {**asdict(self.plan), **{name: getattr(self.table, name) for name in names}, "versions": versions()}
 
     def _cell(self, row: TableRow, column: TableColumn, progress: Progress, executor: Executor | None) -> Cell:
         folder = self._folder(row, column)

@@ -1,6 +1,7 @@
 """Whether rows of a table can be told apart: paired tests over shared seeds, corrected for how many there are."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 LEVEL = 0.05
 """Two rows whose corrected p is at least so large are not distinguishable."""
@@ -23,6 +24,12 @@ def paired_p(first: Mapping[int, float], second: Mapping[int, float]) -> float |
     differences = [first[seed] - second[seed] for seed in seeds]
     if max(differences) == min(differences):  # no spread to compare with
         return 1.0 if differences[0] == 0 else 0.0
+    return _p_of_zero_mean(tuple(differences))
+
+
+@lru_cache(4096)
+def _p_of_zero_mean(differences: tuple[float, ...]) -> float:
+    # a table is written after each of its cells, mostly of pairs that it had before
     from scipy.stats import ttest_1samp
 
     return float(ttest_1samp(differences, 0.0).pvalue)  # pyright: ignore[reportAttributeAccessIssue]
