@@ -104,6 +104,18 @@ def _one_thread(request):
 
 
 @pytest.fixture
+def rendered():
+    """What a test asks for that looks at the pictures of a run."""
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(request, monkeypatch):
+    """Small runs take most of their time to draw what no test looks at: their figures are made, and not rendered."""
+    if {"cli", "experiments"} & set(request.path.parts) and "rendered" not in request.fixturenames:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **_: file.write(b"not rendered"))
+
+
+@pytest.fixture
 def library():
     """Imports a module of another library, or skips the test where the extra ``neuromorphic`` is not installed."""
 

@@ -231,7 +231,7 @@ def test_compare_hands_on_every_option(cli, monkeypatch):
     assert set(compare.__annotations__) == set(train.__annotations__) - own[0] | own[1]
 
 
-def test_energy_of_a_run(cli, tmp_path):
+def test_energy_of_a_run(cli, tmp_path, rendered):
     assert cli(*FAST, "--seeds", "0", "--no-baseline", "--out", "o").exit_code == 0
     result = cli("energy", "o", "--measure", "0.01")
     assert result.exit_code == 0, result.output
@@ -259,7 +259,7 @@ def test_energy_of_a_run(cli, tmp_path):
     assert (tmp_path / "elsewhere" / "energy.json").exists()
 
 
-def test_energy_of_a_run_beside_its_baseline(cli, tmp_path):
+def test_energy_of_a_run_beside_its_baseline(cli, tmp_path, rendered):
     assert cli(*FAST, "--seeds", "0", "--out", "o").exit_code == 0
     assert cli("energy", "o").exit_code == 0
     assert (tmp_path / "o" / "energy-parts.png").read_bytes().startswith(b"\x89PNG")

@@ -29,7 +29,7 @@ def table_of(out):
     return json.loads((out / "table.json").read_text())
 
 
-def test_a_table_in_all_its_forms(tmp_path, lines):
+def test_a_table_in_all_its_forms(tmp_path, lines, rendered):
     scores = begin().execute(lines)
     assert {path.name for path in (tmp_path / "o").iterdir()} == {
         ".lock", "benchmark.json", "cells", "table.json", "table.md", "table.png", "table.tex", "table.txt",

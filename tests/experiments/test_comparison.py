@@ -106,7 +106,7 @@ def drawn(rules, memory, cosine=0.5):
     return comparison(rows, rules=rules, timesteps=(8, 4)).figure()
 
 
-def test_panels_and_lines():
+def test_panels_and_lines(rendered):
     figure = drawn(("dvm", "bptt"), 100.0, cosine=-0.5)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["test accuracy, mean ± std", "time", "memory", "layer 0", "layer 1"]
@@ -116,7 +116,7 @@ def test_panels_and_lines():
     assert to_png(figure).startswith(b"\x89PNG")
 
 
-def test_what_was_not_measured_is_left_out():
+def test_what_was_not_measured_is_left_out(rendered):
     figure = drawn(("dvm",), None)
     assert not panel(figure, "memory").get_visible()
     dotted = panel(figure, "layer 0").containers[0][0]

@@ -288,7 +288,7 @@ def test_mean_of_energies():
 VARY = {"threshold": [0.5, 1.0], "lr": [0.01, 0.1]}
 
 
-def test_a_search_is_resumed_to_what_it_would_have_found(tmp_path, interrupt, lines):
+def test_a_search_is_resumed_to_what_it_would_have_found(tmp_path, interrupt, lines, rendered):
     config = RunConfig(**{**SMALL, "checkpoint_every": 1})
     whole = search(["gcn", "msg"], config, VARY, trials=3, out=tmp_path / "whole")
     ready = Experiment.begin(EnergyStudy(("gcn", "msg"), config, VARY, 3), tmp_path / "broken")

@@ -27,7 +27,7 @@ def timeless(comparison):
     return {**content, "rows": rows}
 
 
-def test_what_a_comparison_finds_and_leaves(tmp_path, config, lines):
+def test_what_a_comparison_finds_and_leaves(tmp_path, config, lines, rendered):
     state = torch.get_rng_state()
     found = compare(config(), tmp_path / "a" / "b", lines)
     assert torch.equal(state, torch.get_rng_state())

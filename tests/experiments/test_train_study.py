@@ -135,7 +135,7 @@ SLOW = ("links", "spiking-gnn", "spikinggcn", "gcn", "batches", "structural deco
 @pytest.mark.parametrize(
     "variant", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in VARIANTS]
 )
-def test_interrupted_and_resumed_is_as_unbroken(tmp_path, small, variant, interrupt):
+def test_interrupted_and_resumed_is_as_unbroken(tmp_path, small, variant, interrupt, rendered):
     config = small(seeds=(0, 1), checkpoint_every=3, **VARIANTS[variant])
     whole = run(config, tmp_path / "whole")
     for after in (7, 14, 2):
