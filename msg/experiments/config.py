@@ -467,14 +467,15 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
+    spec = MODELS[options.get("model") or "msg"]
+    known = spec.options
     for name, field in fields_of(RunConfig).items():
         option = field.option
-        spec = MODELS[options.get("model") or "msg"]
-        spelled = next((read for read in option.reads.split() if read in spec.options), name)
+        spelled = next((read for read in option.reads.split() if read in known), name)
         own: Mapping[str, Any] = {}
         if option.of in chosen and chosen[option.of] in _CLASSES[option.of]:  # an unknown name is refused elsewhere
             own = parameters(_CLASSES[option.of][chosen[option.of]])
-        applies = name in own or spelled in spec.options if option.of else not option.reads or spelled in spec.options
+        applies = name in own or spelled in known if option.of else not option.reads or spelled in known
         if applies and option.applies_to(chosen.get("task")):
             default = spec.defaults.get(spelled, own.get(name, inspect.Parameter.empty))
             if option.of in chosen and chosen[option.of] != found[option.of]:  # of a class that was asked for
