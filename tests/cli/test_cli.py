@@ -549,6 +549,24 @@ def test_it_is_a_module_too():
     assert done.stdout.startswith(__version__)
 
 
+@pytest.mark.parametrize(
+    ("words", "environ", "message"),
+    [
+        (["--partition", "metis"], {}, "torchrun --nproc-per-node"),
+        ([], {"WORLD_SIZE": "2"}, "--partition metis or range"),
+        (["--partition", "any"], {"WORLD_SIZE": "1"}, "unknown partition 'any'"),
+        (["--partition", "range", "--workers", "2"], {"WORLD_SIZE": "1"}, "--workers contradicts --partition"),
+    ],
+)
+def test_what_contradicts_a_partition(cli, tmp_path, monkeypatch, words, environ, message):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    refused(cli("train", *words), message)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is full")
 def test_a_full_disk_under_the_output_is_one_line(tmp_path):
     command = [sys.executable, "-m", "msg", "train", "--dataset", "karate", "--epochs", "1", "--seeds", "0"]

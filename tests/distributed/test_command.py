@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from msg.cli import main
-
 OPTIONS = ["--epochs", "8", "--seeds", "0", "--checkpoint-every", "2", "--no-baseline"]
 
 
@@ -151,27 +149,3 @@ def test_a_killed_run_goes_on_with_another_number_of_ranks(tmp_path, alone):
     done = torchrun(1, "--resume", "run", "--partition", "range", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert close(history(tmp_path / "run"), alone)
-
-
-@pytest.mark.parametrize(
-    ("words", "environ", "message"),
-    [
-        (["--partition", "metis"], {}, "torchrun --nproc-per-node"),
-        ([], {"WORLD_SIZE": "2"}, "--partition metis or range"),
-        (["--partition", "any"], {"WORLD_SIZE": "1"}, "unknown partition 'any'"),
-        (["--partition", "range", "--workers", "2"], {"WORLD_SIZE": "1"}, "--workers contradicts --partition"),
-    ],
-)
-def test_what_contradicts_is_one_line(words, environ, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for name in ("RANK", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as left:
-        main(["train", *words])
-    said = capsys.readouterr().err
-    assert left.value.code == 2
-    assert said.count("\n") == 1
-    assert message in said
-    assert not list(tmp_path.iterdir())

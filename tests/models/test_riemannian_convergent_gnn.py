@@ -113,13 +113,13 @@ def test_trains_with_the_users_own_backward(manifold, dtype, edge_index):
     model = RiemannianConvergentGNN(5, 3, manifold, steps=15, gradient=rule).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     losses = []
-    for _ in range(15):
+    for _ in range(25):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x, edge_index), torch.arange(7) % 3)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.85 * losses[0]  # 0.50 to 0.75 of other seeds
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_what_cannot_be_is_refused():
