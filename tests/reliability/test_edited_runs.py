@@ -31,14 +31,6 @@ EDITS: dict[str, list[Any]] = {
 CASES = [(kind, "sealed" if sealed else "unsealed") for kind in ("finished run", *COMMANDS) for sealed in (True, False)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     parent = tmp_path_factory.mktemp("received")

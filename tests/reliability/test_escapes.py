@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import received
-import torch
 from received import COMMANDS, Done, command, make, resume
 from writers_of_graphs import CARDS, planted_cards
 
@@ -32,14 +31,6 @@ ESCAPES = [
 ALL = "".join(ESCAPES)
 NAMES = ["\x1b[2J\x9b31m\x07", "\r\x08\x7f", "\u202e\u2066\u2028", "\nerror: all is well"]
 """What names of files end with."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def judged(done: Done) -> str:

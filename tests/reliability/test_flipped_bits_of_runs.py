@@ -5,21 +5,12 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
 from received import KINDS, check, content, copy, equal, is_read, make, outcome, readers
 
 pytestmark = pytest.mark.reliability
 
 FLIPS, FLIPS_UNREAD, CUTS = 1000, 100, 50
 FILES = [(kind, name) for kind, names in KINDS.items() for name in names]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

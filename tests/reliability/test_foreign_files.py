@@ -29,14 +29,6 @@ pytestmark = [pytest.mark.reliability, pytest.mark.timeout(1200)]
 UNFINISHED = list(COMMANDS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A folder of each kind, and one of each that another learning rate made."""

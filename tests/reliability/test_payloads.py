@@ -50,14 +50,6 @@ def listening(folder: Path) -> Iterator[set[str]]:
         found |= {os.path.relpath(path, folder) for path in opened if Path(path).is_relative_to(folder)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 NAMES = [
     *(f"{prefix}_{part}" for prefix in ("adj", "attr") for part in ("data", "indices", "indptr", "shape", "matrix")),
     *("labels", "node_features", "node_labels", "edges", "train_masks", "val_masks", "test_masks"),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import received
-import torch
 from received import COMMANDS, KINDS, command, content, make, one_line, resume
 from writers_of_graphs import CARDS, planted_cards
 
@@ -46,14 +45,6 @@ def written(folder: Path) -> Iterator[set[str]]:
         opened, _written = _written, None
         found |= {os.path.relpath(path, folder) for path in opened if Path(path).is_relative_to(folder)}
         found |= {name for name, what in content(folder).items() if before.get(name) != what}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
