@@ -4,8 +4,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
+@pytest.fixture(scope="module")
+def one_thread():
+    """For modules that train graphs too small to gain from threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

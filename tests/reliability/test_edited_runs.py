@@ -17,7 +17,7 @@ from received import COMMANDS, command, content, make, one_line, resume
 from msg.datasets import load_graph
 from msg.experiments.files import read_json, sealed_json
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.usefixtures("one_thread")]
 
 EDITS: dict[str, list[Any]] = {
     "lr": [0.02, 0.0100001], "epochs": [3, 5, 400], "weight_decay": [0.1], "patience": [1], "dropout": [0.0, 0.3],

@@ -14,7 +14,7 @@ from writers_of_graphs import CARDS, planted_cards
 
 from msg.experiments.files import read_json, read_tensors, sealed_json, torch_bytes
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.usefixtures("one_thread")]
 
 ESCAPES = [
     "\x1b[2J",

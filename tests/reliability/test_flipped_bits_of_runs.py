@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from received import KINDS, check, content, copy, equal, is_read, make, outcome, readers
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.usefixtures("one_thread")]
 
 FLIPS, FLIPS_UNREAD, CUTS = 1000, 100, 50
 FILES = [(kind, name) for kind, names in KINDS.items() for name in names]

@@ -24,7 +24,7 @@ from received import COMMANDS, KINDS, Done, command, commands, content, make, on
 
 from msg.experiments.files import SEAL, digest, read_json, read_tensors, sealed_json, torch_bytes
 
-pytestmark = [pytest.mark.reliability, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.reliability, pytest.mark.timeout(1200), pytest.mark.usefixtures("one_thread")]
 
 UNFINISHED = list(COMMANDS)
 

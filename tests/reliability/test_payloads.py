@@ -24,7 +24,7 @@ from writers_of_graphs import CARDS, Payload, planted_cards
 
 from msg.experiments import load_model
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.usefixtures("one_thread")]
 
 _opened: list[str] | None = None
 

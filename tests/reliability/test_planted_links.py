@@ -16,7 +16,7 @@ from msg.datasets import DatasetError, import_folder, load_graph
 from msg.experiments import Experiment, RunConfig, run
 from msg.experiments.files import replace_file
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.usefixtures("one_thread")]
 
 RUNS = ["finished run", *COMMANDS]
 
