@@ -68,6 +68,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "max_step": config.max_step or None,
         "dropout": config.dropout,
         "heads": config.heads,
+        "graph_weight": config.graph_weight,
         "norm": config.norm,
         "residual": config.residual,
         "jumping": config.jumping,

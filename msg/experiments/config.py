@@ -150,6 +150,12 @@ class RunConfig:
         Option(MODEL, "Its probability.", _chosen(0.5, 0.0), "0.5; 0.0 for links and graphs", reads="dropout"),
     ] = None
     heads: Annotated[int | None, Ge(1), Option(MODEL, "Heads of attention.", 1, reads="heads")] = None
+    graph_weight: Annotated[
+        float | None,
+        Ge(0),
+        Le(1),
+        Option(MODEL, "Share of the graph network beside a transformer.", 0.8, reads="graph_weight"),
+    ] = None
     norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
     jumping: Annotated[

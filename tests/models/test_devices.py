@@ -60,7 +60,8 @@ def _named(name: str) -> Case:
         "conv": "gcn", "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
         "gradient": GRADIENTS[spec.defaults.get("gradient", "bptt")](),
         "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
-    "learn_step_size": True, "signed": True, "classifier": "fixed",
+        "graph_weight": 0.5,
+        "learn_step_size": True, "signed": True, "classifier": "fixed",
     }  # fmt: skip
     return Case(lambda steps: spec.build(FEATURES, 3, **{o: {**given, "timesteps": steps}[o] for o in spec.reads}))
 

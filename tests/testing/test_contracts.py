@@ -16,6 +16,7 @@ OPTIONS = {
     "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "timesteps": 5, "conv": "gcn",
     "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
     "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
+    "graph_weight": 0.5,
     "learn_step_size": True, "signed": True, "classifier": "fixed",
 }  # fmt: skip
 

@@ -78,6 +78,7 @@ SPACE: Space = {
     "jumping": Choice(("none", "cat", "max"), "none"),
     "classifier": Choice(("linear", "fixed"), "linear"),
     "heads": Choice((1, 4, 8), 4),
+    "graph_weight": Choice((0.3, 0.5, 0.8, 0.9), 0.8),
     "conv": Choice(("gcn", "sage"), "gcn"),
     "learn_curvature": Choice((False, True), False),
     "signed": Choice((False, True), False),

@@ -193,7 +193,19 @@ class SpikeGraphormer(GraphNetwork):
 
 SPEC = ModelSpec(
     embedder(SpikeGraphormer),
-    frozenset({"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "norm", "residual", "heads"}),
+    frozenset(
+        {
+            "hidden_channels",
+            "num_layers",
+            "timesteps",
+            "dropout",
+            "threshold",
+            "norm",
+            "residual",
+            "heads",
+            "graph_weight",
+        }
+    ),
     "attention of spikes among all nodes, in linear time, beside a graph network",
     {
         "hidden_channels": 64,
