@@ -230,6 +230,7 @@ def test_rows_and_columns_are_found_by_name():
     assert taught.fixed == {**table.row("msg-twin").fixed, "generations": 3}
     slowed = table.row("sage-half-hop")
     assert (slowed.label, slowed.fixed, slowed.after) == ("SAGE, HalfHop", {"half_hop": 0.5}, None)
+    assert table.row("msg-linear-twin").fixed == {**table.row("msg-twin").fixed, "conv": "linear"}
     assert table.row("msg-twin-drop-edge").fixed == {**table.row("msg-twin").fixed, "drop_edge": 0.2}
     assert table.row("gat-drop-edge-taught").after == "gat-drop-edge"
     agreeing = table.row("msg-consistent")

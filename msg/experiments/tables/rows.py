@@ -26,8 +26,11 @@ _FLAT = _row("SpikingGNN", SPIKING, "spiking-gnn")
 
 def _twin(row: TableRow) -> TableRow:
     """The same network without spikes, which answers with the rate of infinitely many steps."""
-    name = f"{row.name}-twin"
-    return replace(row, label=f"{row.label}, not spiking", name=name, fixed=form(name).fixed)
+    fixed = {**row.fixed, **form(f"{row.model}-twin").fixed}
+    return replace(row, label=f"{row.label}, not spiking", name=f"{row.name}-twin", fixed=fixed)
+
+
+_LINEAR = _form("MSG, no aggregation", "msg-linear", _MSG, fixed={"conv": "linear"})
 
 
 # the baselines on cached matrices, where there are two that compute the same
@@ -60,7 +63,8 @@ ROWS = (
     _form("MSG, plain", "msg-plain", _MSG, held=(*LIFTS, "propagate", "label_smoothing", "input_dropout")),
     _form("MSG, current normalised", "msg-norm", _MSG, fixed={"norm": "layer"}),
     _form("MSG, no residual current", "msg-gcn", _MSG, fixed={"conv": "gcn"}),
-    _form("MSG, no aggregation", "msg-linear", _MSG, fixed={"conv": "linear"}),
+    _LINEAR,
+    _twin(_LINEAR),
     _form("MSG, all points read", "msg-jumping", _MSG, fixed={"jumping": "cat"}),
     _form("MSG, steps learned", "msg-steps", _MSG, fixed={"learn_step_size": True}),
     _form("MSG, curvature learned", "msg-curvature", _MSG, fixed={GEOMETRY: "L"}),
