@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
-from torch_geometric.nn import Aggregation
+from torch_geometric.nn import Aggregation, MessagePassing
 
 from msg.calls import is_aside
 from msg.energy import recurrent, riemannian, spikes, spiking, trains  # noqa: F401 - rules, which register themselves
@@ -34,8 +34,8 @@ class _Recorder(TorchDispatchMode):
         self.closed = 0
         self.unseen: Any = nullcontext()
 
-    def enter(self, name: str, module: nn.Module) -> None:
-        rule = known(module)
+    def enter(self, name: str, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        rule = None if _two_node_sets(module, args, kwargs) else known(module)
         closed = rule is not None and not leaves_children(module)
         # a convolution's rule speaks for its aggregation, if not for its other children
         closed |= bool(self.frames and self.frames[-1].rule) and isinstance(module, Aggregation)
@@ -48,20 +48,21 @@ class _Recorder(TorchDispatchMode):
 
     def leave(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         frame = self.frames[-1]
-        # the rule's own operators are not the model's: the frame is still there
-        if frame.rule is not None and self.closed == frame.closed and output is not None:
-            self._count(frame.name, frame.rule, module, args, kwargs, output)
-        self.frames.pop()
-        if frame.closed and self.closed == 1:
-            self.unseen.__exit__(None, None, None)
-        self.closed -= frame.closed
+        try:
+            # the rule's own operators are not the model's: the frame is still there
+            if frame.rule is not None and self.closed == frame.closed and output is not None:
+                self._count(frame.name, frame.rule, module, args, kwargs, output)
+        finally:
+            self.frames.pop()
+            if frame.closed and self.closed == 1:
+                self.unseen.__exit__(None, None, None)
+            self.closed -= frame.closed
 
     def _count(self, name: str, rule: Rule, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
         if is_aside():
             return
-        pair = bool(args) and isinstance(args[0], tuple)  # two node sets
         with torch.no_grad():
-            found = None if pair else rule(module, args, kwargs, output)
+            found = rule(module, args, kwargs, output)
         if found is None:
             self.ops.unknown[type(module).__name__] += 1
         elif isinstance(found, Operations):
@@ -91,6 +92,11 @@ class _Recorder(TorchDispatchMode):
         else:
             self.ops.add(name, count)
         return output
+
+
+def _two_node_sets(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether a convolution reads a pair, of the nodes that send and those that receive, of which no rule knows."""
+    return isinstance(module, MessagePassing) and isinstance(args[0] if args else kwargs.get("x"), tuple | list)
 
 
 @contextmanager
@@ -140,7 +146,7 @@ def _spoken_for(name: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[
 
 def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
     def enter(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        recorder.enter(name, module)
+        recorder.enter(name, module, args, kwargs)
 
     def leave(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         recorder.leave(module, args, kwargs, output)

@@ -1,5 +1,6 @@
 """Rules of modules whose mathematics is known: what one call costs, whatever operators carry it out."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain, islice, pairwise
@@ -129,12 +130,19 @@ def _graph_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor, Tensor 
 
 
 def linear_convolution(x: Tensor, edges: Edges | None, width: int, weights: int, hops: int = 1) -> Count:
-    """A product and ``hops`` aggregations in the order that aggregates the fewer columns, without a bias."""
-    nodes, channels = x.size(-2), x.size(-1)
-    outputs = nodes * width
+    """A product and ``hops`` aggregations in the order that aggregates the fewer columns, without a bias; for each of
+    the graphs in ``[..., N, F]``.
+    """
+    channels, times = x.size(-1), hops * graphs_in(x)
+    outputs = x.numel() // max(1, channels) * width
     if width <= channels or edges is None:
-        return product(operand(x), width, outputs, False, weights) + aggregation(edges, width, hops)
-    return aggregation(edges, channels, hops) + product(numbers(x.numel()), width, outputs, False, weights)
+        return product(operand(x), width, outputs, False, weights) + aggregation(edges, width, times)
+    return aggregation(edges, channels, times) + product(numbers(x.numel()), width, outputs, False, weights)
+
+
+def graphs_in(x: Tensor) -> int:
+    """How often the nodes of a graph are in ``[..., N, F]``, as where all time steps go through a convolution at once."""
+    return math.prod(x.shape[:-2])
 
 
 def bias_additions(entries: int, there: bool) -> Count:
@@ -146,7 +154,7 @@ def bias_additions(entries: int, there: bool) -> Count:
 def _gcn(conv: GCNConv | SGConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x, edge_index, edge_weight = _graph_arguments(args, kwargs)
     edge_weight = args[2] if len(args) > 2 else edge_weight
-    edges = edges_of(conv, edge_index, edge_weight, x.size(0))
+    edges = edges_of(conv, edge_index, edge_weight, x.size(-2))
     hops = conv.K if isinstance(conv, SGConv) else 1
     bias = (conv.lin if isinstance(conv, SGConv) else conv).bias is not None
     return linear_convolution(x, edges, output.size(-1), parameters(conv), hops) + bias_additions(output.numel(), bias)
@@ -156,12 +164,12 @@ def _gcn(conv: GCNConv | SGConv, args: tuple, kwargs: dict, output: Tensor) -> C
 def _sage(conv: SAGEConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x, edge_index, edge_weight = _graph_arguments(args, kwargs)
     width, outputs = output.size(-1), output.numel()
-    count = linear_convolution(x, edges_of(conv, edge_index, edge_weight, x.size(0)), width, parameters(conv))
+    count = linear_convolution(x, edges_of(conv, edge_index, edge_weight, x.size(-2)), width, parameters(conv))
     if conv.root_weight:
         count += product(operand(x), width, outputs, False, parameters(conv))
         count += Count.of({"accumulate": outputs})
     if conv.normalize:
-        count += elementwise(x.size(0), transcendental=2)
+        count += elementwise(outputs // width, transcendental=2)
         count += elementwise(outputs, multiply_accumulate=1, multiply=1)
     return count + bias_additions(outputs, conv.lin_l.bias is not None)
 
@@ -169,7 +177,7 @@ def _sage(conv: SAGEConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
 @rule(GINConv, leave_children=True)
 def _gin(conv: GINConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
     x, edge_index, _ = _graph_arguments(args, kwargs)
-    return aggregation(edges_of(conv, edge_index, None, x.size(0)), x.size(-1))
+    return aggregation(edges_of(conv, edge_index, None, x.size(-2)), x.size(-1), graphs_in(x))
 
 
 @rule(GATConv)

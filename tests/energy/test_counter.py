@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch_geometric.nn import GAT, GCN, GIN, GATConv, GraphSAGE, SGConv
+from torch_geometric.nn import GAT, GCN, GIN, GATConv, GCNConv, GraphSAGE, HeteroConv, SAGEConv, SGConv
 from unknown import Mine
 
 from msg.energy import LOIHI, OPERATIONS, Count, break_even, count, report, rule
@@ -526,11 +526,61 @@ def test_two_calls_add_up():
     assert operations(ops, "convs.0")["multiply_accumulate"] == 2 * 7 * 2
 
 
-def test_two_node_sets_are_named():
-    model = GATConv((3, 3), 2, add_self_loops=False).eval()
-    with count(model) as ops:
-        model((X, X), EDGES)
-    assert ops.unknown == {"GATConv": 1}
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda conv, pair: conv(pair, EDGES),
+        lambda conv, pair: conv(list(pair), EDGES),
+        lambda conv, pair: conv(x=pair, edge_index=EDGES),
+        lambda conv, pair: HeteroConv({("a", "to", "b"): conv})(
+            {"a": pair[0], "b": pair[1]}, {("a", "to", "b"): EDGES}
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:There exist node types:UserWarning")
+def test_two_node_sets_are_counted_operator_by_operator(call):
+    conv = with_ones(SAGEConv((3, 3), 2, aggr="sum", root_weight=False, bias=False)).eval()
+    with torch.no_grad(), count(conv) as ops:
+        call(conv, (X, X[:4]))
+    assert not ops.unknown
+    # six edges of three channels; of the four sums, six entries are not zero
+    assert operations(ops, "") == {"accumulate": 6 * 3, "multiply_accumulate": 6 * 2}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GCNConv(3, 2),
+        lambda: GCNConv(3, 4),
+        lambda: SGConv(3, 2, K=2),
+        lambda: SAGEConv(3, 2, normalize=True),
+        lambda: GIN(3, 2, 1, act=None),
+    ],
+)
+def test_all_time_steps_at_once_count_as_one_after_the_other(make):
+    train = torch.stack([X, (X > 0).float(), 2 * X])
+    model = make().eval()
+    with torch.no_grad(), count(model) as each:
+        for x in train:
+            model(x, EDGES)
+    with torch.no_grad(), count(model) as together:
+        model(train, EDGES)
+    assert not together.unknown
+    assert together.total("nonzero") == each.total("nonzero")
+
+
+def test_a_rule_that_fails_says_why_and_leaves_nothing_behind():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x
+
+    def fails(module, args, kwargs, output):
+        raise ValueError("it is odd")
+
+    rule(Odd)(fails)
+    with pytest.raises(ValueError, match="it is odd"), count(model := nn.Sequential(Odd(), nn.ReLU())):
+        model(X)
+    assert operations(counted(GCN(3, 2, 2)), "act") == {"comparison": 10}
 
 
 def test_a_rule_of_ones_own():
