@@ -6,6 +6,7 @@ neuron, surrogate, gradient rule, convolution, model, manifold or table of costs
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from msg.registry import Recorded, Registry
@@ -168,17 +169,24 @@ TABLES = Registry(
 """Every :class:`~msg.experiments.tables.table.Table` that ``msg benchmark`` makes."""
 
 
+_PLAIN: Mapping[type, type] = {bool: bool, Integral: int, Real: float, str: str}
+"""The first of these that a value is decides what is kept of it: a subclass, such as NumPy's numbers, is not plain."""
+
+
 def spell(value: Any) -> Any:
     """A setting as plain data, which JSON, ``torch.load(weights_only=True)`` and any logger keep.
 
-    Numbers, strings and lists of them are what they are. A neuron, surrogate or gradient rule that has a name becomes
-    ``{"name": ..., **arguments}``, a class or function that has one its name.
+    Numbers, NumPy's too, strings and lists of them are what they are. A neuron, surrogate or gradient rule that has a
+    name becomes ``{"name": ..., **arguments}``, a class or function that has one its name.
 
     Raises:
         ValueError: for anything else.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None:
         return value
+    for kind, plain in _PLAIN.items():
+        if isinstance(value, kind):
+            return plain(value)
     if isinstance(value, list | tuple):
         return [spell(one) for one in value]
     if isinstance(value, dict):

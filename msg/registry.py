@@ -70,6 +70,10 @@ _OF_HUB = "_hub_mixin_config"
 """What ``huggingface_hub``'s ``PyTorchModelHubMixin`` writes of a model."""
 
 
+_POSITIONAL = "*args"
+"""Where arguments stand that have no name."""
+
+
 class Recorded:
     """Base of what knows with which arguments it was made."""
 
@@ -82,12 +86,14 @@ class Recorded:
         object.__setattr__(made, "_made", {})
         object.__setattr__(made, "_unnamed", {})
         try:
-            given = inspect.signature(cls.__init__).bind(made, *args, **kwargs)
+            given = _arguments(cls.__mro__, args, kwargs)
         except TypeError:  # a copy or a pickle is made without arguments; wrong ones are told by __init__
             return made
-        given.apply_defaults()
         spell = import_module("msg.names").spell
-        for name, value in list(given.arguments.items())[1:]:
+        for name, value in given.items():
+            if name == _POSITIONAL:
+                made._unnamed[name] = f"{value!r} have no names there: give them by name"
+                continue
             try:
                 made._made[name] = spell(value)
             except ValueError as error:
@@ -106,3 +112,44 @@ class Recorded:
         for name, why in self._unnamed.items():
             raise ValueError(f"{type(self).__name__}.config cannot hold {name}: {why}")
         return dict(self._made)
+
+
+def _arguments(lineage: tuple[type, ...], args: tuple, kwargs: Mapping[str, Any], whole: bool = True) -> dict[str, Any]:
+    """What a class is made with, by name. What it takes as ``*args`` and ``**kwargs`` has the names of the class above,
+    to which it hands them; the defaults there are not its own.
+
+    Args:
+        lineage: the class and those above it, in the order in which methods are looked up.
+        args: as given.
+        kwargs: as given.
+        whole: whether these are all arguments of the first class, so that the others have their defaults.
+
+    Raises:
+        TypeError: for what the class does not take.
+    """
+    place = next(place for place, one in enumerate(lineage) if "__init__" in vars(one))
+    signature = inspect.signature(vars(lineage[place])["__init__"])
+    try:
+        given = (signature.bind if whole else signature.bind_partial)(None, *args, **kwargs)
+    except TypeError:
+        if whole:
+            raise
+        given = None
+    if given is None or lineage[place] is object:  # whoever took more than the classes above know reads it itself
+        return {**kwargs, **({_POSITIONAL: args} if args else {})}
+    if whole:
+        given.apply_defaults()
+    named, further_args, further = {}, (), {}
+    for parameter in list(signature.parameters.values())[1:]:
+        if parameter.name not in given.arguments:
+            continue
+        value = given.arguments[parameter.name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            further_args = value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            further = value
+        else:
+            named[parameter.name] = value
+    if further_args or further:
+        named |= _arguments(lineage[place + 1 :], further_args, further, whole=False)
+    return named

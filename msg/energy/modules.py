@@ -141,7 +141,7 @@ def linear_convolution(x: Tensor, edges: Edges | None, width: int, weights: int,
 
 
 def graphs_in(x: Tensor) -> int:
-    """How often the nodes of a graph are in ``[..., N, F]``, as where all time steps go through a convolution at once."""
+    """How often a graph's nodes are in ``[..., N, F]``, as where all time steps go through a convolution at once."""
     return math.prod(x.shape[:-2])
 
 

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 from msg.calls import aside
 from msg.kernels.tracing import traced
 
-_CHUNK = 2**20
-"""Numbers that are read together."""
+_CHUNK = 2**15
+"""Eight bytes each that are read together."""
 
 _KEPT = 2
 """Things that are remembered."""
@@ -40,8 +41,9 @@ class Memo:
     """Remembers the last things made from given tensors, for as long as they are the same, unmodified objects.
 
     There are two, so that what is drawn once for each update of a training does not drive out what its evaluations
-    read. A tensor's version tells of changes that torch makes; its address and two sums tell of those it does not see,
-    by ``x.data = ...`` or through ``x.numpy()``. Reading a tensor once costs far less than what is made from it.
+    read. A tensor's version tells of changes that torch makes; its address and sums over what it holds tell of those it
+    does not see, by ``x.data = ...`` or through ``x.numpy()``. Reading a tensor once costs far less than what is made
+    from it.
 
     Never part of a copy, a pickle or a ``state_dict``. What is made in inference mode is made of ordinary tensors, so
     that it serves a later training too.
@@ -91,23 +93,45 @@ class Memo:
 def _content(tensor: Tensor) -> tuple:
     """What tells a tensor from itself after a change."""
     with torch.no_grad():
-        parts = [tensor]
-        if tensor.layout == torch.sparse_coo:
-            parts = [tensor._indices(), tensor._values()]
-        elif tensor.layout != torch.strided:
-            parts = [tensor.values()]
-        # two sums over different halves: exchanging an entry with another one shows too
-        sums = [_sum(half) for part in parts for half in _halves(part)]
-        return tensor._version, *(part.data_ptr() for part in parts), *sums
+        parts = _parts(tensor)
+        return tensor._version, *(part.data_ptr() for part in parts), *(_sums(part) for part in parts)
 
 
-def _sum(tensor: Tensor) -> Any:
-    # a small change of one of many numbers would drown in a sum in float32; integers are summed exactly as they are
-    wide = torch.float64 if tensor.is_floating_point() else None
-    # some at a time, since torch makes a copy of another type before it sums in that
-    return torch.stack([part.sum(dtype=wide) for part in tensor.split(_CHUNK)]).sum().item()
+def _parts(tensor: Tensor) -> list[Tensor]:
+    """The dense tensors that one is stored in."""
+    if tensor.layout == torch.strided:
+        return [tensor]
+    if tensor.layout == torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
 
 
-def _halves(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    flat = tensor.detach().reshape(-1)
-    return flat[: flat.numel() // 2], flat[flat.numel() // 2 :]
+def _sums(tensor: Tensor) -> tuple[int, ...]:
+    """Sums of what is stored, eight bytes at a time as an integer, each times the factor of its place: exact, so no
+    change is too small to show, and neither an exchange nor a shuffle leaves them as they are.
+    """
+    flat = tensor.detach().reshape(-1).contiguous()
+    if flat.storage_offset() * flat.element_size() % 8:  # integers begin where they may
+        flat = flat.clone()
+    raw = flat.view(torch.uint8)
+    whole = raw.numel() // 8 * 8
+    factors = _factors(tensor.device)
+    parts = raw[:whole].view(torch.int64).split(_CHUNK)
+    return *torch.stack([_product(part, factors[: part.numel()]) for part in parts]).tolist(), *raw[whole:].tolist()
+
+
+def _product(words: Tensor, factors: Tensor) -> Tensor:
+    # eight times as fast as the sum of a product, but of integers on a CPU alone
+    return words.dot(factors) if words.device.type == "cpu" else (words * factors).sum()
+
+
+@cache
+def _factors(device: torch.device) -> Tensor:
+    """Odd numbers that follow no pattern, one for each place: SplitMix64's, made where they are needed."""
+    with torch.inference_mode(False):
+        mixed = torch.arange(1, _CHUNK + 1, device=device) * -0x61C8864680B583EB
+        for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+            mixed = (mixed ^ (mixed >> shift)) * factor
+        return (mixed ^ (mixed >> 31)) | 1

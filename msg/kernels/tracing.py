@@ -5,14 +5,21 @@ from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[report
 
 
 def traced() -> bool:
-    """Whether what runs is being compiled, exported or transformed by ``torch.func``.
+    """Whether what runs is being compiled, exported, traced or transformed by ``torch.func``.
 
     Nothing may then be read from tensors, remembered of them, or done to them outside torch.
     """
-    return torch.compiler.is_compiling() or peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or peek_interpreter_stack() is not None or tracing()
 
 
 def exporting() -> bool:
     """Whether what runs becomes a program that has to do without this library, and so without its operators."""
+    if tracing():
+        return True
     known = getattr(torch.compiler, "is_exporting", None)  # since torch 2.7
     return torch.compiler.is_compiling() if known is None else known()
+
+
+def tracing() -> bool:
+    """Whether ``torch.jit.trace`` writes down what runs, which must then be made of torch's operators alone."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]

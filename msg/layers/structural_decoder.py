@@ -65,7 +65,8 @@ class StructuralDecoder(GraphDecoder):
     of common neighbours (`NCN, Wang et al. 2024 <https://arxiv.org/abs/2302.00890>`_) are left out.
 
     Args:
-        decoder: ``(z, edge_label_index) -> logits`` inside. It is not registered: its manifold is the model's.
+        decoder: ``(z, edge_label_index) -> logits`` inside. It is not registered, since its manifold is the model's;
+            one with parameters of its own has to be the model's too, as ``model.plain_link_decoder``.
         hidden_channels: width of the hidden layer.
 
     Shapes:
@@ -83,6 +84,11 @@ class StructuralDecoder(GraphDecoder):
         self.mlp = nn.Sequential(nn.Linear(1 + _SEEN, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, 1))
         self.reset_parameters()
 
+    @property
+    def inside(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The decoder inside."""
+        return self._inside[0]
+
     def reset_parameters(self) -> None:
         """Draw the hidden layer anew; pairs are ordered by the decoder inside again."""
         nn.init.ones_(self.scale)
@@ -94,8 +100,7 @@ class StructuralDecoder(GraphDecoder):
 
     def forward(self, z: Tensor, edge_label_index: Tensor, edge_index: Tensor) -> Tensor:
         """Logits of the pairs."""
-        (inside,) = self._inside
-        score = inside(z, edge_label_index).to(self.scale.dtype)
+        score = self.inside(z, edge_label_index).to(self.scale.dtype)
         seen = self.norm(self._seen(edge_label_index, edge_index, z.size(0)).to(score))
         bounded = softsign(score)
         return self.scale * bounded + self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
@@ -117,5 +122,4 @@ class StructuralDecoder(GraphDecoder):
 
     def extra_repr(self) -> str:
         """The decoder inside."""
-        (inside,) = self._inside
-        return f"decoder={getattr(inside, '__name__', inside)}"
+        return f"decoder={getattr(self.inside, '__name__', self.inside)}"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from msg.kernels.constants import ARCSINHC, ARCTANC, BACK, NEAR_ZERO, SINC, TANC, TERMS
+from msg.kernels.tracing import tracing
 
 _TINY = 1e-150  # stands in for a root of zero: sin(r) / r and its kin are exact at any r > 0
 
@@ -46,6 +47,8 @@ class _Analytic(torch.autograd.Function):
 
 
 def _apply(u: Tensor, sign: int, function: Signed, derivative: Signed) -> Tensor:
+    if tracing():  # a trace has no place for functions of Python
+        return function(u, sign)
     return _Analytic.apply(u, sign, function, derivative)  # pyright: ignore[reportReturnType]
 
 

@@ -405,7 +405,8 @@ class SpikingNetwork(LayeredNetwork):
             "num_sampled_nodes_per_hop": num_sampled_nodes_per_hop,
             "num_sampled_edges_per_hop": num_sampled_edges_per_hop,
         }
-        point = self.embed(x, edge_index, edge_weight, **batch).point
+        activity = self.stack(*self.prepare(x, edge_index, edge_weight, **batch))
+        point = self.path(_of_seeds(activity.currents))
         # the path's points need no check, which is a pass over them; compiled code has none
         with nullcontext() if torch.compiler.is_compiling() else checks(False):
             return self.head(point)

@@ -1,5 +1,7 @@
 """SpikingGCN: features are propagated first, then fired, then classified."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +54,7 @@ class _Encoded(SpikingStack):
 
         said = {name: value for name, value in vars(neuron).items() if name != "training"}
         settings = tuple(sorted((k, v) for k, v in said.items() if isinstance(v, int | float | str)))
+        settings += tuple(vars(encoder.synapse.conv)[name] for name in ("num_hops", "signed"))
         current, rate, read = self._rates.recall(decides, (self.timesteps, type(neuron), settings), encode)
         return Activity([current, readout.current(read, graph)], [rate])
 
@@ -113,6 +116,11 @@ class SpikingGCN(SpikingNetwork):
         stack = _Encoded([encoder, readout], timesteps, gradient or SurrogateBPTT())
         super().__init__(stack, LastCurrent(), nn.Identity())
         self.in_channels, self.out_channels, self.num_hops = in_channels, out_channels, num_hops
+
+    def activity(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, **batch: Any) -> Activity:
+        """As of any spiking network: copies, since what is kept may not be changed by who looks at it."""
+        found = super().activity(x, edge_index, edge_weight, **batch)
+        return Activity([current.clone() for current in found.currents], [rate.clone() for rate in found.rates])
 
 
 SPEC = ModelSpec(

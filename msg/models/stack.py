@@ -63,7 +63,7 @@ class SpikingStack(nn.Module):
                     f"timesteps={timesteps} contradicts {type(neuron).__name__}, which sends its value at once: use "
                     "timesteps=1"
                 )
-        self._timesteps = timesteps
+        self._timesteps = int(timesteps)
 
     @property
     def gradient(self) -> FeedForwardRule:

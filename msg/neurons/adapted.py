@@ -261,10 +261,10 @@ def resolve_neuron(neuron: Any) -> Neuron:
     """
     given = IF if neuron is None else build(neuron, NEURONS)
     given = given() if isinstance(given, type) else given
-    if not isinstance(given, nn.Module):
-        raise ValueError(f"neuron must be a neuron such as IF() or LIF(tau=2.0), not {neuron!r}")
-    if _library(given) in _KNOWN:
+    if isinstance(given, nn.Module) and _library(given) in _KNOWN:
         return adapt(given)
+    if not isinstance(given, nn.Module) or type(given).__module__.startswith("torch.nn."):  # torch's ReLU, say
+        raise ValueError(f"neuron must be a neuron of msg.neurons such as IF(), LIF(tau=2.0) or ReLU(), not {neuron!r}")
     return given  # pyright: ignore[reportReturnType] - any module of the explicit-state contract
 
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportMissingImports,reportAttributeAccessIssue]
 
-from msg.kernels.tracing import exporting
+from msg.kernels.tracing import exporting, tracing
 
 
 def _step(potential: Tensor, threshold: float) -> Tensor:
-    if not torch.compiler.is_compiling() and _functorch.is_functorch_wrapped_tensor(potential):
-        return (potential > threshold).to(potential.dtype)  # torch.vmap has no rule for what follows
+    if not torch.compiler.is_compiling() and (_functorch.is_functorch_wrapped_tensor(potential) or tracing()):
+        # neither torch.vmap nor the older exporter to ONNX has a rule for what follows
+        return (potential > threshold).to(potential.dtype)
     # compared straight into the result: a boolean in between would cost six times as much
     return torch.gt(potential, threshold, out=torch.empty_like(potential))
 
@@ -60,7 +61,7 @@ class Surrogate(ABC):
 
     def __call__(self, potential: Tensor, threshold: float = 0.0) -> Tensor:
         """Fire: 1 where ``potential > threshold``, else 0, in the dtype and shape of ``potential``."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or tracing():
             return self._traced(potential, threshold)
         return _Spike.apply(potential, threshold, self)  # pyright: ignore[reportReturnType]
 

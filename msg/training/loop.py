@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -102,11 +103,15 @@ def _can_be_reset(model: nn.Module) -> bool:
 def _check_decoder(model: nn.Module, task: Task) -> None:
     """Refuse a decoder that would be left as it is while the model learns."""
     decoder, known = getattr(task, "decoder", None), {id(parameter) for parameter in model.parameters()}
-    if isinstance(decoder, nn.Module) and any(id(p) not in known for p in decoder.parameters() if p.requires_grad):
-        raise ValueError(
-            f"the parameters of {type(decoder).__name__} are not the model's, so nothing would train them: set "
-            "model.link_decoder = decoder, and give the task model.link_decoder"
-        )
+    while isinstance(decoder, partial):
+        decoder = decoder.func
+    mends = {"model.link_decoder = decoder, and give the task model.link_decoder": decoder}
+    mends["model.plain_link_decoder = it"] = getattr(decoder, "inside", None)
+    for mend, one in mends.items():
+        if isinstance(one, nn.Module) and any(id(p) not in known for p in one.parameters() if p.requires_grad):
+            raise ValueError(
+                f"the parameters of {type(one).__name__} are not the model's, so nothing would train them: set {mend}"
+            )
 
 
 class Training:

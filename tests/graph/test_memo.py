@@ -1,6 +1,7 @@
 import threading
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ def _calls(memo, tensors):
     return len(built)
 
 
-@pytest.mark.parametrize("change", ["numpy", "data", "set_", "exchange"])
+@pytest.mark.parametrize("change", ["numpy", "data", "set_", "exchange", "shuffle"])
 def test_changes_that_torch_does_not_see_are_seen(change):
     memo, tensor = Memo(), torch.arange(20).view(2, 10)
     assert _calls(memo, (tensor,)) == 1
@@ -25,10 +26,37 @@ def test_changes_that_torch_does_not_see_are_seen(change):
         tensor.data = torch.arange(1, 21).view(2, 10)
     elif change == "set_":
         tensor.set_(torch.arange(20).flip(0).view(2, 10))
+    elif change == "shuffle":  # one row of edges rewired, as in a null model
+        np.random.default_rng(0).shuffle(tensor.numpy()[1])
     else:
         array = tensor.numpy()
         array[:, [0, 9]] = array[:, [9, 0]]
         array[0, 0], array[1, 9] = array[1, 9], array[0, 0]
+    assert _calls(memo, (tensor,)) == 1
+    assert _calls(memo, (tensor,)) == 0
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int32, torch.bool])
+@pytest.mark.parametrize("start", [0, 1])
+def test_an_exchange_of_any_two_is_seen_whatever_their_type(kind, start):
+    memo, tensor = Memo(), torch.arange(24).remainder(2 if kind == torch.bool else 24).to(kind)[start:]
+    assert _calls(memo, (tensor,)) == 1
+    for i, j in ((0, 1), (3, 20), (9, 22)):
+        tensor.data[[i, j]] = tensor.data[[j, i]]
+        assert _calls(memo, (tensor,)) == 1
+        assert _calls(memo, (tensor,)) == 0
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc])
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+def test_changes_of_a_sparse_tensor_are_seen(layout):
+    memo, tensor = Memo(), torch.eye(4).to_sparse(layout=layout)
+    indices = {torch.sparse_coo: tensor._indices, torch.sparse_csr: tensor.col_indices}.get(layout, tensor.row_indices)
+    assert _calls(memo, (tensor,)) == 1
+    assert _calls(memo, (tensor,)) == 0
+    indices().numpy()[..., :2] = indices().numpy()[..., [1, 0]]
+    assert _calls(memo, (tensor,)) == 1
+    (tensor._values if layout == torch.sparse_coo else tensor.values)().numpy()[2] = 5
     assert _calls(memo, (tensor,)) == 1
     assert _calls(memo, (tensor,)) == 0
 

@@ -22,6 +22,7 @@ X, EDGES = torch.ones(3, 5), torch.tensor([[0, 1], [1, 2]])
         (lambda: MSG(5, 3, step_size=float("nan")), "step_size must be a positive number"),
         (lambda: ManifoldPath(*resolve("H2"), step_size=float("inf")), "step_size must be a positive number"),
         (lambda: MSG(5, 3, neuron=3), "neuron must be a neuron"),
+        (lambda: MSG(5, 3, neuron=torch.nn.ReLU(), timesteps=1), r"neuron must be a neuron of msg\.neurons .*ReLU"),
         (lambda: MSG(5, 3, neuron="leaky"), "unknown neuron 'leaky'"),
         (lambda: ALIF(refractory=1.5), "refractory must be a whole number"),
         (lambda: ATan(0.0), "alpha of a surrogate must be a positive number"),

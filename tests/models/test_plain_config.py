@@ -4,12 +4,13 @@ import io
 import json
 
 import geoopt
+import numpy as np
 import pytest
 import torch
 from torch_geometric.nn import GATConv
 
 from msg.gradients import OTTT, SurrogateBPTT
-from msg.neurons import LIF, Sigmoid
+from msg.neurons import IF, LIF, Sigmoid
 from msg.nn import HGCN, MSG, SGC, CachedGCN, SpikeGCL, SpikeNet, SpikingGNN
 
 MADE = {
@@ -40,6 +41,62 @@ def test_names_and_dictionaries_are_taken():
     model = MSG(5, 3, neuron={"name": "lif", "tau": 3.0}, gradient={"name": "bptt", "surrogate": {"name": "sigmoid"}})
     assert model.stack.layers[0].neuron.tau == 3.0
     assert model.gradient == SurrogateBPTT(Sigmoid())
+
+
+def test_numbers_of_numpy_are_kept_as_pythons(edge_index):
+    model, buffer = MSG(np.int64(5), 3, "H4", timesteps=np.int64(3), step_size=np.logspace(-2, 0, 1)[0]), io.BytesIO()
+    torch.save(model.config, buffer)
+    buffer.seek(0)
+    kept = torch.load(buffer, weights_only=True)
+    assert (kept["in_channels"], kept["timesteps"], kept["step_size"]) == (5, 3, 0.01)
+    assert {type(kept[name]) for name in ("in_channels", "timesteps")} == {int}
+    assert type(kept["step_size"]) is float
+    assert MSG.from_config(kept)(torch.rand(7, 5), edge_index).shape == (7, 3)
+
+
+class Further(MSG):
+    """Of a user, who hands on what he does not know."""
+
+    def __init__(self, *args, extra=1, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.extra = extra
+
+
+class Fixed(MSG):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, manifold="S4", **kwargs)
+
+
+def test_what_a_subclass_hands_on_has_the_names_of_the_class_above():
+    model = Further(5, 3, manifold="H4", timesteps=4, dropout=0.1, extra=2)
+    model.timesteps = 9
+    want = {"in_channels": 5, "out_channels": 3, "manifold": "H4", "timesteps": 9, "dropout": 0.1, "extra": 2}
+    assert model.config == want
+    other = Further.from_config(model.config)
+    assert (other.timesteps, other.extra, other.dropout) == (9, 2, 0.1)
+    assert repr(other) == repr(model)
+    # the defaults above are not its own
+    assert Fixed(5, 3).config == {"in_channels": 5, "out_channels": 3}
+    assert Fixed.from_config(Fixed(5, 3).config).head.manifold.name == "Sphere"
+    with pytest.raises(ValueError, match="in_channels must be at least 1, not 0"):
+        Further(0, 3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+        Further(5, 3, nonsense=1)
+
+
+def test_what_no_class_above_has_a_name_for():
+    class Taking(IF):
+        def __init__(self, *sizes, **options):
+            super().__init__(0.4)
+            self.sizes, self.options = sizes, options
+
+    class Deep(Taking):
+        def __init__(self, *sizes, **options):
+            super().__init__(*sizes, **options)
+
+    assert Deep(mode="a").config == {"mode": "a"}
+    with pytest.raises(ValueError, match=r"cannot hold \*args: \(3, 4, 5\) have no names there: give them by name"):
+        Deep(3, 4, 5).config  # noqa: B018
 
 
 def test_what_changed_since_is_kept():

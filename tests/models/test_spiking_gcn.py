@@ -140,6 +140,21 @@ def test_a_threshold_that_differs_in_the_seventh_digit_is_another_neuron(edge_in
     assert not torch.equal(*rates)
 
 
+def test_what_is_kept_is_nobody_elses_and_of_the_hops_as_they_are(edge_index):
+    torch.manual_seed(0)
+    model, x = SpikingGCN(5, 3, neuron=IF(threshold=0.3)).eval(), torch.rand(7, 5)
+    want = model(x, edge_index)
+    for found in (model.activity(x, edge_index), model.embed(x, edge_index).activity):
+        with torch.no_grad():
+            for tensor in (*found.currents, *found.rates):
+                tensor += 1
+        assert torch.equal(model(x, edge_index), want)
+    model.stack.layers[0].synapse.conv.num_hops = 6
+    got = model(x, edge_index)
+    assert not torch.allclose(got, want)
+    assert torch.allclose(got, copy.deepcopy(model)(x, edge_index))
+
+
 def test_training_follows_inference_mode(edge_index):
     model, x = SpikingGCN(5, 3), torch.rand(7, 5)
     with torch.inference_mode():

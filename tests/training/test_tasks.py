@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -9,7 +11,7 @@ from msg.datasets import link_split, pair_codes
 from msg.gradients import DvM, SurrogateBPTT
 from msg.manifolds import distance, log0
 from msg.neurons import IF
-from msg.nn import MSG, FermiDirac, LearnedFermiDirac, SpikingGCN, SpikingGNN
+from msg.nn import MSG, FermiDirac, LearnedFermiDirac, SpikingGCN, SpikingGNN, StructuralDecoder
 from msg.training import (
     Augmentation,
     Budget,
@@ -328,3 +330,22 @@ def test_a_decoder_that_nothing_would_train_is_refused(karate):
     before = [parameter.detach().clone() for parameter in decoder.parameters()]
     fit(model, LinkPrediction(split, model.link_decoder), Budget(epochs=2, lr=0.1))
     assert any(not torch.equal(was, now) for was, now in zip(before, decoder.parameters()))
+
+
+def test_nor_is_one_that_reads_edges_or_stands_inside_of_one(karate):
+    model, split = MSG(34, None, "H4"), link_split(karate)
+    outside = StructuralDecoder(FermiDirac(model.manifold))
+    task = LinkPrediction(split, partial(outside, edge_index=split.train.edge_index))
+    with pytest.raises(ValueError, match=r"StructuralDecoder are not the model's.*model\.link_decoder = decoder"):
+        Training(model, task, Budget(epochs=1))
+    model.link_decoder = outside
+    Training(model, task, Budget(epochs=1))
+    inside = LearnedFermiDirac(model.manifold)
+    model.link_decoder = StructuralDecoder(inside)
+    task = link_prediction(karate, "link:60/20/20", model, seed=0)
+    with pytest.raises(ValueError, match=r"LearnedFermiDirac are not the model's.*model\.plain_link_decoder = it"):
+        Training(model, task, Budget(epochs=1))
+    model.plain_link_decoder = inside
+    before = [parameter.detach().clone() for parameter in inside.parameters()]
+    fit(model, task, Budget(epochs=2, lr=0.1))
+    assert any(not torch.equal(was, now) for was, now in zip(before, inside.parameters()))
