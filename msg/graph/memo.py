@@ -123,7 +123,7 @@ def _sums(tensor: Tensor) -> tuple[int, ...]:
 
 
 def _product(words: Tensor, factors: Tensor) -> Tensor:
-    # eight times as fast as the sum of a product, but of integers on a CPU alone
+    # half the time of the sum of a product, and no copy; but of integers on a CPU alone
     return words.dot(factors) if words.device.type == "cpu" else (words * factors).sum()
 
 
