@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from devices import Claimed, Elsewhere, elsewhere, here
+from named import named
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch_geometric.nn import GATConv
@@ -54,16 +55,7 @@ def _train(steps: int) -> Tensor:
 
 
 def _named(name: str) -> Case:
-    spec = MODELS[name]
-    given = {
-        "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "neuron": IF(threshold=0.4),
-        "conv": "gcn", "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
-        "gradient": GRADIENTS[spec.defaults.get("gradient", "bptt")](),
-        "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
-        "graph_weight": 0.5,
-        "learn_step_size": True, "signed": True, "classifier": "fixed",
-    }  # fmt: skip
-    return Case(lambda steps: spec.build(FEATURES, 3, **{o: {**given, "timesteps": steps}[o] for o in spec.reads}))
+    return Case(lambda steps: named(name, steps, FEATURES))
 
 
 def _msg(x: Callable[[int], Tensor] | None = None, call: Callable[..., Any] | None = None, **options: Any) -> Case:

@@ -1,9 +1,11 @@
 """Every neuron, rule and model keeps the contract of its kind; a broken promise is told by name."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
+from named import named
 from torch import nn
 
 from msg.gradients import DvM, SurrogateBPTT
@@ -12,23 +14,8 @@ from msg.neurons import ALIF, IF, LIF
 from msg.nn import MSG, ConvergentGNN, RiemannianConvergentGNN, SpikingGNN
 from msg.testing import assert_model, assert_neuron, assert_rule
 
-OPTIONS = {
-    "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "timesteps": 5, "conv": "gcn",
-    "bias": True, "step_size": 0.3, "max_step": 1.0, "dropout": 0.2,
-    "threshold": 0.4, "heads": 2, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True,
-    "graph_weight": 0.5,
-    "learn_step_size": True, "signed": True, "classifier": "fixed",
-}  # fmt: skip
-
-
-def _named(name):
-    spec = MODELS[name]
-    options = {**OPTIONS, "neuron": IF(threshold=0.4), "gradient": GRADIENTS[spec.defaults.get("gradient", "bptt")]()}
-    return lambda: spec.build(5, 3, **{option: options[option] for option in spec.reads})
-
-
 MADE = {
-    **{name: _named(name) for name in MODELS if "node-classification" in MODELS[name].tasks},
+    **{name: partial(named, name) for name in MODELS if "node-classification" in MODELS[name].tasks},
     "msg, points": lambda: MSG(5, None, "H2xS2", timesteps=5, neuron=LIF(threshold=0.3)),
     "convergent": lambda: ConvergentGNN(5, 3, 4),
     "riemannian convergent": lambda: RiemannianConvergentGNN(5, 3, "H4"),

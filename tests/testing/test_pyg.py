@@ -1,8 +1,10 @@
 """What PyG asks of ``BasicGNN``, asked of its GCN and of every model of nodes here; and what they cannot, and why."""
 
+from functools import partial
+
 import pytest
 import torch
-from test_contracts import _named
+from named import named
 from torch_geometric.nn import GCN
 
 from msg.names import MODELS
@@ -15,7 +17,7 @@ pytestmark = [
 ]
 MADE = {
     "PyG's GCN": lambda: GCN(5, 4, 3, 3),
-    **{name: _named(name) for name in MODELS if "node-classification" in MODELS[name].tasks},
+    **{name: partial(named, name) for name in MODELS if "node-classification" in MODELS[name].tasks},
 }
 WHOLE = "takes no arguments of mini-batches: it attends to all nodes, norms over them, or draws neighbours itself"
 OWN = "aggregates by a module of its own, which is no MessagePassing of PyG's"

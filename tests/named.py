@@ -1,0 +1,19 @@
+"""Models by name, small, with a value for each option that one may read."""
+
+from msg.names import GRADIENTS, MODELS
+from msg.neurons import IF
+
+OPTIONS = {
+    "manifold": "H4", "hidden_channels": 4, "num_layers": 3, "num_hops": 2, "conv": "gcn", "bias": True,
+    "step_size": 0.3, "learn_step_size": True, "max_step": 1.0, "dropout": 0.2, "threshold": 0.4, "heads": 2,
+    "graph_weight": 0.5, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True, "signed": True,
+    "classifier": "fixed",
+}  # fmt: skip
+
+
+def named(name, timesteps=5, in_channels=5):
+    """The model, for three classes, with a rule that suits it."""
+    spec = MODELS[name]
+    rule = GRADIENTS[spec.defaults.get("gradient", "bptt")]()
+    options = {**OPTIONS, "timesteps": timesteps, "neuron": IF(threshold=0.4), "gradient": rule}
+    return spec.build(in_channels, 3, **{option: options[option] for option in spec.reads})
