@@ -69,7 +69,6 @@ class Registry(Mapping[str, Any]):
 _OF_HUB = "_hub_mixin_config"
 """What ``huggingface_hub``'s ``PyTorchModelHubMixin`` writes of a model."""
 
-
 _POSITIONAL = "*args"
 """Where arguments stand that have no name."""
 
@@ -128,15 +127,16 @@ def _arguments(lineage: tuple[type, ...], args: tuple, kwargs: Mapping[str, Any]
         TypeError: for what the class does not take.
     """
     place = next(place for place, one in enumerate(lineage) if "__init__" in vars(one))
+    unread = {**kwargs, **({_POSITIONAL: args} if args else {})}
+    if lineage[place] is object:
+        return unread
     signature = inspect.signature(vars(lineage[place])["__init__"])
     try:
         given = (signature.bind if whole else signature.bind_partial)(None, *args, **kwargs)
     except TypeError:
         if whole:
             raise
-        given = None
-    if given is None or lineage[place] is object:  # whoever took more than the classes above know reads it itself
-        return {**kwargs, **({_POSITIONAL: args} if args else {})}
+        return unread  # whoever took more than the class above knows reads it itself
     if whole:
         given.apply_defaults()
     named, further_args, further = {}, (), {}

@@ -10,7 +10,7 @@ from msg.gradients import Activity, FeedForwardRule, Online, RuleLike, resolve_r
 from msg.gradients.simulation import Dynamics, encoder_current, mean
 from msg.graph import Graph, SparseMatrix
 from msg.layers import SpikingLayer
-from msg.neurons.timesteps import check_timesteps
+from msg.neurons.timesteps import checked_timesteps
 
 
 class SpikingStack(nn.Module):
@@ -55,7 +55,7 @@ class SpikingStack(nn.Module):
 
     @timesteps.setter
     def timesteps(self, timesteps: int) -> None:
-        check_timesteps(timesteps)
+        timesteps = checked_timesteps(timesteps)
         for layer in self._layers:
             neuron = layer.neuron
             if timesteps > 1 and neuron is not None and not getattr(neuron, "spiking", True):
@@ -63,7 +63,7 @@ class SpikingStack(nn.Module):
                     f"timesteps={timesteps} contradicts {type(neuron).__name__}, which sends its value at once: use "
                     "timesteps=1"
                 )
-        self._timesteps = int(timesteps)
+        self._timesteps = timesteps
 
     @property
     def gradient(self) -> FeedForwardRule:

@@ -4,10 +4,11 @@ from numbers import Integral
 from typing import Any
 
 
-def check_timesteps(timesteps: Any) -> None:
-    """Raise ``ValueError`` for what is no whole number of at least one step."""
+def checked_timesteps(timesteps: Any) -> int:
+    """A number of steps, NumPy's too; ``ValueError`` for what is no whole number of at least one."""
     if isinstance(timesteps, bool) or not isinstance(timesteps, Integral) or timesteps < 1:
         raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
+    return int(timesteps)
 
 
 def _timesteps(module: Any) -> int:
@@ -15,8 +16,7 @@ def _timesteps(module: Any) -> int:
 
 
 def _set_timesteps(module: Any, timesteps: int) -> None:
-    check_timesteps(timesteps)
-    module._timesteps = int(timesteps)
+    module._timesteps = checked_timesteps(timesteps)
 
 
 Timesteps = property(_timesteps, _set_timesteps, doc="Number of time steps; another one is checked as the first was.")
