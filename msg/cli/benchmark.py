@@ -1,6 +1,7 @@
 """``msg benchmark``."""
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def benchmark(given: dict[str, Any]) -> None:
     """Make a table of models and graphs: settings searched alike for all, then trained with seeds that are reported.
 
     What is done is kept: the same command goes on where it ended, and more models, graphs and seeds extend the table.
+    The status is 1 if no cell has a result; the table says why.
     """
     from msg.cli.display import Display
     from msg.cli.work import Output, executor
@@ -48,6 +50,8 @@ def benchmark(given: dict[str, Any]) -> None:
         kept = ready.store_settings(scores) if storing else None
     where = f"kept in {ready.out}" + ("" if kept is None else f"; settings in {kept}")
     output.result(f"{scores}\n\n{where}", {**scores.as_dict(), "out": str(ready.out)})
+    if all(cell.failed is not None for cell in scores.cells):
+        sys.exit(1)
 
 
 def _prepare(given: dict[str, Any]) -> Any:

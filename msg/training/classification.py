@@ -65,7 +65,8 @@ class Classification:
         self.metric = data.get("metric", "accuracy")
         if self.metric not in ("accuracy", "roc_auc"):
             raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
-        self.x, self.edge_index, self.y = data["x"], data["edge_index"], data["y"]
+        self.x, self.edge_index = data["x"], data["edge_index"]
+        self.y: Tensor = data["y"].long()  # a cross-entropy takes no other integers
         self.edge_weight: Tensor | None = data.get("edge_weight")
         self.masks: dict[Part, Tensor] = {part: data[f"{part}_mask"] for part in PARTS}
         for part, mask in self.masks.items():

@@ -45,6 +45,16 @@ def test_a_table_is_made_and_goes_on(cli, tmp_path):
     ]
 
 
+def test_the_status_says_whether_any_cell_was_made(cli):
+    none = cli(*CLUB, "--stored")
+    assert none.exit_code == 1
+    assert "no settings are stored for it" in none.stdout
+    assert none.stdout.endswith("kept in o\n")
+    some = cli(*CLUB[:-1], "p", "--models", "gcn,adamic-adar")
+    assert some.exit_code == 0
+    assert "1. adamic-adar: task=" in some.stdout
+
+
 def test_every_option_reaches_the_table(cli, monkeypatch, tmp_path):
     seen = {}
 

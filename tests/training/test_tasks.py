@@ -87,6 +87,16 @@ def test_impossible_node_tasks():
         NodeClassification(binary_graph([0, 1], val_mask=torch.zeros(2, dtype=torch.bool)))
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32])
+def test_classes_may_be_any_integers(dtype):
+    data, output = binary_graph([0, 1, 1]), torch.tensor([[0.3, 0.1], [0.2, 0.5], [1.0, -1.0]])
+    want = NodeClassification(data)
+    data.y = data.y.to(dtype)
+    task, model = NodeClassification(data), Answers(output)
+    torch.testing.assert_close(task.loss(model, *task.batches(1)), cross_entropy(output, want.y))
+    assert task.evaluate(model, "val") == want.evaluate(model, "val")
+
+
 def test_weights_of_edges_are_given_to_models(karate):
     model = SpikingGNN(34, 4, 8, neuron=IF(0.02), dropout=0.0).double()
     x, edge_index, mask = karate.x.double(), karate.edge_index, karate.train_mask
