@@ -109,6 +109,7 @@ def ranking_negatives(
         ValueError: If all pairs are excluded.
     """
     low, high = _pairs(as_int64(exclude, "codes to exclude").cpu(), num_nodes)
+    pairs = as_int64(pairs, "pairs")
     nodes = torch.arange(num_nodes)
     taken = torch.cat([low * num_nodes + high, high * num_nodes + low, nodes * num_nodes + nodes]).unique()
     row, col = _pairs(taken, num_nodes)

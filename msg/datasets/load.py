@@ -25,7 +25,6 @@ DEFAULT_ROOT = Path("datasets")
 """The dataset root taken when none is given, relative to the working directory."""
 
 
-@file_errors()
 def load_graph(
     name: str | Path,
     root: str | Path | None = None,
@@ -67,23 +66,33 @@ def load_graph(
         DatasetError: If files are damaged, or missing and cannot be downloaded, or a file of your own has weights or
             directions of edges and ``simplify`` is off. The message says what to do.
     """
-    if features not in get_args(Features):  # before a long download
-        raise ValueError(f"features must be 'auto', 'dense' or 'sparse', not {features!r}")
-    seeded(seed)
-    if not isinstance(name, str) or name.endswith(".npz"):
-        data, default = _load_own(Path(os.fspath(name)).expanduser(), features, max_bytes, simplify)
-    else:
-        card = get_card(name)
-        if card.graphs is not None:
-            raise ValueError(
-                f"{card.key!r} is a set of {card.graphs:,} graphs: use load_graphs, or --task graph-classification"
-            )
-        refuse_stored(card)  # before a download of many gigabytes
-        data, default = _load_known(card, root, features, max_bytes), card.split
+    seeded(seed)  # before a long download
+    data, default = read_graph(name, root, features, max_bytes, simplify)
     return apply_split(data, split or default, seed)
 
 
 @file_errors()
+def read_graph(
+    name: str | Path,
+    root: str | Path | None = None,
+    features: str = "dense",
+    max_bytes: int = MAX_BYTES,
+    simplify: bool = False,
+) -> tuple[Data, str]:
+    """A graph that is not split, and the split taken where none is asked for; see :func:`load_graph`."""
+    if features not in get_args(Features):  # before a long download
+        raise ValueError(f"features must be 'auto', 'dense' or 'sparse', not {features!r}")
+    if not isinstance(name, str) or name.endswith(".npz"):
+        return _load_own(Path(os.fspath(name)).expanduser(), features, max_bytes, simplify)
+    card = get_card(name)
+    if card.graphs is not None:
+        raise ValueError(
+            f"{card.key!r} is a set of {card.graphs:,} graphs: use load_graphs, or --task graph-classification"
+        )
+    refuse_stored(card)  # before a download of many gigabytes
+    return _load_known(card, root, features, max_bytes), card.split
+
+
 def load_graphs(name: str, root: str | Path | None = None, split: str | None = None, seed: int = 0) -> Batch:
     """Load a set of graphs for graph classification, as PyG's :class:`~torch_geometric.data.Batch`.
 
@@ -107,12 +116,19 @@ def load_graphs(name: str, root: str | Path | None = None, split: str | None = N
         DatasetError: If files are damaged, or missing and cannot be downloaded. The message says what to do.
     """
     seeded(seed)
+    batch, default = read_graphs(name, root)
+    divided: Any = apply_split(batch, split or default, seed)
+    return divided
+
+
+@file_errors()
+def read_graphs(name: str, root: str | Path | None = None) -> tuple[Any, str]:
+    """A set of graphs that is not split, and the split taken where none is asked for; see :func:`load_graphs`."""
     card = get_card(name)
     if card.graphs is None:
         sets = ", ".join(known.key for known in available() if known.graphs is not None)
         raise ValueError(f"{card.key!r} is a single graph: use load_graph, or one of the sets {sets}")
-    batch: Any = apply_split(_load_known(card, root, "dense", MAX_BYTES), split or card.split, seed)
-    return batch
+    return _load_known(card, root, "dense", MAX_BYTES), card.split
 
 
 def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tuple[Data, str]:

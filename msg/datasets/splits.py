@@ -21,7 +21,8 @@ _NUMBER = r"\d+(?:\.\d+)?"
 def apply_split(data: Data, split: str, seed: int = 0) -> Data:
     """Return a shallow copy of a graph, or a set of graphs, with ``train_mask``, ``val_mask`` and ``test_mask`` set.
 
-    What has a label is divided: the nodes of a graph, the graphs of a set.
+    What has a label is divided: the nodes of a graph, the graphs of a set. What has none (-1) is in no part, but where
+    the masks are given.
 
     ================================ ===================================================================================
     ``split``                        the three parts
@@ -40,8 +41,8 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
     ================================ ===================================================================================
 
     Args:
-        data: A graph with labels ``y [N]`` of any integer type; for ``public`` and ``fixed:K`` with the given masks,
-            ``[N]`` or ``[N, K]``, of booleans or of 0 and 1. Tensors, arrays and lists will do.
+        data: A graph with labels ``y [N]`` of any integer type, -1 where there is none; for ``public`` and ``fixed:K``
+            with the given masks, ``[N]`` or ``[N, K]``, of booleans or of 0 and 1. Tensors, arrays and lists will do.
             Splitting replaces the given masks in the copy only: ask for another given split by
             ``load_graph(name, split=...)`` or from the data as it was.
         split: The split's name.
@@ -50,23 +51,29 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
 
     Raises:
         ValueError: If the split is unknown or impossible for this graph, a part would have no node, the seed is out of
-            range, labels are no integers, or given masks are no masks or share a node.
+            range, labels are no integers or several each, or given masks are no masks or share a node.
     """
     rule, _, argument = split.partition(":")
     generator = seeded(seed)
     labels = as_int64(data["y"], "labels")
+    if labels.dim() != 1:
+        raise ValueError(f"labels must be one class each, [N], not {list(labels.shape)}: leave one column")
+    known = (labels >= 0).nonzero()[:, 0].cpu()
+    classes = labels.cpu()[known]
     if split == "public":
         parts = _given_masks(data, split, None)
     elif rule == "fixed" and argument.isdecimal():
         parts = _given_masks(data, split, int(argument))
     elif rule == "random":
-        parts = _random_masks(labels.numel(), parse_percentages(split, rule), generator)
+        parts = _random_masks(len(known), parse_percentages(split, rule), generator)
     elif rule == "folds" and argument.isdecimal() and int(argument) > 1:
-        parts = _fold_masks(labels.cpu(), split, int(argument), seed)
+        parts = _fold_masks(classes, split, int(argument), seed)
     elif rule == "per-class" and argument.isdecimal() and int(argument) > 0:
-        parts = _per_class_masks(labels.cpu(), split, int(argument), generator)
+        parts = _per_class_masks(classes, split, int(argument), generator)
     else:
         raise ValueError(f"unknown split {split!r}: {_possible(data)}")
+    if rule not in ("public", "fixed") and len(known) < len(labels):
+        parts = [index_to_mask(known[part], len(labels)) for part in parts]
     for name, mask in zip(MASKS, parts):
         if not mask.any():
             what = "graph" if "ptr" in data else "node"

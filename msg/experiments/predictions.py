@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from msg.datasets import load_graph, load_graphs, normalize_features
+from msg.datasets import normalize_features
+from msg.datasets.load import read_graph, read_graphs
 from msg.datasets.selection import best_features, with_features
 from msg.experiments import files
 from msg.experiments.config import GRAPHS, LINKS
@@ -155,9 +156,9 @@ def _read(run: Finished, dataset: str | Path, root: str | Path | None) -> Data:
     config = run.config
     place = config.root if root is None else root
     if config.task == GRAPHS:
-        data: Any = load_graphs(str(dataset), place)
+        data: Any = read_graphs(str(dataset), place)[0]
     else:
-        data = load_graph(dataset, place, features=config.features)
+        data, _ = read_graph(dataset, place, config.features)
     columns, wanted = selected(run)
     if data["x"].size(1) != wanted:
         raise ValueError(

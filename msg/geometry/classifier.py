@@ -138,11 +138,21 @@ def _logits(planes: list[Hyperplanes], charts: list[tuple[geoopt.Stereographic, 
 
 
 def factors(manifold: geoopt.Manifold, z: Tensor) -> list[tuple[geoopt.Manifold, Tensor]]:
-    """The factors of a product with their coordinates of ``z``, those of products among them too."""
+    """The factors of a product with their coordinates of ``z``, those of products among them too; of a scaled manifold
+    its base's, each as far scaled.
+    """
+    if isinstance(manifold, geoopt.Scaled):
+        return [(_scaled(factor, manifold.scale), part) for factor, part in factors(manifold.base, z)]  # pyright: ignore[reportArgumentType]
     parts = family(manifold).split(manifold, z)
     if len(parts) == 1 and parts[0][0] is manifold:
         return parts
     return [one for factor, part in parts for one in factors(factor, part)]
+
+
+def _scaled(manifold: geoopt.Manifold, scale: Tensor) -> geoopt.Scaled:
+    one = geoopt.Scaled(manifold)
+    one._scale = scale.detach()  # geoopt rounds what it is given
+    return one
 
 
 def _chart(manifold: geoopt.Manifold, z: Tensor) -> tuple[geoopt.Stereographic, Tensor]:

@@ -66,6 +66,8 @@ class KMeans(ClusterMixin, BaseEstimator):
             raise ValueError(f"unknown mean {self.mean!r}: use 'frechet' or 'centroid'")
         if not 1 <= self.n_clusters <= len(points):
             raise ValueError(f"n_clusters must be from 1 to the number of points, {len(points)}, not {self.n_clusters}")
+        if self.n_init < 1:
+            raise ValueError(f"n_init must be at least 1, not {self.n_init}")
         random = np.random.default_rng(self.random_state)
         found = min((self._run(points, random) for _ in range(self.n_init)), key=lambda run: run[2])
         self.cluster_centers_, self.labels_ = found[0].numpy(), found[1].numpy()
@@ -115,5 +117,12 @@ class KMeans(ClusterMixin, BaseEstimator):
 
 
 def _points(given: Any) -> Tensor:
-    """Points in float64 on the CPU."""
-    return torch.as_tensor(given).detach().cpu().double()
+    """Points in float64 on the CPU.
+
+    Raises:
+        ValueError: for what is no number.
+    """
+    points = torch.as_tensor(given).detach().cpu().double()
+    if bool(points.isnan().any()):
+        raise ValueError("points have coordinates that are NaN: leave these points out")
+    return points

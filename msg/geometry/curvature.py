@@ -58,11 +58,14 @@ def sectional_of(part: Component, num_samples: int, repeats: int, seed: int) -> 
     for random in generators(seed, repeats):
         references = part.draw(_REFERENCES, random)
         hops = part.hops(references)
-        m, row = random.choice(middles, num_samples), random.integers(len(references), size=num_samples)
-        first = random.integers(degree[m])
-        second = (first + random.integers(1, degree[m])) % degree[m]  # another one
+        while True:
+            m, row = random.choice(middles, num_samples), random.integers(len(references), size=num_samples)
+            first = random.integers(degree[m])
+            second = (first + random.integers(1, degree[m])) % degree[m]  # another one
+            kept = references[row] != m
+            if kept.any():  # of few samples each may be a middle that is its own reference
+                break
         b, c = part.adjacency.indices[starts[m] + first], part.adjacency.indices[starts[m] + second]
-        kept = references[row] != m
         m, b, c, row = m[kept], b[kept], c[kept], row[kept]
         joined = np.asarray(part.adjacency[b, c]).ravel() > 0
         am, ab, ac = hops[row, m], hops[row, b], hops[row, c]

@@ -72,9 +72,12 @@ def hyperbolicity_of(part: Component, num_samples: int, repeats: int, seed: int)
         nodes = part.draw(_LANDMARKS, random)
         hops = part.hops(nodes)[:, nodes]
         # four different ones: the first four of a random order of all would cost as many draws as nodes
-        drawn = random.integers(len(nodes), size=(4 * num_samples, 4))
-        ordered = np.sort(drawn, axis=1)
-        x, y, u, v = drawn[(ordered[:, 1:] > ordered[:, :-1]).all(1)][:num_samples].T
+        quadruples = np.empty((0, 4), dtype=int)
+        while len(quadruples) < num_samples:  # of a few nodes most draws have one of them twice
+            drawn = random.integers(len(nodes), size=(4 * num_samples, 4))
+            ordered = np.sort(drawn, axis=1)
+            quadruples = np.concatenate([quadruples, drawn[(ordered[:, 1:] > ordered[:, :-1]).all(1)]])
+        x, y, u, v = quadruples[:num_samples].T
         sums = np.sort([hops[x, y] + hops[u, v], hops[x, u] + hops[y, v], hops[x, v] + hops[y, u]], axis=0)
         delta = (sums[2] - sums[1]) / 2
         means.append(float(delta.mean()))

@@ -12,13 +12,18 @@ def undirected(edge_index: Tensor, num_nodes: int | None = None) -> sp.csr_matri
     """Adjacency matrix of ones: an edge leads both ways, duplicates are one, self-loops are left out.
 
     Raises:
-        ValueError: for a graph without edges, or what is no ``edge_index``.
+        ValueError: for a graph without edges, fewer nodes than it names, or what is no ``edge_index``.
     """
     if edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(f"edge_index must have shape [2, E], not {list(edge_index.shape)}")
     if not bool((edge_index[0] != edge_index[1]).any()):
         raise ValueError("the graph has no edge between two nodes, so it has no geometry: give one that has")
-    return Neighborhoods(edge_index, num_nodes or int(edge_index.max()) + 1).adjacency
+    most = int(edge_index.max()) + 1
+    if num_nodes is not None and num_nodes < most:
+        raise ValueError(
+            f"edge_index names node {most - 1}, but num_nodes is {num_nodes}: give the number of all nodes"
+        )
+    return Neighborhoods(edge_index, num_nodes or most).adjacency
 
 
 class Component:

@@ -61,7 +61,7 @@ def nearest_neighbors(
         raise ValueError(f"k must be from 1 to the number of other points, {most}, not {k}")
     rows = max(1, _ENTRIES // max(points.numel(), 1))
     found = []
-    for start in range(0, len(asked), rows):
+    for start in range(0, max(len(asked), 1), rows):  # once for no queries
         apart = pairwise_distances(manifold, asked[start : start + rows], points)
         if queries is None:
             own = torch.arange(len(apart), device=apart.device)

@@ -35,7 +35,8 @@ def plot_embedding(
         A matplotlib figure; ``figure.savefig("points.png")`` keeps it.
 
     Raises:
-        ValueError: for no points, points that do not lie on the manifold, or a product of more than six factors.
+        ValueError: for no points, points that do not lie on the manifold, labels of others, or a product of more than
+            six factors.
     """
     if points.dim() != 2 or not len(points):
         raise ValueError(f"points must have shape [N, ambient_dim] with at least one, not {list(points.shape)}")
@@ -43,6 +44,8 @@ def plot_embedding(
         raise ValueError(
             f"trajectories must have shape [T, n, {points.size(1)}], as points have, not {list(trajectories.shape)}"
         )
+    if labels is not None and labels.shape != points.shape[:1]:
+        raise ValueError(f"labels must have shape [{len(points)}], one for each point, not {list(labels.shape)}")
     ways = points.new_zeros(0, 0, points.size(1)) if trajectories is None else trajectories
     steps, nodes = ways.shape[:2]
     together = torch.cat([points, ways.reshape(steps * nodes, points.size(1))]).detach().cpu().double()

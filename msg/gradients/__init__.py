@@ -58,4 +58,9 @@ __all__ = [
 ]
 
 # as neurons, see msg.neurons
-add_safe_globals([CheckpointedBPTT, DvM, EquilibriumPropagation, OTTT, RateBackprop, SettlingBPTT, SurrogateBPTT])
+add_safe_globals(
+    [
+        *(CheckpointedBPTT, DvM, EquilibriumPropagation, OTTT, RateBackprop, SettlingBPTT, SurrogateBPTT),
+        SparseAttentiveBacktracking,
+    ]
+)

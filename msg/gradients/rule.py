@@ -105,6 +105,10 @@ class _Refused(torch.autograd.Function):
     def backward(ctx, *grads: Tensor) -> Any:
         raise RuntimeError(_no_second(ctx.rule))
 
+    @staticmethod
+    def jvp(ctx, *tangents: Tensor) -> Any:
+        raise RuntimeError(_no_second(ctx.rule))
+
 
 class _FirstOrder(_Refused):
     """The identity, through which no second derivative goes."""
@@ -116,6 +120,10 @@ class _FirstOrder(_Refused):
         if traced():  # torch.func asks for a graph whether or not it will be differentiated
             return _Refused.apply(grads[0], ctx.rule), None
         raise RuntimeError(_no_second(ctx.rule))
+
+    @staticmethod
+    def jvp(ctx, *tangents: Tensor) -> Any:
+        return tangents[0].view_as(tangents[0])
 
 
 def _no_second(rule: str) -> str:

@@ -7,6 +7,7 @@ manifold. A kind of manifold is one value of :class:`Family`; :func:`register_fa
 
 import geoopt
 import torch
+from geoopt.manifolds.symmetric_positive_definite import SPDMetric
 from torch.serialization import add_safe_globals
 
 from msg.manifolds.family import Family
@@ -81,5 +82,6 @@ add_safe_globals(
     [
         *(geoopt.Euclidean, geoopt.Lorentz, geoopt.PoincareBall, geoopt.ProductManifold, geoopt.Sphere),
         *(geoopt.SphereProjection, geoopt.Stereographic, LearnedLorentz, torch.nn.ModuleList, slice),
+        *(geoopt.StereographicProductManifold, geoopt.SymmetricPositiveDefinite, SPDMetric),
     ]
 )

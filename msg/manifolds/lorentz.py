@@ -55,7 +55,11 @@ def lorentz_centroid(x: Tensor, weights: Any) -> Tensor:
     Shapes:
         ``x``: ``[N, d + 1]``; returns ``[M, d + 1]`` in float64.
     """
-    total = weights.matmul(x.double())
+    return onto_hyperboloid(weights.matmul(x.double()))
+
+
+def onto_hyperboloid(total: Tensor) -> Tensor:
+    """Sums of points ``[..., d + 1]``, divided by their Lorentzian length."""
     first, rest = total[..., :1], total[..., 1:]
     return lift(rest / (first.square() - squared_norm(rest)).abs().clamp(min=NEAREST).sqrt())
 

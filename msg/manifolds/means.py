@@ -1,17 +1,21 @@
 r"""Means of points: the Fréchet mean, which every manifold has, and the closed forms that stand for it on some."""
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import geoopt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.gyro import gyromidpoint
+from msg.manifolds.hyperboloid import Hyperboloid
 from msg.manifolds.lookup import family
-from msg.manifolds.lorentz import lorentz_centroid
+from msg.manifolds.lorentz import onto_hyperboloid
+from msg.manifolds.sphere import Sphere
 from msg.manifolds.steps import exp0, log0, move, squared_distance
+from msg.manifolds.stereographic import Stereographic
 from msg.manifolds.switch import checked, checks
 from msg.manifolds.trigonometry import norm
 
@@ -83,20 +87,28 @@ def centroid(manifold: geoopt.Manifold, x: Tensor, weights: Any) -> Tensor:
 
 
 def _centroid(manifold: geoopt.Manifold, x: Tensor, weights: Any) -> Tensor:
-    if isinstance(manifold, geoopt.Euclidean):
+    # by family, not by class: a subclass that has a family of its own may be something else
+    kind = type(family(manifold))
+    if kind is Euclidean:
         return weights.matmul(x) / weights.matmul(torch.ones_like(x[:, :1]))
-    if isinstance(manifold, geoopt.Lorentz):
-        scale = manifold.k.double().sqrt()
-        return scale * lorentz_centroid(x / scale, weights)
-    if isinstance(manifold, geoopt.Stereographic):
-        return gyromidpoint(manifold, x, weights)
-    if isinstance(manifold, geoopt.Sphere):
+    if kind is Hyperboloid:
+        scale = cast(geoopt.Lorentz, manifold).k.double().sqrt()
+        return scale * onto_hyperboloid(_mean(x / scale, weights))
+    if kind is Stereographic:
+        return gyromidpoint(cast(geoopt.Stereographic, manifold), x, weights)
+    if kind is Sphere:
         total = weights.matmul(x)
         length, pole = norm(total), torch.zeros_like(total)
         pole[..., 0] = 1
         nothing = length <= _CANCELLED * weights.matmul(torch.ones_like(x[:, :1]))
         return torch.where(nothing, pole, total / torch.where(nothing, 1.0, length))
     raise TypeError(f"no mean in closed form is known for {type(manifold).__name__}: use frechet_mean")
+
+
+def _mean(x: Tensor, weights: Any) -> Tensor:
+    """Weighted means of coordinates; zeros where there is no weight."""
+    total = weights.matmul(torch.ones_like(x[:, :1]))
+    return weights.matmul(x) / torch.where(total > 0, total, 1.0)
 
 
 def frechet_mean(
@@ -141,6 +153,10 @@ def frechet_mean(
     Raises:
         ValueError: for negative weights, sizes that do not fit, or a group without weight.
     """
+    if torch.is_inference_mode_enabled():  # the flow takes derivatives, which tensors of that mode have none of
+        with torch.inference_mode(False), torch.no_grad():
+            weights, index = (None if one is None else one.clone() for one in (weights, index))
+            return frechet_mean(manifold, x.clone(), weights, index, num_means, rtol, max_iter)
     if x.dim() != 2:
         raise ValueError(f"points must have shape [N, ambient_dim], not {list(x.shape)}")
     single = index is None

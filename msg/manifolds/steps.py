@@ -45,14 +45,22 @@ def _vector(manifold: geoopt.Manifold, v: Tensor) -> Tensor:
 
 
 def _point(manifold: geoopt.Manifold, z: Tensor, dim: int | None = None) -> Tensor:
-    """A point, checked, in float64; its size only where ``dim``, or the manifold itself, says it."""
+    """A point, checked, in float64; without ``dim`` its size is one that the manifold can have."""
     check_floating("a point", z.dtype)
-    fixed = family(manifold).fixed_dim(manifold) if dim is None else dim
-    if fixed is not None:
-        check_size(manifold, "a point", z.size(-1), ambient_dim(manifold, fixed))
+    own = family(manifold)
+    fixed = own.fixed_dim(manifold) if dim is None else dim
+    intrinsic = own.intrinsic_dim(manifold, z.size(-1)) if fixed is None else fixed
+    check_size(manifold, "a point", z.size(-1), own.ambient_dim(manifold, intrinsic))
     wide = z.double()
     check_on_manifold(manifold, wide, z.dtype)
     return wide
+
+
+def _pair(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Two points of one manifold."""
+    first = _point(manifold, x)
+    check_size(manifold, "the other point", y.size(-1), x.size(-1))  # sizes of 1 would be broadcast
+    return first, _point(manifold, y)
 
 
 def max_radius(manifold: geoopt.Manifold) -> float:
@@ -197,7 +205,7 @@ def distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     Shapes:
         ``x``, ``y``: ``[..., ambient_dim]``, broadcast against each other; returns ``[...]`` in the dtype of ``x``.
     """
-    first, second = _point(manifold, x), _point(manifold, y)
+    first, second = _pair(manifold, x, y)
     return family(manifold).distance(manifold, first, second).squeeze(-1).to(x.dtype)
 
 
@@ -207,7 +215,7 @@ def squared_distance(manifold: geoopt.Manifold, x: Tensor, y: Tensor) -> Tensor:
     Shapes:
         ``x``, ``y``: ``[..., ambient_dim]``, broadcast against each other; returns ``[...]`` in the dtype of ``x``.
     """
-    first, second = _point(manifold, x), _point(manifold, y)
+    first, second = _pair(manifold, x, y)
     return family(manifold).squared_distance(manifold, first, second).squeeze(-1).to(x.dtype)
 
 

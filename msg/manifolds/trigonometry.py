@@ -39,11 +39,17 @@ class _Analytic(torch.autograd.Function):
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
         u, ctx.sign, _, ctx.derivative = inputs
         ctx.save_for_backward(u)
+        ctx.save_for_forward(u)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (u,) = ctx.saved_tensors
         return grads[0] * ctx.derivative(u, ctx.sign), None, None, None
+
+    @staticmethod
+    def jvp(ctx, *tangents: Tensor) -> Tensor:
+        (u,) = ctx.saved_tensors
+        return tangents[0] * ctx.derivative(u, ctx.sign)
 
 
 def _apply(u: Tensor, sign: int, function: Signed, derivative: Signed) -> Tensor:
@@ -183,9 +189,9 @@ def norm(v: Tensor) -> Tensor:
 
 
 def root(u: Tensor) -> Tensor:
-    """Square root of ``u >= 0`` with gradient zero instead of infinity at zero."""
-    positive = u > 0
-    return torch.where(positive, torch.where(positive, u, 1.0).sqrt(), 0.0)
+    """Square root of ``u >= 0`` with gradient zero instead of infinity at zero; NaN stays NaN."""
+    zero = u <= 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, u).sqrt())
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

@@ -110,10 +110,13 @@ class LSNN(nn.Module):
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
         self.adaptive, self.tau_readout = adaptive, float(tau_readout)
         self.gradient = resolve_step_rule(rule, "LSNN")
-        self._kappa = math.exp(-dt / tau_readout)
         self.layer = RecurrentSpikingLayer(in_channels, hidden_channels, neuron, conv)
         self.lin = nn.Linear(hidden_channels, out_channels)
         self._graphs = GraphMemo()
+
+    @property
+    def _kappa(self) -> float:
+        return math.exp(-self.layer.neuron.dt / self.tau_readout)  # pyright: ignore
 
     def reset_parameters(self) -> None:
         """Reset all learnable parameters."""

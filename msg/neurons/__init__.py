@@ -53,7 +53,7 @@ __all__ = [
 # values: a checkpoint that holds them among its hyperparameters, as Lightning's do, is read with weights_only=True
 add_safe_globals(
     [
-        *(IF, LIF, ParametricLIF, ScaledLIF, DecayingThresholdLIF, ALIF, ReLU, ClippedReLU, QuantizedReLU),
+        *(IF, LIF, ParametricLIF, ScaledLIF, DecayingThresholdLIF, ALIF, ReLU, ClippedReLU, QuantizedReLU, Adapted),
         *(ATan, ArcTan, Box, MultiGaussian, Sigmoid, SuperSpike, Triangle),
     ]
 )

@@ -87,7 +87,14 @@ class ALIF(Neuron):
             self.register_buffer("beta", beta.detach().clone(), persistent=False)
         else:
             self.beta = float(beta)
-        self._alpha, self._rho = math.exp(-dt / tau), math.exp(-dt / tau_adaptation)
+
+    @property
+    def _alpha(self) -> float:
+        return math.exp(-self.dt / self.tau)
+
+    @property
+    def _rho(self) -> float:
+        return math.exp(-self.dt / self.tau_adaptation)
 
     def decay(self, state: Tensor) -> Tensor:
         r""":math:`\alpha V`."""

@@ -196,6 +196,15 @@ def test_negatives_to_rank_against_keep_one_end_and_are_no_edges(data):
     assert torch.equal(drawn, again)
 
 
+def test_pairs_to_rank_against_of_every_type():
+    excluded, pairs = torch.tensor([1, 2]), torch.tensor([[0, 4], [1, 5]])
+    drawn = [
+        ranking_negatives(given, 9, excluded, 6, torch.Generator().manual_seed(0)) for given in (pairs, pairs.int())
+    ]
+    assert drawn[1].dtype == torch.int64
+    assert torch.equal(*drawn)
+
+
 def test_negatives_to_rank_against_are_uniform_among_the_free_nodes():
     excluded = pair_codes(torch.tensor([[0, 0, 0, 3], [1, 3, 5, 6]]), 8)
     drawn = ranking_negatives(torch.tensor([[0], [3]]), 8, excluded, 60_000, torch.Generator().manual_seed(0))

@@ -131,3 +131,21 @@ def test_what_are_no_labels_is_refused():
     for labels in (torch.rand(1000), torch.ones(1000).bool()):
         with pytest.raises(ValueError, match=r"labels of type .*, not integers"):
             apply_split(Data(x=torch.zeros(1000, 1), y=labels), "per-class:20")
+
+
+@pytest.mark.parametrize("split", ["random:10/10/80", "per-class:20", "folds:5"])
+def test_what_has_no_label_is_in_no_part(split):
+    data, without = graph(), torch.arange(1000) % 5 == 2
+    labelled = Data(x=data.x[~without], y=data.y[~without])
+    data.y[without] = -1
+    divided, alone = apply_split(data, split, seed=1), apply_split(labelled, split, seed=1)
+    for name in MASKS:
+        assert not divided[name][without].any()
+        assert torch.equal(divided[name][~without], alone[name])
+
+
+def test_several_labels_each_are_refused():
+    data = graph()
+    data.y = torch.zeros(1000, 5, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"one class each, \[N\], not \[1000, 5\]: leave one column"):
+        apply_split(data, "random:10/10/80")

@@ -64,6 +64,12 @@ def test_another_graph_is_read_as_the_run_reads_its_own(nodes, tmp_path):
     assert np.allclose(found["probability"], want.numpy(), atol=1e-5)
 
 
+def test_a_graph_of_one_node_needs_no_split(nodes, tmp_path):
+    first = load_graph("digits").subgraph(torch.tensor([0]))
+    found = predict(nodes, dataset=written(tmp_path / "one.npz", first)).columns
+    assert len(found["probability"]) == 1
+
+
 def test_links_are_those_that_were_measured(links):
     trained = load_trained(links)
     part = trained.task.parts["test"]

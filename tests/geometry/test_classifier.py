@@ -58,6 +58,33 @@ def test_the_hyperboloid_and_the_ball_are_one_space():
         np.testing.assert_allclose(head(on_ball), other.decision_function(on_ball), rtol=1e-9)
 
 
+@pytest.mark.parametrize("scale", [3.0, 0.2])
+def test_a_scaled_manifold_is_as_large_as_it_says(scale):
+    manifold, points, labels = points_of("E3")
+    ours = GyroplaneClassifier(geoopt.Scaled(manifold, scale)).fit(points, labels)
+    theirs = LogisticRegression(tol=1e-8, max_iter=1000).fit(scale * points.numpy(), labels.numpy())
+    assert ours.predict_proba(points) == pytest.approx(theirs.predict_proba(scale * points.numpy()), abs=1e-4)
+    product = geoopt.ProductManifold((geoopt.Scaled(geoopt.Euclidean(1), scale), 2), (geoopt.Euclidean(1), 1))
+    stretched = points * torch.tensor([scale, scale, 1.0], dtype=torch.float64)
+    ours = GyroplaneClassifier(product).fit(points, labels)
+    theirs = LogisticRegression(tol=1e-8, max_iter=1000).fit(stretched.numpy(), labels.numpy())
+    # the hyperplanes of factors are summed: one with a bias each, which adds nothing in flat space
+    assert ours.predict(points).tolist() == theirs.predict(stretched.numpy()).tolist()
+
+
+def test_the_curvature_of_a_scaled_sphere():
+    manifold, points, labels = points_of("S3")
+    scaled = geoopt.Scaled(manifold, 2.0)
+    wide = exp0(scaled, 2 * log0(manifold, points))
+    torch.testing.assert_close(wide, points)
+    found = GyroplaneClassifier(geoopt.Scaled(geoopt.Scaled(manifold, 4.0), 0.25)).fit(points, labels)
+    plain = GyroplaneClassifier(manifold).fit(points, labels)
+    assert found.predict_proba(points) == pytest.approx(plain.predict_proba(points), abs=1e-6)
+    assert GyroplaneClassifier(scaled).fit(points, labels).predict_proba(points) != pytest.approx(
+        plain.predict_proba(points), abs=1e-3
+    )
+
+
 def test_it_works_with_scikit_learn_and_leaves_the_generator_alone():
     manifold, points, labels = points_of("H3")
     before = torch.get_rng_state()

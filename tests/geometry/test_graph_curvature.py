@@ -145,7 +145,14 @@ def test_of_many_neighbours_some_are_drawn():
     assert found.mean == pytest.approx(-2 * (1 - 2 / 20) / 121, abs=3 / 121)
 
 
+def test_one_sample_is_enough():
+    found = sectional_curvature(path_edges(3), num_samples=1, repeats=20)
+    assert found.values == (0.0,) * 20
+
+
 def test_bad_arguments():
     for wrong in ({"num_edges": 0}, {"max_degree": 1}, {"idleness": 1.0}):
         with pytest.raises(ValueError, match="num_edges must be at least 1, max_degree at least 2 and idleness"):
             ollivier_curvature(cycle(5), **wrong)
+    with pytest.raises(ValueError, match="edge_index names node 4, but num_nodes is 3: give the number of all nodes"):
+        forman_curvature(cycle(5), num_nodes=3)

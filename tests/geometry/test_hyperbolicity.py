@@ -42,6 +42,12 @@ def test_sampled_quadruples_agree_with_all_of_them():
     assert found.mean != gromov_hyperbolicity(small(), num_samples=20_000, repeats=3, seed=1).mean
 
 
+def test_of_few_nodes_as_many_quadruples_are_measured():
+    for samples in (1, 3, 50):  # each draw of four nodes has one of them twice nine times in ten
+        found = gromov_hyperbolicity(cycle(4), num_samples=samples, repeats=3)
+        assert found.mean.values == (1.0, 1.0, 1.0)
+
+
 def test_the_largest_connected_part_is_measured():
     apart = torch.cat([cycle(8), path_edges(5) + 8], dim=1)
     assert gromov_hyperbolicity(apart, num_nodes=20, repeats=1).largest == 2

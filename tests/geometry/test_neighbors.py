@@ -45,5 +45,6 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="k must be from 1 to the number of other points, 4, not 5"):
         nearest_neighbors(manifold, x, 5)
     assert nearest_neighbors(manifold, x, 5, queries=x)[1].shape == (5, 5)
+    assert [part.shape for part in nearest_neighbors(manifold, x, 2, queries=x[:0])] == [(0, 2), (0, 2)]
     with pytest.raises(ValueError, match="off the manifold"):
         pairwise_distances(manifold, x, 2 * x)

@@ -85,6 +85,8 @@ def test_bad_arguments():
         plot_embedding(manifold, points[:0])
     with pytest.raises(ValueError, match=r"trajectories must have shape \[T, n, 3\]"):
         plot_embedding(manifold, points, trajectories=points)
+    with pytest.raises(ValueError, match=r"labels must have shape \[\d+\], one for each point, not \[3\]"):
+        plot_embedding(manifold, points, labels=torch.zeros(3))
     many = geoopt.ProductManifold(*[(geoopt.Euclidean(1), 1)] * 7)
     with pytest.raises(ValueError, match="product of 7 factors has no picture"):
         plot_embedding(many, torch.randn(3, 7))

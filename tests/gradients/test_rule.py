@@ -493,6 +493,19 @@ def test_second_derivatives_that_would_be_incomplete_are_refused_by_name(rule):
         torch.autograd.grad(model(_features(), _graph()).square().sum(), _weights(model), create_graph=True)
 
 
+@pytest.mark.parametrize("rule", [DvM(), RateBackprop(), SurrogateBPTT()], ids=repr)
+@pytest.mark.parametrize("manifold", ["E4", "H2xS2"])
+def test_forward_mode_is_backward_mode(rule, manifold, edge_index):
+    model = MSG(FEATURES, 3, manifold, timesteps=4, neuron=LIF(threshold=0.4), gradient=rule).double().eval()
+    x = torch.randn(7, FEATURES, dtype=torch.float64)
+    forward, backward = (mode(lambda x: model(x, edge_index))(x) for mode in (torch.func.jacfwd, torch.func.jacrev))
+    assert backward.abs().max() > 1e-3
+    torch.testing.assert_close(forward, backward, rtol=1e-9, atol=1e-12)
+    if not rule.twice:
+        with pytest.raises(RuntimeError, match=rf"{type(rule).__name__} has no second derivatives.*SurrogateBPTT"):
+            torch.func.hessian(lambda x: model(x, edge_index).sum())(x)
+
+
 @pytest.mark.parametrize("surrogate", [ATan(), Sigmoid(3.0)], ids=repr)
 def test_second_derivatives_of_bptt_are_those_of_the_slow_loop(surrogate):
     slope = _slope(SurrogateBPTT(surrogate))

@@ -5,7 +5,18 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from msg.manifolds import centroid, distance, exp0, frechet_mean, log0, parse_signature, squared_distance
+from msg.manifolds import (
+    centroid,
+    distance,
+    exp0,
+    family,
+    frechet_mean,
+    log0,
+    parse_signature,
+    register_family,
+    squared_distance,
+)
+from msg.names import MANIFOLDS
 
 
 def cloud(signature, count=12, spread=0.6, dtype=torch.float64):
@@ -101,3 +112,50 @@ def test_a_point_is_its_own_mean(signature):
         torch.testing.assert_close(frechet_mean(manifold, points, index=torch.arange(40)), points)
         same = frechet_mean(manifold, points[:1].expand(5, -1))
         torch.testing.assert_close(same, points[0])
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e5])
+@pytest.mark.parametrize("signature", ["E2", "H2", "S2", "P2", "L2", "H1xS1"])
+def test_the_scale_of_weights_does_not_matter(signature, scale):
+    manifold, points = cloud(signature, 5)
+    weights = torch.rand(2, 5, dtype=torch.float64)
+    weights[1, :3] = 0
+    torch.testing.assert_close(centroid(manifold, points, scale * weights), centroid(manifold, points, weights))
+
+
+@pytest.mark.parametrize("signature", ["E2", "H2", "L2", "S2", "P2", "H1xS1"])
+def test_it_runs_in_inference_mode(signature):
+    manifold, dim = parse_signature(signature)
+    vectors, weights, index = torch.randn(6, dim), torch.rand(6), torch.arange(6) % 2
+    want = frechet_mean(manifold, exp0(manifold, vectors), weights, index)
+    with torch.inference_mode():
+        points = exp0(manifold, vectors)
+        torch.testing.assert_close(frechet_mean(manifold, points, 1 * weights, 1 * index), want)
+        torch.testing.assert_close(frechet_mean(manifold, points), frechet_mean(manifold, points.clone()))
+
+
+class Circles(geoopt.Euclidean):
+    """The flat torus: of its class geoopt knows that it is flat, not that angles come round."""
+
+    name = "Circles"
+
+
+class CirclesFamily(type(family(geoopt.Euclidean(1)))):
+    def squared_distance(self, manifold, x, y):
+        return (torch.remainder(x - y + math.pi, 2 * math.pi) - math.pi).square().sum(-1, keepdim=True)
+
+
+@pytest.fixture
+def circle():
+    register_family("C", CirclesFamily("circles", Circles, lambda: Circles(1)))
+    yield Circles(1)
+    MANIFOLDS.remove("C")
+
+
+def test_a_family_of_a_subclass_has_means_of_its_own(circle):
+    angles = torch.tensor([[math.pi - 0.1], [0.1 - math.pi], [math.pi - 0.3]], dtype=torch.float64)
+    with pytest.raises(TypeError, match="no mean in closed form is known for Circles: use frechet_mean"):
+        centroid(circle, angles, torch.ones(1, 3, dtype=torch.float64))
+    mean = frechet_mean(circle, angles)
+    want = torch.tensor([math.pi - 0.1], dtype=torch.float64)
+    torch.testing.assert_close(torch.remainder(mean, 2 * math.pi), want)

@@ -604,6 +604,9 @@ def test_sizes_that_do_not_fit_are_refused(space):
             function(manifold, z, v[:, :-1] if dim > 1 else torch.zeros(2, 2))
         with pytest.raises(ValueError, match="size"):
             function(manifold, torch.cat([z, z], dim=-1), v)
+    for function in (distance, squared_distance):
+        with pytest.raises(ValueError, match="size"):
+            function(manifold, z, torch.cat([z, z], dim=-1))
     if isinstance(manifold, geoopt.ProductManifold):
         with pytest.raises(ValueError, match="size"):
             exp0(manifold, torch.zeros(2, dim + 1))
@@ -613,6 +616,24 @@ def test_sizes_that_do_not_fit_are_refused(space):
             distance(manifold, z, z[:, :-1])
         with pytest.raises(ValueError, match="size"):
             origin(manifold, 2, dim + 1)
+
+
+def test_what_is_no_number_is_at_no_distance(space, dtype):
+    manifold, dim = space
+    x, y = exp0(manifold, 0.5 * torch.randn(3, dim, dtype=dtype)), origin(manifold, 3, dim, dtype)
+    x[1] = torch.nan
+    for function in (distance, squared_distance):
+        assert function(manifold, x, y).isnan().tolist() == [False, True, False]
+        assert function(manifold, y, x).isnan().tolist() == [False, True, False]
+
+
+def test_points_of_one_dimension_are_not_broadcast():
+    manifold, _ = parse_signature("H1")
+    with pytest.raises(ValueError, match=r"the other point of size 4 does not fit .* needs size 2"):
+        distance(manifold, origin(manifold, 5, 1), origin(manifold, 5, 3))
+    matrices = geoopt.SymmetricPositiveDefinite()
+    with pytest.raises(ValueError, match=r"a point of size 8 does not fit .* needs size 4"):
+        log0(matrices, torch.ones(2, 8))
 
 
 def test_unsupported_manifolds_are_refused():

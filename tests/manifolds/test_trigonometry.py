@@ -72,7 +72,7 @@ def test_gradcheck(name):
     function, _, arguments = CASES[name]
     moderate = [a for a in arguments if 1e-4 < abs(a) < 3]
     u = torch.tensor(moderate, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(function, u, atol=1e-7)
+    assert torch.autograd.gradcheck(function, u, atol=1e-7, check_forward_ad=True)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-8, 0.01, 0.031, 0.032, 1.0, 1.57, 1.58, 2.5, 0.9 * 3.14159265, 3.1, 3.1415])
@@ -134,6 +134,7 @@ def test_norm_and_root_have_zero_gradient_at_zero(dtype):
     u = torch.tensor([0.0, 4.0, -1.0], dtype=dtype, requires_grad=True)
     assert trig.root(u).tolist() == [0.0, 2.0, 0.0]
     assert torch.autograd.grad(trig.root(u).sum(), u)[0].tolist() == [0.0, 0.25, 0.0]
+    assert trig.root(torch.tensor([torch.nan, 1.0], dtype=dtype)).isnan().tolist() == [True, False]
 
 
 def test_dot_and_squared_norm_keep_the_dimension():

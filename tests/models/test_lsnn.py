@@ -73,6 +73,15 @@ def test_settings_reach_the_neurons():
     assert "SurrogateBPTT(surrogate=Triangle(gamma=0.3), detach_reset=False)" in repr(model)
 
 
+def test_a_time_constant_that_is_changed_is_read():
+    changed, x = _model(tau_readout=20.0), _train()
+    other = _model(tau_readout=2.0)
+    other.load_state_dict(changed.state_dict())
+    assert not torch.equal(changed(x).outputs, other(x).outputs)
+    changed.tau_readout = 2.0
+    assert torch.equal(changed(x).outputs, other(x).outputs)
+
+
 @pytest.mark.parametrize("conv", [None, "gcn"])
 def test_a_train_can_be_cut(conv, edge_index, dtype, dyadic):
     model, x = _model(dtype, conv=conv), _train(dtype)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch_geometric.nn import GATConv
 
-from msg.gradients import OTTT, SurrogateBPTT
-from msg.neurons import IF, LIF, Sigmoid
+from msg.gradients import OTTT, SparseAttentiveBacktracking, SurrogateBPTT
+from msg.neurons import IF, LIF, Adapted, Sigmoid
 from msg.nn import HGCN, MSG, SGC, CachedGCN, SpikeGCL, SpikeNet, SpikingGNN
 
 MADE = {
@@ -111,3 +111,18 @@ def test_what_has_no_name_is_told():
         MSG(5, 3, geoopt.Lorentz(), hidden_channels=4).config  # noqa: B018
     with pytest.raises(ValueError, match=r"cannot hold conv.*register"):
         MSG(5, 3, conv=lambda i, o: GATConv(i, o)).config  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(Adapted(0.5), SparseAttentiveBacktracking(), geoopt.SymmetricPositiveDefinite()),
+        geoopt.StereographicProductManifold((geoopt.PoincareBall(), 2), (geoopt.SphereProjection(), 2)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_models_are_made_of_is_read_back(value):
+    buffer = io.BytesIO()
+    torch.save({"hyper_parameters": {"value": value}}, buffer)
+    buffer.seek(0)
+    assert repr(torch.load(buffer, weights_only=True)["hyper_parameters"]["value"]) == repr(value)

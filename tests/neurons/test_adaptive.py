@@ -220,6 +220,22 @@ def test_repr_shows_the_settings():
     assert "beta=0..2" in repr(ALIF(beta=torch.tensor([0.0, 2.0])))
 
 
+def test_times_that_are_changed_are_read():
+    changed, current = ALIF(20.0, 100.0, 1.0), 0.1 * torch.rand(30, 50)
+
+    def train(neuron):
+        state, spikes = None, []
+        for step in current:
+            out, state = neuron(step, state)
+            spikes.append(out)
+        return torch.stack(spikes)
+
+    before = train(changed)
+    changed.tau, changed.tau_adaptation, changed.dt = 2.0, 5.0, 3.0
+    assert torch.equal(train(changed), train(ALIF(2.0, 5.0, 1.0, dt=3.0)))
+    assert not torch.equal(train(changed), before)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
