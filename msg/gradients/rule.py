@@ -105,6 +105,10 @@ class _Refused(torch.autograd.Function):
     def backward(ctx, *grads: Tensor) -> Any:
         raise RuntimeError(_no_second(ctx.rule))
 
+
+class _RefusedForward(_Refused):
+    """The same in forward mode, which torch compiles no function with."""
+
     @staticmethod
     def jvp(ctx, *tangents: Tensor) -> Any:
         raise RuntimeError(_no_second(ctx.rule))
@@ -118,8 +122,12 @@ class _FirstOrder(_Refused):
         if not torch.is_grad_enabled():
             return grads[0], None
         if traced():  # torch.func asks for a graph whether or not it will be differentiated
-            return _Refused.apply(grads[0], ctx.rule), None
+            return (_Refused if torch.compiler.is_compiling() else _RefusedForward).apply(grads[0], ctx.rule), None
         raise RuntimeError(_no_second(ctx.rule))
+
+
+class _FirstOrderForward(_FirstOrder):
+    """The same with forward mode."""
 
     @staticmethod
     def jvp(ctx, *tangents: Tensor) -> Any:
@@ -180,10 +188,10 @@ class FeedForwardRule(GradientRule):
         """The same, without second derivatives where the rule has none."""
         if self.twice or not torch.is_grad_enabled():
             return activity
-        name = type(self).__name__
+        name, kind = type(self).__name__, _FirstOrder if torch.compiler.is_compiling() else _FirstOrderForward
 
         def attach(tensors: list[Tensor]) -> list[Any]:
-            return [_FirstOrder.apply(tensor, name) if tensor.requires_grad else tensor for tensor in tensors]
+            return [kind.apply(tensor, name) if tensor.requires_grad else tensor for tensor in tensors]
 
         return Activity(attach(activity.currents), attach(activity.rates))
 

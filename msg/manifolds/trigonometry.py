@@ -39,12 +39,20 @@ class _Analytic(torch.autograd.Function):
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
         u, ctx.sign, _, ctx.derivative = inputs
         ctx.save_for_backward(u)
-        ctx.save_for_forward(u)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (u,) = ctx.saved_tensors
         return grads[0] * ctx.derivative(u, ctx.sign), None, None, None
+
+
+class _AnalyticForward(_Analytic):
+    """The same with forward mode, which torch compiles no function with."""
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        _Analytic.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0])
 
     @staticmethod
     def jvp(ctx, *tangents: Tensor) -> Tensor:
@@ -55,7 +63,8 @@ class _Analytic(torch.autograd.Function):
 def _apply(u: Tensor, sign: int, function: Signed, derivative: Signed) -> Tensor:
     if tracing():  # a trace has no place for functions of Python
         return function(u, sign)
-    return _Analytic.apply(u, sign, function, derivative)  # pyright: ignore[reportReturnType]
+    kind = _Analytic if torch.compiler.is_compiling() else _AnalyticForward
+    return kind.apply(u, sign, function, derivative)  # pyright: ignore[reportReturnType]
 
 
 def _by_sign(u: Tensor, sign: int, positive: Elementwise, negative: Elementwise) -> Tensor:
