@@ -11,6 +11,7 @@ from torch import Tensor
 from msg.geometry.clustering import _points
 from msg.manifolds import curvature, exp0, family, gyroplane_logits, log0
 from msg.manifolds.family import wide
+from msg.manifolds.scaled import rescaled
 from msg.manifolds.trigonometry import squared_norm
 
 _FIRST = 0.01
@@ -142,17 +143,11 @@ def factors(manifold: geoopt.Manifold, z: Tensor) -> list[tuple[geoopt.Manifold,
     its base's, each as far scaled.
     """
     if isinstance(manifold, geoopt.Scaled):
-        return [(_scaled(factor, manifold.scale), part) for factor, part in factors(manifold.base, z)]  # pyright: ignore[reportArgumentType]
+        return [(rescaled(factor, manifold.scale), part) for factor, part in factors(manifold.base, z)]  # pyright: ignore[reportArgumentType]
     parts = family(manifold).split(manifold, z)
     if len(parts) == 1 and parts[0][0] is manifold:
         return parts
     return [one for factor, part in parts for one in factors(factor, part)]
-
-
-def _scaled(manifold: geoopt.Manifold, scale: Tensor) -> geoopt.Scaled:
-    one = geoopt.Scaled(manifold)
-    one._scale = scale.detach()  # geoopt rounds what it is given
-    return one
 
 
 def _chart(manifold: geoopt.Manifold, z: Tensor) -> tuple[geoopt.Stereographic, Tensor]:

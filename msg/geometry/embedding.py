@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from msg.manifolds import checks, exp0, family, parse_signature
+from msg.manifolds.scaled import rescaled
 from msg.manifolds.trigonometry import root
 
 _HYPERBOLIC, _SPHERICAL = 4.0, 2.5
@@ -83,9 +84,7 @@ def embed(distances: np.ndarray, signature: str, steps: int = 80, lr: float = 0.
             schedule.step()
         with torch.no_grad():
             found = float((relative() - 1).abs().mean())
-    scaled = [geoopt.Scaled(space, float(log.detach().exp())) for (space, _), log in zip(spaces, logs)]
-    for one, log in zip(scaled, logs):
-        one._scale = log.detach().exp()  # in float64: geoopt rounds what it is given
+    scaled = [rescaled(space, log.exp()) for (space, _), log in zip(spaces, logs)]
     own = [family(one).curvature(one) for one in scaled]
     placed = [z.detach().as_subclass(Tensor) for z in points]
     manifold = (

@@ -16,6 +16,13 @@ from torch import Tensor
 from msg.manifolds.family import Family
 
 
+def rescaled(manifold: geoopt.Manifold, scale: Tensor) -> geoopt.Scaled:
+    """A manifold with every distance times a scale, which is not learned."""
+    one = geoopt.Scaled(manifold)
+    one._scale = scale.detach()  # geoopt rounds what it is given to torch's default dtype
+    return one
+
+
 @dataclass(frozen=True, eq=False)
 class Scaled(Family[geoopt.Scaled]):
     r"""Curvature :math:`\kappa/s^2`; the base may be of any family, products and scaled manifolds included.
