@@ -54,26 +54,18 @@ def apply_split(data: Data, split: str, seed: int = 0) -> Data:
             range, labels are no integers or several each, or given masks are no masks or share a node.
     """
     rule, _, argument = split.partition(":")
-    generator = seeded(seed)
+    seeded(seed)
     labels = as_int64(data["y"], "labels")
     if labels.dim() != 1:
         raise ValueError(f"labels must be one class each, [N], not {list(labels.shape)}: leave one column")
-    known = (labels >= 0).nonzero()[:, 0].cpu()
-    classes = labels.cpu()[known]
     if split == "public":
         parts = _given_masks(data, split, None)
     elif rule == "fixed" and argument.isdecimal():
         parts = _given_masks(data, split, int(argument))
-    elif rule == "random":
-        parts = _random_masks(len(known), parse_percentages(split, rule), generator)
-    elif rule == "folds" and argument.isdecimal() and int(argument) > 1:
-        parts = _fold_masks(classes, split, int(argument), seed)
-    elif rule == "per-class" and argument.isdecimal() and int(argument) > 0:
-        parts = _per_class_masks(classes, split, int(argument), generator)
     else:
-        raise ValueError(f"unknown split {split!r}: {_possible(data)}")
-    if rule not in ("public", "fixed") and len(known) < len(labels):
-        parts = [index_to_mask(known[part], len(labels)) for part in parts]
+        known = (labels >= 0).nonzero()[:, 0].cpu()
+        drawn = _drawn_masks(data, labels.cpu()[known], split, seed)
+        parts = [index_to_mask(known[mask], len(labels)) for mask in drawn]
     for name, mask in zip(MASKS, parts):
         if not mask.any():
             what = "graph" if "ptr" in data else "node"
@@ -129,6 +121,18 @@ def _possible(data: Data) -> str:
     elif number and "split" not in data:
         choices.insert(0, f"fixed:K with K from 0 to {number - 1}")
     return "possible are " + ", ".join(choices)
+
+
+def _drawn_masks(data: Data, classes: Tensor, split: str, seed: int) -> list[Tensor]:
+    """The three parts of what has a class."""
+    rule, _, argument = split.partition(":")
+    if rule == "random":
+        return _random_masks(len(classes), parse_percentages(split, rule), seeded(seed))
+    if rule == "folds" and argument.isdecimal() and int(argument) > 1:
+        return _fold_masks(classes, split, int(argument), seed)
+    if rule == "per-class" and argument.isdecimal() and int(argument) > 0:
+        return _per_class_masks(classes, split, int(argument), seeded(seed))
+    raise ValueError(f"unknown split {split!r}: {_possible(data)}")
 
 
 def _random_masks(num_nodes: int, percentages: Sequence[float], generator: torch.Generator) -> list[Tensor]:

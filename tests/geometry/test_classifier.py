@@ -68,8 +68,9 @@ def test_a_scaled_manifold_is_as_large_as_it_says(scale):
     stretched = points * torch.tensor([scale, scale, 1.0], dtype=torch.float64)
     ours = GyroplaneClassifier(product).fit(points, labels)
     theirs = LogisticRegression(tol=1e-8, max_iter=1000).fit(stretched.numpy(), labels.numpy())
-    # the hyperplanes of factors are summed: one with a bias each, which adds nothing in flat space
+    # each factor's hyperplane has a bias, of which one would do
     assert ours.predict(points).tolist() == theirs.predict(stretched.numpy()).tolist()
+    assert ours.predict_proba(points) == pytest.approx(theirs.predict_proba(stretched.numpy()), abs=1e-4)
 
 
 def test_the_curvature_of_a_scaled_sphere():
