@@ -1,6 +1,6 @@
 """Recipes that carry over: settings of `msg train` searched on some graphs and tried on one that was left out.
 
-    python benchmarks/bench_defaults.py --root DIR --out FILE.jsonl [--workers 2] [--graphs cora,photo]
+    python benchmarks/bench_defaults.py --root DIR --out FILE.jsonl [--workers 2] [--graphs cora,photo | --untouched]
 
 Each setting (``SETTINGS``) is trained on every graph with the seeds 0 and 1, and so is the GCN that one would write:
 two convolutions as wide, dropout 0.5, weight decay 5e-4, with normalised features or without, whichever validates
@@ -10,6 +10,9 @@ validates best under the other, less the GCN's, in the mean of both ways. For ea
 worth on *all others* is chosen. There seed 99 picks one of it, as `msg train` would, and what was picked and the GCN
 are trained with the seeds 100 to 104 and measured on the test part, once. What is done is kept in FILE, and not done
 again.
+
+With ``--untouched`` it is the recipes of `msg train` themselves that are tried, on graphs (``UNTOUCHED``) on which no
+setting was made or chosen.
 """
 
 import itertools
@@ -20,6 +23,7 @@ from typing import Any
 from kept import Kept, parser_of, trained
 
 from msg.experiments.config import RunConfig
+from msg.experiments.recipes import RECIPES as OF_MSG_TRAIN
 from msg.report.tables import mean_std, render
 
 GRAPHS = {
@@ -33,6 +37,13 @@ GRAPHS = {
     "squirrel-filtered": "fixed:0",
     "airport": "random:70/15/15",
     "minesweeper": "fixed:0",
+}
+UNTOUCHED = {
+    "physics": "random:10/10/80",
+    "tolokers": "fixed:0",
+    "digits": "random:10/10/80",
+    "disease": "random:30/10/60",
+    "disease_lp": "random:30/10/60",
 }
 _GCN = {"model": "cached-gcn", "hidden": 32, "layers": 2, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
 GCNS = ({**_GCN, "normalize_features": True}, _GCN)
@@ -64,7 +75,7 @@ CHOICE, PICK, REPORT = (0, 1), 99, (100, 101, 102, 103, 104)
 
 def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: bool) -> dict[str, Any]:
     """One training: best validation metric, and the test metric beside it if it is asked for, in percent."""
-    own = {"root": root, "split": GRAPHS[graph], "baseline": "none", "epochs": 200, "patience": 100}
+    own = {"root": root, "split": (GRAPHS | UNTOUCHED)[graph], "baseline": "none", "epochs": 200, "patience": 100}
     config = RunConfig(dataset=graph).with_options(**own, seeds=(seed,), **options)
     try:
         _, _, training = trained(config, seed)
@@ -74,18 +85,28 @@ def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: b
     return {"val": 100 * val, "test": 100 * training.conclude().test.metric if measured else None}
 
 
-def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
-    """Worths, choices, and what came of them on the graphs left out."""
-    gcns = {graph: max(GCNS, key=lambda one: kept.mean(graph, one, CHOICE, "val")) for graph in graphs}
+def val(kept: Kept, graph: str, name: str, seed: int) -> float:
+    """Best validation metric of a setting under a seed."""
+    return kept.values(graph, SETTINGS[name], (seed,), "val")[0]
 
-    def val(graph: str, name: str, seed: int) -> float:
-        return kept.values(graph, SETTINGS[name], (seed,), "val")[0]
+
+def gcns_of(kept: Kept, graphs: list[str]) -> dict[str, dict[str, Any]]:
+    """The opponent on each graph."""
+    return {graph: max(GCNS, key=lambda one: kept.mean(graph, one, CHOICE, "val")) for graph in graphs}
+
+
+def searched(kept: Kept, graphs: list[str]) -> Iterator[str]:
+    """Worths, choices, and what came of them on the graphs left out."""
+    kept.make(
+        [(graph, options, seed) for graph in graphs for options in (*GCNS, *SETTINGS.values()) for seed in CHOICE]
+    )
+    gcns = gcns_of(kept, graphs)
 
     def worth(graph: str, names: Sequence[str]) -> float:
         found = []
         for chooses, scores in (CHOICE, CHOICE[::-1]):
-            best = max(names, key=lambda name: val(graph, name, chooses))
-            found.append(val(graph, best, scores) - kept.values(graph, gcns[graph], (scores,), "val")[0])
+            best = max(names, key=lambda name: val(kept, graph, name, chooses))
+            found.append(val(kept, graph, best, scores) - kept.values(graph, gcns[graph], (scores,), "val")[0])
         return statistics.fmean(found)
 
     sets = [names for size in range(1, RECIPES + 1) for names in itertools.combinations(SETTINGS, size)]
@@ -106,49 +127,64 @@ def shown(kept: Kept, graphs: list[str]) -> Iterator[str]:
         for names in [*order[:8], *single]
     ]
     yield "Validation metric less the GCN's, points\n\n" + render(rows, "text")
-    chosen = {graph: max(sets, key=lambda names: mean(names, graph)) for graph in graphs}
-    kept.make([(graph, SETTINGS[name], PICK) for graph in graphs for name in chosen[graph]])
-    picked = {graph: max(chosen[graph], key=lambda name: val(graph, name, PICK)) for graph in graphs}
-    tried = [
+    yield from tried(kept, {graph: max(sets, key=lambda names: mean(names, graph)) for graph in graphs})
+
+
+def tried(kept: Kept, chosen: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """What comes of a set of recipes on each graph, beside the GCN.
+
+    Args:
+        kept: with the validation metric of both forms of the GCN.
+        chosen: the set, by graph.
+    """
+    gcns = gcns_of(kept, list(chosen))
+    kept.make([(graph, SETTINGS[name], PICK) for graph, names in chosen.items() for name in names])
+    picked = {graph: max(names, key=lambda name: val(kept, graph, name, PICK)) for graph, names in chosen.items()}
+    reported = [
         (graph, options, seed)
-        for graph in graphs
+        for graph in chosen
         for options in (SETTINGS[picked[graph]], gcns[graph])
         for seed in REPORT
     ]
-    kept.make(tried, measured=True)
+    kept.make(reported, measured=True)
 
     def test(graph: str, options: dict[str, Any]) -> str:
         return mean_std(kept.values(graph, options, REPORT, "test"), scale=1)
 
     differences = {
         graph: kept.mean(graph, SETTINGS[picked[graph]], REPORT, "test") - kept.mean(graph, gcns[graph], REPORT, "test")
-        for graph in graphs
+        for graph in chosen
     }
     rows = [
         {
             "left out": graph,
-            "recipes, chosen on the others": ", ".join(chosen[graph]),
+            "recipes, chosen on the others": ", ".join(names),
             "picked by validation": picked[graph],
             "test": test(graph, SETTINGS[picked[graph]]),
             "GCN": test(graph, gcns[graph]),
             "its features": "normalised" if gcns[graph] is GCNS[0] else "as they are",
             "difference": f"{differences[graph]:+.2f}",
         }
-        for graph in graphs
+        for graph, names in chosen.items()
     ]
     yield "Test metric on the graph left out, %\n\n" + render(rows, "markdown")
     yield f"mean difference to the GCN: {statistics.fmean(differences.values()):+.2f}"
 
 
+def untouched(kept: Kept) -> Iterator[str]:
+    """What comes of the recipes of `msg train` on graphs that they were not chosen on."""
+    kept.make([(graph, options, seed) for graph in UNTOUCHED for options in GCNS for seed in CHOICE])
+    yield from tried(kept, dict.fromkeys(UNTOUCHED, tuple(OF_MSG_TRAIN)))
+
+
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--graphs", default=",".join(GRAPHS))
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--graphs", default=",".join(GRAPHS))
+    which.add_argument("--untouched", action="store_true")
     args = parser.parse_args()
-    kept, graphs = Kept(args.out, train, args.root, args.workers), args.graphs.split(",")
-    kept.make(
-        [(graph, options, seed) for graph in graphs for options in (*GCNS, *SETTINGS.values()) for seed in CHOICE]
-    )
-    for part in shown(kept, graphs):
+    kept = Kept(args.out, train, args.root, args.workers)
+    for part in untouched(kept) if args.untouched else searched(kept, args.graphs.split(",")):
         print(part, end="\n\n", flush=True)
 
 
