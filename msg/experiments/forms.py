@@ -51,7 +51,7 @@ def form(name: str) -> Form:
             continue
         if base in _CONVOLUTIONS:
             return Form(name, "spiking-gnn-conv", {"conv": _CONVOLUTIONS[base], **found})
-        return Form(name, base, found)
+        return Form(name, base, {option: value for option, value in found.items() if reads(base, option)})
     raise ValueError(f"unknown model {name!r}: use {listed(MODELS)}, or a form of {listed(able)}: {HINT}")
 
 

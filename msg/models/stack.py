@@ -55,15 +55,7 @@ class SpikingStack(nn.Module):
 
     @timesteps.setter
     def timesteps(self, timesteps: int) -> None:
-        timesteps = checked_timesteps(timesteps)
-        for layer in self._layers:
-            neuron = layer.neuron
-            if timesteps > 1 and neuron is not None and not getattr(neuron, "spiking", True):
-                raise ValueError(
-                    f"timesteps={timesteps} contradicts {type(neuron).__name__}, which sends its value at once: use "
-                    "timesteps=1"
-                )
-        self._timesteps = timesteps
+        self._timesteps = checked_timesteps(timesteps, [layer.neuron for layer in self._layers])
 
     @property
     def gradient(self) -> FeedForwardRule:

@@ -1,14 +1,30 @@
 """Numbers of time steps."""
 
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
 
-def checked_timesteps(timesteps: Any) -> int:
-    """A number of steps, NumPy's too; ``ValueError`` for what is no whole number of at least one."""
+def checked_timesteps(timesteps: Any, neurons: Iterable[Any] = ()) -> int:
+    """A number of steps, NumPy's too.
+
+    Args:
+        timesteps: the number.
+        neurons: that are run so often; ``None`` is none.
+
+    Raises:
+        ValueError: for what is no whole number of at least one, and more than one for neurons that do not spike.
+    """
     if isinstance(timesteps, bool) or not isinstance(timesteps, Integral) or timesteps < 1:
         raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
-    return int(timesteps)
+    steps = int(timesteps)
+    for neuron in neurons:
+        if steps > 1 and not getattr(neuron, "spiking", True):
+            raise ValueError(
+                f"timesteps={steps} contradicts {type(neuron).__name__}, which sends its value at once: use "
+                "timesteps=1"
+            )
+    return steps
 
 
 def _timesteps(module: Any) -> int:

@@ -12,6 +12,7 @@ TWIN = {"timesteps": 1, "gradient": "bptt"}
     [
         ("msg", "msg", {}),
         ("gc-snn", "gc-snn", {}),
+        ("gc-snn-twin", "gc-snn", {"neuron": "clipped-relu", "timesteps": 1}),
         ("msg-lif", "msg", {"neuron": "lif"}),
         ("msg-twin", "msg", {"neuron": "clipped-relu", **TWIN}),
         ("msg-quantized-relu", "msg", {"neuron": "quantized-relu", **TWIN}),

@@ -22,10 +22,14 @@ def _form(label: str, name: str, of: TableRow, **options: Any) -> TableRow:
 
 _MSG = _row("MSG", OURS, "msg")
 _FLAT = _row("SpikingGNN", SPIKING, "spiking-gnn")
+_PROPAGATED = _row("SpikingGCN", SPIKING, "spikinggcn")
+_NORMALISED = _row("GC-SNN", SPIKING, "gc-snn")
 
 
 def _twin(row: TableRow) -> TableRow:
-    """The same network without spikes, which answers with the rate of infinitely many steps."""
+    """The same network without spikes: a clipped ReLU in its neurons' place, to which the rate of those that integrate
+    and fire tends.
+    """
     fixed = {**row.fixed, **form(f"{row.model}-twin").fixed}
     return replace(row, label=f"{row.label}, not spiking", name=f"{row.name}-twin", fixed=fixed)
 
@@ -48,10 +52,12 @@ ROWS = (
     _row("κ-GCN", RIEMANNIAN, "kappa-gcn"),
     _row("Q-GCN", RIEMANNIAN, "q-gcn"),
     _row("HyboNet", RIEMANNIAN, "hybonet"),
-    _row("SpikingGCN", SPIKING, "spikinggcn"),
+    _PROPAGATED,
+    replace(_twin(_PROPAGATED), shown=False),
     _row("SpikingGCN, Bernoulli", SPIKING, "bernoulli-spikinggcn"),
     _row("SpikeNet", SPIKING, "spikenet"),
-    _row("GC-SNN", SPIKING, "gc-snn"),
+    _NORMALISED,
+    replace(_twin(_NORMALISED), shown=False),
     _row("GA-SNN", SPIKING, "ga-snn"),
     _row("SiGNN", SPIKING, "signn"),
     _row("SpikeGCL", SPIKING, "spikegcl"),

@@ -1,5 +1,6 @@
 """GC-SNN and GA-SNN: graph convolution or attention, normalisation in space and time, leaky neurons."""
 
+import copy
 from collections.abc import Callable
 from itertools import pairwise
 from typing import get_args
@@ -15,8 +16,8 @@ from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNor
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.names import Jumping
-from msg.neurons import LIF, Sigmoid
-from msg.neurons.timesteps import Timesteps
+from msg.neurons import LIF, NeuronLike, Sigmoid, resolve_neuron
+from msg.neurons.timesteps import checked_timesteps
 
 
 class MeanOfMessages(nn.Module):
@@ -63,11 +64,17 @@ class MeanOfMessages(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Convolution, norm, shortcut and neurons; reads features ``[N, F]`` once or spikes ``[N, T, d]``."""
+    """Convolution, norm, shortcut and neurons; reads features ``[N, F]`` once or spikes ``[N, T, d]``, and sends
+    spikes, or values ``[N, d]`` where something answers at once in the neurons' place.
+    """
 
     def __init__(self, conv: nn.Module, norm: nn.Module, shortcut: nn.Module | None, fire: SpikeTrain):
         super().__init__()
         self.conv, self.norm, self.shortcut, self.fire = conv, norm, shortcut, fire
+
+    @property
+    def spiking(self) -> bool:
+        return getattr(self.fire.neuron, "spiking", True)
 
     def reset_parameters(self) -> None:
         for part in (self.conv, self.norm, self.shortcut, self.fire):
@@ -78,7 +85,8 @@ class _Layer(nn.Module):
         current = self.norm(self.conv(x, graph))
         if self.shortcut is not None:
             current = current + self.shortcut(x, graph)
-        return self.fire(current, timesteps)
+        train = self.fire(current, timesteps)
+        return train if self.spiking else train.squeeze(1)
 
 
 Makes = Callable[[type[Synapse], int, int], nn.Module]
@@ -87,8 +95,6 @@ Makes = Callable[[type[Synapse], int, int], nn.Module]
 
 class _STFN(GraphNetwork):
     """What both share."""
-
-    timesteps = Timesteps
 
     def __init__(
         self,
@@ -103,6 +109,7 @@ class _STFN(GraphNetwork):
         norm: str,
         residual: bool,
         jumping: str,
+        neuron: NeuronLike | None,
         as_released: bool,
     ):
         super().__init__()
@@ -111,20 +118,36 @@ class _STFN(GraphNetwork):
         if jumping not in get_args(Jumping):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
-        self.num_layers, self.timesteps, self.jumping = num_layers, timesteps, jumping
-        self.as_released = as_released
+        self.num_layers, self.jumping, self.as_released = num_layers, jumping, as_released
+        prototype = LIF(2.0, threshold, "zero") if neuron is None else resolve_neuron(neuron)
         layers = []
         for number, (i, o) in enumerate(pairwise([in_channels, *[hidden_channels] * num_layers])):
-            kind = SpikeSynapse if number else Synapse
-            fire = SpikeTrain(LIF(2.0, threshold, "zero"), Sigmoid(4.0), decay_input=True, detach_reset=not as_released)
+            kind = SpikeSynapse if number and getattr(prototype, "spiking", True) else Synapse
+            fire = SpikeTrain(
+                copy.deepcopy(prototype), Sigmoid(4.0), isinstance(prototype, LIF), detach_reset=not as_released
+            )
             normal = make_train_norm(norm, o, threshold)
             if isinstance(normal, STFNorm):
                 normal.detach = as_released
             shortcut = kind(nn.Linear(i, o)) if residual else None
             layers.append(_Layer(convolution(kind, i, o), normal, shortcut, fire))
         self.layers = nn.ModuleList(layers)
+        self.timesteps = timesteps
         self.dropout = Dropout(dropout)
         self.lin = nn.Linear(hidden_channels * (num_layers if jumping == "cat" else 1), out_channels)
+
+    @property
+    def timesteps(self) -> int:
+        """Number of time steps ``T``; another one is checked when it is set."""
+        return self._timesteps
+
+    @timesteps.setter
+    def timesteps(self, timesteps: int) -> None:
+        self._timesteps = checked_timesteps(timesteps, [layer.fire.neuron for layer in self._layers])
+
+    @property
+    def _layers(self) -> list[_Layer]:
+        return list(self.layers)  # pyright: ignore[reportReturnType]
 
     def reset_parameters(self) -> None:
         """Reset all layers and the read-out."""
@@ -134,9 +157,9 @@ class _STFN(GraphNetwork):
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         sent, graph = self.prepare(x, edge_index, edge_weight)
         rates = []
-        for layer in self.layers:
+        for layer in self._layers:
             sent = layer(sent, graph, self.timesteps)
-            rates.append(sent.mean(1))
+            rates.append(sent.mean(1) if layer.spiking else sent)
             sent = self.dropout(sent)
         if self.jumping == "none":
             rate = rates[-1]
@@ -178,11 +201,15 @@ class GCSNN(_STFN):
         num_layers: number of convolutions.
         timesteps: ``T``.
         dropout: probability of dropping a spike that a layer reads, or a firing rate of the read-out, in training.
-        threshold: ``θ``.
+        threshold: ``θ``, of neurons and of ``norm="stfn"``.
         norm: of the currents, ``"stfn"``, ``"batch"``, ``"layer"`` or ``"none"``.
         residual: whether a layer's input reaches its neurons through a linear map as well, past the norm.
         jumping: what is read out: rates of the last layer (``"none"``), of all (``"cat"``), or their maximum
             (``"max"``).
+        neuron: prototype in place of that above, or a name such as ``"if"``, alone or in ``{"name": "if", "threshold":
+            0.5}``; copied. A :class:`~msg.neurons.LIF` relaxes towards its current as that does, any other reads it as
+            it is; with one that sends its value at once, such as ``"clipped-relu"``, and ``timesteps=1`` it is the same
+            network without spikes.
         as_released: as in SGNNBench: the convolution is the mean of messages that are normalised already, without
             self-loops and with the bias inside, :math:`y_i = |N(i)|^{-1}\sum_j x_j W / \sqrt{d_i d_j} + b`; no gradient
             goes through the norm's statistics; the gradient through resets is kept.
@@ -191,7 +218,8 @@ class GCSNN(_STFN):
         ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
 
     Raises:
-        ValueError: for impossible sizes, or an unknown norm or way of jumping.
+        ValueError: for impossible sizes, an unknown norm, neuron or way of jumping, or ``timesteps`` other than 1 for
+            what sends its value at once.
     """
 
     def __init__(
@@ -206,6 +234,7 @@ class GCSNN(_STFN):
         norm: str = "stfn",
         residual: bool = False,
         jumping: str = "none",
+        neuron: NeuronLike | None = None,
         as_released: bool = False,
     ):
         def convolution(kind: type[Synapse], i: int, o: int) -> nn.Module:
@@ -213,7 +242,7 @@ class GCSNN(_STFN):
 
         super().__init__(
             convolution, in_channels, out_channels, hidden_channels, num_layers, timesteps, dropout, threshold, norm,
-            residual, jumping, as_released,
+            residual, jumping, neuron, as_released,
         )  # fmt: skip
 
 
@@ -237,6 +266,7 @@ class GASNN(_STFN):
         norm: as there.
         residual: as there.
         jumping: as there.
+        neuron: as there.
         as_released: as in SGNNBench: attention without self-loops, whose sum is divided by the number of neighbours
             once more, then a linear map without bias; norm and resets as there.
 
@@ -244,8 +274,8 @@ class GASNN(_STFN):
         ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; returns ``[N, C]``.
 
     Raises:
-        ValueError: for impossible sizes, heads that do not divide the width, an unknown norm or way of jumping; when
-            called, for edge weights, which attention does not read.
+        ValueError: as there, and for heads that do not divide the width; when called, for edge weights, which attention
+            does not read.
     """
 
     def __init__(
@@ -261,6 +291,7 @@ class GASNN(_STFN):
         norm: str = "stfn",
         residual: bool = False,
         jumping: str = "none",
+        neuron: NeuronLike | None = None,
         as_released: bool = False,
     ):
         def convolution(kind: type[Synapse], i: int, o: int) -> nn.Module:
@@ -268,7 +299,7 @@ class GASNN(_STFN):
 
         super().__init__(
             convolution, in_channels, out_channels, hidden_channels, num_layers, timesteps, dropout, threshold, norm,
-            residual, jumping, as_released,
+            residual, jumping, neuron, as_released,
         )  # fmt: skip
 
 
@@ -289,19 +320,29 @@ class _Projected(nn.Module):
         return self.lin(self.attention(x, graph))
 
 
-_READS = frozenset({"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "residual", "jumping"})
+_READS = frozenset(
+    {"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "residual", "jumping", "neuron"}
+)
+_DEFAULTS = {
+    "hidden_channels": 64,
+    "threshold": 0.5,
+    "residual": False,
+    "jumping": "none",
+    "neuron": "lif",
+    "reset": "zero",
+}
 
 GC_SPEC = ModelSpec(
     embedder(GCSNN),
     _READS,
     "GC-SNN: graph convolutions, normalised in space and time, into leaky neurons",
-    {"hidden_channels": 64, "timesteps": 8, "threshold": 0.5, "residual": False, "jumping": "none"},
+    {**_DEFAULTS, "timesteps": 8},
     tasks=NODES_AND_LINKS,
 )
 GA_SPEC = ModelSpec(
     embedder(GASNN),
     _READS | {"heads"},
     "GA-SNN: the same with graph attention",
-    {"hidden_channels": 64, "timesteps": 4, "threshold": 0.5, "residual": False, "jumping": "none", "heads": 4},
+    {**_DEFAULTS, "timesteps": 4, "heads": 4},
     tasks=NODES_AND_LINKS,
 )

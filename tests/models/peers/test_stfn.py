@@ -5,14 +5,18 @@ import torch
 from torch.nn.functional import cross_entropy, leaky_relu
 
 from msg.energy import count
+from msg.experiments.build import build_model
+from msg.experiments.config import RunConfig
+from msg.experiments.forms import form
 from msg.models import GASNN, GCSNN
 from msg.models.peers.stfn import GA_SPEC, GC_SPEC
 from msg.names import MODELS
+from msg.neurons import LIF, ClippedReLU, ParametricLIF
 from msg.testing import assert_model
 
 MADE = {
-    "gc": lambda **options: GCSNN(5, 3, 4, timesteps=5, **options),
-    "ga": lambda **options: GASNN(5, 3, 4, timesteps=5, heads=2, **options),
+    "gc": lambda **options: GCSNN(5, 3, 4, **{"timesteps": 5, **options}),
+    "ga": lambda **options: GASNN(5, 3, 4, heads=2, **{"timesteps": 5, **options}),
 }
 
 
@@ -61,7 +65,18 @@ def slow_attention(conv, x, a):
     return y @ conv.lin.weight.t() if hasattr(conv, "attention") else y + inner.bias
 
 
-def slow(model, x, edge_index, convolution):
+def lif(current, v):
+    u = v + (current - v) / 2
+    s = (u > 0.5).double()
+    return s, u * (1 - s)
+
+
+def integrate(current, v):
+    s = (v + current > 0.3).double()
+    return s, v + current - 0.3 * s
+
+
+def slow(model, x, edge_index, convolution, neuron=lif):
     """Step by step and layer by layer, each step's statistics over all steps so far."""
     a, layers = dense(edge_index, len(x)), list(model.layers)
     seen, v, total = [[] for _ in layers], [0.0 for _ in layers], 0.0
@@ -77,9 +92,7 @@ def slow(model, x, edge_index, convolution):
             current = 0.5 * (current - mean) / deviation * layer.norm.weight + layer.norm.bias
             if layer.shortcut is not None:
                 current = current + layer.shortcut.conv(s)
-            u = v[l] + (current - v[l]) / 2
-            s = (u > 0.5).double()
-            v[l] = u * (1 - s)
+            s, v[l] = neuron(current, v[l])
         total = total + s
     return model.lin(total / model.timesteps)
 
@@ -107,8 +120,52 @@ def test_formula(name, as_released, residual, edge_index):
     assert not torch.allclose(out, model.lin.bias)
 
 
+def test_neurons_of_ones_own(edge_index):
+    x = torch.randn(7, 5, dtype=torch.float64)
+    for neuron, one in (
+        (LIF(2.0, 0.5, "zero"), lif),
+        ({"name": "if", "threshold": 0.3}, integrate),
+        (ClippedReLU(0.4), lambda current, v: ((current / 0.4).clamp(0, 1), v)),
+    ):
+        timesteps = 1 if isinstance(neuron, ClippedReLU) else 5
+        model = GCSNN(5, 3, 4, timesteps=timesteps, residual=True, neuron=neuron).double()
+        for layer in model.layers:
+            torch.nn.init.uniform_(layer.norm.bias, 0.2, 1.0)
+        edges = edge_index[:, edge_index[0] != edge_index[1]].unique(dim=1)
+        out = model(x, edges)
+        assert torch.allclose(out, slow(model, x, edges, slow_convolution, one))
+        assert not torch.allclose(out, model.lin.bias)
+
+
+def test_each_layer_learns_a_time_constant_of_its_own(edge_index):
+    neuron = ParametricLIF(2.0, 0.5, "zero")
+    model, x = GCSNN(5, 3, 16, neuron=neuron), torch.randn(7, 5)
+    model(x, edge_index).square().sum().backward()
+    learned = [layer.fire.neuron.weight for layer in model.layers]
+    assert learned[0] is not learned[1]
+    assert all(weight is not neuron.weight and bool(weight.grad) for weight in learned)
+
+
+@pytest.mark.parametrize("name", list(MADE))
+def test_without_spikes_it_is_counted_as_any_network(name, edge_index):
+    model, x = MADE[name](neuron="clipped-relu", timesteps=1, residual=True).eval(), torch.randn(7, 5)
+    with torch.no_grad(), count(model) as ops:
+        model(x, edge_index)
+    assert not ops.unknown
+    assert ops.total()["spike"] == ops.total()["state_update"] == 0
+    assert ops.modules["layers.1.shortcut"].dense["multiply_accumulate"] == 7 * 4 * 4
+    assert ops.modules["layers.1.conv"].dense["multiply_accumulate"] >= 7 * 4 * 4
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"as_released": True}, {"residual": True, "jumping": "cat"}, {"norm": "batch"}]
+    "options",
+    [
+        {},
+        {"as_released": True},
+        {"residual": True, "jumping": "cat"},
+        {"norm": "batch"},
+        {"neuron": "relu", "timesteps": 1, "jumping": "max"},
+    ],
 )
 @pytest.mark.parametrize("name", list(MADE))
 def test_contract(name, options, edge_index):
@@ -225,9 +282,13 @@ def test_refusals():
         ({"jumping": "sum"}, "unknown jumping 'sum'"),
         ({"norm": "group"}, "unknown norm 'group'"),
         ({"threshold": 0.0}, "threshold must be positive"),
+        ({"neuron": "tanh"}, "unknown neuron 'tanh'"),
+        ({"neuron": "relu"}, "timesteps=8 contradicts ReLU, which sends its value at once: use timesteps=1"),
     ):
         with pytest.raises(ValueError, match=message):
             GCSNN(5, 3, **options)
+    with pytest.raises(ValueError, match="timesteps=2 contradicts ReLU"):
+        GCSNN(5, 3, timesteps=1, neuron="relu").timesteps = 2
     with pytest.raises(ValueError, match="heads must divide the width 64, but heads=7"):
         GASNN(5, 3, heads=7)
     assert "as_released=False" in repr(GCSNN(5, 3))
@@ -239,9 +300,24 @@ def test_by_name():
     for spec in (GC_SPEC, GA_SPEC):
         options = {
             "hidden_channels": 8, "num_layers": 3, "timesteps": 4, "dropout": 0.1, "threshold": 0.4, "residual": True,
-            "jumping": "max", "heads": 2,
+            "jumping": "max", "heads": 2, "neuron": "lif",
         }  # fmt: skip
         model = spec.build(5, 3, **{name: options[name] for name in spec.reads})
         assert len(model.layers) == 3
-        assert model.layers[0].fire.neuron.threshold == model.layers[0].norm.threshold == 0.4
+        assert model.layers[0].norm.threshold == 0.4
+        assert isinstance(model.layers[0].fire.neuron, LIF)
         assert torch.equal(copy.deepcopy(model).lin.weight, model.lin.weight)
+
+
+@pytest.mark.parametrize("name", ["gc-snn", "ga-snn"])
+def test_a_configuration_has_the_neurons_of_the_model(name):
+    config = RunConfig(dataset="karate", model=name)
+    model = build_model(config, 5, 3)
+    assert [
+        (layer.fire.neuron.tau, layer.fire.neuron.threshold, layer.fire.neuron.reset) for layer in model.layers
+    ] == [(2.0, 0.5, "zero")] * len(model.layers)
+    assert all(layer.fire.decay_input for layer in model.layers)
+    twin = build_model(config.with_options(**form(f"{name}-twin").fixed, threshold=0.4), 5, 3)
+    assert twin.timesteps == 1
+    assert all(layer.fire.neuron.threshold == layer.norm.threshold == 0.4 for layer in twin.layers)
+    assert not any(layer.spiking for layer in twin.layers)
