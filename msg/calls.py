@@ -17,10 +17,31 @@ def given(**arguments: Any) -> dict[str, Any]:
 
 def watched(module: nn.Module) -> bool:
     """Whether someone waits for a module to be called, or for what PyG's convolutions do in between."""
-    return any(
-        name == "forward" or (name.endswith("_hooks") and "state_dict" not in name and held)
-        for name, held in vars(module).items()
-    )
+    return any(True for _ in _waiting(module))
+
+
+def altered(module: nn.Module) -> bool:
+    """Whether a call may do something else than the module's weights say: as :func:`watched`, but for hooks that only
+    count, see :func:`counting`.
+    """
+    return any(not hasattr(one, _COUNTS) for one in _waiting(module))
+
+
+def _waiting(module: nn.Module) -> Iterator[Any]:
+    for name, held in vars(module).items():
+        if name == "forward":
+            yield held
+        elif name.endswith("_hooks") and "state_dict" not in name and held:
+            yield from held.values()
+
+
+_COUNTS = "_msg_counts"
+
+
+def counting(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that looks on, and changes nothing."""
+    setattr(hook, _COUNTS, True)
+    return hook
 
 
 def autocast_of(tensor: Tensor) -> Callable[[], AbstractContextManager[Any]]:

@@ -141,7 +141,8 @@ def _wanted(nodes: Sequence[int] | Tensor | None, graph: Graph) -> Tensor:
     if nodes is None:
         return torch.arange(graph.num_nodes, device=device)
     wanted = torch.as_tensor(nodes, device=device)
-    inside = wanted.numel() and 0 <= int(wanted.min()) <= int(wanted.max()) < graph.num_nodes
+    numbers = wanted.dim() == 1 and not (wanted.is_floating_point() or wanted.dtype == torch.bool)
+    inside = numbers and wanted.numel() and 0 <= int(wanted.min()) <= int(wanted.max()) < graph.num_nodes
     if not inside or len(wanted.unique()) < len(wanted):
         raise ValueError(f"nodes must be one or more of 0 to {graph.num_nodes - 1}, each once, not {wanted.tolist()}")
     return wanted

@@ -259,6 +259,9 @@ def test_what_makes_no_sense_is_refused(graph):
         ({"nodes": [12]}, "nodes must be one or more of 0 to 11"),
         ({"nodes": [1, 1]}, "each once"),
         ({"nodes": []}, "one or more"),
+        ({"nodes": 3}, "one or more"),
+        ({"nodes": [0.0, 1.5]}, "one or more"),
+        ({"nodes": torch.ones(12, dtype=torch.bool)}, "one or more"),
         ({"dt": 0.0}, "dt must be positive"),
     ]:
         with pytest.raises(ValueError, match=reason):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch_geometric.nn import Aggregation, MessagePassing
 
-from msg.calls import is_aside
+from msg.calls import counting, is_aside
 from msg.energy import recurrent, riemannian, spikes, spiking, trains  # noqa: F401 - rules, which register themselves
 from msg.energy.counts import BACKWARD, OUTSIDE, Operations
 from msg.energy.modules import Rule, known, leaves_children
@@ -145,9 +145,11 @@ def _spoken_for(name: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[
 
 
 def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
+    @counting
     def enter(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         recorder.enter(name, module, args, kwargs)
 
+    @counting
     def leave(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         recorder.leave(module, args, kwargs, output)
 

@@ -29,7 +29,7 @@ def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tens
         Returns ``[N, C]`` in the dtype of ``x``.
 
     Raises:
-        ValueError: for a model without classes.
+        ValueError: for a model without classes, or another than MSG.
     """
     path, head = _rooms(model)
     currents = model.activity(x, edge_index, edge_weight).currents
@@ -38,6 +38,8 @@ def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tens
 
 
 def _rooms(model: MSG) -> tuple[ManifoldPath, TangentHead]:
+    if not isinstance(getattr(model, "path", None), ManifoldPath | JumpingPath):
+        raise ValueError(f"{type(model).__name__} has no path on a manifold: only MSG is read out at the origin")
     if not isinstance(model.head, TangentHead):
         raise ValueError("a model without classes has no read-out at the origin: its points are its output")
     if isinstance(model.path, JumpingPath):

@@ -253,9 +253,14 @@ def report(ops: Operations, costs: CostTable = HOROWITZ_45NM_FP32, inputs: Conve
             skipped), ``"events"`` (and those with 1 and -1 are additions) or ``"dense"``. The totals show all three.
 
     Raises:
-        ValueError: for an unknown convention.
+        ValueError: for an unknown convention, and where the model was not called.
         TypeError: for the name of a table in its place.
     """
     if not isinstance(costs, CostTable):
         raise TypeError(f"costs must be a CostTable, such as msg.energy.HOROWITZ_45NM_FP32, not {costs!r}")
+    if not ops.forwards and ops.modules and set(ops.modules) <= {BACKWARD, OUTSIDE}:
+        raise ValueError(
+            "nothing was counted of the model: call it inside the block, model(x, edge_index); what goes past its "
+            "forward, as model.online(x, edge_index) does, is not counted"
+        )
     return Report(ops, costs, inputs)

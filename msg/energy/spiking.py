@@ -53,10 +53,10 @@ from msg.energy.products import (
 )
 from msg.gradients import Activity
 from msg.graph import Graph, SampledGraph
-from msg.layers import JumpingPath, LastCurrent, ManifoldPath, SpikingLayer, Synapse, TangentHead
+from msg.layers import JumpingPath, LastCurrent, ManifoldPath, SpikingConv, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
-from msg.neurons import Activation, QuantizedReLU
+from msg.neurons import Activation, Neuron, QuantizedReLU
 
 
 @rule(SpikingStack, subclasses=True)
@@ -95,6 +95,35 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
             count = _stepwise(synapse, fired, graph)
         _add(ops, f"layers.{index + 1}.synapse", count, layer, times)
         ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear, last)
+    return ops
+
+
+@rule(SpikingConv)
+def _spiking_conv(layer: SpikingConv, args: tuple, kwargs: dict, output: Tensor) -> Operations | None:
+    """Neurons under a constant current, and above them a synapse like the last of a stack: its mean current is read."""
+    named = dict(zip(("x", "edge_index", "edge_weight"), args)) | kwargs
+    x, neuron, steps, conv = named["x"], layer.neuron, layer.timesteps, layer.conv
+    if not isinstance(neuron, Neuron):
+        return None
+    ops, graph = Operations(), Graph(named["edge_index"], named.get("edge_weight"), x.size(0))
+    if isinstance(neuron, Activation):
+        updates = activation_values(neuron, x.numel())
+        count = synapse_count(conv, neuron.rate(x, 1), graph.edge_index, graph.edge_weight, output)
+    else:
+        rates, linear = neuron.rate(x, steps), Synapse(conv).linear
+        fired = (rates.sum(-1, dtype=torch.float64) * steps).round().long()
+        updates = neuron_updates(neuron, x.numel() * steps, int(fired.sum()), (x.numel() - nonzeros(x)) * steps)
+        synapse = _Synapse(conv, x.size(0), x.size(1), output.size(-1), 1 if linear else steps, graph)
+        count = synapse.cheapest(fired, operand(rates)) if linear else _stepwise(synapse, fired, graph)
+        ops.firing["neuron"] = synapse.firing(fired, updates, steps, linear, True)
+        updates += Count.of({}, {"state": x.numel() * state_words(neuron)})
+    ops.add("neuron", updates)
+    if type(neuron) not in (*ACTIVATIONS, *NEURONS):
+        ops.unknown[type(neuron).__name__] += 1
+    if count is None:
+        ops.unknown[type(conv).__name__] += steps
+    else:
+        ops.add("conv", count)
     return ops
 
 

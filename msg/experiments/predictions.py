@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,7 +202,8 @@ def _checked(pairs: Any, num_nodes: int) -> Tensor:
 
 
 def read_pairs(path: str | Path) -> np.ndarray:
-    """Pairs of nodes from the first two columns of a ``.csv``, ``[M, 2]``; a first line of names is passed over.
+    """Pairs of nodes from the first two columns of a ``.csv``, ``[M, 2]``; a first line of names is passed over, and
+    so are empty lines.
 
     Raises:
         ValueError: for anything else, naming the line.
@@ -209,12 +211,14 @@ def read_pairs(path: str | Path) -> np.ndarray:
     """
     content = files.read_bytes(Path(path))
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8"))))
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as CSV: write two nodes a line, as in 3,14") from error
-    named = bool(rows) and not any(word.strip().isdigit() for word in rows[0])
+    named = bool(rows) and not any(_is_number(word) for word in rows[0])
     found = []
     for number, row in enumerate(rows[named:], 1 + named):
+        if not any(word.strip() for word in row):
+            continue
         words = [word.strip() for word in row[:2]]
         if len(words) < 2 or not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
             raise ValueError(f"{path}, line {number}, is no pair: write two nodes a line, as in 3,14")
@@ -222,3 +226,10 @@ def read_pairs(path: str | Path) -> np.ndarray:
     if not found:
         raise ValueError(f"{path} has no pairs: write two nodes a line, as in 3,14")
     return np.array(found, dtype=np.int64)
+
+
+def _is_number(word: str) -> bool:
+    with suppress(ValueError):
+        float(word)
+        return True
+    return False

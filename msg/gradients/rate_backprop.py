@@ -40,7 +40,8 @@ class RateBackprop(SurrogateRule):
 
     In :class:`~msg.models.MSG` it is the gradient of :class:`DvM`, which reaches a layer through the point on the
     manifold, *plus* the one through its firing rate and the layers above, which DvM cuts. A synapse that is not linear
-    contributes its derivative at the mean spikes.
+    contributes its derivative at the mean spikes; one that draws at random, as attention with a dropout of its own
+    does, draws anew for it, so that there nothing is exact.
 
     Source: `Yu et al. 2024, Advancing Training Efficiency of Deep Spiking Neural Networks through Rate-based
     Backpropagation <https://arxiv.org/abs/2410.11488>`_, eq. 8-12.

@@ -149,15 +149,18 @@ class Graph:
             add_self_loops: add the identity where a node has no self-loop.
         """
         dtype = wide(dtype)
+        key = ("normalized", dtype, improved, add_self_loops)
+        return self.matrix(key, lambda graph: graph.normalized_entries(dtype, improved, add_self_loops))
 
-        def entries(graph: Graph) -> tuple[Tensor, Tensor]:
-            # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
-            given = None if graph.edge_weight is None else graph.edge_weight.to(dtype)
-            return gcn_norm(  # pyright: ignore[reportReturnType]
-                graph.edge_index, given, graph.num_nodes, improved, add_self_loops, dtype=dtype
-            )
-
-        return self.matrix(("normalized", dtype, improved, add_self_loops), entries)
+    def normalized_entries(
+        self, dtype: torch.dtype, improved: bool = False, add_self_loops: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Edges and entries of :meth:`normalized`, computed now: edges in their order, then the self-loops."""
+        # without weights gcn_norm weighs a self-loop that is there like one it adds: explicit ones would not
+        given = None if self.edge_weight is None else self.edge_weight.to(dtype)
+        return gcn_norm(  # pyright: ignore[reportReturnType]
+            self.edge_index, given, self.num_nodes, improved, add_self_loops, dtype=dtype
+        )
 
     def row_normalized(self, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
         r""":math:`D^{-1}(A + I)`: of each node the mean over itself and its neighbours, by weight where edges have one.

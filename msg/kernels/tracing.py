@@ -9,7 +9,12 @@ def traced() -> bool:
 
     Nothing may then be read from tensors, remembered of them, or done to them outside torch.
     """
-    return torch.compiler.is_compiling() or peek_interpreter_stack() is not None or tracing()
+    return torch.compiler.is_compiling() or transformed() or tracing()
+
+
+def transformed() -> bool:
+    """Whether what runs is transformed by ``torch.func``, and not compiled."""
+    return not torch.compiler.is_compiling() and peek_interpreter_stack() is not None
 
 
 def exporting() -> bool:

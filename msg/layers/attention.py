@@ -78,9 +78,11 @@ class AttentiveCell(nn.Module):
         """The hidden state ``[N, h]`` within the cell's state.
 
         Raises:
-            ValueError: if it has another width.
+            ValueError: if it is no tensor, or has another width.
         """
         hidden = state if isinstance(state, Tensor) else state[self._position(state)]
+        if not isinstance(hidden, Tensor):
+            raise ValueError(f"entry={self.entry!r} of the cell's state is a {type(hidden).__name__}, not a tensor")
         if hidden.dim() != 2 or hidden.size(-1) != self.hidden_channels:
             raise ValueError(
                 f"the hidden state has shape {list(hidden.shape)}, but hidden_channels={self.hidden_channels}: "

@@ -6,11 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.layers.bernoulli import BernoulliEncoder
-
-
-def _check_steps(timesteps: int) -> None:
-    if timesteps < 1:
-        raise ValueError(f"timesteps must be at least 1, not {timesteps}")
+from msg.neurons.timesteps import checked_timesteps
 
 
 class LatencyEncoder(nn.Module):
@@ -57,9 +53,9 @@ class LatencyEncoder(nn.Module):
             timesteps: ``T``.
 
         Raises:
-            ValueError: for fewer than one step.
+            ValueError: for what is no number of steps.
         """
-        _check_steps(timesteps)
+        timesteps = checked_timesteps(timesteps)
         # half precision does not tell all steps apart, and whole numbers have no fractions
         x = x.detach().to(torch.promote_types(x.dtype, torch.float32))
         if self.tau is None:
@@ -103,7 +99,8 @@ class PopulationEncoder(nn.Module):
         ``x``: ``[..., F]`` and ``timesteps``; returns ``[T, ..., F * M]``, the fields of a number side by side.
 
     Raises:
-        ValueError: for fewer than three fields, an empty range, or an overlap that is not positive.
+        ValueError: for fewer than three fields, an empty range, or an overlap that is not positive; when called, for a
+            single number.
     """
 
     centers: Tensor
@@ -133,6 +130,8 @@ class PopulationEncoder(nn.Module):
 
     def responses(self, x: Tensor) -> Tensor:
         """Responses of all fields, ``[..., F * M]``, between 0 and 1."""
+        if not x.dim():
+            raise ValueError("x is a single number, but has to be [..., F]: use x.view(1)")
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         apart = (x.unsqueeze(-1) - self.centers.to(x.dtype)) / self.width
         return (-0.5 * apart.square()).exp().flatten(-2)

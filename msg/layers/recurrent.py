@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msg.calls import altered
 from msg.graph import Graph
 from msg.layers.state import check_state
 from msg.layers.synapse import Conv, Synapse, make_synapse
@@ -113,7 +114,7 @@ class RecurrentSpikingLayer(nn.Module):
         """One step or many.
 
         Args:
-            x: input ``[N, F]`` or ``[T, N, F]``.
+            x: input ``[N, F]`` or ``[T, N, F]``; spikes may be integers or truth values.
             state: after the last step; ``None`` is rest.
             graph: ``edge_index`` ``[2, E]`` or a :class:`~msg.graph.Graph`, if and only if the layer has a ``conv``.
             fire: the step function, with the derivative of your choice.
@@ -130,6 +131,8 @@ class RecurrentSpikingLayer(nn.Module):
             )
         if state is not None:
             check_state(state, x.size(-2), x.dtype)
+        if not x.is_floating_point():  # spikes of others
+            x = x.to(self.input.weight.dtype)
         recur = self._recurrence(graph, x.size(-2))
         currents = self.input(x)
         each = list(currents.unbind()) if x.dim() == 3 else [currents]
@@ -150,5 +153,7 @@ class RecurrentSpikingLayer(nn.Module):
             return lambda spikes: synapse(spikes, known)
         if graph is not None:
             raise ValueError("the recurrence has no convolution that would read the graph: use conv='gcn', say")
+        if altered(synapse):
+            return lambda spikes: synapse(spikes) - spikes * synapse.weight.diagonal()
         weight = synapse.weight - torch.diag(synapse.weight.diagonal())
         return lambda spikes: F.linear(spikes, weight)

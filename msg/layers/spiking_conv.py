@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
@@ -42,7 +43,8 @@ class SpikingConv(MessagePassing):
         ``[M, out]``.
 
     Raises:
-        ValueError: for ``timesteps`` below 1, or a train in place of features.
+        ValueError: for ``timesteps`` below 1; when called, for a train in place of features, for sparse ones and for
+            integers.
     """
 
     timesteps = Timesteps
@@ -70,12 +72,17 @@ class SpikingConv(MessagePassing):
         edge_weight: Tensor | None = None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        pair = x if isinstance(x, tuple) else (x,)
+        two = isinstance(x, tuple | list)
+        pair = tuple(x) if two else (x,)
         for one in pair:
             if one is not None and one.dim() != 2:
                 raise ValueError(f"x has shape {list(one.shape)}, but the layer needs [num_nodes, channels]")
+            if one is not None and (one.layout != torch.strided or not one.is_floating_point()):
+                raise ValueError(
+                    f"neurons read dense real numbers, not {one.dtype}, {one.layout}: use x.to_dense().float()"
+                )
         if not getattr(self.neuron, "fitted", True):
-            self.neuron.fit_threshold(pair[0])  # pyright: ignore[reportCallIssue]
+            self.neuron.fit_threshold(pair[0])  # pyright: ignore[reportArgumentType, reportCallIssue]
         weights = () if edge_weight is None else (edge_weight,)
         features = given(edge_attr=edge_attr)
         states: list[Any] = [None] * len(pair)
@@ -87,7 +94,7 @@ class SpikingConv(MessagePassing):
                 if current is not None:
                     spikes, states[number] = self.neuron(current, states[number], self.surrogate)
                 sent.append(spikes)
-            spikes = tuple(sent) if isinstance(x, tuple) else sent[0]
+            spikes = tuple(sent) if two else sent[0]
             total = total + self.conv(spikes, edge_index, *weights, **features)
         return total / self.timesteps
 

@@ -74,10 +74,25 @@ def first_rows(x: Any, number: int) -> Any:
 
 
 def gcn_matrix(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
-    """The matrix that a ``GCNConv`` multiplies by, built once for a graph."""
+    """The matrix that a ``GCNConv`` multiplies by, built once for a graph; under ``torch_geometric.explain`` with each
+    entry as its message is masked.
+    """
+    if bool(conv.explain):
+        return _explained(conv, graph, dtype)
     if conv.normalize:
         return graph.normalized(dtype, conv.improved, conv.add_self_loops)
     return _sum_matrix(graph, dtype)
+
+
+def _explained(conv: GCNConv, graph: Graph, dtype: torch.dtype) -> WeightedEdges:
+    # anew each time, in the order of gcn_norm: that of the edges, which masks have
+    edge_index, value = graph.edge_index, graph.edge_weight
+    if conv.normalize:
+        edge_index, value = graph.normalized_entries(dtype, conv.improved, conv.add_self_loops)
+    if value is None:
+        value = torch.ones(edge_index.size(1), dtype=dtype, device=edge_index.device)
+    masked = conv.explain_message(value.unsqueeze(-1), graph.num_nodes).squeeze(-1)
+    return WeightedEdges(edge_index[1], edge_index[0], masked, (graph.num_nodes, graph.num_nodes))
 
 
 def _sum_matrix(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
@@ -115,9 +130,9 @@ def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Te
     return [Term(None, 1.0, layer.weight)]
 
 
-def _is_map(module: Any, biased: bool = True) -> bool:
+def is_map(module: Any, biased: bool = True) -> bool:
     """Whether a module multiplies by its weight, adds at most a bias and does nothing else, as one put in place of
-    PyG's may (an adapter, say).
+    PyG's may (an adapter, say). Whether someone waits for its call is another question.
     """
     plain = getattr(type(module), "forward", None) in (Linear.forward, nn.Linear.forward)
     return plain and (biased or module.bias is None)
@@ -141,14 +156,14 @@ _SUMS = ("add", "sum")
 """PyG's names of the sum over neighbours."""
 
 _LINEAR: dict[type, _Linear] = {
-    GCNConv: _Linear(_gcn_terms, applies=lambda conv: conv.aggr in _SUMS and _is_map(conv.lin, biased=False)),
+    GCNConv: _Linear(_gcn_terms, applies=lambda conv: conv.aggr in _SUMS and is_map(conv.lin, biased=False)),
     SAGEConv: _Linear(
         _sage_terms,
         lambda conv: conv.lin_l,  # pyright: ignore[reportArgumentType]
         lambda conv: (
             (conv.aggr in ("mean", *_SUMS) and not conv.project and not conv.normalize)
-            and _is_map(conv.lin_l)
-            and (not conv.root_weight or _is_map(conv.lin_r, biased=False))
+            and is_map(conv.lin_l)
+            and (not conv.root_weight or is_map(conv.lin_r, biased=False))
         ),
     ),
     GINConv: _Linear(
@@ -173,7 +188,7 @@ def _attends(conv: nn.Module, graph: Graph) -> bool:
     """Whether a convolution is attention as it is computed here, over a whole graph of which no more is known."""
     plain = (
         type(conv) is GATConv
-        and _is_map(getattr(conv, "lin", None), biased=False)  # one for both ends of an edge
+        and is_map(getattr(conv, "lin", None), biased=False)  # one for both ends of an edge
         and conv.edge_dim is None
         and getattr(conv, "res", None) is None
         and (conv.flow, conv.aggr, conv.node_dim) == ("source_to_target", "add", 0)

@@ -4,18 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from msg.calls import full_precision
+from msg.calls import altered, full_precision
 from msg.gradients import Equilibrium, EquilibriumPropagation, SettlingRule, SettlingSystem, resolve_rule, settle
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix, WeightedEdges
 from msg.layers import Synapse, gcn_matrix
+from msg.layers.synapse import is_map
 from msg.models.network import GraphNetwork
 
 
@@ -216,7 +217,7 @@ class ConvergentGNN(ConvergentNetwork):
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:
         first, *others = self.convs
         current = Synapse(first)(features, graph)
-        tensors = [current, *(p for conv in others for p in (conv.lin.weight, conv.bias))]  # pyright: ignore
+        tensors = [current, *(p for conv in others for p in (_weight(conv.lin), conv.bias))]  # pyright: ignore
         adjacency = gcn_matrix(first, graph, current.dtype)  # pyright: ignore[reportArgumentType]
         if isinstance(adjacency, WeightedEdges):
             tensors.append(adjacency.value)
@@ -225,3 +226,11 @@ class ConvergentGNN(ConvergentNetwork):
     def extra_repr(self) -> str:
         """What is not a submodule."""
         return f"activation={self.activations[0]!r}, {super().extra_repr()}"
+
+
+def _weight(lin: Any) -> Tensor:
+    """The weight of a linear map without bias; if it does more, or someone waits for its call, as the call has it."""
+    if is_map(lin, biased=False) and not altered(lin):
+        return lin.weight
+    like = next(lin.parameters())
+    return lin(torch.eye(lin.in_channels, dtype=like.dtype, device=like.device)).t()

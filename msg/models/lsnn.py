@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from msg.calls import full_precision
+from msg.calls import altered, full_precision
 from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import GraphMemo
 from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
@@ -147,13 +147,17 @@ class LSNN(nn.Module):
         # under autocast the state would have fewer digits than what it adds up over long times
         with full_precision(self.lin.weight):
             spikes, layer = self.layer(x, layer, graph, rule.surrogate, rule.detach_reset)
-            currents = spikes @ self.lin.weight.t()
+            currents = self._driven(spikes)
             trace = torch.zeros_like(currents[0]) if trace is None else trace
             traces = []
             for current in currents.unbind():
                 trace = torch.lerp(current, trace, self._kappa)
                 traces.append(trace)
             return LSNNOutput(torch.stack(traces) + self.lin.bias, spikes, LSNNState(layer, trace))
+
+    def _driven(self, spikes: Tensor) -> Tensor:
+        """What spikes drive the read-out by, without its bias, which is no part of what leaks."""
+        return self.lin(spikes) - self.lin.bias if altered(self.lin) else spikes @ self.lin.weight.t()
 
     def extra_repr(self) -> str:
         """What is not a submodule."""

@@ -1,6 +1,7 @@
 """Predictions that are propagated along edges: predict, then propagate."""
 
 from torch import Tensor, nn
+from torch_geometric.nn import APPNP
 
 from msg.calls import given
 from msg.graph import GraphMemo
@@ -34,6 +35,7 @@ class Propagated(nn.Module):
         if num_hops < 1 or not 0 < teleport <= 1:
             raise ValueError(f"num_hops must be at least 1 and teleport in (0, 1], not {num_hops} and {teleport}")
         self.model, self.num_hops, self.teleport = model, num_hops, teleport
+        self.propagation = APPNP(num_hops, teleport)  # the same; called under an explanation, whose masks it takes
         self._graphs = GraphMemo()
 
     def reset_parameters(self) -> None:
@@ -50,6 +52,8 @@ class Propagated(nn.Module):
     ) -> Tensor:
         known = given(edge_weight=edge_weight, edge_attr=edge_attr, edge_type=edge_type)
         h = z = self.model(x, edge_index, **known)
+        if bool(self.propagation.explain):
+            return self.propagation(h, edge_index, edge_weight)
         nodes = h.size(0)
         graph = self._graphs.graph(edge_index, edge_weight, nodes)
         matrix = graph.normalized(h.dtype)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from msg.calls import watched
 from msg.kernels.choice import compiled
 from msg.kernels.operators import constant_rates
-from msg.kernels.tracing import traced
+from msg.kernels.tracing import traced, transformed
 from msg.names import Reset
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
 from msg.registry import Recorded
@@ -76,8 +76,9 @@ class Neuron(Recorded, nn.Module):
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._threshold, self._silent = _number(value), False
-        self._keep(self._threshold)
+        number = _number(value)
+        self._keep(number)  # first: where the tensor cannot be written, nothing has changed
+        self._threshold, self._silent = number, False
         if not self._automatic:
             self._made["threshold"] = self._threshold
 
@@ -124,7 +125,15 @@ class Neuron(Recorded, nn.Module):
             current: of any shape, the mean over time where it varies. Where all of it is zero, or some of it not
                 finite, the threshold is 1 for now, and stays to be fitted.
             total: adds up what several processes have, where each has a part of the current.
+
+        Raises:
+            ValueError: in code that is transformed by ``torch.func``, where nothing can be kept.
         """
+        if transformed():
+            raise ValueError(
+                "threshold='auto' is fitted to the first current, and what is fitted cannot be kept within torch.func: "
+                "run the network once before, or give a number"
+            )
         squares = current.double().square().sum()
         sums = torch.stack([squares, torch.full_like(squares, current.numel())])
         square, count = (sums if total is None else total(sums)).tolist()

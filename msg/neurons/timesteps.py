@@ -21,8 +21,7 @@ def checked_timesteps(timesteps: Any, neurons: Iterable[Any] = ()) -> int:
     for neuron in neurons:
         if steps > 1 and not getattr(neuron, "spiking", True):
             raise ValueError(
-                f"timesteps={steps} contradicts {type(neuron).__name__}, which sends its value at once: use "
-                "timesteps=1"
+                f"timesteps={steps} contradicts {type(neuron).__name__}, which sends its value at once: use timesteps=1"
             )
     return steps
 

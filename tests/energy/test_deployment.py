@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from msg.energy import disagreement, tangent_readout
-from msg.nn import MSG
+from msg.nn import MSG, CachedGCN
 
 EDGES = torch.tensor([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 2, 0]])
 
@@ -43,6 +43,11 @@ def test_the_shortcut_has_no_functions_of_the_manifold():
     assert found["shortcut"] == {"multiply": 3 * 5 * 4, "accumulate": 2 * 5 * 4}
     assert found["exact"]["transcendental"] == 5 * 4 + 2 * 5 * 6 + 5 * 3
     assert model.training
+
+
+def test_only_msg_is_read_out_at_the_origin():
+    with pytest.raises(ValueError, match="CachedGCN has no path on a manifold"):
+        tangent_readout(CachedGCN(5, 8, 2, 3), torch.rand(5, 5), EDGES)
 
 
 def test_points_have_no_read_out_at_the_origin():

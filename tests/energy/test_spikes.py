@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
-from msg.energy import count
+from msg.energy import count, report
 from msg.energy.counts import CONVENTIONS, OUTSIDE
+from msg.gradients import OTTT
 from msg.layers import picked_mean
 from msg.neurons import DecayingThresholdLIF, ScaledLIF
+from msg.nn import SpikingConv, SpikingGNN
 
 
 @pytest.mark.parametrize(("kind", "adapts"), [(ScaledLIF, 0), (DecayingThresholdLIF, 1)])
@@ -40,3 +43,33 @@ def test_random_numbers_are_not_counted():
         torch.randperm(9)
     assert not ops.unknown
     assert not any(found.under(kind) for found in ops.modules.values() for kind in CONVENTIONS)
+
+
+@pytest.mark.parametrize("neuron", ["if", "lif", "clipped-relu"])
+@pytest.mark.parametrize("conv", [GCNConv, SAGEConv, GATConv])
+def test_one_layer_is_counted_as_the_last_of_a_network(conv, neuron, edge_index):
+    steps = 1 if neuron == "clipped-relu" else 5
+    convs = iter([torch.nn.Linear(4, 4, bias=False), conv(4, 3)])
+    network = SpikingGNN(4, 3, 4, 2, steps, neuron, "bptt", conv=lambda *_: next(convs), readout="conv")
+    first, second = network.stack.layers
+    torch.nn.init.eye_(first.synapse.conv.weight)
+    layer, x = SpikingConv(second.synapse.conv, steps, neuron), torch.rand(7, 4)
+    x[:2, 1] = 0
+    with torch.no_grad():
+        with count(network) as whole:
+            network(x, edge_index)
+        with count(layer) as alone:
+            layer(x, edge_index)
+    assert not alone.unknown
+    assert alone.modules["neuron"] == whole.modules["stack.layers.0.neuron"]
+    assert alone.modules["conv"] == whole.modules["stack.layers.1.synapse"]
+    assert alone.firing.get("neuron") == whole.firing.get("stack.layers.0.neuron")
+
+
+def test_a_model_that_was_gone_past_is_no_model_without_energy(edge_index):
+    model, x = SpikingGNN(4, 3, 8, gradient=OTTT()).eval(), torch.rand(7, 4)
+    with count(model) as ops:
+        for _ in model.online(x, edge_index):
+            pass
+    with pytest.raises(ValueError, match=r"nothing was counted of the model: call it inside the block"):
+        report(ops)

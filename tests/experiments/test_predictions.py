@@ -107,6 +107,13 @@ def test_files(nodes, links, tmp_path):
         found.save(tmp_path / "a.txt")
 
 
+def test_empty_lines_and_the_mark_of_an_encoding_are_no_pairs(tmp_path):
+    for text in ("source,target\n0,1\n2,3\n\n", "0,1\n\n2,3\n , \n"):
+        for mark in ("", "\ufeff"):
+            (tmp_path / "p.csv").write_text(mark + text, encoding="utf-8")
+            assert read_pairs(tmp_path / "p.csv").tolist() == [[0, 1], [2, 3]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -116,6 +123,8 @@ def test_files(nodes, links, tmp_path):
         ("0,1\n2,-3\n", "line 2, is no pair"),
         ("a,b\n0,x\n", "line 2, is no pair"),
         ("0,99999999999999999999\n", "line 1, is no pair"),
+        ("1.0,2.0\n3,4\n", "line 1, is no pair"),
+        ("-1,-2\n3,4\n", "line 1, is no pair"),
     ],
 )
 def test_pairs_that_are_none(tmp_path, text, message):

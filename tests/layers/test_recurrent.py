@@ -193,6 +193,12 @@ def test_weights_start_as_published_and_come_back():
     assert layer.recurrent.weight.std() > 0
 
 
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int64])
+def test_spikes_of_others_may_be_integers(kind):
+    layer, train = _layer(IF()), (_train(STEPS) > 0).to(kind)
+    assert torch.equal(layer(train)[0], layer(train.to(layer.input.weight.dtype))[0])
+
+
 def test_impossible_inputs_are_refused(edge_index):
     dense, graph = _layer(IF()), _layer(IF(), "gcn")
     for x in (_train()[0], _train(2, 2), _train(0), _train(2)[..., :2]):

@@ -84,6 +84,15 @@ def test_refusals(edge_index):
         SpikingConv(GCNConv(5, 3), timesteps=0)
     with pytest.raises(ValueError, match=r"\[num_nodes, channels\]"):
         SpikingConv(GCNConv(5, 3))(torch.rand(4, 7, 5), edge_index)
+    for x in (torch.ones(7, 5, dtype=torch.long), torch.rand(7, 5).to_sparse()):
+        with pytest.raises(ValueError, match="neurons read dense real numbers"):
+            SpikingConv(GCNConv(5, 3))(x, edge_index)
+
+
+def test_a_pair_may_be_a_list():
+    x, edges = torch.rand(7, 5), torch.tensor([[0, 1, 2], [1, 2, 0]])
+    layer = SpikingConv(SAGEConv((5, 5), 3))
+    assert torch.equal(layer([x, x], edges), layer((x, x), edges))
 
 
 def test_a_threshold_is_fitted_to_the_first_input(papers):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
 from msg.gradients import DvM, SparseAttentiveBacktracking
-from msg.neurons import LIF
-from msg.nn import AttentiveRecurrence
+from msg.neurons import ALIF, LIF
+from msg.nn import AttentiveRecurrence, RecurrentSpikingLayer
 
 STEPS, NODES, FEATURES, WIDTH = 9, 4, 3, 5
 
@@ -257,3 +257,6 @@ def test_says_what_it_is_and_what_it_needs():
     wrong = AttentiveRecurrence(nn.GRUCell(FEATURES, WIDTH), WIDTH + 1)
     with pytest.raises(ValueError, match=rf"shape \[4, {WIDTH}\].*hidden_channels={WIDTH + 1}.*entry"):
         wrong(torch.randn(STEPS, NODES, FEATURES))
+    nested = AttentiveRecurrence(RecurrentSpikingLayer(FEATURES, WIDTH, ALIF()), WIDTH, entry="neuron")
+    with pytest.raises(ValueError, match="entry='neuron' of the cell's state is a ALIFState, not a tensor"):
+        nested(torch.randn(STEPS, NODES, FEATURES))

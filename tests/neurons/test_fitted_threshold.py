@@ -176,3 +176,26 @@ def test_it_is_not_learned():
     neuron = LIF()
     with pytest.raises(ValueError, match="is not learned"):
         neuron.threshold = learned.sum()
+
+
+def test_within_a_transformation_nothing_is_fitted_and_nothing_is_lost(edge_index):
+    model, x = MSG(5, 3, "E4", 2, 4, IF("auto")), torch.rand(7, 5)
+    with pytest.raises(ValueError, match=r"cannot be kept within torch\.func: run the network once before"):
+        torch.func.jacrev(lambda x: model(x, edge_index))(x)
+    neuron = model.stack.layers[0].neuron
+    assert not neuron.fitted
+    model(x, edge_index)
+    assert float(neuron.fitted_threshold) == neuron.threshold
+    torch.func.jacrev(lambda x: model(x, edge_index))(x)
+
+
+def test_a_threshold_that_cannot_be_written_is_not_taken():
+    neuron = IF("auto")
+
+    def inside(x):
+        neuron.threshold = 0.3
+        return x
+
+    with pytest.raises(RuntimeError):
+        torch.func.grad(inside)(torch.ones(()))
+    assert not neuron.fitted

@@ -114,9 +114,13 @@ class DynamicSpikeNet(SpikeNet):
         if any(now.size(0) != number for now in x):
             raise ValueError("all snapshots need features of the same nodes: give a node zeros until it appears")
         matrices = self._steps.recall(tuple(edges), (number, x[0].dtype), lambda: self._matrices(edges, x[0]))
-        seeds = torch.arange(number, device=x[0].device) if nodes is None else nodes
-        if seeds.dim() != 1 or (seeds.numel() and not 0 <= int(seeds.min()) <= int(seeds.max()) < number):
-            raise ValueError(f"nodes must be a list of numbers from 0 to {number - 1}")
+        seeds = torch.arange(number, device=x[0].device) if nodes is None else torch.as_tensor(nodes)
+        numbers = seeds.dim() == 1 and not (seeds.is_floating_point() or seeds.dtype == torch.bool)
+        if not numbers or (seeds.numel() and not 0 <= int(seeds.min()) <= int(seeds.max()) < number):
+            raise ValueError(
+                f"nodes must be a list of numbers from 0 to {number - 1}: of a mask, use mask.nonzero()[:, 0]"
+            )
+        seeds = seeds.long()  # of bytes torch makes a mask
         generator = self.draws.next(x[0].device)
 
         def pick(places: Tensor, drawn: int) -> Tensor:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
+from msg.calls import altered
 from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
+from msg.graph.sparse import to_dense
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
@@ -63,7 +65,9 @@ class _Layer(nn.Module):
 
 
 def _linear(layer: nn.Module, x: Tensor | SparseMatrix) -> Tensor:
-    return x.matmul(layer.weight.t()) + layer.bias if isinstance(x, SparseMatrix) else layer(x)  # pyright: ignore
+    if isinstance(x, SparseMatrix):
+        return layer(to_dense(x)) if altered(layer) else x.matmul(layer.weight.t()) + layer.bias  # pyright: ignore
+    return layer(x)
 
 
 class SpikeNet(GraphNetwork):

@@ -131,6 +131,8 @@ def test_snapshots_that_do_not_fit_are_refused(x, edges):
         (lambda: model(x[:3], edges), "4 timesteps, but there are features of 3"),
         (lambda: model(x, edges[:2]), "edges of 2 snapshots"),
         (lambda: model([*x[:3], x[3, :5]], edges), "features of the same nodes"),
+        (lambda: model(x, edges, torch.ones(NODES, dtype=torch.bool)), r"list of numbers from 0 to 6.*mask\.nonzero"),
+        (lambda: model(x, edges, torch.ones(2)), "list of numbers from 0 to 6"),
         (lambda: model(x.float(), edges), "x is torch.float32"),
         (lambda: model(x, [*edges[:3], edges[0] + 5]), "refers to node"),
         (lambda: model(x[..., :3], edges), r"needs \[num_nodes, 5\]"),
@@ -161,3 +163,10 @@ def test_what_new_edges_said_a_step_ago_is_learned():
         right[share] = sum(hits[-10:]) / 10  # each before its update, on snapshots never seen
     assert right[0.0] > 0.7
     assert right[1.0] < 0.68
+
+
+def test_nodes_are_numbers_of_any_integer_type(x, edges):
+    model = _model().eval()
+    want = model(x, edges, torch.tensor([4, 1]))
+    for nodes in (torch.tensor([4, 1], dtype=torch.uint8), [4, 1]):
+        torch.testing.assert_close(model(x, edges, nodes), want)
