@@ -129,10 +129,10 @@ class RecurrentSpikingLayer(nn.Module):
                 f"x has shape {list(x.shape)}, but the layer needs [num_nodes, {self.in_channels}] "
                 f"or [time steps, num_nodes, {self.in_channels}]"
             )
-        if state is not None:
-            check_state(state, x.size(-2), x.dtype)
         if not x.is_floating_point():  # spikes of others
             x = x.to(self.input.weight.dtype)
+        if state is not None:
+            check_state(state, x.size(-2), x.dtype)
         recur = self._recurrence(graph, x.size(-2))
         currents = self.input(x)
         each = list(currents.unbind()) if x.dim() == 3 else [currents]

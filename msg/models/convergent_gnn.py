@@ -217,7 +217,7 @@ class ConvergentGNN(ConvergentNetwork):
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:
         first, *others = self.convs
         current = Synapse(first)(features, graph)
-        tensors = [current, *(p for conv in others for p in (_weight(conv.lin), conv.bias))]  # pyright: ignore
+        tensors = [current, *(p for conv in others for p in (_weight(conv), conv.bias))]  # pyright: ignore
         adjacency = gcn_matrix(first, graph, current.dtype)  # pyright: ignore[reportArgumentType]
         if isinstance(adjacency, WeightedEdges):
             tensors.append(adjacency.value)
@@ -228,9 +228,9 @@ class ConvergentGNN(ConvergentNetwork):
         return f"activation={self.activations[0]!r}, {super().extra_repr()}"
 
 
-def _weight(lin: Any) -> Tensor:
-    """The weight of a linear map without bias; if it does more, or someone waits for its call, as the call has it."""
-    if is_map(lin, biased=False) and not altered(lin):
-        return lin.weight
-    like = next(lin.parameters())
-    return lin(torch.eye(lin.in_channels, dtype=like.dtype, device=like.device)).t()
+def _weight(conv: Any) -> Tensor:
+    """The weight of a convolution; where its map does more, or someone waits for its call, as the call has it."""
+    if is_map(conv.lin, biased=False) and not altered(conv.lin):
+        return conv.lin.weight
+    like = next(conv.lin.parameters())
+    return conv.lin(torch.eye(conv.in_channels, dtype=like.dtype, device=like.device)).t()

@@ -196,7 +196,9 @@ def test_weights_start_as_published_and_come_back():
 @pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int64])
 def test_spikes_of_others_may_be_integers(kind):
     layer, train = _layer(IF()), (_train(STEPS) > 0).to(kind)
-    assert torch.equal(layer(train)[0], layer(train.to(layer.input.weight.dtype))[0])
+    _, state = layer(train)
+    numbers = train.to(layer.input.weight.dtype)
+    assert torch.equal(layer(train, state)[0], layer(numbers, layer(numbers)[1])[0])
 
 
 def test_impossible_inputs_are_refused(edge_index):
