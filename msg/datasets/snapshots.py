@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def load_snapshots(folder: Path | str, merge: int = 1, normalize: bool = True, n
     edges, times, nodes, labels = read(folder, name)
     n_id, edges = _renumber(folder, edges, nodes)
     y = torch.full((len(n_id),), -1)
-    y[: len(nodes)] = torch.from_numpy(np.unique(labels, return_inverse=True)[1].astype(np.int64))
+    y[: len(nodes)] = torch.from_numpy(np.unique(_in_order(labels), return_inverse=True)[1].astype(np.int64))
     steps = np.unique(times, return_inverse=True)[1] // merge
     number = int(steps.max()) + 1
     x = _features(folder / f"{name}.npy", number, len(n_id), normalize)
@@ -76,6 +77,12 @@ def load_snapshots(folder: Path | str, merge: int = 1, normalize: bool = True, n
         new = to_undirected(torch.from_numpy(part), num_nodes=len(n_id))
         snapshots.append(Data(x=None if x is None else x[step], edge_index=new, y=y, n_id=ids, num_nodes=len(n_id)))
     return snapshots
+
+
+def _in_order(labels: np.ndarray) -> np.ndarray:
+    """Labels as they are sorted: numbers where all are written as such, so that 10 comes after 2."""
+    numbers = all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", str(label)) for label in labels)
+    return labels.astype(np.int64) if numbers else labels
 
 
 def _table(path: Path, kinds: Sequence[Any], what: str) -> list[np.ndarray]:

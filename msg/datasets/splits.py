@@ -99,6 +99,8 @@ def part_sizes(total: int, percentages: Sequence[float]) -> list[int]:
 
 def _given_masks(data: Data, split: str, index: int | None) -> list[Tensor]:
     number = _number_of_masks(data)
+    if index is None and number == 1 and np.ndim(data[MASKS[0]]) == 2:
+        index = 0  # one set of masks, in a column
     if number == 0 or (index is None) != (np.ndim(data[MASKS[0]]) == 1) or (index is not None and index >= number):
         raise ValueError(f"split {split!r} is not given with this graph: {_possible(data)}")
     masks = boolean_masks({name: data[name] for name in MASKS}, len(data["y"])).values()
@@ -119,7 +121,7 @@ def _possible(data: Data) -> str:
     if number and "split" not in data and np.ndim(data[MASKS[0]]) == 1:
         choices.insert(0, "public")
     elif number and "split" not in data:
-        choices.insert(0, f"fixed:K with K from 0 to {number - 1}")
+        choices.insert(0, f"fixed:K with K from 0 to {number - 1}" if number > 1 else "public")
     return "possible are " + ", ".join(choices)
 
 

@@ -48,7 +48,8 @@ class StepwiseBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of a train with weights and running statistics that all steps share, each step by itself.
 
     In training a step is normalised by its own mean and variance over the nodes, and the running statistics are updated
-    ``T`` times, as if the module were called once a step.
+    ``T`` times, as if the module were called once a step. A single node has no variance, and is normalised by the
+    running ones.
 
     Args:
         num_features: channels ``d``.
@@ -56,6 +57,9 @@ class StepwiseBatchNorm(nn.BatchNorm1d):
     Shapes:
         ``input``: ``[N, T, d]``; returns the same.
     """
+
+    def __init__(self, num_features: int):
+        super().__init__(num_features)
 
     def forward(self, input: Tensor) -> Tensor:
         nodes, steps, channels = input.shape
@@ -71,7 +75,10 @@ class StepwiseBatchNorm(nn.BatchNorm1d):
             flat, mean, variance, self.weight.repeat(steps), self.bias.repeat(steps), True, 1.0, self.eps
         )
         with torch.no_grad():
-            share = 1.0 if self.momentum is None else self.momentum
+            share = self.momentum
+            assert share is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked += steps
             for old, new in ((self.running_mean, mean), (self.running_var, variance)):
                 # what T updates one after the other come to
                 left = (1 - share) ** torch.arange(steps - 1, -1, -1, dtype=new.dtype, device=new.device)

@@ -21,8 +21,9 @@ def gradient_alignment(
         c^l = \frac{\langle g^l, h^l\rangle}{|g^l|\,|h^l|},
 
     where ``g`` is the gradient of the training loss with respect to the weights of layer ``l``'s synapse under the
-    model's rule, and ``h`` that under ``exact``; biases are left out, and so is dropout, so that both
-    see the same network. The model is not changed.
+    model's rule, and ``h`` that under ``exact``; biases are left out, and so is dropout; what else is
+    drawn at random, by an augmentation, say, is drawn alike for both, so that they see the same network. Neither the
+    model nor a generator of torch is changed.
 
     Args:
         model: a spiking network; the ``gradient`` of its stack is the rule.
@@ -36,21 +37,25 @@ def gradient_alignment(
     for module in still.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    stacks = [module for module in still.modules() if isinstance(module, SpikingStack)]
-    own = _synapse_gradients(still, stacks, task)
-    for stack in stacks:
-        stack.gradient = exact
-    reference = _synapse_gradients(still, stacks, task)
+    own, reference = _synapse_gradients(still, task), _synapse_gradients(still, task, exact)
     return [_cosine(g, h) for g, h in zip(own, reference)]
 
 
-def _synapse_gradients(model: nn.Module, stacks: list[SpikingStack], task: Task) -> list[Tensor]:
-    """The gradient of every layer's weights, flat and in float64, since its square may underflow in less."""
+def _synapse_gradients(model: nn.Module, task: Task, rule: SurrogateBPTT | None = None) -> list[Tensor]:
+    """The gradient of every layer's weights, flat and in float64, since its square may underflow in less; by a rule in
+    place of the model's own, if one is given.
+    """
+    model = copy.deepcopy(model)  # with the generators that modules have
+    stacks = [module for module in model.modules() if isinstance(module, SpikingStack)]
+    if rule is not None:
+        for stack in stacks:
+            stack.gradient = rule
     synapses = [layer.get_submodule("synapse") for stack in stacks for layer in stack.layers]
     layers = [[weight for weight in synapse.parameters() if weight.dim() > 1] for synapse in synapses]
     flat = [weight for layer in layers for weight in layer]
-    loss = torch.stack([task.loss(model, batch) for batch in task.batches(1)]).mean()
-    found = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
+    with torch.random.fork_rng({p.device for p in model.parameters() if p.device.type == "cuda"}):
+        loss = torch.stack([task.loss(model, batch) for batch in task.batches(1)]).mean()
+        found = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
     none = loss.new_zeros(0).double()  # a layer that learns no weights, as fixed directions do not
     return [torch.cat([none, *(next(found).double().flatten() for _ in layer)]) for layer in layers]
 

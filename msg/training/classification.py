@@ -1,5 +1,6 @@
 """Classes of the nodes of a graph, and of whole graphs."""
 
+import math
 from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -60,6 +61,11 @@ class Classification:
         label_smoothing: float,
     ):
         _check(data, self.what)
+        if not 0 <= sparsity < math.inf or not 0 <= label_smoothing <= 1:
+            raise ValueError(
+                "sparsity must be a finite number of at least 0, and label_smoothing one from 0 to 1, not "
+                f"{sparsity} and {label_smoothing}"
+            )
         self.sparsity, self.label_smoothing = sparsity, label_smoothing
         self.augment = Augmenting(augmentation, batches)
         self.metric = data.get("metric", "accuracy")
@@ -96,9 +102,12 @@ class Classification:
         batch, nodes = self.augment(batch, model)
         with watching(model) as seen:
             logits = batch.outputs(model)
+        if not isinstance(logits, Tensor) or (self.metric == "roc_auc" and logits.size(-1) != 2):
+            given = f"[..., {logits.size(-1)}]" if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"a model gives logits [N, C], two of them for roc_auc, not {given}")
         every = logits if nodes is None else logits[nodes]
         logits = every[batch.target]
-        loss = self._criterion(model)(logits, batch.labels) + self._taught_loss(every)
+        loss = self._criterion(model, self.label_smoothing)(logits, batch.labels) + self._taught_loss(every)
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
         return _View(batch, every, loss)
@@ -107,9 +116,10 @@ class Classification:
         """What predictions of a former model add, for the outputs of a batch."""
         return 0.0
 
-    def _criterion(self, model: nn.Module) -> Any:
+    @staticmethod
+    def _criterion(model: nn.Module, label_smoothing: float = 0.0) -> Any:
         own = getattr(model, "criterion", None)
-        return partial(cross_entropy, label_smoothing=self.label_smoothing) if own is None else own
+        return partial(cross_entropy, label_smoothing=label_smoothing) if own is None else own
 
     def _evaluation(self, model: nn.Module, seen: Observation, logits: Tensor, y: Tensor) -> Evaluation:
         """Of those logits that are of one part, with its labels."""
@@ -119,7 +129,7 @@ class Classification:
         else:
             # a softmax would round confident ones to the same score
             metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
-        loss = getattr(model, "criterion", cross_entropy)(logits, y)  # pyright: ignore[reportCallIssue]
+        loss = self._criterion(model)(logits, y)
         return Evaluation(float(loss), float(metric), seen.rates, seen.radius)
 
 
@@ -262,7 +272,7 @@ class NodeClassification(Classification):
         if self.taught is None:
             return 0.0
         rest = ~self.masks["train"]
-        return cross_entropy(logits[rest], self.taught[rest])
+        return cross_entropy(logits[rest], self.taught[rest]) if bool(rest.any()) else 0.0
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
@@ -291,7 +301,8 @@ class GraphClassification(Classification):
     Models are called as ``model(x, edge_index, batch=..., batch_size=...)``, with the number of graphs last.
 
     Raises:
-        ValueError: as :class:`NodeClassification`, and for no graphs in a batch.
+        ValueError: as :class:`NodeClassification`, for no graphs in a batch, and for nodes that are not in the order of
+            their graphs.
     """
 
     what = "graph"
@@ -311,6 +322,12 @@ class GraphClassification(Classification):
             raise ValueError("half_hop adds nodes, which are of no graph: use drop_edge for graphs")
         super().__init__(data, sparsity, None, augmentation, label_smoothing)
         self.batch, self.batch_size, self.seed = data["batch"], batch_size, seed
+        nodes = torch.bincount(self.batch, minlength=len(self.y))
+        if len(nodes) > len(self.y) or not bool(nodes.all()) or bool((self.batch.diff() < 0).any()):
+            raise ValueError(
+                f"batch must say of each node which of {len(self.y)} graphs it is of, in their order, as in 0, 0, 1, "
+                "and each graph needs a node: PyG's Batch.from_data_list makes it"
+            )
 
     @cached_property
     def _graphs(self) -> list[Data]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -38,10 +39,12 @@ class Budget:
     generations: int = 1
 
     def __post_init__(self):
-        counts = self.epochs >= 1 and self.patience >= 0 and self.generations >= 1
-        if not (counts and self.lr > 0 and self.weight_decay >= 0):
+        whole = all(isinstance(number, Integral) for number in (self.epochs, self.patience, self.generations))
+        counts = whole and self.epochs >= 1 and self.patience >= 0 and self.generations >= 1
+        if not (counts and 0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError(
-                f"a budget needs epochs >= 1, lr > 0, weight_decay >= 0, patience >= 0 and generations >= 1, not {self}"
+                "a budget needs epochs >= 1, lr > 0, weight_decay >= 0, patience >= 0 and generations >= 1, finite or, "
+                f"where they count, whole numbers, not {self}"
             )
 
     @property

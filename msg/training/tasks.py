@@ -150,8 +150,10 @@ class LinkPrediction:
             ``None``: all at once. Measured is always the whole graph.
         augmentation: what is drawn anew for every update.
 
+    All edges count alike: models are given no weights.
+
     Raises:
-        ValueError: for features that are not finite.
+        ValueError: for features that are not finite, or a split that :func:`msg.datasets.link_split` has not made.
     """
 
     metric = "roc_auc"
@@ -168,6 +170,8 @@ class LinkPrediction:
     ):
         train, self.settings = split.train, batches
         check_features(train["x"])
+        if train.get("excluded") is None:
+            raise ValueError("the training part does not say which pairs are no negatives: make it with link_split")
         self.augment = Augmenting(augmentation, batches)
         self.x, self.edge_index = train["x"], train["edge_index"]
         self.decoder, self.seed = decoder, seed

@@ -44,6 +44,16 @@ def test_new_edges_of_each_time_in_the_order_of_numbers(folder):
         assert snapshot.num_nodes == 4
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [("10 2 10", [1, 0, 1]), ("10 -2 10", [1, 0, 1]), ("10 2 x", [0, 1, 2]), ("10 02 10", [1, 0, 1])],
+)
+def test_classes_are_in_the_order_of_numbers_where_they_are_such(folder, labels, classes):
+    lines = [f"{node} {label}" for node, label in zip((2, 0, 3), labels.split())]
+    (folder / "node2label.txt").write_text("\n".join(lines))
+    assert load_snapshots(folder)[0].y.tolist() == [*classes, -1]
+
+
 def test_features_of_each_step_are_standardised(folder):
     raw = np.load(folder / "zoo.npy")
     for step, (plain, scaled) in enumerate(zip(load_snapshots(folder, normalize=False), load_snapshots(folder))):

@@ -65,6 +65,11 @@ def test_given_masks():
             apply_split(data, bad)
     with pytest.raises(ValueError, match="possible are public"):
         apply_split(one, "fixed:0")
+    column = graph(**{name: mask[:, :1] for name, mask in masks.items()})
+    for split in ("public", "fixed:0"):
+        assert torch.equal(apply_split(column, split).test_mask, masks["test_mask"][:, 0])
+    with pytest.raises(ValueError, match="possible are public"):
+        apply_split(column, "fixed:1")
 
 
 def test_given_split_cannot_be_asked_of_a_graph_already_split():

@@ -31,6 +31,7 @@ def test_stepwise_norm_is_one_call_a_step(nodes):
         torch.testing.assert_close(ours(x), want, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
+        assert ours.num_batches_tracked == theirs.num_batches_tracked == steps
     # one node alone has no variance: it is normalised as in evaluation
     got = ours(x) if nodes == 1 else ours.eval()(x)
     torch.testing.assert_close(got, torch.stack([theirs.eval()(x[:, t]) for t in range(steps)], 1))

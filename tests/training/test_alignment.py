@@ -3,11 +3,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch_geometric.nn import GATConv
 
 from msg.gradients import DvM, SurrogateBPTT
 from msg.neurons import IF, Sigmoid
 from msg.nn import MSG, SpikingGNN
-from msg.training import NodeClassification, gradient_alignment
+from msg.training import Augmentation, NodeClassification, gradient_alignment
 
 
 def network(karate, rule, model=MSG, **options):
@@ -25,6 +26,23 @@ def test_exact_bptt_agrees_with_itself(karate, model, conv):
     found = gradient_alignment(network_, NodeClassification(karate), rule)
     assert found == pytest.approx([1.0] * len(found))
     assert len(found) == (3 if model is MSG else 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "augmentation"),
+    [
+        ({}, Augmentation(drop_edge=0.5)),
+        ({}, Augmentation(input_dropout=0.5)),
+        ({"conv": lambda i, o: GATConv(i, o, dropout=0.6)}, Augmentation()),
+    ],
+    ids=["edges", "features", "attention"],
+)
+def test_what_is_drawn_at_random_is_drawn_alike_for_both(karate, options, augmentation):
+    model, task = network(karate, SurrogateBPTT(), **options), NodeClassification(karate, augmentation=augmentation)
+    state = torch.get_rng_state()
+    assert gradient_alignment(model, task) == pytest.approx([1.0] * 3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert gradient_alignment(network(karate, DvM()), task)[-1] == pytest.approx(1.0)
 
 
 def test_dvm_is_exact_in_the_last_layer_alone(karate):

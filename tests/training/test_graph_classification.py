@@ -50,6 +50,16 @@ def test_an_epoch_reads_every_training_graph_once_in_an_order_of_its_own(some):
         assert sum(int(batch.labels.sum()) for batch in epoch) == int(some.y[some.train_mask].sum())
 
 
+def test_nodes_that_are_not_in_the_order_of_their_graphs_are_refused(some):
+    shuffled, short, long = some.clone(), some.clone(), some.clone()
+    shuffled.batch = some.batch.flip(0)
+    short.batch = some.batch.clamp(max=38)
+    long.batch = some.batch + 1
+    for wrong in (shuffled, short, long):
+        with pytest.raises(ValueError, match=r"which of 40 graphs it is of, in their order.*Batch\.from_data_list"):
+            GraphClassification(wrong)
+
+
 @pytest.mark.parametrize("make", [gin, spiking])
 def test_what_is_measured_is_what_each_graph_gets_alone(some, make):
     task, model = GraphClassification(some), make().eval()

@@ -64,7 +64,17 @@ def test_divergence_names_the_epoch():
         fit(nn.Linear(1, 1), Scripted([0.1], [1.0, float("nan")]), Budget(epochs=3))
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": 0.0}, {"patience": -1}, {"weight_decay": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"lr": 0.0},
+        {"patience": -1},
+        {"weight_decay": float("nan")},
+        {"epochs": 2.5},
+        {"lr": float("inf")},
+    ],
+)
 def test_impossible_budgets(wrong):
     with pytest.raises(ValueError, match="a budget needs epochs >= 1"):
         Budget(**wrong)

@@ -359,3 +359,53 @@ def test_nor_is_one_that_reads_edges_or_stands_inside_of_one(karate):
     before = [parameter.detach().clone() for parameter in inside.parameters()]
     fit(model, task, Budget(epochs=2, lr=0.1))
     assert any(not torch.equal(was, now) for was, now in zip(before, inside.parameters()))
+
+
+def test_no_criterion_is_cross_entropy(karate):
+    model, plain = MSG(34, 4, "H4", dropout=0.0), MSG(34, 4, "H4", dropout=0.0)
+    plain.load_state_dict(model.state_dict())
+    model.criterion = None
+    task = NodeClassification(karate)
+    assert task.evaluate(model, "val") == task.evaluate(plain, "val")
+    fit(model, task, Budget(epochs=1))
+
+
+def test_where_all_nodes_are_trained_on_nothing_is_left_to_teach(karate):
+    whole = karate.clone()
+    whole.train_mask = torch.ones(34, dtype=torch.bool)
+    result = fit(MSG(34, 4, "H4"), NodeClassification(whole), Budget(epochs=2, generations=2))
+    assert len(result.history) == 4
+
+
+@pytest.mark.parametrize(
+    "options", [{"sparsity": -0.1}, {"sparsity": float("nan")}, {"label_smoothing": 2.0}, {"label_smoothing": -0.1}]
+)
+def test_impossible_terms_of_a_loss_are_refused(karate, options):
+    with pytest.raises(ValueError, match="sparsity must be a finite number of at least 0, and label_smoothing"):
+        NodeClassification(karate, **options)
+
+
+def test_what_are_no_logits_is_refused(karate):
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lin = nn.Linear(34, 3)
+
+        def forward(self, x, edge_index):
+            return self.lin(x), None
+
+    with pytest.raises(ValueError, match=r"a model gives logits .* not tuple"):
+        fit(Pair(), NodeClassification(karate), Budget(epochs=1))
+    two = karate.clone()
+    two.y, two.metric = karate.y % 2, "roc_auc"
+    for part in ("train", "val", "test"):
+        two[f"{part}_mask"] = torch.ones(34, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"two of them for roc_auc, not \[\.\.\., 3\]"):
+        fit(MSG(34, 3, "H4"), NodeClassification(two), Budget(epochs=1))
+
+
+def test_links_of_another_split_are_refused(karate):
+    split = link_split(karate)
+    del split.train.excluded
+    with pytest.raises(ValueError, match="make it with link_split"):
+        LinkPrediction(split, inner_product)
