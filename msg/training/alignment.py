@@ -32,7 +32,12 @@ def gradient_alignment(
 
     Returns:
         One number a layer, encoder first; ``None`` where a gradient is zero or not finite, which points nowhere.
+
+    Raises:
+        ValueError: for a model without a gradient rule.
     """
+    if not any(isinstance(module, SpikingStack) for module in model.modules()):
+        raise ValueError(f"{type(model).__name__} has no gradient rule to compare: give a network such as MSG")
     still = copy.deepcopy(model)
     for module in still.modules():
         if isinstance(module, nn.Dropout):

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch_geometric.nn import GATConv
+from torch_geometric.nn import GCN, GATConv
 
 from msg.gradients import DvM, SurrogateBPTT
 from msg.neurons import IF, Sigmoid
@@ -61,6 +61,11 @@ def test_it_is_the_cosine_of_what_backward_computes(karate):
         pairs.append([layer.synapse.conv.lin.weight.grad for layer in plain.stack.layers])
     wanted = [float(torch.cosine_similarity(g.flatten(), h.flatten(), dim=0)) for g, h in zip(*pairs)]
     assert found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_model_without_a_rule_is_refused(karate):
+    with pytest.raises(ValueError, match="GCN has no gradient rule to compare"):
+        gradient_alignment(GCN(karate.num_features, 8, 2, 4), NodeClassification(karate))
 
 
 def test_the_model_is_left_alone(karate):
