@@ -77,7 +77,7 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
             _valued(ops, index, below.neuron, rates[index].detach(), layer, graph, currents[index + 1])
             continue
         nodes, channels = rates[index].shape
-        fired = (rates[index].detach().sum(-1, dtype=torch.float64) * steps).round().long()
+        fired = _fired(rates[index].detach(), steps)
         total, silent = int(fired.sum()), 0
         if index == 0 and x.dim() == 2:
             silent = (nodes * channels - nonzeros(currents[0])) * steps
@@ -111,7 +111,7 @@ def _spiking_conv(layer: SpikingConv, args: tuple, kwargs: dict, output: Tensor)
         count = synapse_count(conv, neuron.rate(x, 1), graph.edge_index, graph.edge_weight, output)
     else:
         rates, linear = neuron.rate(x, steps), Synapse(conv).linear
-        fired = (rates.sum(-1, dtype=torch.float64) * steps).round().long()
+        fired = _fired(rates, steps)
         updates = neuron_updates(neuron, x.numel() * steps, int(fired.sum()), (x.numel() - nonzeros(x)) * steps)
         synapse = _Synapse(conv, x.size(0), x.size(1), output.size(-1), 1 if linear else steps, graph)
         count = synapse.cheapest(fired, operand(rates)) if linear else _stepwise(synapse, fired, graph)
@@ -125,6 +125,11 @@ def _spiking_conv(layer: SpikingConv, args: tuple, kwargs: dict, output: Tensor)
     else:
         ops.add("conv", count)
     return ops
+
+
+def _fired(rates: Tensor, steps: int) -> Tensor:
+    """Spikes of each node, from the rates of its neurons."""
+    return (rates.sum(-1, dtype=torch.float64) * steps).round().long()
 
 
 def _valued(

@@ -75,9 +75,11 @@ class SpikingConv(MessagePassing):
         two = isinstance(x, tuple | list)
         pair = tuple(x) if two else (x,)
         for one in pair:
-            if one is not None and one.dim() != 2:
+            if one is None:
+                continue
+            if one.dim() != 2:
                 raise ValueError(f"x has shape {list(one.shape)}, but the layer needs [num_nodes, channels]")
-            if one is not None and (one.layout != torch.strided or not one.is_floating_point()):
+            if one.layout != torch.strided or not one.is_floating_point():
                 raise ValueError(
                     f"neurons read dense real numbers, not {one.dtype}, {one.layout}: use x.to_dense().float()"
                 )

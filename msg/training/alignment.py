@@ -38,19 +38,18 @@ def gradient_alignment(
     """
     if not any(isinstance(module, SpikingStack) for module in model.modules()):
         raise ValueError(f"{type(model).__name__} has no gradient rule to compare: give a network such as MSG")
-    still = copy.deepcopy(model)
-    for module in still.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    own, reference = _synapse_gradients(still, task), _synapse_gradients(still, task, exact)
+    own, reference = _synapse_gradients(model, task), _synapse_gradients(model, task, exact)
     return [_cosine(g, h) for g, h in zip(own, reference)]
 
 
 def _synapse_gradients(model: nn.Module, task: Task, rule: SurrogateBPTT | None = None) -> list[Tensor]:
-    """The gradient of every layer's weights, flat and in float64, since its square may underflow in less; by a rule in
-    place of the model's own, if one is given.
+    """The gradient of every layer's weights without dropout, flat and in float64, since its square may underflow in
+    less; by a rule in place of the model's own, if one is given.
     """
     model = copy.deepcopy(model)  # with the generators that modules have
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     stacks = [module for module in model.modules() if isinstance(module, SpikingStack)]
     if rule is not None:
         for stack in stacks:
