@@ -9,6 +9,7 @@ from torch_geometric.nn import MessagePassing
 
 from msg.calls import given
 from msg.neurons import ATan, NeuronLike, Surrogate, resolve_neuron
+from msg.neurons.contract import fitted
 from msg.neurons.timesteps import Timesteps
 
 
@@ -83,7 +84,7 @@ class SpikingConv(MessagePassing):
                 raise ValueError(
                     f"neurons read dense real numbers, not {one.dtype}, {one.layout}: use x.to_dense().float()"
                 )
-        if not getattr(self.neuron, "fitted", True):
+        if not fitted(self.neuron):
             self.neuron.fit_threshold(pair[0])  # pyright: ignore[reportArgumentType, reportCallIssue]
         weights = () if edge_weight is None else (edge_weight,)
         features = given(edge_attr=edge_attr)

@@ -16,6 +16,7 @@ from msg.kernels.tracing import traced
 from msg.layers.state import detach_state
 from msg.layers.synapse import Synapse
 from msg.neurons import ATan, Neuron, Surrogate
+from msg.neurons.contract import fitted
 
 
 class SpikeTrain(nn.Module):
@@ -60,7 +61,7 @@ class SpikeTrain(nn.Module):
         super().__init__()
         if decay_input and not bool(neuron.decay(torch.ones(())) < 1):
             raise ValueError(f"decay_input=True needs a neuron that leaks, and {type(neuron).__name__} does not")
-        if not getattr(neuron, "fitted", True):
+        if not fitted(neuron):
             raise ValueError(
                 "threshold='auto' is fitted by networks such as MSG and SpikingGNN, not here: give a number"
             )

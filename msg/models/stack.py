@@ -10,6 +10,7 @@ from msg.gradients import Activity, FeedForwardRule, Online, RuleLike, resolve_r
 from msg.gradients.simulation import Dynamics, encoder_current, mean
 from msg.graph import Graph, SparseMatrix
 from msg.layers import SpikingLayer
+from msg.neurons.contract import fitted, spikes
 from msg.neurons.timesteps import checked_timesteps
 
 
@@ -84,7 +85,7 @@ class SpikingStack(nn.Module):
 
     def fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:
         """Fit thresholds that are ``"auto"`` and not known yet, layer by layer, to mean currents of this input."""
-        if not all(getattr(layer.neuron, "fitted", True) for layer in self._layers):
+        if not all(fitted(layer.neuron) for layer in self._layers):
             self._fit_thresholds(features, graph)
 
     @torch.no_grad()
@@ -95,7 +96,7 @@ class SpikingStack(nn.Module):
         current = mean(encoder_current(self._layers, features, graph, self.timesteps))
         for source, target, part in zip(dynamics.sources, dynamics.targets, dynamics.graphs[1:]):
             neuron: Any = source.neuron
-            if not getattr(neuron, "fitted", True):
+            if not fitted(neuron):
                 neuron.fit_threshold(current, graph.total)
             if target is not dynamics.targets[-1]:
                 current = target.current(neuron.rate(current, self.timesteps), part)
@@ -105,7 +106,7 @@ class SpikingStack(nn.Module):
     @property
     def spiking(self) -> bool:
         """Whether all that layers send is spikes."""
-        return all(getattr(layer.neuron, "spiking", True) for layer in self._layers)
+        return all(spikes(layer.neuron) for layer in self._layers)
 
     def forward(self, features: Tensor | SparseMatrix, graph: Graph) -> Activity:
         if not self.spiking:

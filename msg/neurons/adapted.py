@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.names import NEURONS, Reset, build
+from msg.neurons.contract import fitted, spikes
 from msg.neurons.neuron import IF, LIF, Neuron
 from msg.neurons.scaled import ScaledLIF, below
 
@@ -276,8 +277,8 @@ def stepwise_neuron(neuron: Any) -> Neuron:
             fitted to all of the input.
     """
     given = resolve_neuron(neuron)
-    if not getattr(given, "spiking", True):
+    if not spikes(given):
         raise ValueError(f"{type(given).__name__} has no state to carry: use a neuron that spikes, such as LIF()")
-    if not getattr(given, "fitted", True):
+    if not fitted(given):
         raise ValueError("threshold='auto' is fitted to one input, and here inputs differ: give a number")
     return given

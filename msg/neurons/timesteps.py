@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
+from msg.neurons.contract import spikes
+
 
 def checked_timesteps(timesteps: Any, neurons: Iterable[Any] = ()) -> int:
     """A number of steps, NumPy's too.
@@ -19,7 +21,7 @@ def checked_timesteps(timesteps: Any, neurons: Iterable[Any] = ()) -> int:
         raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
     steps = int(timesteps)
     for neuron in neurons:
-        if steps > 1 and not getattr(neuron, "spiking", True):
+        if steps > 1 and not spikes(neuron):
             raise ValueError(
                 f"timesteps={steps} contradicts {type(neuron).__name__}, which sends its value at once: use timesteps=1"
             )

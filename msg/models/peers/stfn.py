@@ -17,6 +17,7 @@ from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.names import Jumping
 from msg.neurons import LIF, NeuronLike, Sigmoid, resolve_neuron
+from msg.neurons.contract import spikes
 from msg.neurons.timesteps import checked_timesteps
 
 
@@ -74,7 +75,7 @@ class _Layer(nn.Module):
 
     @property
     def spiking(self) -> bool:
-        return getattr(self.fire.neuron, "spiking", True)
+        return spikes(self.fire.neuron)
 
     def reset_parameters(self) -> None:
         for part in (self.conv, self.norm, self.shortcut, self.fire):
@@ -122,7 +123,7 @@ class _STFN(GraphNetwork):
         prototype = LIF(2.0, threshold, "zero") if neuron is None else resolve_neuron(neuron)
         layers = []
         for number, (i, o) in enumerate(pairwise([in_channels, *[hidden_channels] * num_layers])):
-            kind = SpikeSynapse if number and getattr(prototype, "spiking", True) else Synapse
+            kind = SpikeSynapse if number and spikes(prototype) else Synapse
             fire = SpikeTrain(
                 copy.deepcopy(prototype), Sigmoid(4.0), isinstance(prototype, LIF), detach_reset=not as_released
             )
