@@ -54,7 +54,7 @@ ROWS = (
     _row("HyboNet", RIEMANNIAN, "hybonet"),
     _PROPAGATED,
     replace(_twin(_PROPAGATED), shown=False),
-    _row("SpikingGCN, Bernoulli", SPIKING, "bernoulli-spikinggcn"),
+    _row("SpikingGCN, random spikes", SPIKING, "bernoulli-spikinggcn"),
     _row("SpikeNet", SPIKING, "spikenet"),
     _NORMALISED,
     replace(_twin(_NORMALISED), shown=False),
