@@ -128,8 +128,16 @@ def _spiking_conv(layer: SpikingConv, args: tuple, kwargs: dict, output: Tensor)
 
 
 def _fired(rates: Tensor, steps: int) -> Tensor:
-    """Spikes of each node, from the rates of its neurons."""
-    return (rates.sum(-1, dtype=torch.float64) * steps).round().long()
+    """Spikes of each node, from the rates of its neurons.
+
+    Raises:
+        ValueError: for rates in half precision which do not tell so many steps apart.
+    """
+    if steps * torch.finfo(rates.dtype).eps >= 1:
+        raise ValueError(
+            f"rates in {rates.dtype} do not tell {steps} steps apart: count the model in float32, model.float()"
+        )
+    return (rates.double() * steps).round().sum(-1).long()
 
 
 def _valued(

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import get_device_states, set_device_states
 from msg.calls import autocast_of
 from msg.gradients import packed
 from msg.gradients.schedule import Action, Schedule, Store
-from msg.gradients.simulation import SILENT, Dynamics, Firing, spike_count
+from msg.gradients.simulation import SILENT, Dynamics, Firing, summed
 from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
 from msg.layers.state import detach_state
 
@@ -170,7 +170,15 @@ class _EagerSteps:
     def __init__(self, dynamics: Dynamics, current: Tensor, firing: Firing):
         self.dynamics, self.current, self.firing = dynamics, current, firing
         self.linear = all(layer.linear for layer in dynamics.targets)
-        self.learnable = [p for p in _parameters(dynamics.layers) if p.requires_grad]
+        # once each: of a tensor that is used twice autograd finds the whole gradient
+        parameters = list(dict.fromkeys(p for p in _parameters(dynamics.layers) if p.requires_grad))
+        learned = dynamics.graph.learned
+        self.learnable = [*parameters, *learned]
+        # of edges each step finds its own part of the gradient, not that of what made them
+        self.recorded = dynamics
+        if learned:
+            self.recorded = Dynamics(dynamics.layers, dynamics.graph.of_leaves(), dynamics.timesteps)
+        self.leaves = [*parameters, *self.recorded.graph.learned]
         self.resting: Any = dynamics.resting
 
     def random_state(self) -> _RandomState | None:
@@ -205,7 +213,7 @@ class _EagerSteps:
                 sweep = self.dynamics.advance(self.current, state, chunk, SILENT)
             state = sweep.states
             yield _Done(
-                [spike_count(t) for t in sweep.trains], [None if c is None else c.sum(1) for c in sweep.currents], state
+                [summed(t) for t in sweep.trains], [None if c is None else summed(c) for c in sweep.currents], state
             )
 
     def record(self, t: int, state: Any) -> tuple[_Recorded, _Done]:
@@ -214,20 +222,21 @@ class _EagerSteps:
         with torch.enable_grad():
             leaf = now.detach().requires_grad_()
             begin = tree_map_only(Tensor, lambda s: s.detach().requires_grad_(s.is_floating_point()), state)
-            sweep = self.dynamics.advance(leaf, begin, slice(0, 1), self.firing)
+            sweep = self.recorded.advance(leaf, begin, slice(0, 1), self.firing)
         currents = [current for current in sweep.currents if current is not None]
         step = _Recorded(_floats(begin), leaf, sweep.trains, currents, _floats(sweep.states))
-        sums = [None if c is None else c.detach().sum(1) for c in sweep.currents]
+        sums = [None if c is None else summed(c.detach()) for c in sweep.currents]
         after = detach_state(sweep.states)
-        return step, _Done([spike_count(t.detach()) for t in sweep.trains], sums, after)
+        return step, _Done([summed(t.detach()) for t in sweep.trains], sums, after)
 
     def back(self, t: int, step: _Recorded, arriving: list[Tensor], later: list[Tensor], total: Tensor, found: list):
         """Go back through a recorded step, adding gradients; returns that of the state before it."""
         means = [grad[:, None] for grad in arriving]
         pairs = zip([*step.spikes, *step.currents, *step.after], [*means, *later])
         outputs, grads = zip(*((out, grad) for out, grad in pairs if out.requires_grad))
-        inputs = [*step.leaves, step.current, *self.learnable]
-        got = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
+        inputs = [*step.leaves, step.current, *self.leaves]
+        again = self.recorded is not self.dynamics  # the way to what edges weigh is that of all steps
+        got = torch.autograd.grad(outputs, inputs, grads, retain_graph=again, allow_unused=True)
         before, now, parameters = got[: len(step.leaves)], got[len(step.leaves)], got[len(step.leaves) + 1 :]
         if now is not None:
             (total if total.dim() == 2 else total[:, t : t + 1]).add_(now)
@@ -313,7 +322,8 @@ class _Tape:
             for done in self._do(action):
                 counts = [a + b for a, b in zip(counts, done.counts)] or done.counts
                 sums = [a if b is None else a + b for a, b in zip(sums, done.sums)] or done.sums
-        return [total / self.timesteps for total in (*counts, *sums) if total is not None]
+        dtype = self.steps.current.dtype
+        return [(total / self.timesteps).to(dtype) for total in (*counts, *sums) if total is not None]
 
     def _do(self, action: Action) -> Iterator[_Done]:
         """Carry out an action that goes forward; gives what each chunk of steps did."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from msg.gradients.settling import SettlingRule, SettlingSystem, States, settle
+from msg.kernels.first_order import first_order
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class EquilibriumPropagation(SettlingRule):
 
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
         """See :meth:`SettlingRule.output`."""
-        return _Settle.apply(self, system, steps, tolerance, *system.tensors)  # pyright: ignore[reportReturnType]
+        output: Tensor = _Settle.apply(self, system, steps, tolerance, *system.tensors)  # pyright: ignore
+        return first_order(output, type(self).__name__, "SettlingBPTT")
 
 
 class _Settle(torch.autograd.Function):

@@ -75,8 +75,9 @@ class OTTT(FeedForwardRule):
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
         hidden: Sequence[Any] = dynamics.layers[1:-1]
-        learnable = [p for layer in hidden for p in layer.parameters() if p.requires_grad]
-        learnable += [p for p in _neuron(dynamics.layers[0]).parameters() if p.requires_grad]
+        parameters = [p for layer in (*hidden, _neuron(dynamics.layers[0])) for p in layer.parameters()]
+        # once each: of a tensor that is used twice autograd finds the whole gradient
+        learnable = [*dict.fromkeys(p for p in parameters if p.requires_grad), *dynamics.graph.learned]
         rates = list(_Accumulated.apply(self, dynamics, current, *learnable))  # pyright: ignore[reportArgumentType]
         return dynamics.mean_currents(rates), rates
 
@@ -88,12 +89,14 @@ class OTTT(FeedForwardRule):
                 "OTTT goes online through a train only where its first layer is linear, and a norm is not: leave out "
                 "the norm, or call the model and loss.backward()"
             )
-        encoder = _Traced(layers[0])
-        dynamics = simulation.Dynamics(layers, graph, timesteps)
-        first = dynamics.graphs[0]
-        traced = simulation.Dynamics(_stages(layers, [_Traced(layer) for layer in layers[1:-1]]), graph, timesteps)
+        encoder, stages = _Traced(layers[0]), _stages(layers, [_Traced(layer) for layer in layers[1:-1]])
+        dynamics, traced = (simulation.Dynamics(some, graph, timesteps) for some in (layers, stages))
         states, counts, past = dynamics.resting, [0.0] * len(dynamics.sources), 0.0
         for t in range(1, timesteps + 1):
+            if graph.learned:  # each step has a backward pass of its own, which takes the way to what edges weigh
+                anew = graph.of_a_pass()
+                dynamics, traced = (simulation.Dynamics(some, anew, timesteps) for some in (layers, stages))
+            first = dynamics.graphs[0]
             if train is None:
                 mean, current = encoder.constant(x, first)
             else:
@@ -102,8 +105,8 @@ class OTTT(FeedForwardRule):
                 mean, past = total / t, total.detach()
             sweep = traced.advance(current, states, slice(0, 1), self._firing)
             states = sweep.states
-            counts = [count + train.squeeze(1) for count, train in zip(counts, sweep.trains)]
-            rates = [count / t for count in counts]
+            counts = [count + simulation.summed(spikes) for count, spikes in zip(counts, sweep.trains)]
+            rates = [(count / t).to(current.dtype) for count in counts]
             counts = [count.detach() for count in counts]
             yield self._attached(Activity([mean, *dynamics.mean_currents(rates)], rates))
 
@@ -208,7 +211,9 @@ class _Accumulated(torch.autograd.Function):
         arriving: list[Tensor] = []
         outputs = [grad / timesteps for grad in rate_grads]
         stages = _stages(layers, [_Traced(layer) for layer in layers[1:-1]])
-        dynamics = simulation.Dynamics(stages, ctx.dynamics.graph, timesteps)
+        graph = ctx.dynamics.graph.of_leaves()
+        leaves = [*learnable[: len(learnable) - len(graph.learned)], *graph.learned]
+        dynamics = simulation.Dynamics(stages, graph, timesteps)
         states = dynamics.resting
         for chunk in dynamics.chunks(0, timesteps):
             steps = chunk.stop - chunk.start
@@ -216,8 +221,9 @@ class _Accumulated(torch.autograd.Function):
             leaf = now.detach().requires_grad_()
             with torch.enable_grad(), ctx.autocast():
                 trains, _, states = dynamics.advance(leaf, states, slice(0, steps), ctx.rule._firing)
-                counts = [simulation.spike_count(train) for train in trains]
-            found = torch.autograd.grad(counts, [leaf, *learnable], outputs, allow_unused=True)
+            again = bool(graph.learned)  # the way to what edges weigh is that of all chunks
+            arrived = [grad[:, None].expand_as(spikes) for grad, spikes in zip(outputs, trains)]
+            found = torch.autograd.grad(trains, [leaf, *leaves], arrived, retain_graph=again, allow_unused=True)
             grads = [grad if new is None else grad + new for grad, new in zip(grads, found[1:])]
             for now in (found[0] if found[0] is not None else torch.zeros_like(leaf)).unbind(1):
                 if constant:

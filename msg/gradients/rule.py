@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
-from msg.kernels.tracing import traced
+from msg.kernels.first_order import first_order
 from msg.layers import AttentiveCell, SpikingLayer
 from msg.names import GRADIENTS, build
 
@@ -88,59 +88,6 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
     raise ValueError(f"{type(given).__name__} trains {given.trains}, and {model} is none: use {kind.examples}")
 
 
-class _Refused(torch.autograd.Function):
-    """The identity, through which no derivative goes."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(tensor: Tensor, rule: str) -> Tensor:
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        ctx.rule = inputs[1]
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> Any:
-        raise RuntimeError(_no_second(ctx.rule))
-
-
-class _RefusedForward(_Refused):
-    """The same in forward mode, which torch compiles no function with."""
-
-    @staticmethod
-    def jvp(ctx, *tangents: Tensor) -> Any:
-        raise RuntimeError(_no_second(ctx.rule))
-
-
-class _FirstOrder(_Refused):
-    """The identity, through which no second derivative goes."""
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> Any:
-        if not torch.is_grad_enabled():
-            return grads[0], None
-        if traced():  # torch.func asks for a graph whether or not it will be differentiated
-            return (_Refused if torch.compiler.is_compiling() else _RefusedForward).apply(grads[0], ctx.rule), None
-        raise RuntimeError(_no_second(ctx.rule))
-
-
-class _FirstOrderForward(_FirstOrder):
-    """The same with forward mode."""
-
-    @staticmethod
-    def jvp(ctx, *tangents: Tensor) -> Any:
-        return tangents[0].view_as(tangents[0])
-
-
-def _no_second(rule: str) -> str:
-    return (
-        f"{rule} has no second derivatives: what it leaves out of the first would be missing from them. Use "
-        "SurrogateBPTT, or a backward pass without create_graph"
-    )
-
-
 @dataclass(frozen=True)
 class FeedForwardRule(GradientRule):
     """A rule for layers of spiking neurons, one above the other. A subclass supplies :meth:`simulate`."""
@@ -188,12 +135,10 @@ class FeedForwardRule(GradientRule):
         """The same, without second derivatives where the rule has none."""
         if self.twice or not torch.is_grad_enabled():
             return activity
-        name, kind = type(self).__name__, _FirstOrder if torch.compiler.is_compiling() else _FirstOrderForward
-
-        def attach(tensors: list[Tensor]) -> list[Any]:
-            return [kind.apply(tensor, name) if tensor.requires_grad else tensor for tensor in tensors]
-
-        return Activity(attach(activity.currents), attach(activity.rates))
+        # what the rule leaves out of the first derivatives would be missing from the second
+        return Activity(
+            *([first_order(one, type(self).__name__, "SurrogateBPTT") for one in kind] for kind in activity)
+        )
 
     @abstractmethod
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -178,10 +178,11 @@ class Dynamics:
         for chunk in self.chunks(0, self.timesteps):
             trains, currents, states = self.advance(current, states, chunk, firing)
             with torch.set_grad_enabled(torch.is_grad_enabled() and firing.through_spikes):
-                counts = [count + spike_count(train) for count, train in zip(counts, trains)]
-            sums = [total if seen is None else total + seen.sum(1) for total, seen in zip(sums, currents)]
+                counts = [count + summed(train) for count, train in zip(counts, trains)]
+            sums = [total if seen is None else total + summed(seen) for total, seen in zip(sums, currents)]
         steps = self.timesteps
-        return Totals([n / steps for n in counts], [None if c is None else c / steps for c in sums], states)
+        rates = [(count / steps).to(current.dtype) for count in counts]
+        return Totals(rates, [None if c is None else (c / steps).to(current.dtype) for c in sums], states)
 
     def mean_currents(self, rates: Sequence[Tensor], seen: Sequence[Tensor | None] | None = None) -> list[Tensor]:
         """Mean currents into all layers but the encoder: from the rates of the layer below or, where a synapse is not
@@ -231,9 +232,12 @@ def spike_train(neuron: Any, current: Tensor, state: Any, steps: int, firing: Fi
     return torch.stack(train, dim=1) if steps > 1 else train[0].unsqueeze(1), state
 
 
-def spike_count(train: Tensor) -> Tensor:
-    """Number of spikes ``[N, d]`` in a train ``[N, steps, d]``."""
-    return train.sum(1) if train.size(1) > 1 else train.squeeze(1)
+def summed(steps: Tensor) -> Tensor:
+    """Sum over time of spikes or currents ``[N, steps, d]``; of half precision, which counts no further than 256 or
+    2048, in float32.
+    """
+    dtype = torch.promote_types(steps.dtype, torch.float32)
+    return steps.sum(1, dtype=dtype) if steps.size(1) > 1 else steps.squeeze(1).to(dtype)
 
 
 def train(x: Tensor | SparseMatrix, timesteps: int) -> Tensor | None:

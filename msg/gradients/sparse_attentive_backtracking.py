@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from msg.gradients.rule import Recall, RecurrentRule
 from msg.layers import AttentiveCell
@@ -43,8 +42,7 @@ class _Gather(torch.autograd.Function):
         return store[index, torch.arange(index.size(1), device=index.device)]
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx, *grads: Tensor):
         (index,) = ctx.saved_tensors
         visited, (count, *shape) = ctx.visits[ctx.step], ctx.shape
         # the place of each memory among those visited

@@ -110,9 +110,29 @@ class Graph:
         """
         if self.edge_weight is None or not self.edge_weight.requires_grad:
             return self
+        return self._anew(self.edge_weight, self.edge_values)
+
+    def _anew(self, edge_weight: Tensor | None, edge_values: Mapping[str, Tensor]) -> "Graph":
         other = copy.copy(self)
-        other._matrices = {}
+        other.edge_weight, other.edge_values, other._matrices = edge_weight, edge_values, {}
         return other
+
+    @property
+    def learned(self) -> list[Tensor]:
+        """What is known of edges and has a gradient: weights, then the other values."""
+        known = [self.edge_weight, *self.edge_values.values()]
+        return [value for value in known if value is not None and value.requires_grad]
+
+    def of_leaves(self) -> "Graph":
+        """The same graph cut off from what made its :attr:`learned` values: for a part of a backward pass that finds
+        their gradients by itself.
+        """
+
+        def leaf(value: Tensor) -> Tensor:
+            return value.detach().requires_grad_() if value.requires_grad else value
+
+        weight = None if self.edge_weight is None else leaf(self.edge_weight)
+        return self._anew(weight, {name: leaf(value) for name, value in self.edge_values.items()})
 
     def matrix(self, key: Any, entries: Callable[["Graph"], tuple[Any, ...]]) -> SparseMatrix | WeightedEdges:
         """The matrix known under ``key``, built from ``entries(graph) -> (edge_index, value)`` when first asked for.
@@ -128,7 +148,9 @@ class Graph:
             if isinstance(value, torch.dtype):
                 value = torch.ones(source.shape, dtype=value, device=source.device)
             return TracedEdges(target, source, value * left[0][target] if left else value, shape)
-        with torch.inference_mode(False), aside():
+        # asked for first where nothing is differentiated, it is kept for where something is
+        weighs = self.edge_weight is not None and self.edge_weight.requires_grad
+        with torch.inference_mode(False), aside(), torch.set_grad_enabled(weighs):
             (source, target), value, *left = entries(self)
             learned = isinstance(value, Tensor) and value.requires_grad
             kind = WeightedEdges if learned else SparseMatrix

@@ -65,7 +65,7 @@ class Neighborhoods:
         Shapes:
             ``pairs``: ``[2, M]``; returns ``[M, N]``.
         """
-        source, target = self._ends(pairs)
+        source, target = self.ends(pairs)
         chunks = [slice(start, start + _CHUNK) for start in range(0, max(len(source), 1), _CHUNK)]
         rows = [self.adjacency[source[chunk]].multiply(self.adjacency[target[chunk]]) for chunk in chunks]
         return sp.csr_matrix(sp.vstack(rows))
@@ -117,7 +117,7 @@ class Neighborhoods:
         return counts
 
     def _without(self, pairs: Tensor, place: np.ndarray) -> Tensor:
-        source, target = self._ends(pairs)
+        source, target = self.ends(pairs)
         joined = place >= 0
         return torch.from_numpy(np.stack([self.degree[source] - joined, self.degree[target] - joined], axis=1))
 
@@ -129,7 +129,7 @@ class Neighborhoods:
 
     def _compiled(self, kernels: Any, pairs: Tensor, columns: int) -> Tensor:
         """The first so many counts, of pairs grouped by the end that fewer walks of two steps leave from."""
-        source, target = self._ends(pairs)
+        source, target = self.ends(pairs)
         turned = self._ways[source] > self._ways[target]
         near, far = np.where(turned, target, source), np.where(turned, source, target)
         pointers = np.concatenate([[0], np.bincount(near, minlength=self.num_nodes).cumsum()])
@@ -146,7 +146,7 @@ class Neighborhoods:
 
     def _walks(self, pairs: Tensor) -> np.ndarray:
         """L3 with the edge between the two: from the end of fewer neighbours on, the other is two steps away."""
-        source, target = self._ends(pairs)
+        source, target = self.ends(pairs)
         turned = self.degree[source] > self.degree[target]
         near, far = np.where(turned, target, source), np.where(turned, source, target)
         found = np.zeros(len(near), np.float32)
@@ -207,7 +207,7 @@ class Neighborhoods:
 
     def _place(self, pairs: Tensor) -> np.ndarray:
         """Where pairs stand in the adjacency matrix; below zero for those that do not."""
-        source, target = self._ends(pairs)
+        source, target = self.ends(pairs)
         if (kernels := compiled("neighborhoods")) is not None:
             found = np.empty(len(source), np.int64)
             kernels.places(self.adjacency.indptr, self.adjacency.indices, source, target, found)
@@ -218,7 +218,7 @@ class Neighborhoods:
         place = np.searchsorted(self._codes, wanted).clip(max=len(self._codes) - 1)
         return np.where(self._codes[place] == wanted, place, -1)
 
-    def _ends(self, pairs: Tensor) -> np.ndarray:
+    def ends(self, pairs: Tensor) -> np.ndarray:
         """Both ends of pairs, ``[2, M]``, looked at: the kernels read what they are given."""
         if pairs.numel() and not 0 <= int(pairs.min()) <= int(pairs.max()) < self.num_nodes:
             raise IndexError(f"pairs must name nodes 0 to {self.num_nodes - 1}: one of them does not")

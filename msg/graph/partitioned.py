@@ -14,6 +14,7 @@ from msg.graph.graph import Graph
 from msg.graph.memo import Memo
 from msg.graph.sparse import SparseMatrix, WeightedEdges, wide
 from msg.kernels import operators
+from msg.kernels.first_order import first_order
 
 
 class _MatMul(torch.autograd.Function):
@@ -77,7 +78,8 @@ class HaloMatrix(SparseMatrix):
         dtype = wide(dense.dtype)
         if dtype != dense.dtype:
             return self.matmul(dense.to(dtype), None if product is None else product.to(dtype)).to(dense.dtype)
-        flat = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
+        flat: Any = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
+        flat = first_order(flat, "a graph that several processes share", "one process")
         return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
 
     def here(self, whole: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from msg.calls import aside, full_precision
 from msg.kernels.tracing import traced
@@ -334,18 +333,23 @@ class _WeightedMatMul(torch.autograd.Function):
     """:math:`A x` with gradients of ``x`` and of the entries of ``A``, in a fixed order of additions."""
 
     @staticmethod
-    def forward(ctx, value: Tensor, dense: Tensor, pattern: SparseMatrix, order: Tensor) -> Tensor:
+    def forward(ctx, value: Tensor, dense: Tensor, edges: "WeightedEdges") -> Tensor:
         ctx.save_for_backward(value, dense)
-        ctx.pattern, ctx.order = pattern, order
-        return _mm(pattern.with_values(value[order]).csr, dense)
+        ctx.edges = edges
+        return _mm(edges.matrix(value).csr, dense)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
+    def backward(ctx, *grads: Tensor):
         value, dense = ctx.saved_tensors
-        grad, order = grads[0].contiguous(), ctx.order
-        matrix = ctx.pattern.with_values(value[order])
+        edges: WeightedEdges = ctx.edges
         to_value = to_dense = None
+        if torch.is_grad_enabled():  # what is to be differentiated again
+            if ctx.needs_input_grad[0]:
+                to_value = torch.linalg.vecdot(grads[0][edges.row], dense[edges.col])
+            if ctx.needs_input_grad[1]:
+                to_dense = WeightedEdges(edges.row, edges.col, value, edges.shape).T.matmul(grads[0])
+            return to_value, to_dense, None
+        grad, order, matrix = grads[0].contiguous(), edges.order, edges.matrix(value)
         if ctx.needs_input_grad[0]:
             row, col, _ = matrix.entries()
             # entry by entry the inner product of two rows, written once each: nothing is added up out of order
@@ -353,7 +357,7 @@ class _WeightedMatMul(torch.autograd.Function):
             to_value[order] = torch.linalg.vecdot(grad[row], dense[col])
         if ctx.needs_input_grad[1]:
             to_dense = matrix.back(grad)
-        return to_value, to_dense, None, None
+        return to_value, to_dense, None
 
 
 class WeightedEdges:
@@ -370,10 +374,17 @@ class WeightedEdges:
         self.row, self.col, self.value, self.shape = row, col, value, shape
 
     @cached_property
-    def _pattern(self) -> tuple[SparseMatrix, Tensor]:
-        """The matrix whose entries are replaced, and where each of them comes from."""
-        order = torch.sort(self.row * self.shape[1] + self.col, stable=True).indices
-        return SparseMatrix(self.row, self.col, self.value.detach(), self.shape), order
+    def order(self) -> Tensor:
+        """Where each entry of :meth:`matrix`, row by row, comes from."""
+        return torch.sort(self.row * self.shape[1] + self.col, stable=True).indices
+
+    @cached_property
+    def _pattern(self) -> SparseMatrix:
+        return SparseMatrix(self.row, self.col, self.value.detach(), self.shape)
+
+    def matrix(self, value: Tensor) -> SparseMatrix:
+        """The matrix with entries ``value``, without gradient."""
+        return self._pattern.with_values(value[self.order])
 
     def indices(self) -> tuple[Tensor, Tensor]:
         """See :meth:`SparseMatrix.indices`."""
@@ -406,7 +417,7 @@ class WeightedEdges:
         return out.view(self.shape[0], *dense.shape[1:]).to(dense.dtype)
 
     def _product(self, dense: Tensor) -> Tensor:
-        return _WeightedMatMul.apply(self.value, dense, *self._pattern)  # pyright: ignore[reportReturnType]
+        return _WeightedMatMul.apply(self.value, dense, self)  # pyright: ignore[reportReturnType]
 
 
 class TracedEdges(WeightedEdges):

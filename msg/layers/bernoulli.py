@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from msg.kernels import choice, reference_chances
+from msg.kernels.first_order import first_order
 from msg.kernels.threads import over_rows
 from msg.layers.draws import Draws
+from msg.neurons.timesteps import checked_timesteps
 
 
 class BernoulliEncoder(nn.Module):
@@ -39,18 +41,13 @@ class BernoulliEncoder(nn.Module):
         self.draws.reset_parameters()
 
     def forward(self, x: Tensor, timesteps: int) -> Tensor:
-        _refuse(timesteps)
+        timesteps = checked_timesteps(timesteps)
         if not choice.plain(x):
             return torch.stack([spikes.to(x.dtype) for spikes in _steps(x, timesteps, self.draws)])
         out = x.new_zeros(timesteps, x.numel(), 1)
         given, kernels, room = (_chances(x, 1), self.draws.key(), timesteps), _kernels(), out.numpy()
         over_rows(x.numel(), lambda first, last: kernels.draw(*given, first, last, room))
         return out.view(timesteps, *x.shape)
-
-
-def _refuse(timesteps: int) -> None:
-    if timesteps < 1:
-        raise ValueError(f"timesteps must be at least 1, not {timesteps}")
 
 
 def _kernels() -> Any:
@@ -158,7 +155,7 @@ class BernoulliLinear(nn.Module):
         self.encoder.reset_parameters()
 
     def forward(self, x: Tensor, timesteps: int) -> Tensor:
-        _refuse(timesteps)
+        timesteps = checked_timesteps(timesteps)
         if x.size(-1) != self.weight.size(1):  # compiled code would read beyond
             raise ValueError(f"x has {x.size(-1)} inputs, the layer {self.weight.size(1)}: see in_channels")
         draws, flat = self.encoder.draws, x.reshape(-1, x.size(-1))
@@ -168,6 +165,7 @@ class BernoulliLinear(nn.Module):
             keep = torch.is_grad_enabled() and self.weight.requires_grad
             out = _Product.apply(self.weight, flat, draws, timesteps, keep)
         assert isinstance(out, Tensor)
+        out = first_order(out, type(self).__name__, "a BernoulliEncoder and torch.nn.Linear")
         return out.view(timesteps, *x.shape[:-1], self.weight.size(0))
 
     def extra_repr(self) -> str:

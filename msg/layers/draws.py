@@ -1,5 +1,7 @@
 """Randomness of a module's own, which can be had again."""
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,9 @@ class Draws(nn.Module):
     Args:
         seed: a number; ``None`` takes one from torch's generator, so that ``torch.manual_seed`` before the module is
             made decides it.
+
+    Raises:
+        ValueError: for a seed that is none.
     """
 
     seed: Tensor
@@ -27,7 +32,9 @@ class Draws(nn.Module):
 
     def __init__(self, seed: int | None = None):
         super().__init__()
-        self.given = seed
+        if seed is not None and (not isinstance(seed, Integral) or not 0 <= seed < 2**63):
+            raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, or None, not {seed!r}")
+        self.given = None if seed is None else int(seed)
         self.register_buffer("seed", torch.zeros((), dtype=torch.long))
         self.register_buffer("passes", torch.zeros((), dtype=torch.long))
         self.reset_parameters()

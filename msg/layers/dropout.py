@@ -45,9 +45,10 @@ def dropout(x: Tensor | SparseMatrix, p: float, training: bool = True) -> Tensor
     Raises:
         ValueError: for a ``p`` that is no probability.
     """
+    _check(p)
     if isinstance(x, SparseMatrix):
         return x.with_values(dropout(x.csr.values(), p)) if training and p else x
-    kept = round((1 - p) * 2**_BITS) if 0 <= p <= 1 else 0
+    kept = round((1 - p) * 2**_BITS)
     plain = x.device.type == "cpu" and x.layout == torch.strided and x.is_floating_point()
     if not training or not plain or not 0 < kept < 2**_BITS or traced():
         return F.dropout(x, p, training)
@@ -72,7 +73,13 @@ class Dropout(nn.Dropout):
     """
 
     def __init__(self, p: float = 0.5):
+        _check(p)
         super().__init__(p)
 
     def forward(self, input: Any) -> Any:
         return dropout(input, self.p, self.training)
+
+
+def _check(p: float) -> None:
+    if not 0 <= p <= 1:  # "not a number" neither, which torch lets pass
+        raise ValueError(f"dropout must be a probability between 0 and 1, not {p}")

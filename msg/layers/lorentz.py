@@ -37,7 +37,8 @@ class LorentzLinear(nn.Module):
     10.
 
     It differs from the paper in what numbers need: where :math:`|W h(x) + b| < 10^{-4}` that stands in for the length,
-    and :math:`\lambda` is at most :math:`\sinh 10`.
+    and there it has no gradient (the slope of a direction is one over the length); :math:`\lambda` is at most
+    :math:`\sinh 10`.
 
     Args:
         in_channels: dimension of the points (they have one coordinate more).
@@ -47,7 +48,7 @@ class LorentzLinear(nn.Module):
         norm: ``"none"``, ``"batch"`` or ``"layer"``, of what the linear map gives.
         as_released: the time coordinate in place of the spatial length is set, :math:`y_0 = \lambda\,\sigma(w^\top h(x)
             + b') + 1.1` with :math:`|\bar y| = \sqrt{y_0^2 - 1}`, as in the released code: no point then comes near the
-            origin.
+            origin, and short vectors have their gradient.
 
     Shapes:
         ``x``: points ``[N, in + 1]``; returns points ``[N, out + 1]`` in float64. With ``tangent=True``, ``x`` are
@@ -96,7 +97,10 @@ class LorentzLinear(nn.Module):
         if self.as_released:
             length = ((length + FLOOR).square() - 1).sqrt()
         rest = y[:, 1:]
-        return lift(length * rest * squared_norm(rest).clamp(min=NEAREST).rsqrt())
+        squared = squared_norm(rest)
+        if not self.as_released:  # a row of zeros has no direction, and the slope of one there would be without bound
+            rest = torch.where(squared < NEAREST, rest.detach(), rest)
+        return lift(length * rest * squared.clamp(min=NEAREST).rsqrt())
 
     def _mapped(self, x: Tensor) -> Tensor:
         x = self.dropout(x.to(self.weight.dtype))

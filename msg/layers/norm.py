@@ -163,17 +163,15 @@ class STFNorm(nn.Module):
         if not self.detach and (current.dim() == 2 or current.size(1) == 1):
             # one step, or a constant: a node's own channels are all there is
             return torch.nn.functional.layer_norm(current, current.shape[-1:], scale, self.bias, self.eps)
+        wide = current.to(torch.promote_types(current.dtype, torch.float32))  # squares and their slopes overflow half
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
-            mean, inverse = self._statistics(current)
-        return torch.addcmul(self.bias, (current - mean) * inverse, scale)
+            mean, inverse = self._statistics(wide)
+        return torch.addcmul(self.bias, ((wide - mean) * inverse).to(current.dtype), scale)
 
     def _statistics(self, current: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and inverse deviation over channels and the steps so far, ``[N, T, 1]`` or ``[N, 1]``."""
-        if current.dtype.itemsize < 4:  # squares of these overflow
-            variance, mean = torch.var_mean(current, -1, correction=0, keepdim=True)
-        else:  # in half of the time
-            mean = current.mean(-1, keepdim=True)
-            variance = (current - mean).square().mean(-1, keepdim=True)
+        mean = current.mean(-1, keepdim=True)
+        variance = (current - mean).square().mean(-1, keepdim=True)
         if current.dim() == 3:
             steps = torch.arange(1, current.size(1) + 1, dtype=current.dtype, device=current.device)[:, None]
             # from the first step's mean on, so that squares of large numbers do not cancel

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from msg.calls import given
+from msg.layers.synapse import edge_arguments
 from msg.neurons import ATan, NeuronLike, Surrogate, resolve_neuron
 from msg.neurons.contract import fitted
 from msg.neurons.timesteps import Timesteps
@@ -45,7 +46,7 @@ class SpikingConv(MessagePassing):
 
     Raises:
         ValueError: for ``timesteps`` below 1; when called, for a train in place of features, for sparse ones and for
-            integers.
+            integers, and for edge weights that the convolution does not read.
     """
 
     timesteps = Timesteps
@@ -86,8 +87,7 @@ class SpikingConv(MessagePassing):
                 )
         if not fitted(self.neuron):
             self.neuron.fit_threshold(pair[0])  # pyright: ignore[reportArgumentType, reportCallIssue]
-        weights = () if edge_weight is None else (edge_weight,)
-        features = given(edge_attr=edge_attr)
+        known = edge_arguments(self.conv, edge_weight, given(edge_attr=edge_attr))
         states: list[Any] = [None] * len(pair)
         total: Any = 0.0
         for _ in range(self.timesteps):
@@ -98,7 +98,7 @@ class SpikingConv(MessagePassing):
                     spikes, states[number] = self.neuron(current, states[number], self.surrogate)
                 sent.append(spikes)
             spikes = tuple(sent) if two else sent[0]
-            total = total + self.conv(spikes, edge_index, *weights, **features)
+            total = total + self.conv(spikes, edge_index, **known)
         return total / self.timesteps
 
     def extra_repr(self) -> str:

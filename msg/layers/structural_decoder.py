@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softsign
 
-from msg.graph import Memo, Neighborhoods
+from msg.graph import Memo, Neighborhoods, as_edges
 
 _FLOOR = 1e-3
 """Added to a resource allocation before its logarithm: that of a shared neighbour of a thousand others."""
@@ -25,6 +25,7 @@ class GraphDecoder(nn.Module, ABC):
 
     def neighborhoods(self, edge_index: Tensor, num_nodes: int) -> Neighborhoods:
         """Neighbours of all nodes, remembered for the last graph."""
+        edge_index, _ = as_edges(edge_index, None, num_nodes)
         return self._graphs.recall((edge_index,), (num_nodes,), lambda: Neighborhoods(edge_index, num_nodes))
 
     @abstractmethod

@@ -12,7 +12,7 @@ is, once per time step.
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -348,8 +348,7 @@ class Synapse(nn.Module):
 
     def reads(self, name: str) -> bool:
         """Whether the convolution reads ``"edge_attr"`` or ``"edge_type"``; without its ``edge_dim`` it does not."""
-        accepted = name in inspect.signature(self.conv.forward).parameters
-        return accepted and not (name == "edge_attr" and getattr(self.conv, "edge_dim", 0) is None)
+        return _reads(self.conv, name)
 
     def check_reads(self, names: Iterable[str]) -> None:
         """Refuse what is known of edges where the convolution would not read it.
@@ -365,17 +364,38 @@ class Synapse(nn.Module):
                 )
 
     def _edge_arguments(self, graph: Graph) -> dict[str, Tensor]:
-        known = dict(graph.edge_values)
-        if graph.edge_weight is None:
-            return known
-        if "edge_weight" in inspect.signature(self.conv.forward).parameters:
-            return {**known, "edge_weight": graph.edge_weight}
-        if self.reads("edge_attr") and getattr(self.conv, "edge_dim", None) == 1 and "edge_attr" not in known:
-            return {**known, "edge_attr": graph.edge_weight.view(-1, 1)}
-        raise ValueError(
-            f"{type(self.conv).__name__} cannot honour edge_weight here: use 'gcn', 'sage' or 'gin', a convolution "
-            "that takes edge_weight, or one made with edge_dim=1; or pass none"
-        )
+        return edge_arguments(self.conv, graph.edge_weight, graph.edge_values, "'gcn', 'sage' or 'gin', ")
+
+
+def _reads(conv: nn.Module, name: str) -> bool:
+    accepted = name in inspect.signature(conv.forward).parameters
+    return accepted and not (name == "edge_attr" and getattr(conv, "edge_dim", 0) is None)
+
+
+def edge_arguments(
+    conv: nn.Module, edge_weight: Tensor | None, edge_values: Mapping[str, Tensor], instead: str = ""
+) -> dict[str, Tensor]:
+    """What a convolution is given of edges, by the names under which it reads it.
+
+    Args:
+        conv: any of PyG's.
+        edge_weight: ``[E]`` or ``None``; as ``edge_attr`` where ``edge_dim`` is one.
+        edge_values: what else is known.
+        instead: what else may stand in for the convolution, for the message.
+
+    Raises:
+        ValueError: if it would not read the weights.
+    """
+    if edge_weight is None:
+        return {**edge_values}
+    if "edge_weight" in inspect.signature(conv.forward).parameters:
+        return {**edge_values, "edge_weight": edge_weight}
+    if _reads(conv, "edge_attr") and getattr(conv, "edge_dim", None) == 1 and "edge_attr" not in edge_values:
+        return {**edge_values, "edge_attr": edge_weight.view(-1, 1)}
+    raise ValueError(
+        f"{type(conv).__name__} cannot honour edge_weight here: use {instead}a convolution that takes edge_weight, or "
+        "one made with edge_dim=1; or pass none"
+    )
 
 
 def gcn_conv(in_channels: int, out_channels: int, bias: bool = True) -> GCNConv:

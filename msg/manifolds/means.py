@@ -6,8 +6,8 @@ from typing import Any, cast
 import geoopt
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from msg.kernels.first_order import first_order
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.gyro import gyromidpoint
 from msg.manifolds.hyperboloid import Hyperboloid
@@ -217,17 +217,5 @@ def _newton(manifold: geoopt.Manifold, points: Tensor, groups: Groups, mean: Ten
     # a group's mean moves its own sum alone, so one pass gives a row of every group's Hessian
     rows = [torch.autograd.grad(slope[:, row].sum(), v, retain_graph=True)[0] for row in range(dim)]
     step = torch.linalg.solve(torch.stack(rows, dim=1), -slope)
-    return _Once.apply(move(manifold, mean, step))  # pyright: ignore[reportReturnType]
-
-
-class _Once(torch.autograd.Function):
-    """The identity, through which no second derivative goes: the Hessian's own is left out."""
-
-    @staticmethod
-    def forward(ctx, mean: Tensor) -> Tensor:
-        return mean.view_as(mean)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
-        return grads[0]
+    # the Hessian's own derivative is left out
+    return first_order(move(manifold, mean, step), "a Fréchet mean", "centroid")

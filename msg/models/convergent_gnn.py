@@ -1,9 +1,11 @@
 """A graph network that settles: a GCN whose layers also listen to the layer above."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -106,13 +108,17 @@ class ConvergentNetwork(GraphNetwork, ABC):
         tolerance: the free phase ends when no state changes by more than this in a sweep.
 
     Raises:
-        ValueError: for fewer than one step, a negative tolerance, or a rule for spiking neurons.
+        ValueError: for fewer than one step or no whole number of them, a tolerance that is negative or not finite, or a
+            rule for spiking neurons.
     """
 
     def __init__(self, steps: int, gradient: SettlingRule | None, tolerance: float):
         super().__init__()
-        if steps < 1 or not tolerance >= 0:
-            raise ValueError(f"a free phase needs steps >= 1 and tolerance >= 0, not {steps} and {tolerance}")
+        if not isinstance(steps, Integral) or steps < 1 or not 0 <= tolerance < math.inf:
+            raise ValueError(
+                f"a free phase needs a whole number of steps >= 1 and a finite tolerance >= 0, not {steps} and "
+                f"{tolerance}"
+            )
         rule = resolve_rule(gradient or EquilibriumPropagation(), SettlingRule, type(self).__name__)
         self.steps, self.gradient, self.tolerance = steps, rule, tolerance
 

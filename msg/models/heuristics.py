@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from msg.graph import Neighborhoods
+from msg.graph import Neighborhoods, as_edges
 from msg.layers import GraphDecoder
 from msg.models.spec import ModelSpec
 
@@ -76,7 +76,7 @@ class PersonalizedPageRank(GraphDecoder):
     def forward(self, z: Tensor, edge_label_index: Tensor, edge_index: Tensor) -> Tensor:
         """Scores of the pairs."""
         graph = self.neighborhoods(edge_index, z.size(0))
-        source, target = edge_label_index.cpu().numpy()
+        source, target = graph.ends(edge_label_index)
         starts, place = np.unique(source, return_inverse=True)
         order = np.argsort(place, kind="stable")
         bounds = np.searchsorted(place[order], np.arange(0, len(starts) + _BLOCK, _BLOCK))
@@ -124,6 +124,7 @@ class Heuristic(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Degrees."""
+        edge_index, _ = as_edges(edge_index, None, x.size(0))
         return torch.bincount(edge_index[1], minlength=x.size(0))[:, None].to(x.dtype)
 
 

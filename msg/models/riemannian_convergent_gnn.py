@@ -1,5 +1,6 @@
 """A graph network whose states settle on a Riemannian manifold."""
 
+import math
 from dataclasses import dataclass, replace
 
 import geoopt
@@ -132,8 +133,10 @@ class RiemannianConvergentGNN(ConvergentNetwork):
         space, dim = resolve(manifold, hidden_channels)
         if any(p.requires_grad for p in space.parameters()):
             raise ValueError(f"the curvature of {space!r} is learnable, but would never learn here: fix it")
-        if not coupling >= 0 or not step_size > 0:
-            raise ValueError(f"coupling must not be negative and step_size positive, not {coupling} and {step_size}")
+        if not 0 <= coupling < math.inf or not 0 < step_size < math.inf:
+            raise ValueError(
+                f"coupling must not be negative and step_size positive, both finite, not {coupling} and {step_size}"
+            )
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, dim
         self.manifold, self.coupling, self.step_size = space, coupling, step_size
         self.conv = GCNConv(in_channels, dim)

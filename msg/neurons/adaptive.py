@@ -74,8 +74,8 @@ class ALIF(Neuron):
     ):
         super().__init__(threshold)
         for name, value in (("tau", tau), ("tau_adaptation", tau_adaptation), ("dt", dt)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}")
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, not {value}")
         if not bool(torch.as_tensor(beta >= 0).all()):
             raise ValueError(f"beta must not be negative: a spike would lower the threshold, it is {beta}")
         if refractory < 0 or refractory != int(refractory):

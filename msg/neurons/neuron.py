@@ -23,6 +23,7 @@ from msg.kernels.operators import constant_rates
 from msg.kernels.tracing import traced, transformed
 from msg.names import Reset
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
+from msg.neurons.timesteps import checked_timesteps
 from msg.registry import Recorded
 
 Fire = Callable[[Tensor, float], Tensor]
@@ -255,13 +256,14 @@ class Neuron(Recorded, nn.Module):
         Raises:
             ValueError: for fewer than one step.
         """
-        _check_steps(timesteps)
+        checked_timesteps(timesteps)
         with torch.no_grad():
-            count, state = torch.zeros_like(current), None
+            # half precision counts no further than 256 or 2048
+            count, state = torch.zeros_like(current, dtype=torch.promote_types(current.dtype, torch.float32)), None
             for _ in range(timesteps):
                 spikes, state = self(current, state, heaviside)
                 count += spikes
-            return count / timesteps
+            return (count / timesteps).to(current.dtype)
 
     def constants(self) -> tuple[float, float, bool] | None:
         """Decay, threshold, and whether the reset subtracts: all that a compiled loop has to know of a neuron.
@@ -298,11 +300,6 @@ def _number(threshold: Any) -> float:
     return float(threshold)
 
 
-def _check_steps(timesteps: int) -> None:
-    if timesteps < 1:
-        raise ValueError(f"timesteps must be at least 1, not {timesteps}")
-
-
 NeuronLike = Neuron | type[Neuron] | str | Mapping[str, Any]
 """A neuron, or what :func:`msg.neurons.resolve_neuron` makes one of."""
 
@@ -327,7 +324,7 @@ class IF(Neuron):
         The closed form decides wherever rounding cannot; the few entries within rounding of an integer number of
         spikes are simulated, so that the result never depends on which way was taken.
         """
-        _check_steps(timesteps)
+        checked_timesteps(timesteps)
         if not self._known(IF):
             return super().rate(current, timesteps)
         # half precision has so few digits that nearly all entries lie within rounding

@@ -73,3 +73,18 @@ def test_a_model_that_was_gone_past_is_no_model_without_energy(edge_index):
             pass
     with pytest.raises(ValueError, match=r"nothing was counted of the model: call it inside the block"):
         report(ops)
+
+
+def test_rates_that_do_not_tell_steps_apart_are_refused():
+    x, edge_index = torch.rand(4, 5), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    model = SpikingGNN(5, 3, 8, timesteps=100).bfloat16()
+    with torch.no_grad(), count(model) as ops:
+        model(x.bfloat16(), edge_index)
+    assert ops.total()["spike"] > 0
+    model.timesteps = 200
+    with (
+        pytest.raises(ValueError, match=r"bfloat16 do not tell 200 steps apart.*model\.float\(\)"),
+        torch.no_grad(),
+        count(model),
+    ):
+        model(x.bfloat16(), edge_index)

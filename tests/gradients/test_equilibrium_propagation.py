@@ -322,3 +322,9 @@ def test_relative_rmse():
     assert relative_rmse(a, b) == pytest.approx(1 / 5)
     assert relative_rmse(b, a) == pytest.approx(1 / 5)
     assert relative_rmse(0 * a, 0 * a) == 0.0
+
+
+def test_second_derivatives_are_refused():
+    model, x, edges, loss = _toy(gradient=EquilibriumPropagation(0.01, 80))
+    with pytest.raises(RuntimeError, match="EquilibriumPropagation has no second derivatives: use SettlingBPTT"):
+        torch.autograd.grad(loss(model(x, edges)), list(model.parameters()), create_graph=True)

@@ -222,3 +222,17 @@ def test_memories_that_tie_recall_nothing_in_any_precision(width, dtype):
 def test_impossible_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         SparseAttentiveBacktracking(**arguments)
+
+
+def test_the_limit_has_all_second_derivatives():
+    model = _model(SparseAttentiveBacktracking(k_top=5, k_trunc=None))
+    x = torch.randn(5, NODES, FEATURES, dtype=torch.float64, requires_grad=True)
+    along = torch.randn_like(x)
+
+    def slope(x):
+        return (torch.autograd.grad(model(x)[0].square().sum(), x, create_graph=True)[0] * along).sum()
+
+    (found,) = torch.autograd.grad(slope(x), x)
+    step = 1e-5 * along
+    difference = (slope(x + step) - slope(x - step)) / 2e-5
+    torch.testing.assert_close((found * along).sum(), difference.detach(), rtol=1e-5, atol=1e-7)

@@ -358,3 +358,24 @@ def test_a_failed_build_is_not_remembered():
     with pytest.raises(ValueError, match="no"):
         memo.recall((b,), (), fail)
     assert memo.recall((b,), (), lambda: 2) == 2
+
+
+def test_entries_have_second_derivatives_too():
+    row, col, value = _entries(requires_grad=True)
+    dense = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+
+    def product(value, dense):
+        return WeightedEdges(row, col, value, (4, 5)).matmul(dense).tanh()
+
+    assert torch.autograd.gradgradcheck(product, (value, dense))
+
+
+def test_a_matrix_that_is_first_asked_for_without_gradient_has_it_later():
+    weight = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    graph, x = Graph(EDGE, weight, 2), torch.randn(2, 3, dtype=torch.float64)
+    with torch.no_grad():
+        first = graph.normalized(torch.float64).matmul(x)
+    then = graph.normalized(torch.float64).matmul(x)
+    torch.testing.assert_close(first, then.detach())
+    (found,) = torch.autograd.grad(then.square().sum(), weight)
+    assert found.abs().max() > 1e-3

@@ -93,3 +93,16 @@ def test_reset_draws_weights():
 def test_other_inputs_are_refused():
     with pytest.raises(ValueError, match="x has 4 inputs, the layer 5: see in_channels"):
         BernoulliLinear(5, 3)(torch.rand(2, 4), 2)
+
+
+@pytest.mark.parametrize("timesteps", [1.5, "3", 0])
+def test_steps_that_are_no_number_of_them_are_refused(timesteps):
+    for layer in (BernoulliEncoder(), BernoulliLinear(3, 2)):
+        with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+            layer(torch.rand(4, 3), timesteps)
+
+
+def test_second_derivatives_are_refused():
+    layer = BernoulliLinear(3, 2)
+    with pytest.raises(RuntimeError, match="BernoulliLinear has no second derivatives"):
+        torch.autograd.grad(layer(torch.rand(4, 3), 5).square().sum(), layer.weight, create_graph=True)

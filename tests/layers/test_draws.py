@@ -73,3 +73,9 @@ def test_reset_begins_anew(given):
     draws.reset_parameters()
     assert (_numbers(draws) == first) == (given is not None)
     assert "seed=" in repr(draws)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "3", 2**63])
+def test_what_is_no_seed_is_refused_at_once(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        Draws(seed)

@@ -67,7 +67,7 @@ def test_extremes_and_evaluation():
     assert repr(module) == repr(nn.Dropout(0.5))
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.1])
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_what_is_no_probability_is_refused(p):
     with pytest.raises(ValueError, match="between 0 and 1"):
         dropout(torch.ones(3), p)

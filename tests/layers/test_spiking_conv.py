@@ -100,3 +100,19 @@ def test_a_threshold_is_fitted_to_the_first_input(papers):
     pair = papers["author"].x, papers["paper"].x
     layer(pair, edges["author", "writes", "paper"])
     assert layer.neuron.threshold == pytest.approx(2 * float(pair[0].square().mean().sqrt()))
+
+
+@pytest.mark.parametrize(
+    ("conv", "name"), [(GCNConv(5, 3), "edge_weight"), (GATConv(5, 3, edge_dim=1), "edge_attr")], ids=["gcn", "gat"]
+)
+def test_edges_are_weighed_as_the_convolution_weighs_them(conv, name):
+    x, edge_index, weight = torch.rand(6, 5) + 0.5, torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]]), torch.rand(4)
+    layer = SpikingConv(conv, timesteps=1, neuron=IF(0.4))  # all fire
+    known = {name: weight if name == "edge_weight" else weight[:, None]}
+    torch.testing.assert_close(layer(x, edge_index, weight), conv(torch.ones_like(x), edge_index, **known))
+
+
+@pytest.mark.parametrize("conv", [GATConv(5, 3), SAGEConv(5, 3)], ids=["gat", "sage"])
+def test_weights_that_a_convolution_does_not_read_are_refused(conv):
+    with pytest.raises(ValueError, match=f"{type(conv).__name__} cannot honour edge_weight.*edge_dim=1"):
+        SpikingConv(conv)(torch.rand(6, 5), torch.tensor([[0, 1], [1, 2]]), torch.rand(2))

@@ -314,3 +314,13 @@ def test_steps_that_a_current_does_not_have_are_refused():
 def test_a_threshold_that_nothing_here_would_fit_is_refused(make):
     with pytest.raises(ValueError, match=r"'auto' is fitted by networks such as MSG.*give a number"):
         make()
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_stfn_in_half_precision_has_the_gradient_of_a_silent_node(detach):
+    norm = STFNorm(4, detach=detach)
+    current = torch.full((1, 3, 4), 0.5)
+    want = torch.autograd.grad(norm(current.requires_grad_()).sum(), current)[0]
+    half = current.detach().half().requires_grad_()
+    found = torch.autograd.grad(norm.half()(half).sum(), half)[0]
+    torch.testing.assert_close(found.float(), want, rtol=2e-3, atol=1e-2)

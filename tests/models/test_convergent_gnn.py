@@ -199,8 +199,8 @@ def test_what_cannot_be_is_refused(edge_index):
         ConvergentGNN(5, 3, num_layers=1)
     with pytest.raises(ValueError, match="unknown activation 'relu': use one of identity, sigmoid, tanh"):
         ConvergentGNN(5, 3, activation="relu")
-    for bad in ({"steps": 0}, {"tolerance": -1.0}, {"tolerance": float("nan")}):
-        with pytest.raises(ValueError, match="steps >= 1 and tolerance >= 0"):
+    for bad in ({"steps": 0}, {"steps": 2.5}, *({"tolerance": float(number)} for number in ("-1", "nan", "inf"))):
+        with pytest.raises(ValueError, match="steps >= 1 and a finite tolerance >= 0"):
             ConvergentGNN(5, 3, **bad)
     for rule in (DvM(), SurrogateBPTT()):
         with pytest.raises(

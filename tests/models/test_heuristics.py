@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch_geometric.utils import to_torch_csr_tensor
 
 from msg.datasets import link_split, load_graph
 from msg.graph import Neighborhoods
@@ -93,3 +94,21 @@ def test_no_pairs():
         assert decoder(torch.zeros(3, 1), none, edges).shape == (0,)
     apart = PersonalizedPageRank()(torch.zeros(3, 1), torch.tensor([[2, 0], [0, 2]]), edges)
     assert apart.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", [CommonNeighbors, L3, PageRank], ids=lambda kind: kind.__name__)
+def test_a_transposed_adjacency_matrix_is_read_as_edges(kind, karate):
+    model, pairs = kind(karate.num_features), torch.tensor([[0, 4, 7], [1, 9, 20]])
+    adjacency = to_torch_csr_tensor(karate.edge_index, size=(karate.num_nodes, karate.num_nodes)).transpose(0, 1)
+    for edges in (karate.edge_index, adjacency):
+        z = model(karate.x, edges)
+        torch.testing.assert_close(z, model(karate.x, karate.edge_index))
+        scores = model.link_decoder(z, pairs, edges)
+        torch.testing.assert_close(scores, model.link_decoder(z, pairs, karate.edge_index))
+
+
+def test_pairs_of_nodes_that_are_not_there_are_refused(karate):
+    for kind in (CommonNeighbors, L3, PageRank):
+        model = kind(karate.num_features)
+        with pytest.raises(IndexError, match="pairs must name nodes"):
+            model.link_decoder(model(karate.x, karate.edge_index), torch.tensor([[1], [-1]]), karate.edge_index)

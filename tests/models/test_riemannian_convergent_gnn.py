@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import geoopt
@@ -126,7 +127,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="never learn"):
         RiemannianConvergentGNN(5, 3, "U3")
     RiemannianConvergentGNN(5, 3, geoopt.Lorentz(k=2.0), hidden_channels=3)
-    for bad in ({"coupling": -1.0}, {"step_size": 0.0}):
+    for bad in ({"coupling": -1.0}, {"step_size": 0.0}, {"coupling": math.inf}, {"step_size": math.inf}):
         with pytest.raises(ValueError, match="coupling must not be negative and step_size positive"):
             RiemannianConvergentGNN(5, 3, "H3", **bad)
     with pytest.raises(ValueError, match=r"DvM trains layers of spiking neurons.*RiemannianConvergentGNN"):

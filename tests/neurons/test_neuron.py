@@ -331,3 +331,18 @@ def test_bad_settings_are_refused(make):
 def test_bad_tau_is_refused(make, tau):
     with pytest.raises(ValueError, match="tau"):
         make(tau=tau)
+
+
+@pytest.mark.parametrize(("dtype", "timesteps"), [(torch.bfloat16, 1000), (torch.float16, 4000)])
+def test_rates_in_half_precision_do_not_stop_where_it_stops_counting(dtype, timesteps):
+    for neuron in (IF(), IF(reset="zero"), LIF(2.0, 0.5)):
+        rate = neuron.rate(torch.full((2, 3), 0.75, dtype=dtype), timesteps)
+        assert rate.dtype == dtype
+        want = neuron.rate(torch.full((2, 3), 0.75), timesteps)
+        torch.testing.assert_close(rate.float(), want, rtol=0.01, atol=1 / timesteps)
+
+
+@pytest.mark.parametrize("timesteps", [0, 1.5, "3"])
+def test_a_rate_needs_a_number_of_steps(timesteps):
+    with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+        LIF().rate(torch.rand(2, 3), timesteps)

@@ -174,3 +174,19 @@ def test_bad_arguments():
         LorentzianDecoder(temperature=0.0)
     with pytest.raises(ValueError, match="dimension"):
         LorentzLinear(0, 3)
+
+
+@pytest.mark.parametrize("as_released", [False, True])
+def test_a_node_without_features_does_not_outweigh_all_others(as_released, edge_index):
+    """At first its map is zero, which has no direction."""
+    x = torch.randn(7, 5)
+
+    def slope(x):
+        torch.manual_seed(0)
+        model = HyboNet(5, 3, 4, as_released=as_released)
+        (found,) = torch.autograd.grad(model(x, edge_index).square().sum(), model.lins[0].weight)
+        return found.norm()
+
+    bare = x.clone()
+    bare[6] = 0.0  # no other node hears of it
+    assert (slope(bare) > 1e3 * slope(x)) == as_released
