@@ -199,7 +199,10 @@ def spell(value: Any) -> Any:
                 return {"name": name, **value.config}
             if type(value) is known and is_dataclass(value):
                 return {"name": name, **{field.name: spell(getattr(value, field.name)) for field in fields(value)}}
-    raise ValueError(f"{value!r} has no name: register its class in msg.names, or give a name or a signature")
+    raise ValueError(
+        f"{value!r} has no name: register its class in msg.names if it is a subclass of ours, or give a name, a "
+        "dictionary with one, or a signature"
+    )
 
 
 def build(value: Any, registry: Registry) -> Any:

@@ -215,12 +215,13 @@ def _neuron(nir: Any, neuron: nn.Module | None, size: int, dt: float, if_as_lif:
             f"NIR's neurons are set to zero by a spike, and this {name} subtracts its threshold: train with "
             f"{name}(reset='zero')"
         )
-    one = torch.ones((), dtype=torch.float64)
-    if any(torch.as_tensor(of(one)).numel() != 1 for of in (neuron.decay, neuron.drive)):
+    one = torch.ones(1, size, dtype=torch.float64)
+    decays, gains = neuron.decay(one).flatten(), neuron.drive(one).flatten()
+    if any(bool((values != values[:1]).any()) for values in (decays, gains)):
         raise ValueError(f"{name} has a decay or gain a channel, and only one of a layer is written: use LIF")
     if neuron.level(one) != neuron.threshold:
         raise ValueError(f"NIR's neurons fire above their threshold, and {name} at it too: use at_threshold=False")
-    decay, gain = float(neuron.decay(one)), float(neuron.drive(one))
+    decay, gain = float(decays[0]), float(gains[0])
     if not 0 <= decay <= 1:
         raise ValueError(f"the potential of {name} grows by {decay:g} a step, and NIR's decay: keep tau at 1 or above")
 

@@ -15,6 +15,15 @@ from msg.nir import FoldedNetwork, from_nir, to_nir
 from msg.nn import MSG, SpikingGCN, SpikingGNN
 
 STEPS = 12
+
+
+class Uneven(LIF):
+    """Channels forget at paces of their own."""
+
+    def decay(self, state):
+        return state * torch.linspace(0.5, 0.9, state.size(-1), dtype=state.dtype)
+
+
 NEURONS = {
     "IF": lambda: IF(0.37, "zero"),
     "LIF": lambda: LIF(2.0, 0.29, "zero"),
@@ -236,6 +245,7 @@ def test_snntorch_refuses_a_neuron_that_does_not_leak(library, graph):
         ({"neuron": IF()}, r"subtracts its threshold: train with IF\(reset='zero'\)"),
         ({"neuron": ScaledLIF(at_threshold=True)}, "use at_threshold=False"),
         ({"neuron": ALIF()}, "NIR has no ALIF"),
+        ({"neuron": Uneven(threshold=0.3, reset="zero")}, "Uneven has a decay or gain a channel"),
         ({"neuron": IF("auto", "zero")}, "not fitted yet"),
         ({"neuron": IF(reset="zero"), "conv": "gat"}, "GATConv is not linear"),
         ({"neuron": IF(reset="zero"), "norm": "layer"}, "train with norm='batch' or 'none'"),

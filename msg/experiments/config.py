@@ -91,7 +91,7 @@ class RunConfig:
     top_features: Annotated[
         int | None, Ge(1), Option(DATA, "Read only the best features by chi squared.", shown="all", tasks=NODES)
     ] = None
-    normalize_features: Annotated[bool, Option(DATA, "Scale each node's features to a sum of 1.", False)] = False
+    normalize_features: Annotated[bool, Option(DATA, "Scale each node's features to an L1 norm of 1.", False)] = False
     model: Annotated[str, Option(MODEL, _either(MODELS), "msg", choices=MODELS)] = "msg"
     manifold: Annotated[
         str | None,

@@ -35,7 +35,7 @@ class Deployed(nn.Module):
     Args:
         model: in evaluation mode.
         columns: of the features that it reads; ``None`` for all.
-        normalize: whether each node's features are divided by their sum.
+        normalize: whether each node's features are divided by the sum of their absolute values.
         links: whether it scores pairs.
 
     Shapes:

@@ -190,4 +190,7 @@ def _on_cpu(path: Path, state: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.from_dict({**state["config"], "device": "cpu"})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} holds no configuration of a run ({error}): take another copy of it") from error
+        mend = "take another copy of it"
+        if str(error).startswith("unknown"):
+            mend += ", or, of a name that a file of yours registers, run that file: python FILE.py predict FOLDER"
+        raise ValueError(f"{path} holds no configuration of a run ({error}): {mend}") from error

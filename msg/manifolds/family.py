@@ -80,6 +80,10 @@ class Family(ABC, Generic[M]):
     def max_radius(self, manifold: M) -> Tensor | float:
         """Farthest that :meth:`exp0` and :meth:`move` let a point go from the origin; infinite for no bound."""
 
+    def resolution(self, manifold: M) -> float:
+        """To what length vectors are told apart; zero where rounding alone decides."""
+        return 0.0
+
     @abstractmethod
     def origin(self, manifold: M, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The origin, shape ``[ambient_dim]``."""

@@ -97,6 +97,10 @@ class GeooptFamily(Family[M]):
         """The manifold's own, shape ``[ambient_dim]``."""
         return manifold.origin(dim + self.extra, dtype=dtype, device=device).detach().as_subclass(Tensor)
 
+    def resolution(self, manifold: M) -> float:
+        """A vector that is shorter is moved by that."""
+        return _SHIFT
+
     def _frame(self, manifold: M, origin: Tensor, dim: int) -> Tensor:
         """Orthonormal tangent vectors at the origin, ``[dim, ambient_dim]``."""
         axes = torch.eye(len(origin), dtype=origin.dtype, device=origin.device)

@@ -188,6 +188,8 @@ def _karcher(
     manifold: geoopt.Manifold, points: Tensor, groups: Groups, mean: Tensor, dim: int, rtol: float, max_iter: int
 ) -> Tensor:
     step, zero = mean.new_ones(len(mean), 1), mean.new_zeros(len(mean), dim)
+    # a step of that length may be one that is taken back and forth
+    floor = max(_FLOOR, 1.01 * family(manifold).resolution(manifold))
     for _ in range(max_iter):
         # the gradient in the frame carried from the origin is the mean logarithm, which no family has to have
         v = zero.clone().requires_grad_()
@@ -195,7 +197,7 @@ def _karcher(
             before = _energy(manifold, points, groups, mean, v)
             (slope,) = torch.autograd.grad(before.sum(), v)
         before, length = before.detach()[:, None], norm(slope)
-        left = length > rtol * (2 * before).sqrt() + _FLOOR
+        left = length > rtol * (2 * before).sqrt() + floor / step
         if not bool(left.any()):
             return mean
         with torch.no_grad():

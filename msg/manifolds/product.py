@@ -96,6 +96,10 @@ class Product(Family[geoopt.ProductManifold]):
         """Root of the sum of the squares of the factors' bounds, each of which keeps its own."""
         return sum(float(own.max_radius(f)) ** 2 for f, own, _, _ in self.factors(manifold)) ** 0.5
 
+    def resolution(self, manifold: geoopt.ProductManifold) -> float:
+        """That of the coarsest factor."""
+        return max(own.resolution(f) for f, own, _, _ in self.factors(manifold))
+
     def origin(self, manifold: geoopt.ProductManifold, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The factors' origins, shape ``[ambient_dim]``."""
         return self._join(manifold, lambda f, own, p, t: own.origin(f, t.stop - t.start, dtype, device))

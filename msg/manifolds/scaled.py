@@ -81,6 +81,11 @@ class Scaled(Family[geoopt.Scaled]):
         base, own, scale = self._base(manifold)
         return own.max_radius(base) * scale.detach()
 
+    def resolution(self, manifold: geoopt.Scaled) -> float:
+        r""":math:`s` times the base's."""
+        base, own, scale = self._base(manifold)
+        return own.resolution(base) * float(scale.detach())
+
     def origin(self, manifold: geoopt.Scaled, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The base's."""
         base, own, _ = self._base(manifold)

@@ -83,5 +83,10 @@ class GraphClassifier(nn.Module):
             edge_type: kinds of edges, for the same.
         """
         known = given(edge_weight=edge_weight, edge_attr=edge_attr, edge_type=edge_type)
-        vectors = self.readout(self.model(x, edge_index, **known), batch, batch_size)
-        return self.head(vectors.to(self.head.lins[0].weight.dtype))
+        nodes = self.model(x, edge_index, **known)
+        if not isinstance(nodes, Tensor):
+            raise ValueError(
+                f"{type(self.model).__name__} returned {type(nodes).__name__}, not a vector of each node: wrap it in a "
+                "module that returns that alone"
+            )
+        return self.head(self.readout(nodes, batch, batch_size).to(self.head.lins[0].weight.dtype))

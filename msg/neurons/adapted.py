@@ -32,7 +32,7 @@ class Adapted(Neuron):
         gain: ``g``, positive.
         threshold: ``θ``.
         reset: ``"subtract"`` or ``"zero"``.
-        drop: :math:`\delta`; ``None`` is the threshold.
+        drop: :math:`\delta`; ``None`` is the threshold. Where the threshold is set anew, it changes in proportion.
         at_threshold: fire at :math:`u = \theta` too; else only above.
         weight: ``w``, if the time constant is learned: then :math:`\lambda = 1 - \mathrm{sig}(w)` in place of
             ``decay``, and a ``gain`` below one is :math:`g = \mathrm{sig}(w)`.
@@ -57,7 +57,8 @@ class Adapted(Neuron):
         if not 0 < gain < math.inf:
             raise ValueError(f"gain must be a positive number, not {gain}")
         self.gain, self.at_threshold = float(gain), at_threshold
-        self._decay, self._drop = float(decay), drop
+        self._decay = float(decay)
+        self._drop = None if drop is None else drop / self.threshold  # which may be set anew
         self._first = None if weight is None else float(weight.detach())
         self.weight = None if weight is None else nn.Parameter(weight.detach().clone())
 
@@ -71,7 +72,7 @@ class Adapted(Neuron):
     @property
     def drop(self) -> float:
         """By how much a spike lowers the potential."""
-        return self.threshold if self._drop is None else self._drop
+        return self.threshold if self._drop is None else self._drop * self.threshold
 
     def decay(self, state: Tensor) -> Tensor:
         r""":math:`\lambda v`."""
@@ -93,7 +94,7 @@ class Adapted(Neuron):
         """All constants."""
         with torch.no_grad():
             decay, gain = (float(part(torch.ones(()))) for part in (self.decay, self.drive))
-        drop = "" if self._drop is None else f", drop={self._drop:g}"
+        drop = "" if self._drop is None else f", drop={self.drop:g}"
         chosen = (", at_threshold=True" if self.at_threshold else "") + (", learned" if self.weight is not None else "")
         return f"decay={decay:g}, gain={gain:g}, {super().extra_repr()}{drop}{chosen}"
 
@@ -156,7 +157,8 @@ def _snntorch_leaky(node: Any) -> Neuron:
             )
     for name in ("beta", "threshold", "graded_spikes_factor"):
         if isinstance(getattr(node, name), nn.Parameter):
-            raise _Refused(f"learn_{name}=True, and here it is no parameter: use ParametricLIF, which learns its decay")
+            mend = "use ParametricLIF, which learns its decay" if name == "beta" else "fix it"
+            raise _Refused(f"learn_{name}=True, and here it is no parameter: {mend}")
     if _number(node.graded_spikes_factor, "graded_spikes_factor") != 1:
         raise _Refused("graded_spikes_factor is not 1, and here a spike is 1: scale the weights above instead")
     beta = min(max(_number(node.beta, "beta"), 0.0), 1.0)

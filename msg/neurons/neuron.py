@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from msg.calls import watched
 from msg.kernels.choice import compiled
 from msg.kernels.operators import constant_rates
-from msg.kernels.tracing import traced, transformed
+from msg.kernels.tracing import exporting, traced, transformed
 from msg.names import Reset
 from msg.neurons.surrogates import ATan, Surrogate, heaviside
 from msg.neurons.timesteps import checked_timesteps
@@ -128,12 +128,12 @@ class Neuron(Recorded, nn.Module):
             total: adds up what several processes have, where each has a part of the current.
 
         Raises:
-            ValueError: in code that is transformed by ``torch.func``, where nothing can be kept.
+            ValueError: in code that is exported or transformed by ``torch.func``, where nothing can be kept.
         """
-        if transformed():
+        if transformed() or (hasattr(torch.compiler, "is_exporting") and exporting()):
             raise ValueError(
-                "threshold='auto' is fitted to the first current, and what is fitted cannot be kept within torch.func: "
-                "run the network once before, or give a number"
+                "threshold='auto' is fitted to the first current, and what is fitted cannot be kept within torch.func "
+                "or a program that is exported: run the network once before, or give a number"
             )
         squares = current.double().square().sum()
         sums = torch.stack([squares, torch.full_like(squares, current.numel())])

@@ -160,14 +160,15 @@ def _check(data: Any, what: str) -> None:
     if y.dim() != 1 or y.is_floating_point():
         raise ValueError(
             f"y must be a class for each {what}, integers [{len(y)}], not {y.dtype} of shape {list(y.shape)}: try "
-            "data.y.squeeze(1).long()"
+            "data.y.view(-1).long()"
         )
     for part in PARTS:
         mask = data[f"{part}_mask"]
         if mask.dtype != torch.bool or mask.shape != y.shape:
             raise ValueError(
                 f"{part}_mask must be bool, one for each {what} [{len(y)}], not {mask.dtype} of shape "
-                f"{list(mask.shape)}: choose one split, as in data.{part}_mask[:, 0], and convert it with .bool()"
+                f"{list(mask.shape)}: choose one split, as in data.{part}_mask[:, 0], convert zeros and ones with "
+                f".bool(), and numbers of {what}s with torch_geometric.utils.index_to_mask"
             )
     check_features(data["x"])
 

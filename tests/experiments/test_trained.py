@@ -3,6 +3,8 @@ import torch
 
 from msg.experiments import RunConfig, load_model, load_run, load_trained, run
 from msg.experiments.files import read_json
+from msg.names import NEURONS
+from msg.neurons import LIF
 
 SMALL = {"dataset": "karate", "epochs": 3, "timesteps": 3, "layers": 2, "manifold": "H4", "seeds": (0, 1)}
 
@@ -60,3 +62,16 @@ def test_a_loaded_model_reads_each_graph_anew(tmp_path):
         before = model(x, first)
         torch.testing.assert_close(model(x, first.flip(0)), load()(x, first.flip(0)))
         torch.testing.assert_close(model(x, first), before)
+
+
+def test_a_run_with_a_part_of_ones_own_names_the_way_to_load_it(tmp_path):
+    class Mine(LIF):
+        pass
+
+    NEURONS.register("mine", Mine)
+    try:
+        run(RunConfig(**{**SMALL, "seeds": (0,), "neuron": "mine"}), tmp_path)
+    finally:
+        NEURONS.remove("mine")
+    with pytest.raises(ValueError, match=r"unknown neuron 'mine'.*run that file: python FILE\.py predict FOLDER"):
+        load_model(tmp_path / "best.pt")

@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from msg.energy import count
-from msg.manifolds import GeooptFamily, distance, exp0, log0, move, register_family, squared_distance, transport0
+from msg.manifolds import (
+    GeooptFamily,
+    distance,
+    exp0,
+    frechet_mean,
+    log0,
+    move,
+    register_family,
+    squared_distance,
+    transport0,
+)
 from msg.names import MANIFOLDS
 from msg.nn import MSG, ManifoldPooling
 from msg.testing import assert_isometric
@@ -150,3 +160,13 @@ def test_geoopts_logarithm_of_matrices_has_no_gradient_at_the_identity():
     identity = torch.eye(2, dtype=torch.float64, requires_grad=True)
     geoopt.SymmetricPositiveDefinite().logmap(torch.eye(2, dtype=torch.float64), identity).sum().backward()
     assert identity.grad.isnan().any()
+
+
+def test_means_settle_as_on_the_ball(ball):
+    """What the slow path tells apart is coarser than rounding."""
+    known = ball.ball
+    points = exp0(known, 0.3 * torch.randn(20, 3, dtype=torch.float64))
+    torch.testing.assert_close(frechet_mean(ball, points), frechet_mean(known, points), rtol=0, atol=1e-5)
+    product = geoopt.ProductManifold((ball, 3), (known, 3))
+    both = frechet_mean(product, torch.cat([points, points], dim=-1))
+    torch.testing.assert_close(both[:3], both[3:], rtol=0, atol=1e-5)

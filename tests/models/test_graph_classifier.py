@@ -10,7 +10,7 @@ from torch_geometric.nn import GIN, GATv2Conv
 from msg.energy import count, report
 from msg.manifolds import exp0, log0, parse_signature
 from msg.models import record
-from msg.nn import MSG, GraphClassifier, GraphReadout, ManifoldPooling
+from msg.nn import MSG, GraphClassifier, GraphReadout, ManifoldPooling, RecurrentSpikingGNN
 from msg.training import manifold_of, observe, watching
 
 
@@ -99,6 +99,8 @@ def test_what_cannot_be_pooled_is_refused():
         GraphClassifier(MSG(3, 2), 2)
     with pytest.raises(ValueError, match="unknown pooling 'max': use 'mean', 'frechet', 'sum'"):
         GraphClassifier(GIN(3, 8, 2), 2, "max")
+    with pytest.raises(ValueError, match="RecurrentSpikingGNN returned tuple, not a vector of each node"):
+        GraphClassifier(RecurrentSpikingGNN(3, 8), 2)(torch.rand(4, 3), torch.tensor([[0, 1], [1, 2]]))
     with pytest.raises(ValueError, match="Linear does not say how wide its output is"):
         GraphClassifier(torch.nn.Linear(3, 8), 2)
     model, batch = classifier(), Batch.from_data_list(graphs())

@@ -296,3 +296,12 @@ def test_what_carries_nothing_or_is_not_fitted_cannot_run_step_by_step():
     fitted = LIF(threshold="auto")
     fitted.fit_threshold(torch.ones(3))
     assert stepwise_neuron(fitted).threshold == 2.0
+
+
+def test_a_threshold_that_is_set_anew_is_that_of_one_made_with_it(library):
+    made = library("snntorch").Leaky
+    neuron, want = adapt(made(beta=0.9)), adapt(made(beta=0.9, threshold=0.5))
+    neuron.threshold = 0.5
+    assert neuron.drop == pytest.approx(want.drop)
+    current = torch.rand(50, 4)
+    torch.testing.assert_close(neuron.rate(current, 20), want.rate(current, 20))

@@ -180,7 +180,7 @@ def test_it_is_not_learned():
 
 def test_within_a_transformation_nothing_is_fitted_and_nothing_is_lost(edge_index):
     model, x = MSG(5, 3, "E4", 2, 4, IF("auto")), torch.rand(7, 5)
-    with pytest.raises(ValueError, match=r"cannot be kept within torch\.func: run the network once before"):
+    with pytest.raises(ValueError, match=r"cannot be kept within torch\.func.*run the network once before"):
         torch.func.jacrev(lambda x: model(x, edge_index))(x)
     neuron = model.stack.layers[0].neuron
     assert not neuron.fitted
@@ -199,3 +199,13 @@ def test_a_threshold_that_cannot_be_written_is_not_taken():
     with pytest.raises(RuntimeError):
         torch.func.grad(inside)(torch.ones(()))
     assert not neuron.fitted
+
+
+def test_an_exporter_is_told_before_anything_is_fitted(edge_index):
+    model, x = MSG(5, 3, "E4", 2, 4, IF("auto")).eval(), torch.rand(7, 5)
+    with pytest.raises(Exception, match="run the network once before, or give a number"):
+        torch.export.export(model, (x, edge_index))
+    assert not model.stack.layers[0].neuron.fitted
+    model(x, edge_index)
+    program = torch.export.export(model, (x, edge_index)).module()
+    torch.testing.assert_close(program(x, edge_index), model(x, edge_index))

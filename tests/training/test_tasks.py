@@ -132,7 +132,7 @@ def test_weights_of_edges_are_given_to_models(karate):
     ("changed", "said"),
     [
         ({"edge_attr": torch.ones(0, 2)}, "edge_attr, which models are not given here.*`del data.edge_attr`"),
-        ({"y": torch.zeros(2, 1, dtype=torch.long)}, r"y must be a class for each node.*data.y.squeeze\(1\).long"),
+        ({"y": torch.zeros(2, 1, dtype=torch.long)}, r"y must be a class for each node.*data.y.view\(-1\).long"),
         ({"y": torch.zeros(2)}, "integers"),
         ({"y": torch.tensor([-1, 1])}, "train_mask has a node of class -1: leave those without a class out"),
         ({"train_mask": torch.tensor([1, 0])}, r"train_mask must be bool.*int64 of shape \[2\].*\.bool"),
