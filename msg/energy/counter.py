@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
+from weakref import ReferenceType, ref
 
 import torch
 from torch import nn
@@ -14,6 +15,8 @@ from msg.energy import recurrent, riemannian, spikes, spiking, trains  # noqa: F
 from msg.energy.counts import BACKWARD, OUTSIDE, Operations
 from msg.energy.modules import Rule, known, leaves_children
 from msg.energy.operators import count_operator
+from msg.energy.spiking import reads_spikes
+from msg.neurons import Neuron
 
 
 class _Frame(NamedTuple):
@@ -31,11 +34,12 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.ops = ops
         self.frames: list[_Frame] = []
+        self.spikes: dict[int, ReferenceType[torch.Tensor]] = {}
         self.closed = 0
         self.unseen: Any = nullcontext()
 
     def enter(self, name: str, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        rule = None if _two_node_sets(module, args, kwargs) else known(module)
+        rule = None if _two_node_sets(module, args, kwargs) else self._rule(module, args, kwargs)
         closed = rule is not None and not leaves_children(module)
         # a convolution's rule speaks for its aggregation, if not for its other children
         closed |= bool(self.frames and self.frames[-1].rule) and isinstance(module, Aggregation)
@@ -46,8 +50,16 @@ class _Recorder(TorchDispatchMode):
             self.unseen = _pop_mode_temporarily() if _get_current_dispatch_mode() is self else nullcontext()
             self.unseen.__enter__()
 
+    def _rule(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Rule | None:
+        """Of the module; of one that reads what neurons have just sent, another."""
+        x = args[0] if args else kwargs.get("x", kwargs.get("input"))
+        sent = self.spikes.get(id(x))
+        return (reads_spikes(module) if sent is not None and sent() is x else None) or known(module)
+
     def leave(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         frame = self.frames[-1]
+        if isinstance(module, Neuron) and module.spiking and isinstance(output, tuple):
+            self.spikes[id(output[0])] = ref(output[0])
         try:
             # the rule's own operators are not the model's: the frame is still there
             if frame.rule is not None and self.closed == frame.closed and output is not None:

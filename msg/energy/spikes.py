@@ -1,7 +1,7 @@
 """Rules of linear maps that read spikes, and of spikes that are drawn at random."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, known, parameters, rule
@@ -34,8 +34,9 @@ def rows_of_weights(spikes: int, width: int, outputs: int, bias: bool, weights: 
 
 
 @rule(SpikeLinear)
-def _spike_linear(module: SpikeLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
-    x, bias = args[0], module.bias is not None
+def spike_linear(module: nn.Linear, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Of a linear map that is given spikes: each adds a row of weights."""
+    x, bias = args[0] if args else kwargs["input"], module.bias is not None
     return rows_of_weights(nonzeros(x), output.size(-1), output.numel(), bias, parameters(module), x.numel())
 
 

@@ -22,13 +22,14 @@ from collections import Counter
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import SAGEConv
+from torch_geometric.nn import GCNConv, GINConv, SAGEConv
 
 from msg.energy import geometry
 from msg.energy.counts import Count, Firing, Operations
 from msg.energy.modules import (
     ACTIVATIONS,
     NEURONS,
+    Rule,
     activation_values,
     bias_additions,
     known,
@@ -51,8 +52,9 @@ from msg.energy.products import (
     operand,
     product,
 )
+from msg.energy.spikes import spike_linear
 from msg.gradients import Activity
-from msg.graph import Graph, SampledGraph
+from msg.graph import Graph, SampledGraph, as_edges
 from msg.layers import JumpingPath, LastCurrent, ManifoldPath, SpikingConv, SpikingLayer, Synapse, TangentHead
 from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
@@ -125,6 +127,23 @@ def _spiking_conv(layer: SpikingConv, args: tuple, kwargs: dict, output: Tensor)
     else:
         ops.add("conv", count)
     return ops
+
+
+def reads_spikes(module: nn.Module) -> Rule | None:
+    """The rule of a layer of torch or PyG that is given the spikes of one step, in a loop of a user's own: each adds a
+    row of weights. ``None`` where it is counted as for any input.
+    """
+    if type(module) is nn.Linear:
+        return spike_linear
+    return _of_spikes if type(module) in (GCNConv, SAGEConv, GINConv) and Synapse(module).linear else None
+
+
+def _of_spikes(conv: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    named = dict(zip(("x", "edge_index", "edge_weight"), args)) | kwargs
+    x = named["x"]
+    graph = Graph(*as_edges(named["edge_index"], named.get("edge_weight"), x.size(0)), x.size(0))
+    synapse = _Synapse(conv, x.size(0), x.size(1), output.size(-1), 1, graph)
+    return synapse.cheapest((x != 0).sum(-1))
 
 
 def _fired(rates: Tensor, steps: int) -> Tensor:

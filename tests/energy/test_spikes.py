@@ -8,7 +8,7 @@ from msg.energy import count, report
 from msg.energy.counts import CONVENTIONS, OUTSIDE
 from msg.gradients import OTTT
 from msg.layers import picked_mean
-from msg.neurons import DecayingThresholdLIF, ScaledLIF
+from msg.neurons import IF, DecayingThresholdLIF, ScaledLIF
 from msg.nn import SpikingConv, SpikingGNN
 
 
@@ -88,3 +88,61 @@ def test_rates_that_do_not_tell_steps_apart_are_refused():
         count(model),
     ):
         model(x.bfloat16(), edge_index)
+
+
+class Loop(torch.nn.Module):
+    """What ``SpikingConv`` does, written by a user."""
+
+    def __init__(self, neuron, reads):
+        super().__init__()
+        self.neuron, self.reads, self.between = neuron, reads, torch.nn.Identity()
+
+    def forward(self, x, *edges):
+        total, state = 0, None
+        for _ in range(6):
+            spikes, state = self.neuron(x, state)
+            total = total + self.reads(self.between(spikes), *edges)
+        return total / 6
+
+
+def _counted(model, *inputs):
+    with torch.no_grad(), count(model) as ops:
+        model(*inputs)
+    assert not ops.unknown
+    return ops
+
+
+def _spikes(neuron, x):
+    return (neuron.rate(x, 6) * 6).round()
+
+
+@pytest.mark.parametrize("kind", [IF, ScaledLIF])
+def test_a_loop_of_ones_own_adds_a_row_of_weights_a_spike(kind):
+    x, neuron = 2 * torch.rand(7, 5), kind(threshold=0.6)
+    for convention in CONVENTIONS:
+        counts = _counted(Loop(neuron, torch.nn.Linear(5, 3)), x).modules["reads"].under(convention)
+        assert counts["accumulate"] == int(_spikes(neuron, x).sum()) * 3 + 6 * 7 * 3
+        assert counts["multiply_accumulate"] == 0
+
+
+@pytest.mark.parametrize("conv", [GCNConv, SAGEConv])
+def test_a_loop_around_a_convolution_does_too(conv):
+    edge_index = torch.tensor([[0, 1, 2, 3, 1], [1, 2, 3, 4, 0]])
+    x, neuron, reads = 2 * torch.rand(7, 50), IF(0.6), conv(50, 3, bias=False)
+    found = _counted(Loop(neuron, reads), x, edge_index).modules["reads"]
+    assert found.nonzero["synaptic_ac"] > 0
+    assert found.nonzero["multiply_accumulate"] == 0
+    layer = SpikingConv(reads, timesteps=1, neuron=neuron)
+    one = _counted(layer, x, edge_index).modules["conv"].nonzero
+
+    class Once(Loop):
+        def forward(self, x, *edges):
+            return self.reads(self.neuron(x, None)[0], *edges)
+
+    assert _counted(Once(neuron, reads), x, edge_index).modules["reads"].nonzero == one
+
+
+def test_what_changes_spikes_on_their_way_leaves_numbers():
+    x, loop = 2 * torch.rand(7, 5), Loop(IF(0.6), torch.nn.Linear(5, 3))
+    loop.between = torch.nn.BatchNorm1d(5).eval()
+    assert _counted(loop, x).modules["reads"].nonzero["multiply_accumulate"] > 0
