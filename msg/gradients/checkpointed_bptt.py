@@ -172,12 +172,9 @@ class _EagerSteps:
         self.linear = all(layer.linear for layer in dynamics.targets)
         # once each: of a tensor that is used twice autograd finds the whole gradient
         parameters = list(dict.fromkeys(p for p in _parameters(dynamics.layers) if p.requires_grad))
-        learned = dynamics.graph.learned
-        self.learnable = [*parameters, *learned]
+        self.learnable = [*parameters, *dynamics.graph.learned]
         # of edges each step finds its own part of the gradient, not that of what made them
-        self.recorded = dynamics
-        if learned:
-            self.recorded = Dynamics(dynamics.layers, dynamics.graph.of_leaves(), dynamics.timesteps)
+        self.recorded = Dynamics(dynamics.layers, dynamics.graph.of_leaves(), dynamics.timesteps)
         self.leaves = [*parameters, *self.recorded.graph.learned]
         self.resting: Any = dynamics.resting
 
@@ -235,7 +232,7 @@ class _EagerSteps:
         pairs = zip([*step.spikes, *step.currents, *step.after], [*means, *later])
         outputs, grads = zip(*((out, grad) for out, grad in pairs if out.requires_grad))
         inputs = [*step.leaves, step.current, *self.leaves]
-        again = self.recorded is not self.dynamics  # the way to what edges weigh is that of all steps
+        again = bool(self.recorded.graph.learned)  # the way to what edges weigh is that of all steps
         got = torch.autograd.grad(outputs, inputs, grads, retain_graph=again, allow_unused=True)
         before, now, parameters = got[: len(step.leaves)], got[len(step.leaves)], got[len(step.leaves) + 1 :]
         if now is not None:

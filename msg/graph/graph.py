@@ -124,9 +124,11 @@ class Graph:
         return [value for value in known if value is not None and value.requires_grad]
 
     def of_leaves(self) -> "Graph":
-        """The same graph cut off from what made its :attr:`learned` values: for a part of a backward pass that finds
-        their gradients by itself.
+        """The same graph cut off from what made its :attr:`learned` values, for a part of a backward pass that finds
+        their gradients by itself; itself, with its matrices, where there are none.
         """
+        if not self.learned:
+            return self
 
         def leaf(value: Tensor) -> Tensor:
             return value.detach().requires_grad_() if value.requires_grad else value
