@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from msg.graph import Graph, SparseMatrix
+from msg.graph.sparse import wide
 from msg.kernels.tracing import exporting
 from msg.layers import SpikingLayer
 from msg.neurons import Fire, Neuron, heaviside
@@ -236,7 +237,7 @@ def summed(steps: Tensor) -> Tensor:
     """Sum over time of spikes or currents ``[N, steps, d]``; of half precision, which counts no further than 256 or
     2048, in float32.
     """
-    dtype = torch.promote_types(steps.dtype, torch.float32)
+    dtype = wide(steps.dtype)
     return steps.sum(1, dtype=dtype) if steps.size(1) > 1 else steps.squeeze(1).to(dtype)
 
 

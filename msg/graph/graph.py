@@ -108,7 +108,7 @@ class Graph:
         """Itself; with weights that have a gradient a copy, whose matrices are made anew: they hold the gradient's way
         back, which one backward pass takes.
         """
-        if self.edge_weight is None or not self.edge_weight.requires_grad:
+        if not self._weights_learn:
             return self
         return self._anew(self.edge_weight, self.edge_values)
 
@@ -116,6 +116,10 @@ class Graph:
         other = copy.copy(self)
         other.edge_weight, other.edge_values, other._matrices = edge_weight, edge_values, {}
         return other
+
+    @property
+    def _weights_learn(self) -> bool:
+        return self.edge_weight is not None and self.edge_weight.requires_grad
 
     @property
     def learned(self) -> list[Tensor]:
@@ -151,8 +155,7 @@ class Graph:
                 value = torch.ones(source.shape, dtype=value, device=source.device)
             return TracedEdges(target, source, value * left[0][target] if left else value, shape)
         # asked for first where nothing is differentiated, it is kept for where something is
-        weighs = self.edge_weight is not None and self.edge_weight.requires_grad
-        with torch.inference_mode(False), aside(), torch.set_grad_enabled(weighs):
+        with torch.inference_mode(False), aside(), torch.set_grad_enabled(self._weights_learn):
             (source, target), value, *left = entries(self)
             learned = isinstance(value, Tensor) and value.requires_grad
             kind = WeightedEdges if learned else SparseMatrix

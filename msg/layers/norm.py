@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from msg.graph.sparse import wide
 from msg.names import Norm
 
 NORMS = get_args(Norm)
@@ -163,10 +164,10 @@ class STFNorm(nn.Module):
         if not self.detach and (current.dim() == 2 or current.size(1) == 1):
             # one step, or a constant: a node's own channels are all there is
             return torch.nn.functional.layer_norm(current, current.shape[-1:], scale, self.bias, self.eps)
-        wide = current.to(torch.promote_types(current.dtype, torch.float32))  # squares and their slopes overflow half
+        x = current.to(wide(current.dtype))  # squares and their slopes overflow half precision
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
-            mean, inverse = self._statistics(wide)
-        return torch.addcmul(self.bias, ((wide - mean) * inverse).to(current.dtype), scale)
+            mean, inverse = self._statistics(x)
+        return torch.addcmul(self.bias, ((x - mean) * inverse).to(current.dtype), scale)
 
     def _statistics(self, current: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and inverse deviation over channels and the steps so far, ``[N, T, 1]`` or ``[N, 1]``."""

@@ -19,14 +19,19 @@ def _one_draw():
     torch.manual_seed(0)
 
 
-def _gradients(rule, edge_index, timesteps, **known):
-    """Of all weights, then of what edges have; the parts of each are its network's."""
+def _network(rule, timesteps, conv="gcn"):
+    """The same weights and features whatever the rule."""
     torch.manual_seed(1)
-    conv = (lambda i, o: GATv2Conv(i, o, edge_dim=3)) if "edge_attr" in known else "gcn"
     model = MSG(
         FEATURES, CLASSES, "E8", conv=conv, num_layers=4, timesteps=timesteps, neuron=LIF(2.0, 0.3), gradient=rule
     ).double()
-    x = torch.rand(7, FEATURES, dtype=torch.float64)
+    return model, torch.rand(7, FEATURES, dtype=torch.float64)
+
+
+def _gradients(rule, edge_index, timesteps, **known):
+    """Of all weights, then of what edges have."""
+    conv = (lambda i, o: GATv2Conv(i, o, edge_dim=3)) if "edge_attr" in known else "gcn"
+    model, x = _network(rule, timesteps, conv)
     learned = [*model.parameters(), *known.values()]
     return torch.autograd.grad(model(x, edge_index, **known).square().sum(), learned)
 
@@ -58,9 +63,7 @@ def test_weights_that_something_makes(rule, edge_index):
     weight = scorer(scores).sigmoid()[:, 0]
     leaf = weight.detach().requires_grad_()
     want = torch.autograd.grad(weight, scorer.weight, _gradients(rule, edge_index, 4, edge_weight=leaf)[-1])
-    torch.manual_seed(1)
-    model = MSG(FEATURES, CLASSES, "E8", num_layers=4, timesteps=4, neuron=LIF(2.0, 0.3), gradient=rule).double()
-    x = torch.rand(7, FEATURES, dtype=torch.float64)
+    model, x = _network(rule, 4)
     out = model(x, edge_index, scorer(scores).sigmoid()[:, 0]).square().sum()
     out.backward(retain_graph=True)
     torch.testing.assert_close(scorer.weight.grad, want[0])
