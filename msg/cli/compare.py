@@ -46,6 +46,6 @@ def _prepare(given: dict[str, Any]) -> Any:
 
 def _numbers(given: str | int | list[int]) -> tuple[int, ...]:
     try:
-        return tuple(int(number) for number in (given if isinstance(given, list) else str(given).split(",")))
+        return tuple(int(str(number)) for number in (given if isinstance(given, list) else str(given).split(",")))
     except ValueError:
         raise ValueError(f"cannot read timesteps {given!r}: write 15 or 5,15,64") from None

@@ -149,7 +149,7 @@ def _search(vary: list[str] | dict[str, list[Any]]) -> dict[str, list[Any]]:
     """What is varied, from every ``--vary``, or a table of a file."""
     if isinstance(vary, dict):
         return {name.replace("-", "_"): list(values) for name, values in vary.items()}
-    pairs = [_values(text) for text in vary]
+    pairs = [_values(str(text)) for text in vary]
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:

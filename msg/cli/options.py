@@ -182,7 +182,7 @@ def of_a_run(given: Mapping[str, Any]) -> RunConfig:
 
 def words(text: str | list[str]) -> tuple[str, ...]:
     """Names separated by commas, or a list of them."""
-    found = text.split(",") if isinstance(text, str) else text
+    found = text.split(",") if isinstance(text, str) else map(str, text)
     return tuple(word.strip() for word in found if word.strip())
 
 

@@ -67,8 +67,9 @@ def _together(given: dict[str, Any], ranks: Any, output: Any, log: str | None) -
         with failures("the command of rank 0"):
             ranks.serve()
         return
-    if given.get("resume") is None and "baseline" not in given and given.get("model") != "cached-gcn":
-        given["baseline"] = "cached-gcn"  # the same function as the default, which reads a whole graph
+    if given.get("resume") is None and "baseline" not in given:
+        # the same function as the default, which reads a whole graph
+        given["baseline"] = None if given.get("model") == "cached-gcn" else "cached-gcn"
     with user_errors():
         ready = _prepare(given, ranks)
         for config in ready.study.configs:

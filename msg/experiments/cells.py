@@ -130,8 +130,7 @@ def outcome_from_dict(content: Mapping[str, Any]) -> Outcome:
     Raises:
         ValueError: naming the first field that is wrong.
     """
-    check_record(_OUTCOME, content)
-    found = _OUTCOME.validate_python(content)
+    found = check_record(_OUTCOME, content)
     if any(len(values) != len(found.seeds) for part in _OF_SEEDS for values in getattr(found, part).values()):
         raise ValueError("it has not one metric and energy for each seed")
     return found

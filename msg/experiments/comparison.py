@@ -25,7 +25,7 @@ class Row:
             seeds that have none are left out of the mean.
         cosine_after: the same at the rule's own best weights.
         memory_mb: peak memory of training, see :func:`~msg.training.peak_memory`; ``None`` where it was not measured.
-        seconds_per_epoch: of one update.
+        seconds_per_epoch: of the updates of one epoch.
     """
 
     rule: str
@@ -103,9 +103,9 @@ class Comparison:
             f"{render(self.table(), 'markdown')}\n\n"
             f"Split {self.split}; mean ± standard deviation over {seeds} {'seed' if seeds == 1 else 'seeds'}, each "
             "at its best epoch on validation. All rules start from the same weights and see the same random "
-            "numbers. Seconds: median of one update, rules taking turns on one model. Memory: peak of training in "
-            "a fresh process. Cosine: of each layer's weight gradient, encoder first, with that of exact surrogate "
-            "BPTT at the same weights, before and after training; seeds where one of them is zero are left "
+            "numbers. Seconds: median of an epoch's updates, rules taking turns on one model. Memory: peak of "
+            "training in a fresh process. Cosine: of each layer's weight gradient, encoder first, with that of exact "
+            "surrogate BPTT at the same weights, before and after training; seeds where one of them is zero are left "
             "out, a dash if all are.\n"
         )
 

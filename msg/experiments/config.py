@@ -421,6 +421,8 @@ class RunConfig:
     def for_model(self, name: str) -> "RunConfig":
         """The same configuration for another model alone, as wide as this one's manifold where it has none itself.
 
+        What is at its default here is at the other model's there.
+
         Raises:
             ValueError: for an unknown model, and as the class does.
         """
@@ -487,7 +489,9 @@ def applicable(options: Mapping[str, Any]) -> dict[str, Any]:
             if option.of in chosen and chosen[option.of] != found[option.of]:  # of a class that was asked for
                 default = own.get(name, default)
             plain = isinstance(default, bool | int | float | str)
-            found[name] = default if plain else option.settled(chosen) if field.absent is None else field.absent
+            found[name] = field.absent
+            if field.absent is None:
+                found[name] = default if plain else option.settled(chosen)
             given = options.get(name)
             chosen[name] = found[name] if given is None else given
     return found

@@ -3,6 +3,7 @@
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from msg.experiments.job import Job, Result, do
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
 from msg.process import keep_freed_memory, start
+from msg.report.text import first_line
 from msg.training import Epoch, own_random_state
 
 
@@ -151,8 +153,19 @@ def _serve(connection: Connection, store: Store, config: Any, content_hash: str,
         connection.send(("failed", error))
 
 
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Have too little memory be a ``MemoryError``, which torch calls a ``RuntimeError`` like any other."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            raise MemoryError(first_line(error)) from error
+        raise
+
+
 def _do(job: Job, data: Data, store: Store, progress: Progress) -> Result:
-    with own_random_state(job.config.device):
+    with own_random_state(job.config.device), _memory_errors():
         result = do(job, data, store.slot(job), progress)
     store.keep(job, result)
     return result

@@ -101,8 +101,8 @@ def check_result(job: Job, result: Result) -> None:
         check(job, result)
 
 
-def check_record(adapter: Any, record: Mapping[str, Any]) -> None:
-    """Compare a record with its type.
+def check_record(adapter: Any, record: Mapping[str, Any]) -> Any:
+    """A record as its type has it.
 
     Args:
         adapter: a :class:`pydantic.TypeAdapter`.
@@ -112,7 +112,7 @@ def check_record(adapter: Any, record: Mapping[str, Any]) -> None:
         ValueError: naming the first field that is wrong, on one line.
     """
     try:
-        adapter.validate_python(record)
+        return adapter.validate_python(record)
     except ValidationError as error:
         wrong = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None

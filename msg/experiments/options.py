@@ -162,8 +162,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         ValueError: if the text is none of these.
     """
     seeds: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise ValueError(f"cannot read seeds {text!r}: write 3, 0-4 or 0,2,5")
         seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))

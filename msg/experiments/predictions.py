@@ -20,9 +20,7 @@ from msg.experiments import files
 from msg.experiments.config import GRAPHS, LINKS
 from msg.experiments.trained import Finished
 from msg.training import GraphClassification, decoder_of, draw_split
-
-_CHUNK = 2**18
-"""Pairs that are scored together."""
+from msg.training.tasks import score_pairs
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def _of_classes(what: str, logits: Tensor) -> Predictions:
 
 
 def _of_pairs(output: Tensor, pairs: Tensor, decoder: Any) -> Predictions:
-    logits = torch.cat([decoder(output, some.t()) for some in pairs.split(_CHUNK)])
+    logits = score_pairs(decoder, output, pairs.t())
     source, target = pairs.t().numpy()
     return Predictions({"source": source, "target": target, "probability": logits.double().sigmoid().float().numpy()})
 

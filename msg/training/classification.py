@@ -19,7 +19,7 @@ from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
 from msg.training.consistency import Consistency
 from msg.training.observation import Observation, observe, observe_by_layers, watching
-from msg.training.tasks import PARTS, Evaluation, Part, check_features, firing, graphs_of
+from msg.training.tasks import PARTS, Evaluation, Part, check_features, firing, graphs_of, measured
 
 
 class _View(NamedTuple):
@@ -122,15 +122,19 @@ class Classification:
         return partial(cross_entropy, label_smoothing=label_smoothing) if own is None else own
 
     def _evaluation(self, model: nn.Module, seen: Observation, logits: Tensor, y: Tensor) -> Evaluation:
-        """Of those logits that are of one part, with its labels."""
+        """Of those logits that are of one part, with its labels.
+
+        Raises:
+            FloatingPointError: if the loss is not finite, as after an update that diverged.
+        """
         y = y.to(logits.device)
+        loss = measured(self._criterion(model)(logits, y))
         if self.metric == "accuracy":
             metric = accuracy_score(y.cpu(), logits.argmax(-1).cpu())
         else:
             # a softmax would round confident ones to the same score
             metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
-        loss = self._criterion(model)(logits, y)
-        return Evaluation(float(loss), float(metric), seen.rates, seen.radius)
+        return Evaluation(loss, float(metric), seen.rates, seen.radius)
 
 
 def _check(data: Any, what: str) -> None:

@@ -178,7 +178,7 @@ class Training:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 # a learned curvature is part of the manifold, which reset_parameters() leaves as it is
-                if torch.equal(parameter, self._best_weights[name]):
+                if torch.equal(parameter, self._best_weights[name].to(parameter.device)):
                     parameter.copy_(self._first_weights[name])
         self.optimizer = self._optimizer()
         self.starts.append(len(self.history))

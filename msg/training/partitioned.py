@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from msg.layers.draws import generator_of
 from msg.training.observation import observe, watching
-from msg.training.tasks import Batch, Evaluation, Part, firing
+from msg.training.tasks import Batch, Evaluation, Part, firing, measured
 
 
 def _summed(*numbers: Any) -> list[float]:
@@ -91,16 +91,20 @@ class PartitionedNodes:
         return self._replica[1]
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        """See :class:`Task`; every process calls it at the same time."""
+        """See :class:`Task`; every process calls it at the same time.
+
+        Raises:
+            FloatingPointError: in every process, if the loss is not finite, as after an update that diverged.
+        """
         seen = observe(model, self.x, self.edge_index)
         logits, y = seen.output[self.masks[part]], self.y[self.masks[part]]
         fired = [rate * len(self.y) if len(self.y) else 0.0 for rate in seen.rates]
         loss, right, count, *fired = _summed(
             cross_entropy(logits, y, reduction="sum"), (logits.argmax(-1) == y).sum(), len(y), *fired
         )
-        metric = right / count
+        loss, metric = measured(loss / count), right / count
         if self.metric == "roc_auc":
             everyone = _gathered((y.numpy(), (logits[:, 1] - logits[:, 0]).numpy()))
             metric = float(roc_auc_score(*(np.concatenate(parts) for parts in zip(*everyone))))
         radius = None if seen.radius is None else max(_gathered(seen.radius))
-        return Evaluation(loss / count, metric, tuple(rate / self.nodes for rate in fired), radius)
+        return Evaluation(loss, metric, tuple(rate / self.nodes for rate in fired), radius)

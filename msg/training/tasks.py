@@ -1,5 +1,6 @@
 """Tasks: what is minimised and what is measured. A training knows nothing else of its data."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
@@ -85,6 +86,18 @@ def check_features(x: Tensor) -> None:
         raise ValueError("x has values that are not finite: fill them in, as with x.nan_to_num()")
 
 
+def measured(loss: Tensor | float) -> float:
+    """The loss of a part that was measured, as a number.
+
+    Raises:
+        FloatingPointError: if it is not finite, as after an update that diverged; a metric would be of no numbers.
+    """
+    value = float(loss)
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the measured loss is {value}: try a smaller lr, step_size or max_step")
+    return value
+
+
 def measure_fully(task: Task, model: nn.Module, part: Part) -> Evaluation:
     """Measure a model by all metrics of a task: by ``task.evaluate_fully(model, part)``, where it has that.
 
@@ -123,6 +136,11 @@ def firing(stack: SpikingStack, activity: Activity) -> Tensor:
 
 Decoder = Callable[[Tensor, Tensor], Tensor]
 """From what a model returns, ``[N, ...]``, and pairs ``[2, M]`` to logits ``[M]``, as :class:`msg.nn.FermiDirac`."""
+
+
+def score_pairs(decoder: Decoder, output: Tensor, pairs: Tensor) -> Tensor:
+    """Logits ``[M]`` of pairs ``[2, M]``, however many, in the memory that some of them take."""
+    return torch.cat([decoder(output, some) for some in pairs.split(_CHUNK, dim=1)])
 
 
 def inner_product(z: Tensor, edge_label_index: Tensor) -> Tensor:
@@ -209,16 +227,14 @@ class LinkPrediction:
         """See :meth:`Task.evaluate`.
 
         Raises:
-            FloatingPointError: if a pair's score is not finite, as after an update that diverged.
+            FloatingPointError: if the loss is not finite, as after an update that diverged.
         """
         pairs, labels = self.parts[part].edge_label_index, self.parts[part].edge_label
         seen = observe(model, self.x, self.edge_index)
         with torch.no_grad():
             logits = self.decoder(seen.output, pairs)
             loss = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        if not bool(logits.isfinite().all()):
-            raise FloatingPointError("scores of pairs are not finite: try a smaller lr, step_size or max_step")
-        return Evaluation(float(loss), float(roc_auc_score(labels.cpu(), logits.cpu())), seen.rates, seen.radius)
+        return Evaluation(measured(loss), float(roc_auc_score(labels.cpu(), logits.cpu())), seen.rates, seen.radius)
 
     def evaluate_fully(self, model: nn.Module, part: Part) -> Evaluation:
         """The same with average precision and mean reciprocal rank."""
@@ -227,8 +243,8 @@ class LinkPrediction:
         with torch.no_grad():
             precision = average_precision_score(labels.cpu(), self.decoder(output, pairs).cpu())
             scores = self.decoder(output, positives)
-            against = [self.decoder(output, some) for some in self._ranked_against(part).split(_CHUNK, dim=1)]
-        mrr = mean_reciprocal_rank(scores, torch.cat(against).view(len(scores), self.rivals))
+            against = score_pairs(self.decoder, output, self._ranked_against(part))
+        mrr = mean_reciprocal_rank(scores, against.view(len(scores), self.rivals))
         return self.evaluate(model, part)._replace(further={"average_precision": float(precision), "mrr": mrr})
 
     def _ranked_against(self, part: Part) -> Tensor:

@@ -457,6 +457,22 @@ def test_all_commands_read_files(cli, tmp_path):
     assert json.loads((tmp_path / "e" / "config.json").read_text())["options"]["vary"] == {"lr": [0.01, 0.1]}
 
 
+@pytest.mark.parametrize(
+    ("command", "lines", "message"),
+    [
+        ("compare", "rules = [1]", "'1'"),
+        ("compare", "timesteps = [5, 15.7, true]", "cannot read timesteps"),
+        ("energy", "models = [1]", "unknown model '1'"),
+        ("energy", 'models = ["gcn"]\nvary = [5]', "cannot read --vary '5'"),
+        ("benchmark", "models = [1]", "'1'"),
+    ],
+)
+def test_numbers_in_place_of_names_in_a_file_are_refused(cli, tmp_path, command, lines, message):
+    (tmp_path / "o.toml").write_text(f"{lines}\n" + ("" if command == "benchmark" else 'dataset = "karate"\n'))
+    words = ["links"] if command == "benchmark" else []
+    refused(cli(command, *words, "--config", "o.toml"), message)
+
+
 def test_any_model_and_what_is_registered_can_be_trained(cli):
     result = cli("train", "--dataset", "karate", "--epochs", "2", "--seeds", "0", "--model", "gcn", "--baseline", "sgc")
     assert result.exit_code == 0, result.output

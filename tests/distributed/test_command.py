@@ -149,3 +149,11 @@ def test_a_killed_run_goes_on_with_another_number_of_ranks(tmp_path, alone):
     done = torchrun(1, "--resume", "run", "--partition", "range", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert close(history(tmp_path / "run"), alone)
+
+
+@pytest.mark.slow
+def test_the_baseline_that_stands_for_the_default_has_none_itself(tmp_path):
+    words = ["--model", "cached-gcn", "--epochs", "2", "--seeds", "0"]
+    done = torchrun(1, *words, "--partition", "range", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "run" / "jobs").glob("gcn-*"))

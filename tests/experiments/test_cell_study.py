@@ -7,6 +7,7 @@ import torch
 from msg.energy import report
 from msg.experiments import CellStudy, Experiment, Processes, RunConfig, Store
 from msg.experiments import study as studies
+from msg.experiments.build import prepare
 from msg.experiments.cells import Tried, outcome_as_dict, outcome_from_dict, winner_of
 from msg.experiments.files import sealed_json
 from msg.experiments.jobs import trial as module
@@ -143,9 +144,23 @@ def test_a_seed_that_diverges_is_told(tmp_path, monkeypatch):
 
 
 def _tiny(config, data, seed):
-    from msg.experiments.build import prepare
-
     return prepare(replace(config, model="tiny"), data, seed)
+
+
+def test_a_training_that_ends_without_metric_was_one(tmp_path, monkeypatch):
+    """A finalist is lost with its second search seed."""
+    found = made(cell(), tmp_path / "whole")
+    finalist = next(one.settings for one in found.searched if len(one.vals) == 2)
+
+    def lost(config, data, seed):
+        if seed == 1 and config.lr == finalist["lr"]:
+            raise FloatingPointError("the loss is nan")
+        return prepare(config, data, seed)
+
+    monkeypatch.setattr(module, "prepare", lost)
+    again = made(cell(), tmp_path / "lost")
+    assert [one.failed for one in again.searched].count("the loss is nan") == 1
+    assert again.trainings == found.trainings == len(records(tmp_path / "lost")) == 10
 
 
 def test_a_search_with_one_seed_has_no_finals(tmp_path, lines):

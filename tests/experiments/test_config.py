@@ -156,13 +156,13 @@ def test_every_option_is_documented():
 
 @pytest.mark.parametrize(
     ("text", "seeds"),
-    [("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("0,2,5", (0, 2, 5)), ("7-7, 1-2", (7, 1, 2))],
+    [("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("0,2,5", (0, 2, 5)), ("7-7, 1-2", (7, 1, 2)), (" 0 - 1 ,12 ", (0, 1, 12))],
 )
 def test_parse_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-1", "0-4-8", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-1", "0-4-8", "1.5", "0 1 2", "1 0-1 2"])
 def test_parse_seeds_refuses(text):
     with pytest.raises(ValueError, match="write 3, 0-4 or 0,2,5"):
         parse_seeds(text)

@@ -209,6 +209,21 @@ def test_a_setting_that_diverges_has_lost(monkeypatch):
         search(["gcn"], RunConfig(**{**SMALL, "lr": 0.5}))
 
 
+def test_a_setting_whose_last_update_diverges_has_lost():
+    study = search(["gcn"], RunConfig(**{**SMALL, "epochs": 1}), {"lr": [1e30, 0.01]})
+    assert [trial.settings for trial in study.finalists] == [{"lr": 0.01}]
+
+
+def test_what_is_varied_is_trained_though_it_is_the_default_of_msg():
+    vary = {"timesteps": [5], "neuron": ["if"], "threshold": ["auto"], "gradient": ["rate", "bptt"], "lr": [0.01]}
+    trials = EnergyStudy(("gc-snn", "spiking-gnn"), RunConfig(**SMALL), vary)._trials()
+    assert [trial.model for trial in trials] == ["gc-snn", "spiking-gnn", "spiking-gnn"]
+    for trial in trials:
+        assert {name: getattr(trial.config, name) for name in trial.settings} == trial.settings
+    (trial,) = EnergyStudy(("hgcn",), RunConfig(**SMALL), {"manifold": ["H32"]})._trials()
+    assert trial.config.manifold == "H32"
+
+
 def test_a_finalist_that_diverges_later_is_left_out(monkeypatch):
     calls = []
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from msg.experiments import Processes, Progress, resume, run
 
@@ -42,6 +43,31 @@ def test_results_and_what_is_told_do_not_depend_on_who_works(tmp_path, small):
     assert len(told[0].seen) == 4 * 7
     kept = [(tmp_path / folder / "config.json").read_bytes() for folder in ("serial", "several")]
     assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory.\nMore"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_too_little_memory_is_a_memory_error(tmp_path, small, monkeypatch, error):
+    def greedy(*arguments):
+        raise error
+
+    monkeypatch.setattr("msg.experiments.executor.do", greedy)
+    with pytest.raises(MemoryError, match=r"^(CUDA out of memory\.|\[enforce fail\] .*memory)$"):
+        run(small(), tmp_path / "o")
+
+
+def test_what_else_torch_says_stays_what_it_is(tmp_path, small, monkeypatch):
+    def wrong(*arguments):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("msg.experiments.executor.do", wrong)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run(small(), tmp_path / "o")
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@ import copy
 
 import pytest
 import torch
+from devices import Elsewhere, elsewhere
 from torch import nn
+from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
 from msg.datasets import load_graph
@@ -211,6 +213,22 @@ def test_a_generation_begins_with_the_first_curvature(karate, make):
     assert not any(torch.equal(training._best_weights[name], value) for name, value in first.items())
     training._begin_anew()
     assert all(torch.equal(dict(model.named_parameters())[name], value) for name, value in first.items())
+
+
+@pytest.mark.filterwarnings("ignore:.*is a no-op:UserWarning")  # what claims another device is not filled from here
+def test_a_generation_begins_from_a_state_that_was_kept_on_another_device(karate):
+    def make(data, move):
+        return Training(move(GCN(34, 4, 1, 4)), NodeClassification(data), Budget(epochs=2, generations=2))
+
+    first = make(karate, lambda model: model)
+    for _ in range(2):
+        first.step()
+    with Elsewhere():
+        there = Data(**{name: elsewhere(value) for name, value in karate.items() if isinstance(value, torch.Tensor)})
+        second = make(there, elsewhere)
+        second.load_state_dict(first.state_dict())
+        second.step()
+    assert second.starts == [0, 2]
 
 
 def test_what_is_taught_is_a_cross_entropy_of_the_nodes_without_a_training_label(karate, dtype):

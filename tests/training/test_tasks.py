@@ -183,11 +183,18 @@ def test_link_prediction_neither_reads_nor_changes_the_global_random_state(karat
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc"])
+def test_a_model_that_diverged_is_not_measured(metric):
+    task = NodeClassification(binary_graph([0, 1, 0, 1], metric=metric))
+    with pytest.raises(FloatingPointError, match="the measured loss is nan: try a smaller lr"):
+        task.evaluate(Answers(torch.full((4, 2), torch.nan)), "val")
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_links_of_what_is_no_number_are_refused(karate, value):
     split = link_split(karate)
     task, model = LinkPrediction(split, inner_product), Answers(torch.full((34, 3), value))
-    with pytest.raises(FloatingPointError, match="scores of pairs are not finite: try a smaller lr"):
+    with pytest.raises(FloatingPointError, match="the measured loss is nan: try a smaller lr"):
         task.evaluate(model, "val")
     split.train["x"] = split.train["x"].clone().index_fill(0, torch.tensor([5]), value)
     with pytest.raises(ValueError, match=r"x has values that are not finite: .*nan_to_num"):

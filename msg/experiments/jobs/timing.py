@@ -26,7 +26,7 @@ def _check(job: Job, result: Result) -> None:
 
 @checked_by(_check)
 def timing(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
-    """Median seconds of an update, all configurations of the extra ``runs`` in turns on one model.
+    """Median seconds of an epoch's updates, all configurations of the extra ``runs`` in turns on one model.
 
     So all see the same machine, caches and allocator, whatever else the machine does meanwhile; every update goes on
     from the weights that the one before left. The first turns warm up and are not counted.

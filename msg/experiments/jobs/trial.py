@@ -46,7 +46,8 @@ def _check(job: Job, result: Result) -> None:
 def trial(job: Job, data: Data, slot: Slot, progress: Progress) -> Result:
     """Train, and keep the best validation metric. What fails, diverges or takes too long has none, and the reason.
 
-    Extras of the job: ``settings``, for the record; ``seconds``, what processor time it may take.
+    Extras of the job: ``settings``, for the record; ``seconds``, what processor time it may take. Of what was done
+    before it was killed the seconds of updates count.
 
     Record: ``settings``, ``val``, ``best_epoch``, ``epochs``, ``seconds`` of updates, ``failed``, ``line``.
     """

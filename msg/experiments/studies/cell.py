@@ -166,7 +166,7 @@ class CellStudy(Study):
             searched=tried,
             val={} if failed else self._measured(records, "val"),
             test={} if failed else self._measured(records, "test"),
-            trainings=sum(max(len(one.vals), 1) for one in tried) + len(records),
+            trainings=len(results),
             seconds=sum(one.seconds for one in tried) + sum(_seconds(record) for record in records),
             parameters=None if failed else records[0]["parameters"],
             failed=failed,

@@ -46,8 +46,9 @@ class EnergyStudy(Study):
         models: names, or forms such as ``"gcn-2bit"`` (see :mod:`msg.experiments.forms`), which have what they fix and
             take all else as their model does; the others are compared with the first.
         base: node classification with ``msg``; its seeds decide splits and initialisations. Every model takes what it
-            reads of it, and is as wide as its manifold.
-        vary: values to try of options; a model takes the product of those it reads.
+            reads of it and is not MSG's default, and is as wide as its manifold.
+        vary: values to try of options, or one that all models are to have though it is MSG's default; a model takes the
+            product of those it reads.
         trials: of a product that is larger, so many are drawn, the same ones each time; ``None``: no limit.
         inputs: the reading of zeros and ones under which fronts are found.
 
@@ -118,7 +119,8 @@ class EnergyStudy(Study):
         released = {name: None for option in given for name in _RELEASED.get(option, ())}
         changed = {**released, **given}
         shared = {name: value for name, value in changed.items() if reads(self.base.model, name)}
-        own = {name: value for name, value in changed.items() if name not in shared}
+        # of both models: one at this model's default would not outlive the change of models
+        own = {name: value for name, value in changed.items() if reads(model.model, name)}
         return self.base.with_options(**shared).for_model(model.model).with_options(**own)
 
     def rehearse(self, data: Data) -> None:
