@@ -102,6 +102,7 @@ def test_ones_are_added():
         assert operations(ops, name, "events") == operations(ops, name)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 def test_sparse_features_are_added_too():
     for x in (X, X.to_sparse_coo().coalesce(), X.to_sparse_csr()):
         with count(nn.Identity()) as ops:
@@ -646,3 +647,38 @@ def test_networks_on_cached_matrices_count_as_pygs_whatever_their_features_are_k
         for _ in range(2):  # the first time, the matrix is made
             found = counted(with_ones(ours), x).total("events")
             assert {kind: found[kind] for kind in OPERATIONS} == {kind: expected[kind] for kind in OPERATIONS}
+
+
+def known_spikes(conv):
+    """As :func:`msg_of_known_spikes`, with another convolution: two spikes a node, then three."""
+    model = MSG(3, 2, "H2", num_layers=3, timesteps=4, conv=conv)
+    for layer, bias in zip(model.stack.layers, ((0.6, 0.0), (0.3, 0.6), (0.1, 0.1))):
+        inner = layer.synapse.conv
+        for parameter in inner.parameters():
+            nn.init.zeros_(parameter)
+        getattr(inner, "lin_l", inner).bias.data = torch.tensor(bias)
+    return model
+
+
+def test_spikes_go_through_both_matrices_of_sage():
+    ops = counted(known_spikes("sage"))
+    hidden, last = (ops.modules[f"stack.layers.{index}.synapse"].ways for index in (1, 2))
+    # of 10 and 15 spikes the rows of two matrices; six edges without loops, and a mean
+    assert hidden["shared"].nonzero["accumulate"] == 10 * 2 * 2 + 6 * 2 * 4 + 40
+    assert hidden["delivered"].nonzero["accumulate"] == 2 * 6 * 2 + 10 * 2 + 40
+    assert last["shared"].nonzero["accumulate"] == 15 * 2 * 2 + 6 * 2 + 10
+    assert last["delivered"].nonzero["accumulate"] == 3 * 6 * 2 + 15 * 2 + 10
+    assert last["rates"].nonzero["multiply_accumulate"] == 2 * 10 * 2
+    assert operations(ops, "stack.layers.1.synapse") == {"accumulate": 24 + 20 + 40, "multiply": 5 * 2 * 4}
+    assert operations(ops, "stack.layers.2.synapse") == {"accumulate": 36 + 30 + 10, "multiply": 5 * 2}
+    firing = ops.firing["stack.layers.0.neuron"]
+    assert (firing.synapses, firing.delivered) == ((6 + 5) * 2 * 2, 2 * (6 + 5) * 2)
+
+
+def test_attention_to_spikes_adds_a_row_a_spike_in_every_step():
+    ops = counted(known_spikes(GATConv))
+    alone = operations(counted(GATConv(2, 2), torch.zeros(5, 2)), "")  # what it does whatever it reads
+    for index, spikes in ((1, 10), (2, 15)):
+        found = operations(ops, f"stack.layers.{index}.synapse")
+        assert found.pop("accumulate") == 4 * alone["accumulate"] + spikes * 2
+        assert found == {kind: 4 * number for kind, number in alone.items() if kind != "accumulate"}

@@ -4,6 +4,7 @@ The oracle of the layered network is a dense loop written from the formulas; of 
 free phase that has converged, and finite differences.
 """
 
+import dense
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,27 +88,17 @@ def test_gradient_of_the_toy_network_is_the_sum_of_the_updates():
 # -------------------------------------------------------------------------------- every step
 
 
-def _slow_bptt_updates(model, x, steps, loss):
+def _slow_bptt_updates(model, x, edge_index, steps, loss):
     """Gradient in the second layer's weights, of each of the last sweeps: a dense loop, one copy a sweep."""
     first, second = model.convs
     w1, b1 = first.lin.weight.detach(), first.bias.detach()
     states = [torch.zeros(NODES, 6).double(), torch.zeros(NODES, CLASSES).double()]
-    a = _dense_gcn()
+    a = dense.gcn(edge_index, NODES)
     copies = [second.lin.weight.detach().clone().requires_grad_() for _ in range(200 + steps)]
     for w in copies:
         states[0] = torch.tanh(a @ x @ w1.t() + b1 + a.t() @ states[1] @ w)
         states[1] = a @ states[0] @ w.t() + second.bias.detach()
     return torch.stack(torch.autograd.grad(loss(states[1]), copies)).flip(0)[:steps]
-
-
-def _dense_gcn():
-    a = torch.zeros(NODES, NODES).double()
-    for s, t in [(0, 1), (1, 2), (2, 0), (3, 3), (3, 4), (4, 5), (5, 3), (1, 2), (1, 0), (0, 4)]:
-        if s != t:
-            a[t, s] += 1
-    a += torch.eye(NODES).double()
-    degree = a.sum(1)
-    return a / degree.sqrt()[:, None] / degree.sqrt()[None, :]
 
 
 def test_each_step_is_that_of_a_slow_loop(edge_index):
@@ -117,7 +108,7 @@ def test_each_step_is_that_of_a_slow_loop(edge_index):
     def loss(output):
         return F.cross_entropy(output, LABELS)
 
-    want = _slow_bptt_updates(model, x, 10, loss).flatten(1)
+    want = _slow_bptt_updates(model, x, edge_index, 10, loss).flatten(1)
     ep, bptt = equilibrium_updates(model.system(x, edge_index), loss, EquilibriumPropagation(1e-4, 10))
     columns = slice(NODES * 6, NODES * 6 + want.size(1))
     torch.testing.assert_close(bptt[:, columns], want, rtol=1e-8, atol=1e-12)
@@ -168,7 +159,7 @@ def test_backpropagation_of_the_layered_network_is_that_of_a_slow_loop(edge_inde
     model, x = ConvergentGNN(FEATURES, CLASSES, 6, steps=9, gradient=SettlingBPTT()).double(), _features()
     got = torch.autograd.grad(F.cross_entropy(model(x, edge_index), LABELS), list(model.parameters()))
     (b1, w1), (b2, w2) = ((conv.bias, conv.lin.weight) for conv in model.convs)
-    a, hidden, output = _dense_gcn(), 0.0, torch.zeros(NODES, CLASSES).double()
+    a, hidden, output = dense.gcn(edge_index, NODES), 0.0, torch.zeros(NODES, CLASSES).double()
     for _ in range(9):
         hidden = torch.tanh(a @ x @ w1.t() + b1 + a.t() @ output @ w2)
         output = a @ hidden @ w2.t() + b2

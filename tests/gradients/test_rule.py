@@ -6,6 +6,7 @@ The oracle is a dense loop over layers and time, written from the formulas of do
 import copy
 import pickle
 
+import dense
 import pytest
 import torch
 from torch import nn
@@ -106,22 +107,9 @@ class _Fire(torch.autograd.Function):
         return grad * ctx.slope(ctx.saved_tensors[0]), None
 
 
-def _dense_gcn(edge_index, nodes):
-    adjacency = torch.zeros(nodes, nodes, dtype=torch.float64)
-    loops = set()
-    for s, t in edge_index.t().tolist():
-        if s == t:
-            loops.add(s)  # gcn_norm keeps one loop of weight one a node
-        else:
-            adjacency[t, s] += 1
-    adjacency += torch.eye(nodes, dtype=torch.float64)
-    degree = adjacency.sum(1)
-    return adjacency / degree.sqrt()[:, None] / degree.sqrt()[None, :]
-
-
 def _oracle(model, x, slope, detach_reset=True, detach_spikes=False):
     """Drives and rates of ``model`` by the slow loop; ``x`` is ``[T, N, F]`` or ``[N, F]``."""
-    a = _dense_gcn(_graph(), NODES)
+    a = dense.gcn(_graph(), NODES)
     convs = [layer.synapse.conv for layer in model.stack.layers]
     neuron = model.stack.layers[0].neuron
     decay = 1 - 1 / neuron.tau if isinstance(neuron, LIF) else 1.0
@@ -242,7 +230,7 @@ def _by_autograd(rule, model, x):
 
 def _forward(model, x):
     """Of every layer and step: input spikes (features) and membrane potential before the reset."""
-    a, neuron = _dense_gcn(_graph(), NODES), model.stack.layers[0].neuron
+    a, neuron = dense.gcn(_graph(), NODES), model.stack.layers[0].neuron
     decay = 1 - 1 / neuron.tau if isinstance(neuron, LIF) else 1.0
     convs = [layer.synapse.conv for layer in model.stack.layers]
     states = [torch.zeros(NODES, WIDTH, dtype=torch.float64) for _ in convs]

@@ -31,6 +31,12 @@ def test_another_source_is_compiled_anew(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_all_files_of_the_kernels_are_sources():
+def test_all_files_of_the_kernels_are_sources(tmp_path, monkeypatch):
     assert len(jit._SOURCES) == 64
     assert jit._digest() == jit._SOURCES
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    seen = [jit._digest()]
+    for name, text in (("a.py", "1"), ("z.py", "1"), ("a.py", "2"), ("z.py", "2")):
+        (tmp_path / name).write_text(text)
+        seen.append(jit._digest())
+    assert len(set(seen)) == len(seen)

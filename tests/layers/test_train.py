@@ -184,23 +184,23 @@ def test_batch_norm_is_over_nodes_and_time(training):
         assert torch.allclose(out, x / (1 + 1e-5) ** 0.5)
 
 
-def slow_stfn(x, threshold, weight, bias):
+def slow_stfn(x, threshold, weight, bias, eps=1e-5):
     out = torch.zeros_like(x)
     for n in range(x.size(0)):
         for t in range(x.size(1)):
             seen = x[n, : t + 1].flatten()
             mean = seen.sum() / seen.numel()
             variance = (seen - mean).square().sum() / seen.numel()
-            out[n, t] = threshold * (x[n, t] - mean) / (variance + 1e-5).sqrt() * weight + bias
+            out[n, t] = threshold * (x[n, t] - mean) / (variance + eps).sqrt() * weight + bias
     return out
 
 
 @pytest.mark.parametrize("detach", [False, True])
 def test_stfn_is_over_channels_and_the_time_so_far(detach):
     x = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    norm = STFNorm(3, 0.5, detach=detach).double()
+    norm = STFNorm(3, 0.25, rho=2.0, eps=0.1, detach=detach).double()
     nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
-    want = slow_stfn(x, 0.5, norm.weight, norm.bias)
+    want = slow_stfn(x, 0.5, norm.weight, norm.bias, 0.1)
     assert torch.allclose(norm(x), want)
     weighed = torch.randn_like(x)
     (grad,) = torch.autograd.grad((norm(x) * weighed).sum(), x)

@@ -119,7 +119,7 @@ def test_pooling_falls_back_on_the_solver(ball):
     z = exp0(ball, 0.4 * torch.randn(5, 2, dtype=torch.float64))
     batch = torch.tensor([1, 0, 1, 1, 0])
     want = ManifoldPooling(geoopt.PoincareBall(), "frechet")(z, batch)
-    torch.testing.assert_close(ManifoldPooling(ball)(z, batch), want, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ManifoldPooling(ball)(z, batch), want, rtol=0, atol=1e-5)  # as far as it is solved
 
 
 def test_an_embedded_manifold_has_a_frame_with_fewer_vectors_than_coordinates():

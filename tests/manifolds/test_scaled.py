@@ -83,3 +83,25 @@ def test_operations_are_those_of_the_base(base):
     scaled = geoopt.Scaled(base, 2.0)
     for name in ("exp0_operations", "move_operations", "log0_operations"):
         assert getattr(family(scaled), name)(scaled, 8) == getattr(family(base), name)(base, 8)
+
+
+@pytest.mark.parametrize("base", ["E3", "H3", "S3", "P3"])
+def test_gradient_in_the_scale(base):
+    space = geoopt.Scaled(parse_signature(base)[0], 1.5, learnable=True).double()
+    v, w, z = (0.5 * torch.randn(4, 3, dtype=torch.float64) for _ in range(3))
+    (learned,) = (p for p in space.parameters() if p.requires_grad)
+    here, there = (exp0(parse_signature(base)[0], point) for point in (v, z))  # which stay where they are
+
+    def parts():
+        steps = move(space, here, w), exp0(space, v), log0(space, here)
+        return torch.stack(
+            [part.sum() for part in (*steps, *(d(space, here, there) for d in (distance, squared_distance)))]
+        )
+
+    found = torch.stack([torch.autograd.grad(part, learned, retain_graph=True)[0] for part in parts()])
+    ends = []
+    for step in (1e-5, -2e-5):
+        with torch.no_grad():
+            learned += step
+            ends.append(parts())
+    torch.testing.assert_close(found, (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-8)

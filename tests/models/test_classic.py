@@ -1,7 +1,9 @@
+import dense
 import pytest
 import torch
 from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
+from torch_geometric.nn import GATConv
 
 from msg.energy import count
 from msg.graph import NeighborSampler
@@ -12,15 +14,10 @@ CONVS = ["gcn", "sage", "gat", "linear"]
 
 
 def dense_matrix(conv, edge_index, n):
-    a = torch.zeros(n, n, dtype=torch.float64)
-    for source, target in edge_index.T.tolist():
-        a[target, source] += 1
-    if conv == "sage":
-        return a / a.sum(1, keepdim=True).clamp(min=1)
-    for node in range(n):
-        a[node, node] = a[node, node] or 1
-    d = a.sum(1).rsqrt()
-    return d[:, None] * a * d
+    if conv != "sage":
+        return dense.gcn(edge_index, n)
+    a = dense.counted(edge_index, n)
+    return a / a.sum(1, keepdim=True).clamp(min=1)
 
 
 @pytest.mark.parametrize("jumping", ["none", "cat", "max"])
@@ -48,6 +45,17 @@ def test_formula(conv, norm, residual, jumping, edge_index):
         found.append(h)
     read = {"none": h, "cat": torch.cat(found, -1), "max": torch.stack(found).amax(0)}[jumping]
     assert torch.allclose(model(x, edge_index), model.lin(read), atol=1e-12)
+
+
+def test_attention_is_pygs_with_all_its_heads(edge_index):
+    model = ClassicGNN(5, 3, 4, 2, "gat", 0.0, "none", False, "none", heads=2)
+    h = torch.randn(7, 5)
+    want = h
+    for layer in model.layers:
+        theirs = GATConv(want.size(1), 2, heads=2)
+        theirs.load_state_dict(layer.conv.state_dict())
+        want = theirs(want, edge_index).relu()
+    assert torch.allclose(model(h, edge_index), model.lin(want), atol=1e-6)
 
 
 @pytest.mark.parametrize("conv", CONVS)

@@ -96,6 +96,7 @@ def test_no_pairs():
     assert apart.tolist() == [0, 0]
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @pytest.mark.parametrize("kind", [CommonNeighbors, L3, PageRank], ids=lambda kind: kind.__name__)
 def test_a_transposed_adjacency_matrix_is_read_as_edges(kind, karate):
     model, pairs = kind(karate.num_features), torch.tensor([[0, 4, 7], [1, 9, 20]])

@@ -196,13 +196,6 @@ def test_parametric_lif_learns_with_bptt(edge_index):
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-def test_dropout_acts_in_training_only(edge_index):
-    model, x = MSG(5, 3, "H16", timesteps=4, dropout=0.5), torch.randn(7, 5)
-    assert not torch.equal(model(x, edge_index), model(x, edge_index))
-    model.eval()
-    assert torch.equal(model(x, edge_index), model(x, edge_index))
-
-
 # -------------------------------------------------------------------------------- objects
 
 
@@ -220,6 +213,12 @@ def test_state_dict_copies_and_pickles(space, edge_index):
     buffer.seek(0)
     other.load_state_dict(torch.load(buffer))
     assert torch.equal(other(x, edge_index), want)
+
+
+def test_without_bias_no_current_has_a_constant():
+    for bias in (False, True):
+        names = [name for name, _ in MSG(5, 3, "H8", num_layers=3, bias=bias).stack.named_parameters()]
+        assert sum("bias" in name for name in names) == (3 if bias else 0)
 
 
 def test_models_are_independent(edge_index):

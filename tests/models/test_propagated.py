@@ -1,3 +1,4 @@
+import dense
 import pytest
 import torch
 from torch_geometric.nn import GATConv
@@ -11,14 +12,7 @@ from msg.testing import assert_model
 def test_it_is_the_series(edge_index):
     model = Propagated(CachedGCN(5, 4, 2, 3), 4, 0.3).double()
     x = torch.rand(7, 5, dtype=torch.float64)
-    a = torch.zeros(7, 7, dtype=torch.float64)
-    for source, target in edge_index.T.tolist():
-        a[target, source] += 1
-    for node in range(7):
-        a[node, node] = a[node, node] or 1
-    d = a.sum(1).rsqrt()
-    a = d[:, None] * a * d
-    h = model.model(x, edge_index)
+    a, h = dense.gcn(edge_index, 7), model.model(x, edge_index)
     want = sum(0.3 * (0.7**k) * torch.matrix_power(a, k) @ h for k in range(4)) + 0.7**4 * torch.matrix_power(a, 4) @ h
     torch.testing.assert_close(model(x, edge_index), want, rtol=1e-12, atol=1e-12)
 
@@ -35,8 +29,11 @@ def test_each_hop_is_counted(edge_index):
         with torch.no_grad(), count(model) as ops:
             model(x, edge_index)
         assert not ops.unknown
-        totals.append(ops.total()["message"])
-    assert totals[2] - totals[0] == 3 * (totals[1] - totals[0]) > 0
+        totals.append(ops.total())
+    # 16 messages with loops, scaled before and after; then a share of each of the first prediction's numbers
+    hop = {"message": 16 * 3, "accumulate": (16 + 7) * 3, "multiply": (2 + 1) * 7 * 3}
+    for number, hops in ((1, 1), (2, 3)):
+        assert {kind: totals[number][kind] - totals[0][kind] for kind in hop} == {k: hops * n for k, n in hop.items()}
 
 
 def test_what_the_model_reads_of_edges_is_handed_on(edge_index):

@@ -53,13 +53,6 @@ def test_learns_its_time_constants_too(edge_index):
     assert all(abs(layer.neuron.tau - tau) > 1e-4 for layer, tau in zip(model.stack.layers[:-1], before))
 
 
-def test_dropout_acts_in_training_only(edge_index):
-    model, x = SpikingGNN(5, 3, 16, 2, 6, IF(threshold=0.3), dropout=0.5), torch.randn(7, 5) * 3
-    assert not torch.equal(model(x, edge_index), model(x, edge_index))
-    model.eval()
-    assert torch.equal(model(x, edge_index), model(x, edge_index))
-
-
 def test_bad_sizes_and_repr():
     with pytest.raises(ValueError, match="num_layers"):
         SpikingGNN(5, 3, num_layers=0)

@@ -2,10 +2,10 @@
 
 import copy
 
+import dense
 import pytest
 import torch
 from torch_geometric.data import Data
-from torch_geometric.utils import to_dense_adj
 
 from msg.energy import count
 from msg.graph import partition
@@ -14,17 +14,10 @@ from msg.nn import BernoulliSpikingGCN
 from msg.testing import assert_model
 
 
-def _adjacency(edge_index, nodes=7):
-    """Dense, symmetric normalisation with self-loops, duplicates counted."""
-    a = to_dense_adj(edge_index, max_num_nodes=nodes)[0].t().double()
-    a = a + torch.diag((a.diagonal() == 0).double())
-    scale = a.sum(1).rsqrt()
-    return scale[:, None] * a * scale
-
-
-def _slow(model, x, edge_index):
+def _slow(model, x, edge_index, weight=None):
     """Rates of the output neurons, with a spike whose derivative is the sigmoid's."""
-    h = torch.linalg.matrix_power(_adjacency(edge_index), 2) @ x + model.input_rate
+    hops = model.config.get("num_hops", 2)
+    h = torch.linalg.matrix_power(dense.gcn(edge_index, 7, weight), hops) @ x + model.input_rate
     train = copy.deepcopy(model.synapse.encoder)(h, model.timesteps)
     neuron, v, rate = model.neurons.neuron, 0.0, 0.0
     for p in train:
@@ -37,16 +30,20 @@ def _slow(model, x, edge_index):
     return rate
 
 
-@pytest.mark.parametrize("input_rate", [0.0, 0.05])
-def test_rates_and_gradients_are_those_of_the_equations(edge_index, input_rate):
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("num_hops", "input_rate"), [(2, 0.0), (1, 0.05), (3, 0.0)])
+def test_rates_and_gradients_are_those_of_the_equations(edge_index, num_hops, input_rate, weighted):
     x = torch.rand(7, 5, dtype=torch.float64)
-    model = BernoulliSpikingGCN(5, 3, timesteps=30, tau=4.0, threshold=0.1, input_rate=input_rate, seed=1).double()
+    weight = torch.rand(edge_index.size(1), dtype=torch.float64) if weighted else None
+    model = BernoulliSpikingGCN(
+        5, 3, num_hops, timesteps=30, tau=4.0, threshold=0.1, input_rate=input_rate, seed=1
+    ).double()
     labels = torch.tensor([0, 1, 2, 0, 1])
     for training in (True, False):
         model.train(training)
-        want = _slow(model, x, edge_index)
+        want = _slow(model, x, edge_index, weight)
         (b,) = torch.autograd.grad(model.criterion(want[:5], labels), model.synapse.weight)
-        got = model(x, edge_index)
+        got = model(x, edge_index, weight)
         (a,) = torch.autograd.grad(model.criterion(got[:5], labels), model.synapse.weight)
         assert 0 < got.mean() < 1
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)

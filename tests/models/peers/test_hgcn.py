@@ -121,7 +121,10 @@ def slow(model, x, edge_index, kind, released=False):
             else:
                 others = [(a, m[j]) for a, j in zip(w, row) if j != i]
                 h.append(space.mean([a for a, _ in others], [p for _, p in others], m[i]) if others else m[i])
-        points = [after.exp0(torch.nn.functional.elu(space.log0(p))) for p in h]
+        sent = [torch.nn.functional.elu(conv.norm(space.log0(p)[None])[0]) for p in h]
+        if model.residual and conv is not model.convs[0]:
+            sent = [now + space.log0(p) for now, p in zip(sent, points)]
+        points = [after.exp0(now) for now in sent]
     return torch.stack(points), torch.stack([model.head.lin(spaces[-1].log0(p) * _frame(kind)) for p in points])
 
 
@@ -136,7 +139,7 @@ def _make(letter, **options):
         for number, manifold in enumerate([*(conv.manifold for conv in model.convs), model.manifold]):
             next(manifold.parameters()).fill_(0.3 * number - 0.2)
         for conv in model.convs:
-            conv.bias.bias.normal_()
+            conv.bias.bias.normal_(std=0.3)
     return model
 
 
@@ -148,6 +151,7 @@ def _make(letter, **options):
         {"attention": True, "as_released": True},
         {"aggregation": "local"},
         {"attention": True, "aggregation": "local"},
+        {"residual": True, "norm": "layer"},
     ],
     ids=str,
 )
@@ -216,7 +220,7 @@ def test_without_a_bias_it_is_flat(edge_index):
     models[1].load_state_dict({k: v for k, v in models[0].state_dict().items() if "manifold" not in k}, strict=False)
     with torch.no_grad():
         models[1].head.lin.weight.mul_(2)  # the ball's vectors are twice as long there
-    x = torch.randn(7, 5, dtype=torch.float64)
+    x = 0.3 * torch.randn(7, 5, dtype=torch.float64)
     assert torch.allclose(models[0](x, edge_index), models[1](x, edge_index), atol=1e-9)
 
 

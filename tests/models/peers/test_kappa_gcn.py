@@ -1,5 +1,6 @@
 """κ-GCN against the paper's formulas with dense matrices, node by node; at curvature 0 against PyG's GCN."""
 
+import dense
 import pytest
 import torch
 from torch_geometric.nn import GCNConv
@@ -38,32 +39,29 @@ def _logit(x, p, a, k):
     return 2 / (1 + k * p2) * a.norm() * inverse
 
 
-def _adjacency(edge_index, nodes):
-    a = torch.zeros(nodes, nodes, dtype=torch.float64)
-    for j, i in edge_index.t().tolist():
-        a[i, j] += 1
-    a += torch.diag((a.diagonal() == 0).double())
-    root = a.sum(1).rsqrt()
-    return root[:, None] * a * root
-
-
 def slow(model, x, edge_index, k):
-    adjacency = _adjacency(edge_index, len(x))
+    adjacency = dense.gcn(edge_index, len(x))
     h = [_exp(row, k) for row in x]
     for conv in model.convs:
         m = [_exp(conv.lin.weight @ _log(p, k), k) for p in h]
         scaled = [_exp(row.sum() * _log(_midpoint(row, m, k), k), k) for row in adjacency]
-        h = [_exp(torch.nn.functional.elu(_log(p, k)), k) for p in scaled]
+        sent = [torch.nn.functional.elu(conv.norm(_log(p, k)[None])[0]) for p in scaled]
+        if model.residual and conv is not model.convs[0]:
+            sent = [now + _log(p, k) for now, p in zip(sent, h)]
+        h = [_exp(now, k) for now in sent]
     offsets = [_exp(row, k) for row in model.head.offset]
     logits = [[_logit(p, q, a, k) for q, a in zip(offsets, model.head.normal)] for p in h]
     return adjacency @ torch.stack([torch.stack(row) for row in logits])
 
 
+@pytest.mark.parametrize("options", [{}, {"residual": True, "norm": "layer"}], ids=str)
 @pytest.mark.parametrize("k", [-1.0, -0.4, 0.0, 0.4])
-def test_it_is_the_papers_formula(k, edge_index):
-    model = KappaGCN(4, 3, 3, num_layers=3, curvature=k, act="elu").double()
+def test_it_is_the_papers_formula(k, options, edge_index):
+    model = KappaGCN(4, 3, 3, num_layers=3, curvature=k, act="elu", **options).double()
     with torch.no_grad():
         model.head.offset.normal_(std=0.3)
+        for conv in model.convs if options else ():
+            conv.norm.weight.fill_(0.2)
     # within a hemisphere, where the quotient of the paper means one point
     x = 0.2 * torch.randn(7, 4, dtype=torch.float64)
     got, want = model(x, edge_index), slow(model, x, edge_index, k)
@@ -82,7 +80,7 @@ def test_flat_it_is_the_gcn(edge_index):
         first.lin.weight.copy_(model.convs[0].lin.weight)
         last.lin.weight.copy_(4 * model.head.normal)
         bias = -4 * (model.head.offset * model.head.normal).sum(-1)
-        rows = _adjacency(edge_index, 7).sum(1, keepdim=True)
+        rows = dense.gcn(edge_index, 7).sum(1, keepdim=True)
         want = last(first(x, edge_index).relu(), edge_index) + rows * bias
         assert torch.allclose(model(x, edge_index), want, atol=1e-12)
 
@@ -126,6 +124,10 @@ def test_curvature_changes_its_sign_in_training(edge_index):
     with torch.no_grad():
         model.manifold.k.fill_(0.7)
     assert model(x, edge_index).isfinite().all()
+
+
+def test_a_curvature_that_stays():
+    assert not any(k.requires_grad for k in KappaGCN(5, 3, 4, learn_curvature=False).manifold.parameters())
 
 
 def test_points_and_learned_decoder(edge_index):

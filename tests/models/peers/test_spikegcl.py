@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from torch.nn.functional import elu, margin_ranking_loss
+from torch.nn.functional import elu, layer_norm, margin_ranking_loss
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
 from msg.energy import count
-from msg.graph import partition
+from msg.graph import Graph, partition
 from msg.neurons import ScaledLIF
 from msg.nn import SpikeGCL
 from msg.testing import assert_model
@@ -47,11 +47,11 @@ class _Slow(torch.nn.Module):
             self.shared_norm.load_state_dict(layer.norm.state_dict())
             self.decoder.load_state_dict(model.decoder.state_dict())
 
-    def encode(self, x, edge_index):
+    def encode(self, x, edge_index, weight=None):
         v, spikes = torch.zeros(len(x), WIDTH, dtype=torch.float64), []
         for norm, conv, part in zip(self.norms, self.convs, x.split(self.size, dim=1)):
-            h = elu(conv(norm(part), edge_index))
-            current = self.shared(self.shared_norm(h), edge_index)
+            h = elu(conv(norm(part), edge_index, weight))
+            current = self.shared(self.shared_norm(h), edge_index, weight)
             v = v.detach()
             v = v + (current - v) / self.tau
             u = v - self.threshold
@@ -86,9 +86,11 @@ def x():
     return torch.randn(7, FEATURES, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("margin", [0.0, 0.5])
-def test_loss_and_gradients_are_those_of_one_step_after_another(x, edge_index, margin, sparse):
+def test_loss_and_gradients_are_those_of_one_step_after_another(x, edge_index, margin, sparse, weighted):
+    weight = torch.rand(10, dtype=torch.float64) + 0.2 if weighted else None
     x = x * (x > 0)
     model = _model(margin=margin)
     slow = _Slow(model)
@@ -96,8 +98,9 @@ def test_loss_and_gradients_are_those_of_one_step_after_another(x, edge_index, m
     generator = copy.deepcopy(model.draws).next()
     order = torch.randperm(FEATURES, generator=generator)
     kept = torch.rand(10, generator=generator) >= 0.2
-    want = slow.loss((x, edge_index), (x[:, order], edge_index[:, kept]), margin)
-    got = model.unsupervised_loss(x.to_sparse_csr() if sparse else x, edge_index)
+    corrupted = x[:, order], edge_index[:, kept], None if weight is None else weight[kept]
+    want = slow.loss((x, edge_index, weight), corrupted, margin)
+    got = model.unsupervised_loss(x.to_sparse_csr() if sparse else x, edge_index, weight)
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
     want.backward()
     got.backward()
@@ -119,9 +122,9 @@ def test_loss_and_gradients_are_those_of_one_step_after_another(x, edge_index, m
     torch.testing.assert_close(model.first.norm.running_var, torch.cat([n.running_var for n in slow.norms]))
     torch.testing.assert_close(model.layers[0].norm.running_var, slow.shared_norm.running_var)
     model.eval(), slow.eval()
-    want = torch.cat(slow.encode(x, edge_index), dim=1)
-    torch.testing.assert_close(model.embed(x, edge_index), want.detach())
-    torch.testing.assert_close(model(x, edge_index), model.head(want.detach()))
+    want = torch.cat(slow.encode(x, edge_index, weight), dim=1)
+    torch.testing.assert_close(model.embed(x, edge_index, weight), want.detach())
+    torch.testing.assert_close(model(x, edge_index, weight), model.head(want.detach()))
 
 
 def test_groups_may_be_fewer_than_steps():
@@ -247,3 +250,24 @@ def test_a_part_of_a_graph_is_refused(edge_index):
     part = partition(Data(edge_index=edge_index, num_nodes=7), 2, "range")[0]
     with pytest.raises(ValueError, match="SpikeGCL"):
         SpikeGCL(5, 3)(torch.rand(part.graph.num_nodes, 5), part.graph)
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": True}, {"norm": "layer"}], ids=str)
+def test_further_layers(options, x, edge_index):
+    model = _model(num_layers=3, **options).eval()
+    graph = Graph(edge_index, None, 7)
+    h = list(model.first(x, graph).unbind(1))
+    for layer in model.layers:
+        conv = GCNConv(WIDTH, WIDTH).double()
+        conv.load_state_dict({"bias": layer.bias, "lin.weight": layer.lin.weight})
+        read = [elu(now) for now in h]
+        normed = [
+            now if options.get("norm") != "layer" else layer_norm(now, (WIDTH,), layer.norm.weight, layer.norm.bias)
+            for now in read
+        ]
+        if "norm" not in options:
+            normed = [layer.norm(now[:, None])[:, 0] for now in read]
+        h = [conv(n, edge_index) + (now if options.get("residual") else 0) for n, now in zip(normed, read)]
+    want = model.neurons(torch.stack(h)).transpose(0, 1).flatten(1)
+    assert 0.05 < want.mean() < 0.95
+    torch.testing.assert_close(model.embed(x, edge_index), want.detach())

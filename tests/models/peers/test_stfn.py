@@ -1,5 +1,6 @@
 import copy
 
+import dense
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, leaky_relu
@@ -8,6 +9,7 @@ from msg.energy import count
 from msg.experiments.build import build_model
 from msg.experiments.config import RunConfig
 from msg.experiments.forms import form
+from msg.layers import STFNorm
 from msg.models import GASNN, GCSNN
 from msg.models.peers.stfn import GA_SPEC, GC_SPEC
 from msg.names import MODELS
@@ -18,14 +20,6 @@ MADE = {
     "gc": lambda **options: GCSNN(5, 3, 4, **{"timesteps": 5, **options}),
     "ga": lambda **options: GASNN(5, 3, 4, heads=2, **{"timesteps": 5, **options}),
 }
-
-
-def dense(edge_index, nodes):
-    """How many edges lead from j to i, in row i and column j."""
-    a = torch.zeros(nodes, nodes, dtype=torch.float64)
-    for j, i in edge_index.t().tolist():
-        a[i, j] += 1
-    return a
 
 
 def slow_convolution(conv, x, a):
@@ -78,23 +72,27 @@ def integrate(current, v):
 
 def slow(model, x, edge_index, convolution, neuron=lif):
     """Step by step and layer by layer, each step's statistics over all steps so far."""
-    a, layers = dense(edge_index, len(x)), list(model.layers)
-    seen, v, total = [[] for _ in layers], [0.0 for _ in layers], 0.0
+    a, layers = dense.counted(edge_index, len(x)), list(model.layers)
+    seen, v, total = [[] for _ in layers], [0.0 for _ in layers], [0.0 for _ in layers]
     for _ in range(model.timesteps):
         s = x
         for l, layer in enumerate(layers):
             inner = layer.conv.conv if hasattr(layer.conv, "conv") else layer.conv
             current = convolution(inner, s, a)
             seen[l].append(current)
-            so_far = torch.cat(seen[l], dim=1)
-            mean = so_far.mean(1, keepdim=True)
-            deviation = (so_far.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
-            current = 0.5 * (current - mean) / deviation * layer.norm.weight + layer.norm.bias
+            if isinstance(layer.norm, STFNorm):
+                so_far = torch.cat(seen[l], dim=1)
+                mean = so_far.mean(1, keepdim=True)
+                deviation = (so_far.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+                current = 0.5 * (current - mean) / deviation * layer.norm.weight + layer.norm.bias
+            elif isinstance(layer.norm, torch.nn.LayerNorm):
+                current = torch.nn.functional.layer_norm(current, (4,), layer.norm.weight, layer.norm.bias)
             if layer.shortcut is not None:
                 current = current + layer.shortcut.conv(s)
             s, v[l] = neuron(current, v[l])
-        total = total + s
-    return model.lin(total / model.timesteps)
+            total[l] = total[l] + s / model.timesteps
+    read = {"none": total[-1], "cat": torch.cat(total, -1), "max": torch.stack(total).amax(0)}
+    return model.lin(read[model.jumping])
 
 
 SLOW = {
@@ -105,15 +103,21 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"residual": True}, {"jumping": "max"}, {"jumping": "cat", "num_layers": 3}, {"norm": "layer"}],
+    ids=str,
+)
 @pytest.mark.parametrize(("name", "as_released"), list(SLOW))
-def test_formula(name, as_released, residual, edge_index):
+def test_formula(name, as_released, options, edge_index):
     edge_index = edge_index[:, edge_index[0] != edge_index[1]]
     edge_index = edge_index.unique(dim=1)
     x = torch.randn(7, 5, dtype=torch.float64)
-    model = MADE[name](residual=residual, as_released=as_released).double()
+    model = MADE[name](as_released=as_released, **options).double()
     for layer in model.layers:
-        torch.nn.init.uniform_(layer.norm.bias, 0.2, 1.0)
+        assert isinstance(layer.norm, torch.nn.LayerNorm if "norm" in options else STFNorm | torch.nn.Identity)
+        if not isinstance(layer.norm, torch.nn.Identity):
+            torch.nn.init.uniform_(layer.norm.bias, 0.2, 1.0)
     want = slow(model, x, edge_index, SLOW[name, as_released])
     out = model(x, edge_index)
     assert torch.allclose(out, want)
@@ -226,15 +230,6 @@ def test_any_graph_after_another(edge_index):
     want = model(x, edge_index)
     model.train()(torch.randn(9, 5), edge_index)
     assert torch.equal(model.eval()(x, edge_index), want)
-
-
-def test_dropout_is_of_training_alone(edge_index):
-    model, x = GCSNN(5, 3, 64, dropout=0.5), torch.randn(7, 5)
-    plain = GCSNN(5, 3, 64)
-    plain.load_state_dict(model.state_dict())
-    assert torch.equal(model.eval()(x, edge_index), plain.eval()(x, edge_index))
-    model.train()
-    assert not torch.equal(model(x, edge_index), model(x, edge_index))
 
 
 def test_jumping():
