@@ -77,7 +77,7 @@ def _find_graphs(source: Path) -> list[tuple[Card, Path]]:
     folders = [source] if (source / "raw").is_dir() else sorted(path for path in source.iterdir() if path.is_dir())
     found = []
     for folder in folders:
-        card = find_folder(folder.resolve().name)
+        card = find_folder(folder.name) or find_folder(folder.resolve().name)
         twice = [other for known, other in found if known is card]
         if twice:
             raise DatasetError(f"{twice[0]} and {folder} are the same graph: move one of them out of {source}")

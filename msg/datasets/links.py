@@ -147,8 +147,8 @@ def link_split(data: Data, split: str = "link:85/5/10", seed: int = 0) -> LinkSp
     either direction, is in two parts or is both an edge and a negative.
 
     Args:
-        data: A graph with ``edge_index [2, E]`` of any integer type. Node attributes are kept, node masks and edge
-            attributes dropped; the parts' indices are int64.
+        data: A graph with ``edge_index [2, E]`` of any integer type. Node attributes are kept; node masks, edge
+            attributes and adjacency matrices dropped; the parts' indices are int64.
         split: ``link:TRAIN/VAL/TEST`` in percent of the undirected edges, summing to 100.
         seed: The seed of edges and negatives, from 0 to 4,294,967,295. The global random state is neither read nor
             changed.
@@ -180,7 +180,9 @@ def link_split(data: Data, split: str = "link:85/5/10", seed: int = 0) -> LinkSp
 def _part(data: Data, split: str, edge_index: Tensor, positives: Tensor, negatives: Tensor) -> Data:
     part = copy.copy(data)
     num_nodes = data.num_nodes
-    for name in [name for name in data.edge_attrs() if name != "edge_index"] + [name for name in MASKS if name in data]:
+    # an adjacency matrix has the edges that are held out
+    unwanted = (*MASKS, "adj", "adj_t", *(name for name in data.edge_attrs() if name != "edge_index"))
+    for name in [name for name in unwanted if name in data]:
         del part[name]
     part.edge_index = edge_index
     part.num_nodes = num_nodes  # without features it could no longer be told from the edges left

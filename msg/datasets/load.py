@@ -1,5 +1,6 @@
 """Two doors to all graphs: single ones, and sets."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Any, get_args
@@ -139,7 +140,8 @@ def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tupl
 
 def _load_known(card: Card, root: str | Path | None, features: str, max_bytes: int) -> Any:
     if card.format == "generated":
-        place, made = f"graph {card.key!r}", GENERATORS[card.key]()
+        # what a generator keeps is not what a user changes
+        place, made = f"graph {card.key!r}", copy.deepcopy(GENERATORS[card.key]())
         if isinstance(made, RawGraphs) != (card.graphs is not None):
             raise ValueError(f"{place} is a set if its card has a number of graphs: mend its card or its generator")
         if isinstance(made, RawGraphs):

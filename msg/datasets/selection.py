@@ -66,8 +66,8 @@ def normalize_features(data: Data) -> Data:
     Args:
         data: a graph with ``x [N, F]``, dense or sparse.
     """
-    x = torch.as_tensor(data["x"])
-    result = copy.copy(data)
+    x, result = torch.as_tensor(data["x"]), copy.copy(data)
+    x = x if x.is_floating_point() else x.float()  # quotients of counts
     if x.layout == torch.strided:
         result.x = torch.nn.functional.normalize(x, p=1.0, dim=-1)
         return result

@@ -101,7 +101,13 @@ def _given_masks(data: Data, split: str, index: int | None) -> list[Tensor]:
     number = _number_of_masks(data)
     if index is None and number == 1 and np.ndim(data[MASKS[0]]) == 2:
         index = 0  # one set of masks, in a column
-    if number == 0 or (index is None) != (np.ndim(data[MASKS[0]]) == 1) or (index is not None and index >= number):
+    other = data.get("split", split) != split  # whose masks have taken the place of the given ones
+    if (
+        other
+        or number == 0
+        or (index is None) != (np.ndim(data[MASKS[0]]) == 1)
+        or (index is not None and index >= number)
+    ):
         raise ValueError(f"split {split!r} is not given with this graph: {_possible(data)}")
     masks = boolean_masks({name: data[name] for name in MASKS}, len(data["y"])).values()
     return list(masks) if index is None else [mask[:, index].clone() for mask in masks]

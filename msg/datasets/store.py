@@ -24,6 +24,9 @@ from msg.datasets.planetoid import read_planetoid
 from msg.datasets.raw_graph import RawGraph
 from msg.datasets.tu import read_tu
 
+STORED = "stored"
+"""Folder of what is mapped, beside the raw files that it was made from."""
+
 
 def read_folder(card: Card, folder: Path, features: str = "auto", max_bytes: int = MAX_BYTES) -> Data:
     """Read a graph's raw files and check them against its card.
@@ -264,7 +267,7 @@ def naming(staged: Path, shown: Path | str) -> Iterator[None]:
 def move_into_place(card: Card, staged: Path, root: Path) -> None:
     """Move a checked graph from a temporary folder of ``root`` to its folder there.
 
-    If the folder exists, its raw files are replaced, each at once, what other programs made from them is deleted, and
+    If the folder exists, its raw files are replaced, each at once, what was made from them is deleted or replaced, and
     whatever else the user keeps there stays. No symbolic link is followed.
 
     Raises:
@@ -281,7 +284,11 @@ def move_into_place(card: Card, staged: Path, root: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with file_errors(folder / name):
             os.replace(staged / name, folder / name)
-    shutil.rmtree(folder / "processed", ignore_errors=True)
+    for made in ("processed", STORED):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    if (staged / STORED).is_dir():
+        with file_errors(folder / STORED):
+            os.replace(staged / STORED, folder / STORED)
 
 
 def _sha256(path: Path) -> str:

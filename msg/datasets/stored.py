@@ -25,9 +25,9 @@ from msg.datasets.cards import Card, get_card
 from msg.datasets.errors import DatasetError, file_errors, reason
 from msg.datasets.load import DEFAULT_ROOT
 from msg.datasets.open_graph_benchmark import OGBFiles
-from msg.datasets.store import check_counts, fetch, refuse_links, staging
+from msg.datasets.store import STORED, check_counts, fetch, refuse_links, staging
 
-FOLDER, VERSION = "stored", 1
+VERSION = 1
 _ABOUT = "about.json"
 _BUCKET = 20_000_000
 """Directed edges that are sorted in memory at once."""
@@ -94,12 +94,12 @@ def open_graph(
     folder = root / card.folder
     if not _current(card, folder):
         convert(card, folder, max_bytes)
-    return _open(card, folder / FOLDER, check)
+    return _open(card, folder / STORED, check)
 
 
 def stored(folder: Path) -> bool:
     """Whether a graph was converted."""
-    return (folder / FOLDER / _ABOUT).is_file()
+    return (folder / STORED / _ABOUT).is_file()
 
 
 def verify_stored(card: Card, folder: Path) -> None:
@@ -108,7 +108,7 @@ def verify_stored(card: Card, folder: Path) -> None:
     Raises:
         DatasetError: if it was made from other raw files, or is damaged, or another graph.
     """
-    place = folder / FOLDER
+    place = folder / STORED
     if not _current(card, folder):
         raise DatasetError(f"{place} was made from other raw files than are there; {_MEND}")
     graph = _open(card, place, check=True)
@@ -128,7 +128,7 @@ def _raw(card: Card, folder: Path) -> dict[str, list[int]]:
 def _current(card: Card, folder: Path) -> bool:
     if not stored(folder):
         return False
-    about = _about(folder / FOLDER)
+    about = _about(folder / STORED)
     return about.get("version") == VERSION and about.get("raw") == _raw(card, folder)
 
 
@@ -156,7 +156,7 @@ def convert(card: Card, folder: Path, max_bytes: int = MAX_BYTES) -> None:
     refuse_links(card, folder.parent)
     files = OGBFiles(card, folder, max_bytes)
     with file_errors(folder), staging(folder) as temporary:
-        place = temporary / FOLDER
+        place = temporary / STORED
         place.mkdir()
         # nodes first: their rows are counted before memory is taken by their number
         _write_nodes(card, files, place, folder)
@@ -167,8 +167,8 @@ def convert(card: Card, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         if card.content_hash and about["content_hash"] != card.content_hash:
             raise DatasetError(f"{folder} is not {card.title} as on its card: the content hash differs")
         (place / _ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        os.replace(place, folder / FOLDER)
+        shutil.rmtree(folder / STORED, ignore_errors=True)
+        os.replace(place, folder / STORED)
 
 
 def _write_edges(files: OGBFiles, place: Path, shown: Path) -> None:

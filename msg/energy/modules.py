@@ -23,7 +23,7 @@ from msg.energy.products import (
     operand,
     product,
 )
-from msg.graph import Memo
+from msg.graph import Graph, Memo
 from msg.graph.sparse import to_tensor
 from msg.layers import (
     DropConnect,
@@ -123,10 +123,13 @@ def _linear(module: Any, args: tuple, kwargs: dict, output: Tensor) -> Count:
     return product(operand(x), output.size(-1), output.numel(), bias, parameters(module))
 
 
-def _graph_arguments(args: tuple, kwargs: dict) -> tuple[Tensor, Tensor, Tensor | None]:
-    named = dict(zip(("x", "edge_index"), args)) | kwargs
-    # the third argument of other convolutions is another
-    return named["x"], named["edge_index"], named.get("edge_weight")
+def _graph_arguments(args: tuple, kwargs: dict, third: str = "") -> tuple[Tensor, Tensor, Tensor | None]:
+    """Features, edges and their weights, which are not the third argument of every convolution."""
+    named = dict(zip(("x", "edge_index", third), args)) | kwargs
+    edges = named["edge_index"]
+    if isinstance(edges, Graph):
+        return named["x"], edges.edge_index, edges.edge_weight
+    return named["x"], edges, named.get("edge_weight")
 
 
 def linear_convolution(x: Tensor, edges: Edges | None, width: int, weights: int, hops: int = 1) -> Count:
@@ -145,6 +148,16 @@ def graphs_in(x: Tensor) -> int:
     return math.prod(x.shape[:-2])
 
 
+def whole_only(sampled: bool) -> None:
+    """Refuse to count what runs on a sample of a graph.
+
+    Raises:
+        ValueError: naming what to leave out.
+    """
+    if sampled:
+        raise ValueError("operations are counted on a whole graph: leave out batch_size and num_sampled_nodes_per_hop")
+
+
 def bias_additions(entries: int, there: bool) -> Count:
     """A bias, where there is one."""
     return Count.of({"accumulate": entries, "weights": entries}) if there else Count()
@@ -152,8 +165,7 @@ def bias_additions(entries: int, there: bool) -> Count:
 
 @rule(GCNConv, SGConv)
 def _gcn(conv: GCNConv | SGConv, args: tuple, kwargs: dict, output: Tensor) -> Count:
-    x, edge_index, edge_weight = _graph_arguments(args, kwargs)
-    edge_weight = args[2] if len(args) > 2 else edge_weight
+    x, edge_index, edge_weight = _graph_arguments(args, kwargs, "edge_weight")
     edges = edges_of(conv, edge_index, edge_weight, x.size(-2))
     hops = conv.K if isinstance(conv, SGConv) else 1
     bias = (conv.lin if isinstance(conv, SGConv) else conv).bias is not None
@@ -196,7 +208,7 @@ def _gat(conv: GATConv, args: tuple, kwargs: dict, output: Any) -> Count:
 @rule(Propagation)
 def _propagation(module: Propagation, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Each hop sends what is not zero, and scales it before and after."""
-    x, edge_index, edge_weight = _graph_arguments(args, kwargs)
+    x, edge_index, edge_weight = _graph_arguments(args, kwargs, "edge_weight")
     edges = edges_of(module, edge_index, edge_weight, x.size(0))
     assert edges is not None
 
@@ -279,13 +291,16 @@ def _convolutions(model: nn.Module, args: tuple, kwargs: dict, output: Tensor) -
 @rule(SGC, leave_children=True)
 def _sgc(model: SGC, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """The bias, after the last hop."""
+    batch = ("batch_size", "num_sampled_nodes_per_hop", "num_sampled_edges_per_hop")
+    named = dict(zip(("x", "edge_index", "edge_weight", *batch), args)) | kwargs
+    whole_only(any(named.get(name) is not None for name in batch))
     return bias_additions(output.numel(), True)
 
 
 @rule(Propagated, leave_children=True)
 def _propagated(module: Propagated, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Each hop an aggregation, a scaling and the addition of a share of the first prediction."""
-    _, edge_index, edge_weight = _graph_arguments(args, kwargs)
+    _, edge_index, edge_weight = _graph_arguments(args, kwargs, "edge_weight")
     edges = edges_of(Propagation(1), edge_index, edge_weight, output.size(0))
     every = elementwise(output.numel() * module.num_hops, multiply=1, accumulate=1)
     return aggregation(edges, output.size(1), module.num_hops) + every

@@ -40,6 +40,7 @@ from msg.energy.modules import (
     rule,
     state_words,
     synapse_count,
+    whole_only,
 )
 from msg.energy.products import (
     Edges,
@@ -66,14 +67,14 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
     """What the layers did, each synapse and each layer of neurons under its own name."""
     ops = Operations()
     features, graph = args
-    if isinstance(graph, SampledGraph):
-        raise ValueError("operations are counted on a whole graph: leave out batch_size and num_sampled_nodes_per_hop")
+    whole_only(isinstance(graph, SampledGraph))
     x = getattr(features, "csr", features)
     layers: list[SpikingLayer] = list(stack.layers)  # pyright: ignore[reportAssignmentType]
     currents, rates, steps = activity.currents, activity.rates, stack.timesteps
     _add(ops, "layers.0.synapse", _encoder(layers[0].synapse, x, graph, currents[0]), layers[0], 1)
     if layers[0].norm is not None:
-        _norm(ops, layers[0].norm, currents[0])
+        for _ in range(steps if x.dim() == 3 else 1):
+            _norm(ops, layers[0].norm, currents[0])
     for index, (layer, below) in enumerate(zip(layers[1:], layers)):
         if isinstance(below.neuron, Activation):
             _valued(ops, index, below.neuron, rates[index].detach(), layer, graph, currents[index + 1])
@@ -83,9 +84,9 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
         total, silent = int(fired.sum()), 0
         if index == 0 and x.dim() == 2:
             silent = (nodes * channels - nonzeros(currents[0])) * steps
-        updates = neuron_updates(below.neuron, nodes * channels * steps, total, silent)
+        updates, still = _updates(below.neuron, nodes * channels, steps, total, silent)
         name = f"layers.{index}.neuron"
-        ops.add(name, updates + Count.of({}, {"state": nodes * channels * state_words(below.neuron)}))
+        ops.add(name, updates)
         if type(below.neuron) not in NEURONS:
             ops.unknown[type(below.neuron).__name__] += 1
         last = layer is layers[-1]
@@ -96,7 +97,7 @@ def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -
         else:
             count = _stepwise(synapse, fired, graph)
         _add(ops, f"layers.{index + 1}.synapse", count, layer, times)
-        ops.firing[name] = synapse.firing(fired, updates, steps, layer.linear, last)
+        ops.firing[name] = synapse.firing(fired, updates, still, steps, layer.linear, last)
     return ops
 
 
@@ -107,18 +108,19 @@ def _spiking_conv(layer: SpikingConv, args: tuple, kwargs: dict, output: Tensor)
     x, neuron, steps, conv = named["x"], layer.neuron, layer.timesteps, layer.conv
     if not isinstance(neuron, Neuron):
         return None
-    ops, graph = Operations(), Graph(named["edge_index"], named.get("edge_weight"), x.size(0))
+    graph = Graph(*as_edges(named["edge_index"], named.get("edge_weight"), x.size(0)), x.size(0))
+    ops, linear = Operations(), Synapse(conv).linear
     if isinstance(neuron, Activation):
         updates = activation_values(neuron, x.numel())
-        count = synapse_count(conv, neuron.rate(x, 1), graph.edge_index, graph.edge_weight, output)
+        count = _of_values(conv, linear, neuron, neuron.rate(x, 1), graph, output)
     else:
-        rates, linear = neuron.rate(x, steps), Synapse(conv).linear
+        rates = neuron.rate(x, steps)
         fired = _fired(rates, steps)
-        updates = neuron_updates(neuron, x.numel() * steps, int(fired.sum()), (x.numel() - nonzeros(x)) * steps)
+        silent = (x.numel() - nonzeros(x)) * steps
+        updates, still = _updates(neuron, x.numel(), steps, int(fired.sum()), silent)
         synapse = _Synapse(conv, x.size(0), x.size(1), output.size(-1), 1 if linear else steps, graph)
         count = synapse.cheapest(fired, operand(rates)) if linear else _stepwise(synapse, fired, graph)
-        ops.firing["neuron"] = synapse.firing(fired, updates, steps, linear, True)
-        updates += Count.of({}, {"state": x.numel() * state_words(neuron)})
+        ops.firing["neuron"] = synapse.firing(fired, updates, still, steps, linear, True)
     ops.add("neuron", updates)
     if type(neuron) not in (*ACTIVATIONS, *NEURONS):
         ops.unknown[type(neuron).__name__] += 1
@@ -146,6 +148,13 @@ def _of_spikes(conv: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Co
     return synapse.cheapest((x != 0).sum(-1))
 
 
+def _updates(neuron: Neuron | None, neurons: int, steps: int, spikes: int, silent: int) -> tuple[Count, Count]:
+    """Of all steps, with the state that is held; and what of it happens whatever fires."""
+    held = Count.of({}, {"state": neurons * state_words(neuron)})
+    whole, still = (neuron_updates(neuron, neurons * steps, number, silent) + held for number in (spikes, 0))
+    return whole, still
+
+
 def _fired(rates: Tensor, steps: int) -> Tensor:
     """Spikes of each node, from the rates of its neurons.
 
@@ -166,14 +175,19 @@ def _valued(
     ops.add(f"layers.{index}.neuron", activation_values(neuron, values.numel()))
     if type(neuron) not in ACTIVATIONS:
         ops.unknown[type(neuron).__name__] += 1
-    conv = layer.synapse.conv
-    if isinstance(neuron, QuantizedReLU):
-        nodes, channels = values.shape
-        events = _Synapse(conv, nodes, channels, layer.out_channels, 1, graph)
-        count = events.quantised(values, neuron.bits) if layer.linear else _narrow(events, values, neuron.bits, graph)
-    else:
-        count = synapse_count(conv, values, graph.edge_index, graph.edge_weight, current)
+    count = _of_values(layer.synapse.conv, layer.linear, neuron, values, graph, current)
     _add(ops, f"layers.{index + 1}.synapse", count, layer, 1)
+
+
+def _of_values(
+    conv: nn.Module, linear: bool, neuron: Activation, values: Tensor, graph: Graph, current: Tensor
+) -> Count | None:
+    """A synapse above activations."""
+    if not isinstance(neuron, QuantizedReLU):
+        return synapse_count(conv, values, graph.edge_index, graph.edge_weight, current)
+    nodes, channels = values.shape
+    events = _Synapse(conv, nodes, channels, current.size(-1), 1, graph)
+    return events.quantised(values, neuron.bits) if linear else _narrow(events, values, neuron.bits, graph)
 
 
 def _norm(ops: Operations, norm: nn.Module, current: Tensor) -> None:
@@ -288,15 +302,14 @@ class _Synapse:
         once = narrow_product(x, bits, self.width, outputs, parameters(self.conv))
         return sum([once] * self.root, once) + aggregation(self.edges, self.width) + self.bias
 
-    def firing(self, fired: Tensor, updates: Count, steps: int, linear: bool, last: bool) -> Firing:
+    def firing(self, fired: Tensor, updates: Count, still: Count, steps: int, linear: bool, last: bool) -> Firing:
         """What the neurons below did with this synapse above them, which runs once if it is the last; how it compares
-        is known of linear ones only.
+        is known of linear ones only. Of the neurons' updates ``still`` happens whatever fires.
         """
         spikes, neurons = int(fired.sum()), self.nodes * self.channels
         fanout = torch.full_like(fired, self.root)
         fanout += 1 if self.edges is None else self.edges.fanout
-        resets = Count.of({"accumulate": spikes})
-        every_step = updates + Count.of({"accumulate": -spikes}) + self.bias
+        resets, every_step = Count.of(updates.nonzero - still.nonzero), still + self.bias
         sums = aggregation(self.edges, self.width, self.times)
         shared = (self._rows(spikes, 1 + self.root) + resets, every_step + sums)
         delivered, silence = shared, sums

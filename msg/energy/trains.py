@@ -5,10 +5,11 @@ from torch import Tensor
 
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, parameters, rule, synapse_count
-from msg.energy.products import Edges, attention, elementwise, nonzeros, operand, product
+from msg.energy.products import Edges, aggregation, attention, elementwise, nonzeros, operand, product
 from msg.energy.spikes import rows_of_weights
 from msg.energy.spiking import train_count
 from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm
+from msg.models.peers.stfn import MeanOfMessages
 
 
 @rule(SpikeTrain, leave_children=True)
@@ -50,6 +51,20 @@ def _stfn(module: STFNorm, args: tuple, kwargs: dict, output: Tensor) -> Count:
     if output.dim() == 2:
         return count + each
     return count + each + Count.of({"accumulate": 4 * rows, "multiply_accumulate": 2 * rows, "state": 4 * rows})
+
+
+@rule(MeanOfMessages)
+def _mean_of_messages(module: MeanOfMessages, args: tuple, kwargs: dict, output: Tensor) -> Count:
+    """Weighted messages in each step, without self-loops; a bias where there are neighbours."""
+    x, graph = getattr(args[0], "csr", args[0]), args[1]
+    outputs, width, steps = output.numel(), output.size(-1), output.size(1) if output.dim() == 3 else 1
+    source, target = graph.edge_index
+    edges = Edges(graph.num_nodes, torch.bincount(source, minlength=graph.num_nodes), True, 0)
+    if x.dim() == 3:
+        count = rows_of_weights(nonzeros(x), width, outputs, False, parameters(module), x.numel())
+    else:
+        count = product(operand(x), width, outputs, False, parameters(module))
+    return count + aggregation(edges, width, steps) + bias_additions(target.unique().numel() * steps * width, True)
 
 
 @rule(GraphAttention)

@@ -92,7 +92,7 @@ def _estimate(
     rule: EquilibriumPropagation, system: SettlingSystem, free: States, grad: Tensor, wanted: list[Tensor]
 ) -> list[Tensor]:
     scale = grad.abs().max() if grad.numel() else grad.new_zeros(())
-    if not scale > 0:
+    if scale == 0:
         return [torch.zeros_like(tensor) for tensor in wanted]
     nudge = grad * (rule.beta / scale)
     high = settle(system, rule.steps, states=free, nudge=nudge, backwards=True).states

@@ -172,7 +172,7 @@ class Graph:
 
         Args:
             dtype: of what is multiplied; entries have it too, or float32 where it is a narrower one.
-            improved: add :math:`2I` instead.
+            improved: add :math:`2I` instead, where edges have weights; as in ``gcn_norm``, :math:`I` without.
             add_self_loops: add the identity where a node has no self-loop.
         """
         dtype = wide(dtype)

@@ -102,10 +102,10 @@ class RecurrentSpikingGNN(GraphNetwork):
         v^l_t = \kappa v^l_{t-1} + (1-\kappa)\,c^l_t,
 
     with :math:`s^0_t = x_t`, the features of snapshot :math:`G_t`. Without a ``manifold`` the output is a linear map of
-    the last layer's spikes, filtered by :math:`\kappa`, as in :class:`LSNN`. With one, the last convolution has no
-    neurons, the filtered currents move a point from the origin as in :class:`MSG`, and the output is linear in its
-    logarithm there. So with one step the first snapshot, at :math:`\kappa = 0`, is what :class:`SpikingGNN` or
-    :class:`MSG` returns.
+    the last layer's spikes, filtered by :math:`\kappa` with its bias (:class:`LSNN` adds that of its own afterwards).
+    With one, the last convolution has no neurons, the filtered currents move a point from the origin as in
+    :class:`MSG`, and the output is linear in its logarithm there. So with one step the first snapshot, at
+    :math:`\kappa = 0`, is what :class:`SpikingGNN` or :class:`MSG` returns.
 
     .. code-block:: python
 

@@ -177,3 +177,12 @@ def test_two_folders_of_one_graph(source, tmp_path):
     with pytest.raises(DatasetError, match=r"TINY and .*Tiny are the same graph: move one of them out"):
         import_folder(source, tmp_path / "root")
     assert not (tmp_path / "root").exists()
+
+
+def test_a_link_is_known_by_its_name(source, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (source / "Tiny").rename(tmp_path / "elsewhere" / "abc")
+    (source / "Tiny").symlink_to(tmp_path / "elsewhere" / "abc")
+    root = tmp_path / "root"
+    assert [card.key for card in import_folder(source, root)] == ["tiny"]
+    assert verify(root)[0].ok

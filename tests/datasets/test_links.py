@@ -56,13 +56,14 @@ def test_training_negatives_can_be_drawn_anew():
 def test_sizes_and_attributes():
     data = load_graph("digits")
     data.edge_attr = torch.ones(data.num_edges)
+    data.adj_t = data.adj = torch.eye(2)  # in the place of what ToSparseTensor makes, with all edges
     split = link_split(data, "link:85/5/10")
     edges = data.num_edges // 2
     assert [part.edge_label.numel() // 2 for part in split] == [10488, 617, 1234]
     assert edges == 12339
     assert split.train.split == "link:85/5/10"
     assert "train_mask" not in split.val
-    assert "edge_attr" not in split.val
+    assert not any(name in part for name in ("edge_attr", "adj_t", "adj") for part in split)
     assert "edge_attr" in data
     assert torch.equal(split.test.x, data.x)
     assert split.train.edge_label.dtype == torch.float32

@@ -151,3 +151,13 @@ def test_what_a_generator_keeps_is_left_as_it_is():
         remove("ring")
     for part in ("data", "indices", "indptr"):
         assert np.array_equal(getattr(kept, part), getattr(before, part))
+
+
+def test_what_is_done_to_a_graph_is_not_done_to_its_generator():
+    kept = dataclasses.replace(ring(), features=np.eye(12, dtype=np.float32))
+    register(RING, lambda: kept)
+    try:
+        load_graph("ring").x.mul_(5)
+        assert load_graph("ring").x.max() == 1
+    finally:
+        remove("ring")

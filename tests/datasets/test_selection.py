@@ -3,7 +3,7 @@ import torch
 from sklearn.feature_selection import SelectKBest, chi2
 from torch_geometric.data import Data
 
-from msg.datasets import top_features
+from msg.datasets import normalize_features, top_features
 
 
 def graph(features=7, nodes=40):
@@ -87,3 +87,15 @@ def test_what_are_no_labels_or_masks_is_refused():
         top_features(data, 2)
     with pytest.raises(ValueError, match=r"top_features must be in 1\.\.7"):
         top_features(graph(), 2.5)
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.sparse_csr, torch.sparse_coo])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.float64])
+def test_counts_are_divided_by_their_sum(layout, dtype):
+    counts = torch.tensor([[1, 1, 0], [0, 2, 6], [0, 0, 0]], dtype=dtype)
+    data = Data(x=counts if layout == torch.strided else counts.to_sparse(layout=layout))
+    found = normalize_features(data).x
+    assert found.dtype == (dtype if dtype.is_floating_point else torch.float32)
+    want = torch.tensor([[0.5, 0.5, 0], [0, 0.25, 0.75], [0, 0, 0]], dtype=found.dtype)
+    assert torch.equal(found.to_dense(), want)
+    assert data.x.dtype == dtype

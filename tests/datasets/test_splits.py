@@ -74,8 +74,9 @@ def test_given_masks():
 
 def test_given_split_cannot_be_asked_of_a_graph_already_split():
     data = apply_split(graph(), "random:10/10/80")
-    with pytest.raises(ValueError, match=r"possible are random:TRAIN/VAL/TEST in percent, per-class"):
-        apply_split(data, "fixed:0")
+    for split in ("fixed:0", "public"):
+        with pytest.raises(ValueError, match=r"possible are random:TRAIN/VAL/TEST in percent, per-class"):
+            apply_split(data, split)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +289,24 @@ def test_a_pipe_is_not_waited_for(products):
     os.mkfifo(path)
     with pytest.raises(DatasetError, match=r"y\.npy is no file"):
         open_graph("ogbn-products", products)
+
+
+@pytest.mark.parametrize("damaged", ["raw/edge.csv.gz", "stored/y.npy"])
+def test_an_import_leaves_nothing_of_a_damaged_graph(products, tmp_path, damaged):
+    source = tmp_path / "source"
+    shutil.copytree(products, source)
+    open_graph("ogbn-products", products)
+    (products / "ogbn_products" / damaged).write_bytes(b"damaged")
+    assert not verify(products)[0].ok
+    import_folder(source, products)
+    assert verify(products)[0].ok
+    assert open_graph("ogbn-products", products, check=True).num_nodes == NODES
+
+
+def test_what_an_import_has_stored_is_kept(papers, tmp_path):
+    root = tmp_path / "other"
+    import_folder(papers, root)
+    (root / "ogbn_papers100M" / "raw" / "node-label.npz").write_bytes(b"damaged")
+    import_folder(papers, root)
+    assert (root / "ogbn_papers100M" / "stored").is_dir()
+    assert verify(root)[0].ok

@@ -8,7 +8,8 @@ from unknown import Mine
 
 from msg.energy import LOIHI, OPERATIONS, Count, break_even, count, report, rule
 from msg.energy.counts import BACKWARD, OUTSIDE
-from msg.models import SAGE, SGC, CachedGCN
+from msg.graph import Graph
+from msg.models import SAGE, SGC, BernoulliSpikingGCN, CachedGCN, Propagated
 from msg.neurons import ALIF, LIF, ClippedReLU, QuantizedReLU, ReLU
 from msg.nn import (
     GCSNN,
@@ -682,3 +683,54 @@ def test_attention_to_spikes_adds_a_row_a_spike_in_every_step():
         found = operations(ops, f"stack.layers.{index}.synapse")
         assert found.pop("accumulate") == 4 * alone["accumulate"] + spikes * 2
         assert found == {kind: 4 * number for kind, number in alone.items() if kind != "accumulate"}
+
+
+@pytest.mark.parametrize("given", ["position", "name", "graph"])
+def test_weights_of_edges_are_counted_however_they_are_given(given, edge_index):
+    x, weight = torch.rand(7, 5), torch.rand(edge_index.size(1)) + 0.5
+    ours, theirs = SGC(5, 3, num_hops=2).eval(), SGConv(5, 3, K=2).eval()
+    arguments, named = {
+        "position": ((edge_index, weight), {}),
+        "name": ((edge_index,), {"edge_weight": weight}),
+        "graph": ((Graph(edge_index, weight, 7),), {}),
+    }[given]
+
+    def total(model, *inputs, **options):
+        with torch.no_grad(), count(model) as ops:
+            model(*inputs, **options)
+        assert not ops.unknown
+        return {kind: ops.total()[kind] for kind in OPERATIONS}
+
+    assert total(ours, x, *arguments, **named) == total(theirs, x, edge_index, weight)
+    model = Propagated(CachedGCN(5, 4, 1, 3), 3, 0.2).eval()
+    found = total(model, x, *arguments, **named)
+    plain = total(model, x, edge_index)
+    hops = 3 * 3 * (edge_index.size(1) - 1 + 7)  # three of three columns over all edges, with one loop a node
+    assert found["multiply_accumulate"] - total(model.model, x, edge_index, weight)["multiply_accumulate"] == hops
+    assert plain["multiply_accumulate"] == total(model.model, x, edge_index)["multiply_accumulate"]
+
+
+def test_drawn_spikes_are_propagated_with_weights(edge_index):
+    x, weight = torch.rand(7, 5), torch.rand(edge_index.size(1)) + 0.5
+    totals = []
+    for model in (BernoulliSpikingGCN(5, 3, 2, timesteps=4).eval(), SGC(5, 5, num_hops=2).eval()):
+        with torch.no_grad(), count(model) as ops:
+            model(x, edge_index, weight)
+        totals.append(ops.total()["multiply_accumulate"])
+    assert totals[0] == totals[1] - 7 * 5 * 5 > 0  # which has a product before
+
+
+def test_a_sample_is_refused(edge_index):
+    model, x = SGC(5, 3).eval(), torch.rand(7, 5)
+    for batch_size in (7, 2):
+        with pytest.raises(ValueError, match="counted on a whole graph: leave out batch_size"), count(model):
+            model(x, edge_index, batch_size=batch_size)
+
+
+def test_a_norm_of_the_encoder_runs_in_every_step_of_a_train(edge_index):
+    model, x = MSG(5, 3, "H4", num_layers=2, timesteps=4, norm="layer").eval(), torch.rand(7, 5)
+    once, every = (
+        operations(counted(model, given, edge_index), "stack.layers.0.norm") for given in (x, x.expand(4, 7, 5))
+    )
+    assert every == {kind: 4 * number for kind, number in once.items()}
+    assert once["transcendental"] > 0

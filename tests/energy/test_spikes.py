@@ -3,13 +3,14 @@
 import pytest
 import torch
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+from torch_geometric.utils import to_torch_csr_tensor
 
-from msg.energy import count, report
+from msg.energy import HOROWITZ_45NM_INT8, count, report
 from msg.energy.counts import CONVENTIONS, OUTSIDE
 from msg.gradients import OTTT
 from msg.layers import picked_mean
-from msg.neurons import IF, DecayingThresholdLIF, ScaledLIF
-from msg.nn import SpikingConv, SpikingGNN
+from msg.neurons import ALIF, IF, LIF, DecayingThresholdLIF, QuantizedReLU, ScaledLIF
+from msg.nn import GCSNN, SpikingConv, SpikingGNN
 
 
 @pytest.mark.parametrize(("kind", "adapts"), [(ScaledLIF, 0), (DecayingThresholdLIF, 1)])
@@ -146,3 +147,71 @@ def test_what_changes_spikes_on_their_way_leaves_numbers():
     x, loop = 2 * torch.rand(7, 5), Loop(IF(0.6), torch.nn.Linear(5, 3))
     loop.between = torch.nn.BatchNorm1d(5).eval()
     assert _counted(loop, x).modules["reads"].nonzero["multiply_accumulate"] > 0
+
+
+NEURONS = [
+    IF(0.4),
+    LIF(2.0, 0.4),
+    ScaledLIF(2.0, 0.4),
+    ScaledLIF(1.0, 0.4),
+    DecayingThresholdLIF(2.0, 0.4),
+    ALIF(2.0, 0.4),
+]
+
+
+@pytest.mark.parametrize("neuron", NEURONS, ids=str)
+def test_ways_part_what_spikes_cause_from_what_happens_whatever_fires(neuron, edge_index):
+    """The second part is that of the same network with neurons that are silent; both are the whole."""
+    model, x = SpikingGNN(4, 3, 8, 2, 5, neuron, "bptt", readout="conv").eval(), 3 * torch.rand(7, 4)
+    name, above = "stack.layers.0.neuron", "stack.layers.1.synapse"
+    ops = _counted(model, x, edge_index)
+    firing = ops.firing[name]
+    assert firing.spikes > 0
+    model.stack.layers[0].neuron.threshold = 1e6
+    silent = _counted(model, x, edge_index)
+    assert silent.firing[name].spikes == 0
+    for number, way in enumerate(("shared", "delivered")):
+        driven, still = firing.ways[number]
+        whole = ops.modules[name].nonzero + ops.modules[above].ways[way].nonzero
+        assert driven.nonzero + still.nonzero == whole
+        assert still.nonzero == silent.modules[name].nonzero + silent.modules[above].ways[way].nonzero
+        assert still.footprint["state"] == ops.modules[name].footprint["state"]
+
+
+def test_state_is_priced_with_the_memory_it_takes(edge_index):
+    """As far as it alone differs from what the report says of the neurons."""
+    x = torch.rand(3000, 8)
+    ops = _counted(SpikingGNN(8, 3, 32, 2, 4, IF(0.3), "bptt", readout="conv").eval(), x, edge_index)
+    updates = ops.modules["stack.layers.0.neuron"]
+    (firing,) = ops.firing.values()
+    assert updates.footprint["state"] == 3000 * 32
+    assert HOROWITZ_45NM_INT8.memory_mj(firing.ways[0][1])["state"] == HOROWITZ_45NM_INT8.memory_mj(updates)["state"]
+
+
+def test_four_bits_in_one_layer_are_those_of_a_network(edge_index):
+    convs = iter([torch.nn.Linear(4, 4, bias=False), GCNConv(4, 3)])
+    network = SpikingGNN(4, 3, 4, 2, 1, QuantizedReLU(4), "bptt", conv=lambda *_: next(convs), readout="conv")
+    torch.nn.init.eye_(network.stack.layers[0].synapse.conv.weight)
+    layer, x = SpikingConv(network.stack.layers[1].synapse.conv, 1, QuantizedReLU(4)), torch.rand(7, 4)
+    alone, whole = _counted(layer, x, edge_index), _counted(network, x, edge_index)
+    assert alone.modules["conv"] == whole.modules["stack.layers.1.synapse"]
+    assert alone.total()["multiplier_bit"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_a_layer_is_counted_with_an_adjacency_matrix(edge_index):
+    edge_index = edge_index.unique(dim=1)
+    layer, x = SpikingConv(GCNConv(5, 4), 4), torch.rand(7, 5)
+    adj_t = to_torch_csr_tensor(edge_index.flip(0), size=(7, 7))
+    assert _counted(layer, x, adj_t).total() == _counted(layer, x, edge_index).total()
+
+
+def test_released_convolutions_read_spikes_as_spikes(edge_index):
+    model, x = GCSNN(5, 3, 4, 2, 3, threshold=0.3, as_released=True).eval(), torch.rand(7, 5)
+    spikes = []
+    model.layers[1].conv.register_forward_pre_hook(lambda _, given: spikes.append(int(given[0].sum())))
+    for convention in CONVENTIONS:
+        found = _counted(model, x, edge_index).modules["layers.1.conv"].under(convention)
+        assert found["multiply_accumulate"] == 10 * 4 * 3  # messages, all weighted
+        assert found["accumulate"] == spikes[-1] * 4 + edge_index[1].unique().numel() * 4 * 3
+    assert spikes[-1] > 0

@@ -319,3 +319,9 @@ def test_second_derivatives_are_refused():
     model, x, edges, loss = _toy(gradient=EquilibriumPropagation(0.01, 80))
     with pytest.raises(RuntimeError, match="EquilibriumPropagation has no second derivatives: use SettlingBPTT"):
         torch.autograd.grad(loss(model(x, edges)), list(model.parameters()), create_graph=True)
+
+
+def test_what_is_no_number_stays_none(edge_index):
+    model = ConvergentGNN(FEATURES, CLASSES, 6, steps=5).double()
+    (model(_features(), edge_index) * torch.nan).sum().backward()
+    assert all(bool(parameter.grad.isnan().any()) for parameter in model.parameters())
