@@ -61,7 +61,7 @@ class LatencyEncoder(nn.Module):
         if self.tau is None:
             time = (timesteps - 1) * (1 - x.clamp(max=1))
         else:
-            time = self.tau * (x / (x - self.threshold)).log()
+            time = -self.tau * torch.log1p(-self.threshold / x)  # of x / (x - threshold), of infinite x too
         return time.round().masked_fill(~(x > self.threshold), math.inf)
 
     def forward(self, x: Tensor, timesteps: int) -> Tensor:

@@ -133,7 +133,7 @@ class GraphReadout(nn.Module):
         return z if self.manifold is None else log0(self.manifold, z)
 
     def forward(self, z: Tensor, batch: Tensor | None = None, size: int | None = None) -> Tensor:
-        """One vector a graph; the arguments are those of :class:`ManifoldPooling`."""
+        """One vector a graph; the arguments are those of :class:`ManifoldPooling` but for ``weight``."""
         if self.pooling is not None:
             return self._log(self.pooling(z, batch, size))
         batch, size = _graphs(z, batch, size)

@@ -45,7 +45,7 @@ def index_state(state: State, nodes: Tensor) -> State:
     def rows(tensor: Tensor) -> Tensor:
         if not tensor.dim():
             return tensor
-        at = nodes.to(tensor.device)
+        at = nodes.to(tensor.device, torch.long)
         if not tensor.size(0):
             return tensor.new_zeros(at.numel(), *tensor.shape[1:])
         resting = (at < 0).view(-1, *[1] * (tensor.dim() - 1))

@@ -15,7 +15,7 @@ from msg.kernels import choice, operators, twice
 from msg.kernels.tracing import traced
 from msg.layers.state import detach_state
 from msg.layers.synapse import Synapse
-from msg.neurons import ATan, Neuron, Surrogate
+from msg.neurons import ALIF, ATan, Neuron, Surrogate
 from msg.neurons.contract import fitted
 
 
@@ -44,9 +44,8 @@ class SpikeTrain(nn.Module):
         constant; returns the spikes of a train.
 
     Raises:
-        ValueError: for ``decay_input`` with a neuron that does not leak, or a threshold that waits to be fitted; when
-            called, for ``timesteps`` below 1, or
-            other than those of a train.
+        ValueError: for ``decay_input`` with a neuron that does not leak or scales its current itself, or a threshold
+            that waits to be fitted; when called, for ``timesteps`` below 1, or other than those of a train.
     """
 
     def __init__(
@@ -61,6 +60,8 @@ class SpikeTrain(nn.Module):
         super().__init__()
         if decay_input and not bool(neuron.decay(torch.ones(())) < 1):
             raise ValueError(f"decay_input=True needs a neuron that leaks, and {type(neuron).__name__} does not")
+        if decay_input and (isinstance(neuron, ALIF) or bool(neuron.drive(torch.ones(())) != 1)):
+            raise ValueError(f"{type(neuron).__name__} scales its current itself: leave decay_input out")
         if not fitted(neuron):
             raise ValueError(
                 "threshold='auto' is fitted by networks such as MSG and SpikingGNN, not here: give a number"

@@ -163,7 +163,11 @@ def frechet_mean(
     index = x.new_zeros(len(x), dtype=torch.long) if index is None else index
     if index.shape != x.shape[:1]:
         raise ValueError(f"weights and index must have shape [{len(x)}], one for each point")
-    groups = Groups(index, num_means or (int(index.max()) + 1 if len(index) else 1), weights)
+    if single or num_means is None:
+        num_means = int(index.max()) + 1 if len(index) else 1
+    if not num_means and not len(x):
+        return x
+    groups = Groups(index, num_means, weights)
     points = x.double()
     with torch.no_grad():
         vectors = log0(manifold, points)

@@ -121,8 +121,10 @@ class QuantizedReLU(Activation):
 
     def value(self, current: Tensor) -> Tensor:
         """See the class."""
-        scaled = (current * (self.levels / self.threshold)).clamp(0, self.levels)
-        return _Rounded.apply(scaled) / self.levels  # pyright: ignore[reportOperatorIssue]
+        # half precision has neither all levels nor the small gradients between the two factors
+        wide = current.to(torch.promote_types(current.dtype, torch.float32))
+        scaled = (wide * (self.levels / self.threshold)).clamp(0, self.levels)
+        return (_Rounded.apply(scaled) / self.levels).to(current.dtype)  # pyright: ignore
 
     def extra_repr(self) -> str:
         """Bits and threshold."""

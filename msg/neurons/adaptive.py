@@ -125,7 +125,8 @@ class ALIF(Neuron):
         """
         potential, adaptation, spikes, refractory = self.resting_state(current) if state is None else state
         adaptation = torch.lerp(spikes, adaptation, self._rho)
-        threshold = self.beta * adaptation + self.threshold
+        beta = self.beta.to(current.dtype) if isinstance(self.beta, Tensor) else self.beta
+        threshold = beta * adaptation + self.threshold
         reset = spikes.detach() if detach_reset else spikes
         potential = torch.addcmul(torch.lerp(current, potential, self._alpha), reset, threshold, value=-1)
         spikes = fire((potential - threshold) / threshold, 0.0)

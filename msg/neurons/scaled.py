@@ -176,7 +176,13 @@ class DecayingThresholdLIF(ScaledLIF):
             # the initial threshold apart from the kicks: a state of zeros is rest, and nothing cancels
             threshold = state.kicks + self.threshold * torch.pow(self.threshold_decay, state.steps)
             steps = state.steps
-        spikes = fire(u - threshold, below(0.0, u.dtype) if self.at_threshold else 0.0)
+        level = 0.0
+        if (
+            self.at_threshold
+        ):  # a normal number, since a processor may flush others to zero; those of float16 it does not
+            numbers = torch.finfo(u.dtype)
+            level = -numbers.tiny * (numbers.eps if u.dtype == torch.float16 else 1)
+        spikes = fire(u - threshold, level)
         reset = spikes.detach() if detach_reset else spikes
         potential = u - reset * (threshold if self.reset == "subtract" else u)
         kicks = self.kick * spikes

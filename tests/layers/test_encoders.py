@@ -126,3 +126,9 @@ def test_other_numbers_are_read_as_they_are(kind):
 def test_at_most_one_spike_however_many_steps(kind):
     x = torch.rand(20, 20, generator=torch.Generator().manual_seed(0)).to(kind)
     assert LatencyEncoder()(x, 3000).float().sum(0).max() == 1
+
+
+def test_what_is_infinite_fires_at_once():
+    spikes = LatencyEncoder(0.5, 2.0)(torch.tensor([math.inf, 1e30, 1.0]), 4)
+    assert spikes[0].tolist() == [1, 1, 0]
+    assert spikes[:, :2].sum() == 2

@@ -133,3 +133,10 @@ def test_what_has_no_mean_is_refused():
         pool(z, BATCH, size=2)
     with checks(False):
         torch.testing.assert_close(pool(z, BATCH, size=4)[:3], pool(z, BATCH, size=3))
+
+
+@pytest.mark.parametrize("mode", ["mean", "frechet"])
+def test_no_graphs_have_no_points(mode):
+    manifold = parse_signature("H2")[0]
+    none = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), 0
+    assert ManifoldPooling(manifold, mode)(*none).shape == (0, 3)

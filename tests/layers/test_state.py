@@ -79,3 +79,9 @@ def test_an_lsnn_goes_on_without_its_past(edge_index):
     assert through[:3].abs().max() > 0
     assert not without[:3].any()
     torch.testing.assert_close(through[3:], without[3:])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
+def test_rows_of_every_type_of_integers(dtype):
+    state = torch.tensor([[10.0], [20.0], [30.0]])
+    assert index_state(state, torch.tensor([1, 1, 2, 0], dtype=dtype)).flatten().tolist() == [20, 20, 30, 10]

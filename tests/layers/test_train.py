@@ -16,6 +16,7 @@ from msg.layers import (
     make_train_norm,
 )
 from msg.neurons import (
+    ALIF,
     IF,
     LIF,
     ATan,
@@ -324,3 +325,10 @@ def test_stfn_in_half_precision_has_the_gradient_of_a_silent_node(detach):
     half = current.detach().half().requires_grad_()
     found = torch.autograd.grad(norm.half()(half).sum(), half)[0]
     torch.testing.assert_close(found.float(), want, rtol=2e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("neuron", [ScaledLIF(2.0, 0.6), DecayingThresholdLIF(2.0, 0.6), ALIF(2.0)], ids=str)
+def test_a_current_is_not_scaled_twice(neuron):
+    with pytest.raises(ValueError, match=f"{type(neuron).__name__} scales its current itself: leave decay_input out"):
+        SpikeTrain(neuron, decay_input=True)
+    assert SpikeTrain(ScaledLIF(2.0, 0.6, "zero"))(torch.ones(1, 6, 1)).flatten().tolist() == [0, 1, 0, 1, 0, 1]

@@ -129,3 +129,15 @@ def test_what_has_no_time_takes_one_step():
 def test_impossible_bits(bits):
     with pytest.raises(ValueError, match="bits must be a whole number from 1 to 16"):
         QuantizedReLU(bits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("bits", [1, 4, 8, 16])
+def test_half_precision_has_the_levels_and_gradients_of_float32(bits, dtype):
+    neuron, x = QuantizedReLU(bits), torch.linspace(-0.5, 1.5, 200).to(dtype).requires_grad_()
+    out = neuron(x)[0]
+    assert out.dtype == dtype
+    assert torch.equal(out, neuron(x.float())[0].to(dtype))
+    (grad,) = torch.autograd.grad(out, x, torch.full_like(out, 1e-5))
+    inside = (x > 0) & (x < 1)
+    assert torch.equal(grad[inside], torch.full_like(grad[inside], 1e-5))

@@ -292,3 +292,12 @@ def test_layers_of_it_fire_as_in_the_loop_over_time(kind, rule, train, elements,
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_spikes_and_state_have_the_type_of_the_current(dtype):
+    for beta in (torch.tensor([0.0, 1.8], dtype=torch.float64), torch.tensor([0.0, 1.8])):
+        neuron, state = ALIF(beta=beta), None
+        for _ in range(3):
+            spikes, state = neuron(torch.full((3, 2), 4.0, dtype=dtype), state)
+            assert {spikes.dtype, state.potential.dtype, state.adaptation.dtype} == {dtype}

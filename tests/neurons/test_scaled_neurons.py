@@ -187,3 +187,22 @@ def test_bad_settings_are_refused(kind, bad):
 def test_repr_shows_the_settings():
     assert repr(ScaledLIF(3.0, 0.2, learn_tau=True)) == "ScaledLIF(tau=3, threshold=0.2, reset='zero', learn_tau=True)"
     assert "threshold_decay=0.7, kick=0.2" in repr(DecayingThresholdLIF())
+
+
+def test_it_fires_at_its_threshold_where_the_smallest_numbers_are_flushed():
+    neuron = DecayingThresholdLIF(at_threshold=True)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor flushes no small numbers")
+    try:
+        assert neuron(torch.ones(3))[0].tolist() == [1, 1, 1]
+    finally:
+        torch.set_flush_denormal(False)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        for threshold in (0.03125, 1.0):  # one number of the type below it does not do
+            neuron, at = (
+                DecayingThresholdLIF(threshold=threshold, at_threshold=True),
+                torch.tensor(threshold, dtype=dtype),
+            )
+            current = torch.stack([at, at * (1 - torch.finfo(dtype).eps / 2)])
+            assert current[1] < at
+            assert neuron(current)[0].tolist() == [1, 0]
