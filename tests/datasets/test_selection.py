@@ -5,6 +5,8 @@ from torch_geometric.data import Data
 
 from msg.datasets import normalize_features, top_features
 
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CS. tensor support is in beta")
+
 
 def graph(features=7, nodes=40):
     generator = torch.Generator().manual_seed(3)

@@ -208,6 +208,7 @@ def test_a_layer_is_counted_with_an_adjacency_matrix(edge_index):
 
 def test_released_convolutions_read_spikes_as_spikes(edge_index):
     model, x = GCSNN(5, 3, 4, 2, 3, threshold=0.3, as_released=True).eval(), torch.rand(7, 5)
+    torch.nn.init.constant_(model.layers[0].norm.bias, 0.5)  # so that some fire
     spikes = []
     model.layers[1].conv.register_forward_pre_hook(lambda _, given: spikes.append(int(given[0].sum())))
     for convention in CONVENTIONS:
