@@ -53,6 +53,13 @@ def _stfn(module: STFNorm, args: tuple, kwargs: dict, output: Tensor) -> Count:
     return count + each + Count.of({"accumulate": 4 * rows, "multiply_accumulate": 2 * rows, "state": 4 * rows})
 
 
+def _product_of_input(x: Tensor, width: int, outputs: int, weights: int) -> Count:
+    """Features ``[N, F]`` times weights; of a train ``[N, T, d]`` each spike adds a row of them."""
+    if x.dim() == 3:
+        return rows_of_weights(nonzeros(x), width, outputs, False, weights, x.numel())
+    return product(operand(x), width, outputs, False, weights)
+
+
 @rule(MeanOfMessages)
 def _mean_of_messages(module: MeanOfMessages, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Weighted messages in each step, without self-loops; a bias where there are neighbours."""
@@ -60,11 +67,8 @@ def _mean_of_messages(module: MeanOfMessages, args: tuple, kwargs: dict, output:
     outputs, width, steps = output.numel(), output.size(-1), output.size(1) if output.dim() == 3 else 1
     source, target = graph.edge_index
     edges = Edges(graph.num_nodes, torch.bincount(source, minlength=graph.num_nodes), True, 0)
-    if x.dim() == 3:
-        count = rows_of_weights(nonzeros(x), width, outputs, False, parameters(module), x.numel())
-    else:
-        count = product(operand(x), width, outputs, False, parameters(module))
-    return count + aggregation(edges, width, steps) + bias_additions(target.unique().numel() * steps * width, True)
+    count = _product_of_input(x, width, outputs, parameters(module)) + aggregation(edges, width, steps)
+    return count + bias_additions(target.unique().numel() * steps * width, True)
 
 
 @rule(GraphAttention)
@@ -77,12 +81,7 @@ def _attention(module: GraphAttention, args: tuple, kwargs: dict, output: Tensor
     if module.add_self_loops:
         fanout = torch.bincount(source[source != target], minlength=graph.num_nodes) + 1
     edges = Edges(graph.num_nodes, fanout, True, 0)
-    weights = parameters(module)
-    if x.dim() == 3:
-        count = rows_of_weights(nonzeros(x), width, outputs, False, weights, x.numel())
-    else:
-        count = product(operand(x), width, outputs, False, weights)
-    count += attention(edges, module.heads, width, steps)
+    count = _product_of_input(x, width, outputs, parameters(module)) + attention(edges, module.heads, width, steps)
     if module.mean:
         count += Count.of({"multiply": outputs})
     return count + bias_additions(outputs, module.bias is not None)
