@@ -13,9 +13,10 @@ FIRING = {"bernoulli-spikinggcn": {"timesteps": 60, "threshold": 0.02}}
 """Of a model that would be silent with these."""
 
 
-def named(name, timesteps=5, in_channels=5):
+def named(name, timesteps=5, in_channels=5, **changed):
     """The model, for three classes, with a rule that suits it; what is in :data:`FIRING` has its own time."""
     spec = MODELS[name]
     rule = GRADIENTS[spec.defaults.get("gradient", "bptt")]()
-    options = {**OPTIONS, "timesteps": timesteps, "neuron": IF(threshold=0.4), "gradient": rule, **FIRING.get(name, {})}
+    options = {**OPTIONS, "timesteps": timesteps, "neuron": IF(threshold=0.4), "gradient": rule}
+    options |= changed | FIRING.get(name, {})
     return spec.build(in_channels, 3, **{option: options[option] for option in spec.reads})

@@ -98,16 +98,11 @@ def part_sizes(total: int, percentages: Sequence[float]) -> list[int]:
 
 
 def _given_masks(data: Data, split: str, index: int | None) -> list[Tensor]:
-    number = _number_of_masks(data)
+    # those of another split have taken the place of the given ones
+    number = _number_of_masks(data) if data.get("split", split) == split else 0
     if index is None and number == 1 and np.ndim(data[MASKS[0]]) == 2:
         index = 0  # one set of masks, in a column
-    other = data.get("split", split) != split  # whose masks have taken the place of the given ones
-    if (
-        other
-        or number == 0
-        or (index is None) != (np.ndim(data[MASKS[0]]) == 1)
-        or (index is not None and index >= number)
-    ):
+    if number == 0 or (index is None) != (np.ndim(data[MASKS[0]]) == 1) or (index is not None and index >= number):
         raise ValueError(f"split {split!r} is not given with this graph: {_possible(data)}")
     masks = boolean_masks({name: data[name] for name in MASKS}, len(data["y"])).values()
     return list(masks) if index is None else [mask[:, index].clone() for mask in masks]

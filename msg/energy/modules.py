@@ -123,9 +123,9 @@ def _linear(module: Any, args: tuple, kwargs: dict, output: Tensor) -> Count:
     return product(operand(x), output.size(-1), output.numel(), bias, parameters(module))
 
 
-def _graph_arguments(args: tuple, kwargs: dict, third: str = "") -> tuple[Tensor, Tensor, Tensor | None]:
+def _graph_arguments(args: tuple, kwargs: dict, *third: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """Features, edges and their weights, which are not the third argument of every convolution."""
-    named = dict(zip(("x", "edge_index", third), args)) | kwargs
+    named = dict(zip(("x", "edge_index", *third), args)) | kwargs
     edges = named["edge_index"]
     if isinstance(edges, Graph):
         return named["x"], edges.edge_index, edges.edge_weight

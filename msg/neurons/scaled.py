@@ -16,8 +16,12 @@ from msg.neurons.surrogates import ATan
 
 @lru_cache
 def below(value: float, dtype: torch.dtype) -> float:
-    """The largest number of a type below ``value``, which is rounded to the type first."""
-    return float(torch.nextafter(torch.tensor(value, dtype=dtype), torch.tensor(-math.inf, dtype=dtype)))
+    """The largest number of a type below ``value``, which is rounded to the type first; below zero a normal one, since
+    a processor may flush others to zero, though not those of float16.
+    """
+    found = float(torch.nextafter(torch.tensor(value, dtype=dtype), torch.tensor(-math.inf, dtype=dtype)))
+    tiny = torch.finfo(dtype).tiny
+    return -tiny if -tiny < found <= 0 and dtype != torch.float16 else found
 
 
 class ScaledLIF(Neuron):
@@ -176,13 +180,7 @@ class DecayingThresholdLIF(ScaledLIF):
             # the initial threshold apart from the kicks: a state of zeros is rest, and nothing cancels
             threshold = state.kicks + self.threshold * torch.pow(self.threshold_decay, state.steps)
             steps = state.steps
-        level = 0.0
-        if (
-            self.at_threshold
-        ):  # a normal number, since a processor may flush others to zero; those of float16 it does not
-            numbers = torch.finfo(u.dtype)
-            level = -numbers.tiny * (numbers.eps if u.dtype == torch.float16 else 1)
-        spikes = fire(u - threshold, level)
+        spikes = fire(u - threshold, below(0.0, u.dtype) if self.at_threshold else 0.0)
         reset = spikes.detach() if detach_reset else spikes
         potential = u - reset * (threshold if self.reset == "subtract" else u)
         kicks = self.kick * spikes

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from named import FIRING, OPTIONS
+from named import named
 
 from msg.layers import Dropout
-from msg.names import GRADIENTS, MODELS
+from msg.names import MODELS
 from msg.neurons import IF
 from msg.nn import GCSNN, MSG, GraphClassifier, SpikeGCL, SpikeGraphormer, SpikeNet
 
@@ -14,11 +14,8 @@ EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 1, 0], [1, 2, 0, 3, 4, 5, 3, 2, 0
 
 
 def made(name, dropout):
-    spec = MODELS[name]
-    options = {**OPTIONS, "timesteps": 5, "neuron": IF(threshold=0.1), "dropout": dropout, **FIRING.get(name, {})}
-    options["gradient"] = GRADIENTS[spec.defaults.get("gradient", "bptt")]()
     torch.manual_seed(0)
-    return spec.build(5, 3, **{option: options[option] for option in spec.reads})
+    return named(name, dropout=dropout, neuron=IF(threshold=0.1))
 
 
 def ran(model, x, training=True):
