@@ -1,7 +1,7 @@
 """Time of a counted forward as a multiple of a plain one; or time of an inference beside what a sum of operations says.
 
     python benchmarks/bench_energy.py --root DIR
-    OMP_NUM_THREADS=1 python benchmarks/bench_energy.py --root DIR --search energy.json
+    python benchmarks/bench_energy.py --root DIR --search energy.json
 
 Evaluation mode, no gradient, one thread, taken in turns after a warm-up. SpikingGCN keeps what it propagates, so its
 plain forward is a single product: its row says what counting adds to that, and to a forward on a new graph.
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="photo")
     parser.add_argument("--search", type=Path)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     if args.search is None:
         counted(args.dataset, args.root)
     else:

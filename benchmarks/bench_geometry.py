@@ -11,6 +11,7 @@ shortest paths in the training graph, relative, after one scale for all. What is
 
 import argparse
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def train(graph: str, options: dict[str, Any], seed: int, root: str, measured: b
     try:
         model, task, training = trained(config, seed)
     except FloatingPointError as error:
-        return {"val": 0.0, "failed": str(error)}
+        return {"val": 0.0, "auc": 0.0, "mrr": 0.0, "distortion": math.nan, "failed": str(error)}
     found = {"val": 100 * max(epoch.val for epoch in training.history)}
     if measured:
         test = training.conclude().test

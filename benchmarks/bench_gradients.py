@@ -4,7 +4,8 @@
 
 Forward and backward pass are timed apart, rules taking turns in one process; peak memory is that of three passes in a
 fresh process, above what the process held before (Linux only). The last table is a long simulation: plain BPTT against
-checkpointed, with 5 % of the states. Ratios of time are of forward and backward together.
+checkpointed, with 5 % of the states. Its ratios of time are of forward and backward together, those of the first of
+backward alone.
 """
 
 import argparse

@@ -20,7 +20,8 @@ from torch_geometric.loader import NodeLoader
 
 from msg.datasets import Card, open_graph
 from msg.datasets.cards import add_card
-from msg.datasets.stored import FOLDER, convert
+from msg.datasets.store import STORED
+from msg.datasets.stored import convert
 from msg.graph import NeighborSampler
 from msg.training import peak_memory
 
@@ -91,7 +92,7 @@ def main() -> None:
         for begin in (converting, sampling):
             peak = peak_memory(begin, Path(root), times=1) or float("nan")
             print(f"peak memory {peak:.0f} MB", flush=True)
-        size = sum(path.stat().st_size for path in (folder / FOLDER).iterdir())
+        size = sum(path.stat().st_size for path in (folder / STORED).iterdir())
         print(f"{size / 1e9:.2f} GB on disk")
 
 

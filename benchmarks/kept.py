@@ -4,7 +4,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -64,14 +64,23 @@ class Kept:
         Args:
             wanted: what there has to be afterwards.
             measured: whether the test part is read.
+
+        Raises:
+            Exception: the first error of a training, after all others have been kept.
         """
         missing = list({_key(*one): one for one in wanted if _key(*one) not in self.found}.values())
         with ProcessPoolExecutor(self.workers, get_context("spawn")) as pool, self.path.open("a") as file:
-            columns = zip(*missing) if missing else ((), (), ())
-            results = pool.map(self.train, *columns, [self.root] * len(missing), [measured] * len(missing))
-            for one, result in zip(missing, results):
-                self.found[_key(*one)] = kept = {"of": one, **result}
+            waiting = {pool.submit(self.train, *one, self.root, measured): one for one in missing}
+            failed = None
+            for done in as_completed(waiting):
+                if error := done.exception():
+                    failed = failed or error
+                    continue
+                one = waiting[done]
+                self.found[_key(*one)] = kept = {"of": one, **done.result()}
                 print(json.dumps(kept), file=file, flush=True)
+        if failed is not None:
+            raise failed
 
     def values(self, graph: str, options: dict[str, Any], seeds: Sequence[int], name: str) -> list[float]:
         """A figure of each seed."""

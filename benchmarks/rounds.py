@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msg.process import keep_freed_memory
 
@@ -12,6 +12,11 @@ def timed(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return 1e3 * (time.perf_counter() - start)
+
+
+def quartiles(values: Sequence[float]) -> Sequence[float]:
+    """Lower, median and upper; of a single value, itself."""
+    return statistics.quantiles(values, n=4) if len(values) > 1 else 3 * [values[0]]
 
 
 def compared(calls: Mapping[str, Callable[[], object]], rounds: int, digits: int = 3) -> tuple[float, list[str]]:
@@ -24,6 +29,6 @@ def compared(calls: Mapping[str, Callable[[], object]], rounds: int, digits: int
     first, *others = calls
     ratios = []
     for other in others:
-        low, middle, high = statistics.quantiles([one[other] / one[first] for one in found], n=4)
+        low, middle, high = quartiles([one[other] / one[first] for one in found])
         ratios.append(f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})")
     return statistics.median(one[first] for one in found), ratios

@@ -32,9 +32,10 @@ def counted(threshold):
         timesteps=15,
         neuron=IF(threshold),
     ).eval()
-    with torch.no_grad(), count(model) as ops:
+    with torch.no_grad():
         rates = model.activity(data.x, data.edge_index).rates
-        model(data.x, data.edge_index)
+        with count(model) as ops:
+            model(data.x, data.edge_index)
     return ops, float(torch.stack([rate.mean() for rate in rates]).mean())
 
 
