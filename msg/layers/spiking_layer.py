@@ -78,11 +78,7 @@ class SpikingLayer(nn.Module):
                 f"{type(self.synapse.conv).__name__} returned width {current.size(-1)}, but the layer has "
                 f"{self.out_channels} channels: with several heads, average them (concat=False) or divide the width"
             )
-        if self.norm is None:
-            return current
-        if self.training and not isinstance(self.norm, nn.LayerNorm):
-            graph.whole_only("a normalisation over nodes", "norm='layer'")
-        return self.norm(current)
+        return current if self.norm is None else self.norm(current)
 
 
 def spiking_layers(

@@ -110,8 +110,6 @@ class ClassicGNN(LayeredNetwork):
     ) -> Tensor:
         batch = batch_size, num_sampled_nodes_per_hop, num_sampled_edges_per_hop
         h, graph = self.prepare(x, edge_index, edge_weight, *batch)
-        if self.training and isinstance(self.norms[0], nn.BatchNorm1d):
-            graph.whole_only("a normalisation over nodes", "norm='layer'")
         found: list[Tensor] = []
         for number, part in enumerate(graph.along(self._reach)):
             h = self._layer(number, h, part)

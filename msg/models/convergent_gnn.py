@@ -112,6 +112,8 @@ class ConvergentNetwork(GraphNetwork, ABC):
             rule for spiking neurons.
     """
 
+    instead_on_a_part = "MSG"
+
     def __init__(self, steps: int, gradient: SettlingRule | None, tolerance: float):
         super().__init__()
         if not isinstance(steps, Integral) or steps < 1 or not 0 <= tolerance < math.inf:

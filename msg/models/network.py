@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import geoopt
 import torch
@@ -15,7 +15,17 @@ from torch_geometric.nn.inits import reset
 
 from msg.calls import given
 from msg.gradients import Activity, FeedForwardRule, layerwise
-from msg.graph import Graph, GraphMemo, Memo, SampledGraph, SparseMatrix, as_edges, check_tensors, is_adjacency
+from msg.graph import (
+    Graph,
+    GraphMemo,
+    Memo,
+    PartitionedGraph,
+    SampledGraph,
+    SparseMatrix,
+    as_edges,
+    check_tensors,
+    is_adjacency,
+)
 from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
@@ -33,12 +43,14 @@ class GraphNetwork(Recorded, nn.Module):
 
     Attributes:
         in_channels: number of features; subclasses set it.
+        instead_on_a_part: what to use on a part of a graph, by a network that needs all of it; empty: it does not.
 
     Raises:
         ValueError: for channels below 1.
     """
 
     in_channels: int
+    instead_on_a_part: ClassVar[str] = ""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls, *args, **kwargs)
@@ -100,7 +112,8 @@ class GraphNetwork(Recorded, nn.Module):
             edge_weight: ``[E]``.
 
         Raises:
-            ValueError: for a bipartite graph, or shapes or dtypes that do not fit.
+            ValueError: for a bipartite graph, shapes or dtypes that do not fit, or a part of a graph where all of it is
+                needed, as by a normalisation over nodes in training.
         """
         if isinstance(x, SparseMatrix):
             self._check(x.csr, edge_index, edge_weight)
@@ -108,6 +121,12 @@ class GraphNetwork(Recorded, nn.Module):
         self._check(x, edge_index, edge_weight)
         graph = self._graphs.graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
+
+    def _check_part(self, graph: PartitionedGraph) -> None:
+        if self.instead_on_a_part:
+            graph.whole_only(type(self).__name__, self.instead_on_a_part)
+        if self.training and any(isinstance(module, nn.BatchNorm1d) for module in self.modules()):
+            graph.whole_only("a normalisation over nodes", "norm='layer'")
 
     def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
         if isinstance(x, tuple):
@@ -126,6 +145,8 @@ class GraphNetwork(Recorded, nn.Module):
             )
         if isinstance(edge_index, Graph):
             check_tensors(x=x)
+            if isinstance(edge_index, PartitionedGraph):
+                self._check_part(edge_index)
         elif is_adjacency(edge_index):
             check_tensors(x=x, edge_weight=edge_weight)
         else:

@@ -14,9 +14,10 @@ from msg.gradients import DvM, RateBackprop, SurrogateBPTT
 from msg.graph import Graph, Partition, partition
 from msg.models.baselines import SAGE, SGC, CachedGCN
 from msg.neurons import IF, LIF
-from msg.nn import MSG, SpikingGNN
+from msg.nn import GCSNN, HGCN, MSG, QGCN, ClassicGNN, HyboNet, KappaGCN, SpikingGNN
 
 FEATURES, CLASSES = 12, 3
+PEERS = {"GCSNN": GCSNN, "HGCN": HGCN, "KappaGCN": KappaGCN, "HyboNet": HyboNet, "QGCN": QGCN}
 
 
 def join(rank, world, folder, seconds=60):
@@ -80,6 +81,10 @@ def build(name, dtype=torch.float64):
         model = SpikingGNN(FEATURES, CLASSES, hidden_channels=8, timesteps=6, gradient=RateBackprop())
     elif kind == "SGC":
         model = SGC(FEATURES, CLASSES)
+    elif kind == "ClassicGNN":
+        model = ClassicGNN(FEATURES, 8, 2, CLASSES, norm="layer", residual=True, dropout=0.0)
+    elif kind in PEERS:
+        return PEERS[kind](FEATURES, CLASSES, dropout=0.0).to(dtype)
     else:
         model = {"GCN": CachedGCN, "SAGE": SAGE}[kind](FEATURES, 8, 3, CLASSES)
     for parameter in model.parameters():  # so that neurons fire, and biases are there to be wrong

@@ -9,8 +9,9 @@ from ranks import CLASSES, FEATURES, assigned, build, graph, of_a_part, one, tog
 from msg.gradients import OTTT, CheckpointedBPTT
 from msg.graph import PartitionedGraph, partition
 from msg.models.spiking_gcn import SpikingGCN
-from msg.nn import MSG
+from msg.nn import GCSNN, HGCN, MSG, ClassicGNN, ConvergentGNN, KappaGCN, RiemannianConvergentGNN, SpikeGraphormer
 
+PEERS = ("ClassicGNN", "GCSNN", "HGCN", "KappaGCN", "HyboNet", "QGCN")
 # model, graph, how it is cut, kernels
 CASES = [
     *((f"MSG {manifold}", "random", "metis", "numba") for manifold in ("E8", "H8", "S8", "P8", "U8", "L8", "H4xS4")),
@@ -34,6 +35,7 @@ CASES = [
     ("GCN", "random", "lonely", "numba"),
     ("SAGE", "random", "range", "numba"),
     ("SGC", "random", "metis", "numba"),
+    *((name, "random", "metis", "numba") for name in PEERS),
 ]
 RUNS = [*((case, torch.float64) for case in CASES), *((case, torch.float32) for case in CASES[7:21])]
 
@@ -102,7 +104,7 @@ def test_bytes_are_those_of_the_formula(ranks):
     """Each row that a rank sends is one node that another needs; in float64 here, where gradients take 8 bytes."""
     for case in CASES:
         name, kind, method, kernels = case
-        if name == "SGC":
+        if name in ("SGC", *PEERS):
             continue
         data = graph(kind)
         cut = assigned(data, len(ranks), method)
@@ -118,9 +120,14 @@ def _refuse(rank, world):
     part = partition(data, world, "range")[rank]
     found = []
     models = [
+        *(made(FEATURES, CLASSES, norm="batch") for made in (MSG, GCSNN, HGCN, KappaGCN)),
+        ClassicGNN(FEATURES, 8, 2, CLASSES, norm="batch"),
         *(MSG(FEATURES, CLASSES, manifold="H8", gradient=rule) for rule in (OTTT(), CheckpointedBPTT())),
         MSG(FEATURES, CLASSES, manifold="H8", conv=_gat),
         SpikingGCN(FEATURES, CLASSES),
+        SpikeGraphormer(FEATURES, CLASSES),
+        ConvergentGNN(FEATURES, CLASSES),
+        RiemannianConvergentGNN(FEATURES, CLASSES),
     ]
     for model in models:
         try:
@@ -137,7 +144,9 @@ def _gat(inner, outer):
 
 
 def test_what_needs_the_whole_graph_is_refused_by_name():
-    for found, name in zip(_refuse(0, 2), ("OTTT", "CheckpointedBPTT", "GATConv", "Propagation"), strict=True):
+    norms = 5 * ["a normalisation over nodes"]
+    names = "OTTT CheckpointedBPTT GATConv Propagation SpikeGraphormer ConvergentGNN RiemannianConvergentGNN"
+    for found, name in zip(_refuse(0, 2), [*norms, *names.split()], strict=True):
         assert found.startswith(f"{name} needs the whole graph in one process")
 
 

@@ -55,6 +55,8 @@ class BernoulliSpikingGCN(GraphNetwork):
         ValueError: for impossible sizes, or a part of a graph.
     """
 
+    instead_on_a_part = "SpikingGCN"
+
     timesteps = Timesteps
 
     def __init__(
@@ -99,7 +101,6 @@ class BernoulliSpikingGCN(GraphNetwork):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         features, graph = self.prepare(x, edge_index, edge_weight)
-        graph.whole_only(type(self).__name__, "SpikingGCN")
         currents = self.synapse(self._probabilities(features, graph), self.timesteps)
         return self.neurons(self.dropout(currents)).mean(0)
 

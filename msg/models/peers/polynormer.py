@@ -42,6 +42,8 @@ class Polynormer(GraphNetwork):
         ValueError: for impossible sizes, and for weights of edges, which it does not read.
     """
 
+    instead_on_a_part = "MSG"
+
     updates: Tensor
 
     def __init__(
@@ -96,7 +98,6 @@ class Polynormer(GraphNetwork):
         features, graph = self.prepare(x, edge_index, edge_weight)
         if graph.edge_weight is not None:
             raise ValueError("Polynormer does not read weights of edges: leave edge_weight out")
-        graph.whole_only(type(self).__name__, "MSG")
         if self.training and not exporting():
             self._count()  # pyright: ignore[reportCallIssue] - of the decorator
         elif not traced():  # else as it was last set

@@ -120,6 +120,8 @@ class SpikeGraphormer(GraphNetwork):
             if its single row is batch-normalised.
     """
 
+    instead_on_a_part = "MSG"
+
     timesteps = Timesteps
 
     def __init__(

@@ -97,6 +97,8 @@ class SpikeGCL(GraphNetwork):
         ValueError: for impossible sizes, an unknown norm, or a part of a graph.
     """
 
+    instead_on_a_part = "SpikingGNN"
+
     timesteps = Timesteps
 
     def __init__(
@@ -153,7 +155,6 @@ class SpikeGCL(GraphNetwork):
     def embed(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """Binary embeddings ``[N, groups * d]``, without gradient; arguments are those of the model."""
         features, graph = self.prepare(x, edge_index, edge_weight)
-        graph.whole_only(type(self).__name__, "SpikingGNN")
         encoder = (self.first, *self.layers)
         training = self.training
         for layer in encoder:
@@ -187,7 +188,6 @@ class SpikeGCL(GraphNetwork):
             edge_weight: ``[E]``.
         """
         features, graph = self.prepare(x, edge_index, edge_weight)
-        graph.whole_only(type(self).__name__, "SpikingGNN")
         if self.training and self.encoder_epochs is not None and int(self.draws.passes) >= self.encoder_epochs:
             return torch.zeros((), dtype=features.dtype, device=graph.edge_index.device)
         good = self.decoder(self._encode(features, graph, self.training)).sum(-1)

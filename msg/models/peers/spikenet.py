@@ -126,6 +126,8 @@ class SpikeNet(GraphNetwork):
         ValueError: for impossible sizes, an unknown norm, or a part of a graph.
     """
 
+    instead_on_a_part = "SpikingGNN with conv='sage'"
+
     timesteps = Timesteps
 
     def __init__(
@@ -177,7 +179,6 @@ class SpikeNet(GraphNetwork):
     def train_of(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """Spikes of the last layer, ``[T, N, last_channels]``; arguments are those of the model."""
         features, graph = self.prepare(x, edge_index, edge_weight)
-        graph.whole_only(type(self).__name__, "SpikingGNN with conv='sage'")
         matrix = neighbor_mean(graph, features.dtype)
         weighted, samples = graph.edge_weight is not None, self.training or self.sample_in_evaluation
         generator = self.draws.next(graph.edge_index.device) if samples else None
