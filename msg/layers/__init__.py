@@ -24,7 +24,7 @@ from msg.layers.picked_mean import picked_mean
 from msg.layers.pooling import POOLINGS, GraphReadout, ManifoldPooling
 from msg.layers.propagation import Propagation
 from msg.layers.pseudo_hyperbolic_conv import PseudoHyperbolicGCNConv
-from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState, recurrent_steps
+from msg.layers.recurrent import RecurrentSpikingLayer, RecurrentState, recurrent_steps, resting_state
 from msg.layers.spiking_attention import SpikingAttention, SpikingMLP
 from msg.layers.spiking_conv import SpikingConv
 from msg.layers.spiking_layer import SpikingLayer, current_layer, readout_layer, spiking_layers
@@ -110,5 +110,6 @@ __all__ = [
     "picked_mean",
     "readout_layer",
     "recurrent_steps",
+    "resting_state",
     "spiking_layers",
 ]

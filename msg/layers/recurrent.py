@@ -27,6 +27,12 @@ class RecurrentState(NamedTuple):
     neuron: Any
 
 
+@torch.no_grad()
+def resting_state(neuron: Neuron, spikes: Tensor) -> RecurrentState:
+    """What is carried on after the given spikes; no hook is told, since nothing happens."""
+    return RecurrentState(spikes, neuron.forward(spikes, None)[1])
+
+
 def recurrent_steps(
     neuron: nn.Module,
     currents: Iterable[Tensor],
@@ -121,8 +127,8 @@ class RecurrentSpikingLayer(nn.Module):
             detach_reset: cut the gradient through the neuron's reset.
 
         Raises:
-            ValueError: for shapes that do not fit, the state of other nodes, a missing graph, or one that nobody would
-                read.
+            ValueError: for shapes that do not fit, the state of other nodes or another network, a missing graph, or one
+                that nobody would read.
         """
         if x.dim() not in (2, 3) or x.size(-1) != self.in_channels or (x.dim() == 3 and not len(x)):
             raise ValueError(
@@ -132,7 +138,8 @@ class RecurrentSpikingLayer(nn.Module):
         if not x.is_floating_point():  # spikes of others
             x = x.to(self.input.weight.dtype)
         if state is not None:
-            check_state(state, x.size(-2), x.dtype)
+            like = resting_state(self.neuron, x.new_empty(0, self.hidden_channels))
+            check_state(state, x.size(-2), x.dtype, like)
         recur = self._recurrence(graph, x.size(-2))
         currents = self.input(x)
         each = list(currents.unbind()) if x.dim() == 3 else [currents]

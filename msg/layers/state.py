@@ -111,8 +111,17 @@ def state_nodes(state: Any) -> int | None:
     return numbers.pop() if numbers else None
 
 
-def check_state(state: Any, num_nodes: int, dtype: torch.dtype) -> None:
-    """Raise ``ValueError``, naming the mend, for a state of other nodes or another dtype."""
+def check_state(state: Any, num_nodes: int, dtype: torch.dtype, like: Any = None) -> None:
+    """Raise ``ValueError``, naming the mend, for a state of other nodes, another dtype or another network.
+
+    Args:
+        state: that was given.
+        num_nodes: that there are.
+        dtype: of what is read.
+        like: a state of the network, of any nodes; ``None``: the network is not compared.
+    """
+    if like is not None and _form(state) != _form(like):
+        raise ValueError("the state has other parts or widths than this network's: it is another model's")
     number = state_nodes(state)
     if number not in (None, num_nodes):
         mend = (
@@ -124,6 +133,12 @@ def check_state(state: Any, num_nodes: int, dtype: torch.dtype) -> None:
     kinds = {leaf.dtype for leaf in _tensors(state)} - {dtype}
     if kinds:
         raise ValueError(f"the state is {kinds.pop()}, but x is {dtype}: begin anew with state=None")
+
+
+def _form(state: Any) -> tuple[Any, list]:
+    """What states of a network have in common, whatever the nodes."""
+    leaves, parts = _flatten(state)
+    return parts, [leaf.shape[1:] if isinstance(leaf, Tensor) and leaf.dim() else None for leaf in leaves]
 
 
 def _tensors(state: Any) -> Iterable[Tensor]:

@@ -6,8 +6,8 @@ The linear ones (GCN, SAGE, GIN with a linear map) are taken apart into aggregat
     x_t = \sum_k A_k s_t W_k + b,
 
 so that all time steps share one sparse product, and so that the mean current needs only the firing rate. Attention
-(GAT) is not linear, but each of its heads is one sparse product in each step. Every other convolution is called as it
-is, once per time step.
+(GAT) is not linear, but taken apart too: its edges are walked once for all heads and steps, or, without compiled
+kernels, each head is one sparse product in each step. Every other convolution is called as it is, once per time step.
 """
 
 import copy
@@ -404,7 +404,7 @@ def gcn_conv(in_channels: int, out_channels: int, bias: bool = True) -> GCNConv:
 
 
 def gat_conv(in_channels: int, out_channels: int, bias: bool = True) -> GATConv:
-    """PyG's ``GATConv`` of one head: not linear, so each step has a sparse product of its own."""
+    """PyG's ``GATConv`` of one head: not linear, so each step has coefficients of its own."""
     return GATConv(in_channels, out_channels, bias=bias)
 
 

@@ -1,7 +1,7 @@
 """The long short-term memory spiking network."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,17 @@ class LSNNOutput(NamedTuple):
     outputs: Tensor
     spikes: Tensor
     state: LSNNState
+
+
+def _parts(state: Any, num_nodes: int, out_channels: int) -> tuple[RecurrentState, Tensor]:
+    if not isinstance(state, LSNNState):
+        raise ValueError(f"state must be an LSNNState that this model returned, not {type(state).__name__}")
+    if state.trace.shape[1:] != (out_channels,):
+        raise ValueError(
+            f"the state has a trace of shape {list(state.trace.shape)}, but this model needs [{num_nodes}, "
+            f"{out_channels}]: it is another model's"
+        )
+    return state
 
 
 class LSNN(nn.Module):
@@ -142,7 +153,7 @@ class LSNN(nn.Module):
         graph = None
         if edge_index is not None:
             graph = self._graphs.graph(edge_index, edge_weight, x.size(1))
-        layer, trace = (None, None) if state is None else state
+        layer, trace = (None, None) if state is None else _parts(state, x.size(1), self.out_channels)
         rule = self.gradient
         # under autocast the state would have fewer digits than what it adds up over long times
         with full_precision(self.lin.weight):

@@ -23,6 +23,7 @@ from msg.layers import (
     check_state,
     make_synapse,
     recurrent_steps,
+    resting_state,
 )
 from msg.manifolds import resolve
 from msg.models.network import GraphNetwork
@@ -151,6 +152,8 @@ class RecurrentSpikingGNN(GraphNetwork):
             that cannot train a recurrent network.
     """
 
+    instead_on_a_part = "SpikingGNN"
+
     timesteps = Timesteps
 
     def __init__(
@@ -231,7 +234,6 @@ class RecurrentSpikingGNN(GraphNetwork):
     ) -> tuple[Tensor, SnapshotState]:
         """The point of each node on the manifold, in float64, before the head; without one, the output itself."""
         features, graph = self.prepare(x, edge_index, edge_weight)
-        graph.whole_only(type(self).__name__, "SpikingGNN")
         if state is not None:
             self._check_state(state, features)
         carried = iter(() if state is None else state.layers)
@@ -257,15 +259,17 @@ class RecurrentSpikingGNN(GraphNetwork):
     def _check_state(self, state: SnapshotState, features: Tensor | SparseMatrix) -> None:
         if not isinstance(state, SnapshotState):
             raise ValueError(f"state must be a SnapshotState that this model returned, not {type(state).__name__}")
-        check_state(state, features.size(0), features.dtype)
-        firing = sum(layer.neuron is not None for layer in self.layers)
-        widths = [*(layer.spikes.size(1) for layer in state.layers)]
+        neurons = [layer.neuron for layer in self.layers if isinstance(layer, _Layer) and layer.neuron is not None]
         filtered = 0 if not self.readout_decay else 1 if self.readout is not None else self.num_layers
-        if widths != [self.hidden_channels] * firing or len(state.currents) != filtered:
+        if (len(state.layers), len(state.currents)) != (len(neurons), filtered):
             raise ValueError(
-                f"the state is of {len(widths)} layers of widths {widths}, {len(state.currents)} of them filtered, but "
-                f"this model has {firing} of width {self.hidden_channels} and filters {filtered}: it is another model's"
+                f"the state is of {len(state.layers)} layers, {len(state.currents)} of them filtered, but this model "
+                f"has {len(neurons)} and filters {filtered}: it is another model's"
             )
+        empty = torch.empty(0, self.hidden_channels, dtype=features.dtype, device=next(self.parameters()).device)
+        means = empty if self.readout is None else empty.new_empty(0, self.out_channels)
+        like = SnapshotState(tuple(resting_state(neuron, empty) for neuron in neurons), (means,) * filtered)
+        check_state(state, features.size(0), features.dtype, like)
 
     def extra_repr(self) -> str:
         """Sizes, and how it is trained."""

@@ -220,3 +220,22 @@ def test_states_of_other_nodes_are_refused(neuron):
         layer(torch.rand(NODES + 1, FEATURES, dtype=torch.float64), state)
     with pytest.raises(ValueError, match=r"the state is torch\.float64, but x is torch\.float32"):
         layer.float()(torch.rand(NODES, FEATURES), state)
+
+
+def test_a_state_of_another_neuron_or_width_is_refused():
+    x = torch.rand(NODES, FEATURES, dtype=torch.float64)
+    plain, adaptive = _layer(IF()), _layer(ALIF())
+    told = []
+    plain.neuron.register_forward_hook(lambda *_: told.append(1))
+    _, state = plain(x)
+    for layer, other in ((adaptive, state), (plain, adaptive(x)[1]), (plain, state.spikes)):
+        with pytest.raises(ValueError, match=r"parts or widths.*another model"):
+            layer(x, other)
+    with pytest.raises(ValueError, match=r"parts or widths.*another model"):
+        plain(x, index_columns(state, 2))
+    plain(x, state)
+    assert len(told) == 2  # steps, and no look at what a state is made of
+
+
+def index_columns(state, number):
+    return state._replace(spikes=state.spikes[:, :number], neuron=state.neuron[:, :number])

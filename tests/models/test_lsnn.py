@@ -152,6 +152,15 @@ def test_impossible_settings_and_inputs_are_refused(edge_index):
         _model()(_train(), edge_index)
     with pytest.raises(ValueError, match="edge_index"):
         _model(conv="gcn")(_train())
+    state = _model()(_train()).state
+    with pytest.raises(ValueError, match=r"parts or widths.*another model"):
+        _model(hidden_channels=9)(_train(), state=state)
+    with pytest.raises(ValueError, match=r"parts or widths.*another model"):
+        _model()(_train(), state=state._replace(layer=state.layer._replace(neuron=state.layer.spikes)))
+    with pytest.raises(ValueError, match=r"a trace of shape \[\d+, 3\].*2\].*another model"):
+        LSNN(5, 2, hidden_channels=8, tau_adaptation=50.0, refractory=2).double()(_train(), state=state)
+    with pytest.raises(ValueError, match=r"LSNNState.*not tuple"):
+        _model()(_train(), state=tuple(state))
 
 
 def test_state_dict_and_copies():
