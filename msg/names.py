@@ -212,7 +212,11 @@ def build(value: Any, registry: Registry) -> Any:
     if not isinstance(value, Mapping):
         return value
     arguments = dict(value)
-    name = arguments.pop("name", None)
+    if "name" not in arguments:
+        raise ValueError(
+            f"a {registry.kind} is named, as in {{'name': {next(iter(registry))!r}}}, but {value!r} has no name"
+        )
+    name = arguments.pop("name")
     if "surrogate" in arguments:
         arguments["surrogate"] = build(arguments["surrogate"], SURROGATES)
     return registry[name](**arguments)

@@ -63,7 +63,7 @@ class Registry(Mapping[str, Any]):
         return len(self._entries)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries
 
 
 _OF_HUB = "_hub_mixin_config"

@@ -124,7 +124,7 @@ def _with_file(given: dict[str, Any], own: Own, without: Collection[str]) -> dic
         without: fields of a run that it does not take.
 
     Raises:
-        ValueError: for a file that is no TOML, or has an unknown option, one twice, or one of another type.
+        ValueError: for a file that is no TOML, or has a table, an unknown option, one twice, or one of another type.
         OSError: for one that cannot be read.
     """
     path = given.pop("config", None)
@@ -137,6 +137,9 @@ def _with_file(given: dict[str, Any], own: Own, without: Collection[str]) -> dic
     spelt = {name.replace("-", "_"): value for name, value in found.items()}
     if len(spelt) < len(found):
         raise ValueError(f"{path} has an option twice, with - and with _: leave one of them out")
+    tables = [name for name, value in spelt.items() if isinstance(value, dict) and name not in own]
+    if tables:
+        raise ValueError(f"{path} has a table {tables[0]!r}: write options without one, as in layers = 3")
     known = {name: kind for name, (kind, _) in _options(own, without).items() if name != "config"}
     unknown = [name for name in spelt if name not in known]
     if unknown:

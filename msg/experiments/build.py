@@ -1,12 +1,14 @@
 """From a configuration to the objects it names."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch_geometric.data import Data
 
-from msg.datasets import load_graph, load_graphs, normalize_features, top_features
+from msg.datasets import get_card, load_graph, load_graphs, normalize_features, top_features
+from msg.datasets.load import DEFAULT_ROOT
 from msg.experiments.config import GRAPHS, NODES, RunConfig, make_part, parse_fan_out
 from msg.models import GraphClassifier, Propagated
 from msg.names import MODELS
@@ -39,6 +41,13 @@ def load_data(config: RunConfig) -> Data:
     split = config.split if config.task == NODES else None
     data = load_graph(config.dataset, config.root, split, config.seeds[0], config.features)
     return data.to(config.device)
+
+
+def graph_place(config: RunConfig) -> Path | None:
+    """The file or folder that a run's graph is read from; ``None`` for one that is drawn."""
+    if config.dataset.endswith(".npz"):
+        return Path(config.dataset).expanduser()
+    return Path(config.root or DEFAULT_ROOT).expanduser() if get_card(config.dataset).files else None
 
 
 def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Module:

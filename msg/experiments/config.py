@@ -133,11 +133,32 @@ class RunConfig:
     neuron: Annotated[str | None, Option(MODEL, _either(NEURONS), "if", choices=NEURONS, reads="neuron")] = None
     threshold: Annotated[
         Annotated[float, Gt(0)] | Literal["auto"] | None,
-        Option(MODEL, "Firing threshold, or auto.", "auto", of="neuron", reads="threshold"),
+        Option(
+            MODEL,
+            "Firing threshold, or auto.",
+            "auto",
+            "auto; 1.0 for another neuron than if",
+            of="neuron",
+            reads="threshold",
+        ),
     ] = None
     bits: Annotated[int | None, Ge(1), Le(16), Option(MODEL, "Of a quantized activation.", 4, of="neuron")] = None
-    reset: Annotated[str | None, Option(MODEL, _either(_RESETS), "subtract", choices=_RESETS, of="neuron")] = None
-    tau: Annotated[float | None, Gt(0), Option(MODEL, "Time constant of a leak, in steps.", 2.0, of="neuron")] = None
+    reset: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            _either(_RESETS),
+            "subtract",
+            "subtract; zero for scaled-lif and decaying-lif",
+            choices=_RESETS,
+            of="neuron",
+        ),
+    ] = None
+    tau: Annotated[
+        float | None,
+        Gt(0),
+        Option(MODEL, "Time constant of a leak, in steps.", 2.0, "2.0; 1.0 for decaying-lif", of="neuron"),
+    ] = None
     step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
     learn_step_size: Annotated[
         bool | None, Option(MODEL, "Whether each layer learns its step.", False, reads="learn_step_size")

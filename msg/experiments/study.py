@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 
 from msg import __version__
 from msg.datasets.splits import MASKS
-from msg.experiments.build import build_budget, load_data, prepare
+from msg.experiments.build import build_budget, graph_place, load_data, prepare
 from msg.experiments.config import LINKS, RunConfig
 from msg.experiments.executor import Executor, Serial
 from msg.experiments.job import Job, Result, check_result
@@ -158,8 +158,7 @@ class Experiment:
             place = quote(str(store.path))
             raise ValueError(f"{store.path} holds a {study.what}: go on with msg {study.command} --resume {place}")
         store.check()  # before the graph that the configuration names is looked for
-        data = load_data(study.base)
-        check_graph(study.base, data, content, f"the {study.what} in {store.path}")
+        data = load_again(study.base, content, f"the {study.what} in {store.path}")
         experiment = cls(study, store, data, content)
         store.check_stamp(experiment._content)
         with suppress(FloatingPointError):  # that every training diverged is said when it goes on
@@ -264,23 +263,31 @@ def _check_made_with(path: Path, content: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} cannot be read: it says no versions")
 
 
-def check_graph(config: RunConfig, data: Data, content: Mapping[str, Any], of: str) -> None:
-    """Refuse a graph that is not the one an experiment began with.
+def load_again(config: RunConfig, content: Mapping[str, Any], of: str) -> Data:
+    """The graph that an experiment began with.
 
     Args:
         config: that names the graph.
-        data: the graph.
         content: of the experiment's ``config.json``.
         of: how the message calls the experiment.
 
     Raises:
-        ValueError: saying what can be done.
+        ValueError: saying what can be done, if it is another one now, or its place was named from another folder.
+        DatasetError: for missing or damaged files.
     """
+    place = graph_place(config)
+    if place is not None and not place.is_absolute() and not place.exists():  # before it is downloaded anew
+        raise ValueError(
+            f"{of} found its graph in {str(place)!r}, seen from where it was begun, and there is none here: go to that "
+            "folder first"
+        )
+    data = load_data(config)
     if (data.content_hash, masks_hash(data)) != (content["content_hash"], content.get("masks_hash")):
         raise ValueError(
             f"{config.dataset} is no longer the graph that {of} began with: bring that back, with its masks, or begin "
             "anew with another --out"
         )
+    return data
 
 
 def masks_hash(data: Data) -> str:

@@ -8,13 +8,13 @@ from torch import nn
 from torch_geometric.data import Data
 
 from msg.energy import Operations
-from msg.experiments.build import build_model, load_data, prepare, uncached
+from msg.experiments.build import build_model, prepare, uncached
 from msg.experiments.config import RunConfig
 from msg.experiments.files import check_finite
 from msg.experiments.recipes import came_of
 from msg.experiments.store import Store
 from msg.experiments.studies.recipes import RecipeStudy
-from msg.experiments.study import check_graph
+from msg.experiments.study import load_again
 from msg.training import Task, count_inference, load_weights, own_random_state
 
 
@@ -83,12 +83,10 @@ class Finished:
         """The graph that it was trained on.
 
         Raises:
-            ValueError: if it is another one now.
+            ValueError: if it is another one now, or not where it was.
             DatasetError: for missing or damaged files.
         """
-        data = load_data(self.config)
-        check_graph(self.config, data, self.begun, f"the run in {self.path}")
-        return data
+        return load_again(self.config, self.begun, f"the run in {self.path}")
 
     def prepared(self) -> tuple[nn.Module, Task]:
         """The trained network, and its task on its own graph; errors are those of :meth:`graph`."""

@@ -113,8 +113,9 @@ def _sums(tensor: Tensor) -> tuple[int, ...]:
     change is too small to show, and neither an exchange nor a shuffle leaves them as they are.
     """
     flat = tensor.detach().reshape(-1).contiguous()
-    if flat.storage_offset() * flat.element_size() % 8:  # integers begin where they may
-        flat = flat.clone()
+    # integers begin where they may, and of fewer than two elements a stride of any length counts as contiguous
+    if flat.storage_offset() * flat.element_size() % 8 or flat.stride() != (1,):
+        flat = flat.new_empty(flat.shape).copy_(flat)
     raw = flat.view(torch.uint8)
     whole = raw.numel() // 8 * 8
     factors = _factors(tensor.device)

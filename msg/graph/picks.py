@@ -34,7 +34,8 @@ def pick_neighbors(
         nodes: whose neighbours are drawn, any shape; one that stands there twice draws twice.
         number: how many each draws.
         generator: what is drawn by, on the device of the matrix.
-        weighted: draw in proportion to the entries; else each alike.
+        weighted: draw in proportion to the entries; else each alike. A row whose entries are all zero has nothing to
+            draw by, and draws its last.
 
     Shapes:
         returns ``[*nodes.shape, number]``.

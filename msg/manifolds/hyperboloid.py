@@ -22,6 +22,8 @@ class Hyperboloid(Embedded[geoopt.Lorentz]):
 
     def check(self, manifold: geoopt.Lorentz) -> None:
         """Raise ``ValueError`` for a squared radius that is not positive: one learned as it is may cross zero."""
+        if manifold.k.is_meta:  # without a number yet: of a model whose weights are loaded later
+            return
         k = float(manifold.k.detach())
         if not 0 < k < math.inf:
             raise ValueError(

@@ -42,6 +42,8 @@ class Scaled(Family[geoopt.Scaled]):
 
     def check(self, manifold: geoopt.Scaled) -> None:
         """Raise ``ValueError`` for a scale that is no positive number."""
+        if manifold.scale.is_meta:  # as in Hyperboloid.check
+            return
         scale = float(manifold.scale.detach())
         if not 0 < scale < float("inf"):
             raise ValueError(f"scale of Scaled must be a positive number, not {scale:g}: give it one")

@@ -25,6 +25,8 @@ class Stereographic(Family[geoopt.Stereographic]):
 
     def check(self, manifold: geoopt.Stereographic) -> None:
         """Raise ``ValueError`` for a curvature that is not a number."""
+        if manifold.k.is_meta:  # as in Hyperboloid.check
+            return
         k = self.curvature(manifold)
         if not math.isfinite(k):
             raise ValueError(

@@ -81,7 +81,16 @@ class GraphClassifier(nn.Module):
             batch_size: number of graphs; ``None``: as many as ``batch`` names.
             edge_attr: features of edges, for a model whose convolutions read them.
             edge_type: kinds of edges, for the same.
+
+        Raises:
+            ValueError: for shapes that do not fit, or whole numbers in the place of the weights and no ``batch``: in
+                PyG's examples graphs are the third argument.
         """
+        if batch is None and edge_weight is not None and not edge_weight.is_floating_point():
+            raise ValueError(
+                f"edge_weight, the third argument, holds whole numbers ({edge_weight.dtype}), graphs of nodes "
+                "rather than weights: give batch=batch, or weights of a floating type"
+            )
         known = given(edge_weight=edge_weight, edge_attr=edge_attr, edge_type=edge_type)
         nodes = self.model(x, edge_index, **known)
         if not isinstance(nodes, Tensor):

@@ -4,6 +4,7 @@ A neuron of another library is never called: its constants are read once, when i
 surrogate and what it detaches stay behind, since here state is explicit and derivatives are the gradient rule's.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -268,6 +269,13 @@ def resolve_neuron(neuron: Any) -> Neuron:
         return adapt(given)
     if not isinstance(given, nn.Module) or type(given).__module__.startswith("torch.nn."):  # torch's ReLU, say
         raise ValueError(f"neuron must be a neuron of msg.neurons such as IF(), LIF(tau=2.0) or ReLU(), not {neuron!r}")
+    try:
+        inspect.signature(given.forward).bind(None, None, None, None)
+    except TypeError:
+        raise ValueError(
+            f"{type(given).__name__}.forward must take (current, state=None, fire=..., detach_reset=True), as "
+            "Neuron.forward does: rules say what fires, and whether the reset has a gradient"
+        ) from None
     return given  # pyright: ignore[reportReturnType] - any module of the explicit-state contract
 
 

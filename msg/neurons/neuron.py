@@ -358,8 +358,8 @@ class LIF(Neuron):
 
     def __init__(self, tau: float = 2.0, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__(threshold, reset)
-        if not tau > 1:
-            raise ValueError(f"tau must be above 1 step, not {tau}")
+        if not (isinstance(tau, int | float) and tau > 1):
+            raise ValueError(f"tau must be a number above 1 step, not {tau!r}")
         self._tau = float(tau)
 
     @property

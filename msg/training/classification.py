@@ -75,6 +75,7 @@ class Classification:
         self.y: Tensor = data["y"].long()  # a cross-entropy takes no other integers
         self.edge_weight: Tensor | None = data.get("edge_weight")
         self.masks: dict[Part, Tensor] = {part: data[f"{part}_mask"] for part in PARTS}
+        self._num_classes = 0
         for part, mask in self.masks.items():
             classes = self.y[mask].unique().tolist()
             if not classes:
@@ -83,6 +84,7 @@ class Classification:
                 raise ValueError(
                     f"{part}_mask has a {self.what} of class {classes[0]}: leave those without a class out"
                 )
+            self._num_classes = max(self._num_classes, classes[-1] + 1)
             if self.metric == "roc_auc" and classes != [0, 1]:
                 raise ValueError(f"roc_auc needs both classes, 0 and 1, but the {part} part has {classes}")
 
@@ -105,6 +107,11 @@ class Classification:
         if not isinstance(logits, Tensor) or (self.metric == "roc_auc" and logits.size(-1) != 2):
             given = f"[..., {logits.size(-1)}]" if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"a model gives logits [N, C], two of them for roc_auc, not {given}")
+        if self._num_classes > logits.size(-1):
+            raise ValueError(
+                f"labels go up to {self._num_classes - 1}, but the model gives {logits.size(-1)} logits: make it with "
+                f"out_channels={self._num_classes}"
+            )
         every = logits if nodes is None else logits[nodes]
         logits = every[batch.target]
         loss = self._criterion(model, self.label_smoothing)(logits, batch.labels) + self._taught_loss(every)
@@ -175,6 +182,9 @@ def _check(data: Any, what: str) -> None:
                 f".bool(), and numbers of {what}s with torch_geometric.utils.index_to_mask"
             )
     check_features(data["x"])
+    weight = data.get("edge_weight")
+    if weight is not None and not bool(weight.isfinite().all()):
+        raise ValueError("edge_weight has values that are not finite: fill them in, as with edge_weight.nan_to_num()")
 
 
 class NodeClassification(Classification):

@@ -1,6 +1,8 @@
 """Peak memory of some work, measured in a process of its own, where nothing else has raised the peak before."""
 
 import multiprocessing
+import pickle
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,6 +35,9 @@ def peak_memory(
 
     Raises:
         MemoryError: if the other process was killed, as by a system that is short of memory.
+        RuntimeError: if it ended otherwise before it had measured, as where it cannot import ``begin``; or, in place of
+            an error that cannot be sent, with its traceback.
+        Exception: what ``begin`` or the work raised.
     """
     if torch.device(device).type == "cpu" and not _reported():
         return None
@@ -41,7 +46,13 @@ def peak_memory(
     try:
         peak, error = connection.recv()
     except (EOFError, ConnectionError) as gone:
-        raise MemoryError("the process that measured memory was killed: there may be too little of it") from gone
+        process.join()
+        if process.exitcode is not None and process.exitcode < 0:  # by a signal
+            raise MemoryError("the process that measured memory was killed: there may be too little of it") from gone
+        raise RuntimeError(
+            f"the process that measured memory ended with code {process.exitcode}; what it said of that is on standard "
+            "error. It has to import begin, which a notebook or python -c cannot give: write it in a module"
+        ) from gone
     finally:
         process.terminate()  # by an interrupt it is in the middle of its work
         process.join()
@@ -54,9 +65,14 @@ def peak_memory(
 def _tell(connection: Connection, *arguments: Any) -> None:
     """Measure, and send the peak or an error."""
     try:
-        connection.send((_measure(*arguments), None))
+        told = _measure(*arguments), None
     except Exception as error:
-        connection.send((None, error))
+        told = None, error
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # it holds what no other process can have, or cannot be made again
+            told = None, RuntimeError("".join(traceback.format_exception(error)))
+    connection.send(told)
 
 
 def _measure(begin: Callable[..., Callable[[], Any]], arguments: tuple, times: int, device: str) -> float:

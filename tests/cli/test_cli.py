@@ -10,6 +10,7 @@ import pytest
 from msg import __version__
 from msg.cli.compare import compare
 from msg.cli.train import train
+from msg.datasets import load_graph
 from msg.experiments import Experiment, RecipeStudy, RunConfig
 from msg.experiments.options import fields_of
 from msg.kernels import status
@@ -38,6 +39,22 @@ def test_train_and_resume(cli, tmp_path):
     again = cli("train", "--resume", "here")
     assert again.exit_code == 0
     assert "mean ± std" in again.stdout
+
+
+def test_a_run_goes_on_where_its_graph_is(cli, tmp_path, monkeypatch):
+    graph = load_graph("karate")
+    arrays = {"node_features": graph.x, "node_labels": graph.y, "edges": graph.edge_index.t()}
+    np.savez(tmp_path / "own.npz", **{name: value.numpy() for name, value in arrays.items()})
+    assert (
+        cli(*FAST[:1], *FAST[3:], "--dataset", "own.npz", "--split", "random:30/30/40", "--out", "here").exit_code == 0
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for command in (("train", "--resume", "../here"), ("predict", "../here", "--out", "p.csv")):
+        refused(cli(*command), "the run in ../here found its graph in 'own.npz'.*go to that folder first")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    monkeypatch.chdir(tmp_path)
+    assert cli("train", "--resume", "here").exit_code == 0
 
 
 def test_no_baseline_and_default_folder(cli, tmp_path):
@@ -418,6 +435,10 @@ def test_options_come_from_a_file(cli, tmp_path):
         ('quiet = "no"', "quiet = 'no', which must be true or false"),
         ('workers = "2"', "workers = '2', which must be a whole number"),
         ("top-features = 5\ntop_features = 6", "has an option twice"),
+        ("[model]\nlayers = 3", "wrong.toml has a table 'model': write options without one"),
+        ('neuron = {name = "lif"}', "wrong.toml has a table 'neuron'"),
+        ('model = ["msg", "gcn"]', "unknown model"),
+        ('gradient = ["dvm"]', "unknown gradient"),
     ):
         (tmp_path / "wrong.toml").write_text(text)
         refused(cli("train", "--config", "wrong.toml"), message)

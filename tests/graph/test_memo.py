@@ -36,6 +36,19 @@ def test_changes_that_torch_does_not_see_are_seen(change):
     assert _calls(memo, (tensor,)) == 0
 
 
+def test_fewer_than_two_elements_of_any_stride_are_read():
+    wide = torch.arange(12).view(3, 4)
+    for tensor in (torch.tensor(1.0).expand(1), torch.tensor(1.0).expand(0), wide[:1, ::2][:, :1], wide[:0].t()):
+        memo = Memo()
+        assert _calls(memo, (tensor,)) == 1
+        assert _calls(memo, (tensor,)) == 0
+    one = torch.tensor(1.0)
+    memo, seen = Memo(), one.expand(1)
+    assert _calls(memo, (seen,)) == 1
+    one.data.fill_(2)
+    assert _calls(memo, (seen,)) == 1
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int32, torch.bool])
 @pytest.mark.parametrize("start", [0, 1])
 def test_an_exchange_of_any_two_is_seen_whatever_their_type(kind, start):

@@ -22,6 +22,7 @@ from msg.manifolds import (
     squared_distance,
     transport0,
 )
+from msg.nn import MSG
 
 
 def _wide(value):
@@ -134,6 +135,16 @@ def test_points_off_the_manifold_are_refused(signature):
             call(bad)
         with checks(False):
             call(bad)
+
+
+@pytest.mark.parametrize("signature", ["E4", "H4", "S4", "P4", "U4", "L4", "H4xU4"])
+def test_a_model_without_numbers_is_given_some_later(signature):
+    with torch.device("meta"):
+        later = MSG(3, 2, signature)
+    model = MSG(3, 2, signature)
+    later.load_state_dict(model.state_dict(), assign=True)
+    x, edges = torch.rand(5, 3), torch.tensor([[0, 1, 2], [1, 2, 0]])
+    assert torch.equal(later.eval()(x, edges), model.eval()(x, edges))
 
 
 def test_points_of_another_manifold_are_refused():

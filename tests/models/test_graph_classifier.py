@@ -106,6 +106,8 @@ def test_what_cannot_be_pooled_is_refused():
     model, batch = classifier(), Batch.from_data_list(graphs())
     with pytest.raises(ValueError, match="group 3 has no weight"):
         model(batch.x, batch.edge_index, batch=batch.batch, batch_size=4)
+    with pytest.raises(ValueError, match=r"third argument.*torch.int64.*batch=batch"):
+        model(batch.x, batch.edge_index, batch.batch)
 
 
 # of one node each, of each graph: how often a kind occurs in dimension 3

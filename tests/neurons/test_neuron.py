@@ -327,7 +327,7 @@ def test_bad_settings_are_refused(make):
 
 
 @pytest.mark.parametrize("make", [LIF, ParametricLIF])
-@pytest.mark.parametrize("tau", [1.0, 0.5, -2.0, float("nan")])
+@pytest.mark.parametrize("tau", [1.0, 0.5, -2.0, float("nan"), "3", None])
 def test_bad_tau_is_refused(make, tau):
     with pytest.raises(ValueError, match="tau"):
         make(tau=tau)

@@ -137,6 +137,21 @@ def test_what_has_no_trace_is_refused(neuron):
         SpikingGNN(5, 3, 4, neuron=neuron, gradient=OTTT())
 
 
+class Short(Neuron):
+    def forward(self, current, state):
+        potential = current if state is None else state + current
+        spikes = (potential > 1).to(current.dtype)
+        return spikes, potential - spikes
+
+
+@pytest.mark.parametrize("model", [MSG, SpikingGNN])
+def test_a_neuron_without_what_rules_hand_it_is_refused(model):
+    with pytest.raises(ValueError, match=r"Short\.forward must take \(current, state=None, fire=.*detach_reset=True\)"):
+        model(5, 3, neuron=Short())
+    with pytest.raises(ValueError, match=r"a neuron is named, as in \{'name': 'if'\}, but \{'tau': 3.0\} has no name"):
+        model(5, 3, neuron={"tau": 3.0})
+
+
 class Mixing(Neuron):
     def __init__(self):
         super().__init__()

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,19 +29,33 @@ def test_peak_in_a_fresh_process():
 
 
 def killed():
-    os._exit(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def left():
+    raise SystemExit(3)
+
+
+def unsendable():
+    error = ValueError("the real reason")
+    error.held = lambda: 0
+    raise error
 
 
 def broken():
     raise FloatingPointError("the loss is nan")
 
 
-def test_a_killed_process_is_reported_and_an_error_is_that_of_the_work(monkeypatch):
+def test_a_process_that_is_killed_or_left_is_reported_and_an_error_is_that_of_the_work(monkeypatch):
     monkeypatch.setattr(memory, "_reported", lambda: True)
     with pytest.raises(MemoryError, match="was killed"):
         peak_memory(killed)
     with pytest.raises(FloatingPointError, match="the loss is nan"):
         peak_memory(broken)
+    with pytest.raises(RuntimeError, match="ended with code 3"):
+        peak_memory(left)
+    with pytest.raises(RuntimeError, match="the real reason"):
+        peak_memory(unsendable)
 
 
 def test_what_is_not_reported_is_none(monkeypatch, tmp_path):

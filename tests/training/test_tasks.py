@@ -142,6 +142,7 @@ def test_weights_of_edges_are_given_to_models(karate):
         ({"edge_index": None, "adj_t": torch.eye(2)}, "data has adj_t in place of edge_index"),
         ({"x": torch.tensor([[0.0, torch.nan], [1.0, 2.0]])}, "x has values that are not finite"),
         ({"x": torch.tensor([[0.0, torch.inf], [1.0, 2.0]]).to_sparse_coo()}, "x has values that are not finite"),
+        ({"edge_weight": torch.tensor([1.0, torch.inf])}, r"edge_weight has values that are not finite.*nan_to_num"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -150,6 +151,14 @@ def test_data_that_would_be_read_as_something_else(changed, said):
     data.update(changed)
     with pytest.raises(ValueError, match=said):
         NodeClassification(data)
+
+
+def test_more_classes_than_logits_are_told():
+    task = NodeClassification(binary_graph([0, 1, 3, 1]))
+    for channels in (2, 3):
+        with pytest.raises(ValueError, match=rf"labels go up to 3.*gives {channels} logits.*out_channels=4"):
+            task.loss(Answers(torch.randn(4, channels)), *task.batches(1))
+    task.loss(Answers(torch.randn(4, 5).requires_grad_()), *task.batches(1))
 
 
 def test_a_task_needs_one_data():
