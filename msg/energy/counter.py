@@ -119,8 +119,8 @@ def count(model: nn.Module) -> Iterator[Operations]:
     ``SGConv``, activations, norms, neurons, the rooms of spiking networks) are counted by their mathematics,
     spikes by where they really went. Everything else is counted operator by operator, under the module that ran it;
     what no rule knows is listed in ``Operations.unknown``. A backward pass inside the block is counted apart.
-    Counting changes neither the model nor what it returns. For the energy of an inference the model must be in
-    evaluation mode.
+    Counting changes neither the model nor, but for rounding, what it returns. For the energy of an inference the model
+    must be in evaluation mode.
 
     Args:
         model: any torch, PyG or msg module.

@@ -159,7 +159,7 @@ _register(
     "_sparse_csr_tensor_unsafe _sparse_compressed_tensor_unsafe _sparse_coo_tensor_unsafe _coalesced is_coalesced "
     "bincount sort argsort unique_consecutive _unique2 unique_dim nonzero cumsum repeat_interleave searchsorted "
     "sparse_compressed_tensor sparse_coo_tensor _to_sparse to_sparse _to_dense _to_sparse_csr sparse_dim dense_dim "
-    "_conj set_data isfinite record_stream dropout",
+    "_conj set_data isfinite isinf record_stream dropout",
     _free,
 )
 _register(

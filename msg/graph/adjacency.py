@@ -40,6 +40,8 @@ def as_edges(edges: Any, edge_weight: Tensor | None, num_nodes: int) -> tuple[Te
             f"x has {num_nodes} nodes, but the adjacency matrix is {sizes}; a bipartite graph is not for models: use "
             "one node set, or layers of msg.nn.SpikingConv"
         )
+    if isinstance(edges, Tensor) and edges.layout == torch.sparse_coo:
+        edges = edges.coalesce()  # entries that stand there twice are sums, and PyG would call them single in place
     targets_sources, value = to_edge_index(edges)
     plain = not value.requires_grad and bool((value == 1).all())
     return targets_sources.flip(0), None if plain else value

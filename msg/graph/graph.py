@@ -173,7 +173,8 @@ class Graph:
         Args:
             dtype: of what is multiplied; entries have it too, or float32 where it is a narrower one.
             improved: add :math:`2I` instead, where edges have weights; as in ``gcn_norm``, :math:`I` without.
-            add_self_loops: add the identity where a node has no self-loop.
+            add_self_loops: add the identity where a node has no self-loop. Of several at one node, with weights,
+                ``gcn_norm`` keeps the last: coalesce such edges first.
         """
         dtype = wide(dtype)
         key = ("normalized", dtype, improved, add_self_loops)
@@ -192,7 +193,8 @@ class Graph:
     def row_normalized(self, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
         r""":math:`D^{-1}(A + I)`: of each node the mean over itself and its neighbours, by weight where edges have one.
 
-        A self-loop that is there is kept, as in :meth:`normalized`; a node whose weights sum to zero receives nothing.
+        A self-loop that is there is kept, of several with weights the last, as in :meth:`normalized`; a node whose
+        weights sum to zero receives nothing.
 
         Args:
             dtype: as in :meth:`normalized`.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from msg.kernels.tracing import traced
 
@@ -75,8 +76,10 @@ def plain(*tensors: Tensor) -> bool:
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Whether compiled kernels may do in one pass what torch would do of these tensors operation by operation."""
-    return plain(*tensors) and status().backend == "numba"
+    """Whether compiled kernels may do in one pass what torch would do of these tensors operation by operation: not
+    while somebody looks at operators as they come, such as :func:`msg.energy.count` or torch's ``FlopCounterMode``.
+    """
+    return plain(*tensors) and _get_current_dispatch_mode() is None and status().backend == "numba"
 
 
 def compiled(room: str) -> ModuleType | None:

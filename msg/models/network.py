@@ -75,6 +75,12 @@ class GraphNetwork(Recorded, nn.Module):
         surrogate = {"surrogate": build(config["surrogate"], SURROGATES)} if "surrogate" in config else {}
         return cls(**{**config, **surrogate})
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """See ``Recorded.config``; time steps are those that it has now."""
+        made = super().config
+        return {**made, "timesteps": self.timesteps} if "timesteps" in made else made
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
@@ -501,10 +507,9 @@ class SpikingNetwork(LayeredNetwork):
 
     @property
     def config(self) -> dict[str, Any]:
-        """See ``GraphNetwork.config``; rule and steps are those that it has now."""
+        """See ``GraphNetwork.config``; the rule is the one that it has now."""
         made = super().config
-        now = {"timesteps": self.timesteps, "gradient": spell(self.gradient)}
-        return {**made, **{name: value for name, value in now.items() if name in made}}
+        return {**made, "gradient": spell(self.gradient)} if "gradient" in made else made
 
     def extra_repr(self) -> str:
         """Sizes, steps, neurons and rule."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from msg.calls import full_precision
+from msg.calls import aside, full_precision
 from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix
@@ -73,7 +73,10 @@ class RiemannianSystem(SettlingSystem):
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor
+    if not tensor.is_inference():
+        return tensor
+    with aside():  # no part of what settles
+        return tensor.clone()
 
 
 class RiemannianConvergentGNN(ConvergentNetwork):

@@ -36,5 +36,17 @@ def _set_timesteps(module: Any, timesteps: int) -> None:
     module._timesteps = checked_timesteps(timesteps)
 
 
+def _fix_timesteps(module: Any, timesteps: int) -> None:
+    steps = checked_timesteps(timesteps)
+    if vars(module).setdefault("_timesteps", steps) != steps:
+        raise ValueError(
+            f"{type(module).__name__} has weights for each of its {module._timesteps} time steps: make a new one with "
+            f"timesteps={steps}"
+        )
+
+
 Timesteps = property(_timesteps, _set_timesteps, doc="Number of time steps; another one is checked as the first was.")
 """For the body of a module's class: ``timesteps = Timesteps``."""
+
+FixedTimesteps = property(_timesteps, _fix_timesteps, doc="Number of time steps, for which the weights were made.")
+"""The same where weights depend on it."""

@@ -7,7 +7,7 @@ from torch_geometric.transforms import ToSparseTensor
 from torch_geometric.utils import coalesce, to_torch_coo_tensor
 
 from msg.graph import Graph, GraphMemo, as_edges
-from msg.nn import MSG, SpikingGNN
+from msg.nn import MSG, SGC, SpikingGNN
 
 
 @pytest.fixture
@@ -44,6 +44,18 @@ def test_a_matrix_is_read_once_and_a_change_is_seen(weighted):
     changed = memo.graph(adj_t, None, 7)
     assert changed is not graph
     assert torch.equal(want[changed.edge_index[1], changed.edge_index[0]], changed.edge_weight)
+
+
+def test_entries_that_stand_there_twice_are_sums_and_stay_the_callers():
+    indices, values = torch.tensor([[0, 0, 1, 2], [0, 0, 0, 1]]), torch.tensor([3.0, 1.0, 1.0, 2.0])
+    adj_t = torch.sparse_coo_tensor(indices, values, (3, 3), check_invariants=True)
+    model, x = SGC(4, 3).eval(), torch.eye(3, 4)
+    out = model(x, adj_t)
+    assert not adj_t.is_coalesced()
+    assert torch.equal(adj_t.coalesce().values(), torch.tensor([4.0, 1.0, 2.0]))
+    torch.testing.assert_close(out, model(x, adj_t.coalesce()))
+    once = torch.tensor([[0, 0, 1], [0, 1, 2]]), torch.tensor([4.0, 1.0, 2.0])
+    torch.testing.assert_close(out, model(x, *once))
 
 
 def test_torch_sparse(weighted):

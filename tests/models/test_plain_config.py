@@ -7,9 +7,11 @@ import geoopt
 import numpy as np
 import pytest
 import torch
+from named import named
 from torch_geometric.nn import GATConv
 
 from msg.gradients import OTTT, SparseAttentiveBacktracking, SurrogateBPTT
+from msg.names import MODELS
 from msg.neurons import IF, LIF, Adapted, Sigmoid
 from msg.nn import HGCN, MSG, SGC, CachedGCN, SpikeGCL, SpikeNet, SpikingGNN
 
@@ -35,6 +37,25 @@ def test_a_checkpoint_that_unpickles_nothing(name, edge_index):
     other.load_state_dict(kept["state_dict"])
     assert torch.equal(other(x, edge_index), model(x, edge_index))
     assert repr(other) == repr(model)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "timesteps" in MODELS[name].reads])
+def test_steps_that_were_changed_are_kept_or_refused(name, edge_index):
+    model, x = named(name, timesteps=4).eval(), torch.rand(7, 5)
+    if isinstance(model, SpikeGCL | SpikeNet):
+        with pytest.raises(ValueError, match=r"weights for each of its 4 time steps: make a new one with timesteps=9"):
+            model.timesteps = 9
+        model.timesteps = 4
+    else:
+        model.timesteps = 9
+        assert model.config["timesteps"] == 9
+    other = type(model).from_config(model.config).eval()
+    other.load_state_dict(model.state_dict())
+    assert other.timesteps == model.timesteps
+    torch.manual_seed(0)
+    out = model(x, edge_index)
+    torch.manual_seed(0)
+    torch.testing.assert_close(other(x, edge_index), out)
 
 
 def test_names_and_dictionaries_are_taken():

@@ -9,7 +9,7 @@ from msg.layers import Draws, GroupedGCN, SpikeLinear, SpikeTrain, StepwiseBatch
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import NeuronLike, ScaledLIF, Sigmoid, Surrogate, resolve_neuron
-from msg.neurons.timesteps import Timesteps
+from msg.neurons.timesteps import FixedTimesteps
 
 
 class _Shared(nn.Module):
@@ -98,8 +98,7 @@ class SpikeGCL(GraphNetwork):
     """
 
     instead_on_a_part = "SpikingGNN"
-
-    timesteps = Timesteps
+    timesteps = FixedTimesteps
 
     def __init__(
         self,

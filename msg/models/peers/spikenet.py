@@ -15,7 +15,7 @@ from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picke
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
-from msg.neurons.timesteps import Timesteps
+from msg.neurons.timesteps import FixedTimesteps
 
 Pick = Callable[[Tensor, int], Tensor | None]
 """From nodes ``[T, M]`` and a number to so many neighbours of each ``[T, M, k]``; ``None``: the mean is over all."""
@@ -127,8 +127,7 @@ class SpikeNet(GraphNetwork):
     """
 
     instead_on_a_part = "SpikingGNN with conv='sage'"
-
-    timesteps = Timesteps
+    timesteps = FixedTimesteps
 
     def __init__(
         self,
