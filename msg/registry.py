@@ -66,9 +66,6 @@ class Registry(Mapping[str, Any]):
         return isinstance(name, str) and name in self._entries
 
 
-_OF_HUB = "_hub_mixin_config"
-"""What ``huggingface_hub``'s ``PyTorchModelHubMixin`` writes of a model."""
-
 _POSITIONAL = "*args"
 """Where arguments stand that have no name."""
 
@@ -97,9 +94,16 @@ class Recorded:
                 made._made[name] = spell(value)
             except ValueError as error:
                 made._unnamed[name] = str(error)
-        if hasattr(cls, _OF_HUB):  # which would leave out a neuron, and load another one
-            setattr(made, _OF_HUB, None if made._unnamed else dict(made._made))
         return made
+
+    @property
+    def _hub_mixin_config(self) -> dict[str, Any] | None:
+        """What ``huggingface_hub``'s ``PyTorchModelHubMixin`` writes of a model."""
+        return None if not vars(self).get("_made") or self._unnamed else self.config
+
+    @_hub_mixin_config.setter
+    def _hub_mixin_config(self, value: Any) -> None:
+        """The mixin's own leaves out a neuron, with which another model would be loaded."""
 
     @property
     def config(self) -> dict[str, Any]:

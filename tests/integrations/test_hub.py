@@ -47,6 +47,15 @@ def test_saved_and_loaded(name, tmp_path, edge_index):
         assert torch.equal(again(x, edge_index), want)
 
 
+def test_what_was_changed_is_saved(tmp_path, edge_index):
+    model, x = OnHub(5, 3, "H4", timesteps=4).eval(), torch.rand(7, 5)
+    model.timesteps = 20
+    model.save_pretrained(tmp_path)
+    again = OnHub.from_pretrained(tmp_path).eval()
+    assert again.timesteps == 20
+    assert torch.equal(again(x, edge_index), model(x, edge_index))
+
+
 def test_safetensors_alone(tmp_path, edge_index):
     model, x = MSG(5, 3, "H4xS4").eval(), torch.rand(7, 5)
     safetensors.save_model(model, str(tmp_path / "m.safetensors"))
