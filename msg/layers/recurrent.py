@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from msg.calls import altered
 from msg.graph import Graph
+from msg.kernels.tracing import traced
 from msg.layers.state import check_state
 from msg.layers.synapse import Conv, Synapse, make_synapse
 from msg.neurons import ATan, Fire, Neuron
@@ -27,10 +29,21 @@ class RecurrentState(NamedTuple):
     neuron: Any
 
 
-@torch.no_grad()
+_RESTING: WeakKeyDictionary[Neuron, RecurrentState] = WeakKeyDictionary()
+
+
 def resting_state(neuron: Neuron, spikes: Tensor) -> RecurrentState:
-    """What is carried on after the given spikes; no hook is told, since nothing happens."""
-    return RecurrentState(spikes, neuron.forward(spikes, None)[1])
+    """A state of no nodes, to compare others with; found out once for each neuron.
+
+    Args:
+        neuron: whose state it is; no hook of it is told, since nothing happens.
+        spikes: of no nodes, ``[0, H]``.
+    """
+    found = _RESTING.get(neuron)
+    if found is None or found.spikes.shape != spikes.shape:
+        with torch.no_grad():
+            found = _RESTING[neuron] = RecurrentState(spikes, neuron.forward(spikes, None)[1])
+    return found
 
 
 def recurrent_steps(
@@ -138,7 +151,7 @@ class RecurrentSpikingLayer(nn.Module):
         if not x.is_floating_point():  # spikes of others
             x = x.to(self.input.weight.dtype)
         if state is not None:
-            like = resting_state(self.neuron, x.new_empty(0, self.hidden_channels))
+            like = None if traced() else resting_state(self.neuron, x.new_empty(0, self.hidden_channels))
             check_state(state, x.size(-2), x.dtype, like)
         recur = self._recurrence(graph, x.size(-2))
         currents = self.input(x)

@@ -120,9 +120,12 @@ def check_state(state: Any, num_nodes: int, dtype: torch.dtype, like: Any = None
         dtype: of what is read.
         like: a state of the network, of any nodes; ``None``: the network is not compared.
     """
-    if like is not None and _form(state) != _form(like):
-        raise ValueError("the state has other parts or widths than this network's: it is another model's")
-    number = state_nodes(state)
+    leaves, parts = _flatten(state)
+    if like is not None:
+        others, whole = _flatten(like)
+        if parts != whole or list(map(_width, leaves)) != list(map(_width, others)):
+            raise ValueError("the state has other parts or widths than this network's: it is another model's")
+    number = state_nodes(leaves)
     if number not in (None, num_nodes):
         mend = (
             f"use grow_state(state, {num_nodes}) if the last {num_nodes - number} are new"  # pyright: ignore
@@ -130,15 +133,14 @@ def check_state(state: Any, num_nodes: int, dtype: torch.dtype, like: Any = None
             else "use index_state(state, nodes) with the nodes that are left"
         )
         raise ValueError(f"the state is of {number} nodes, but x has {num_nodes}: {mend}")
-    kinds = {leaf.dtype for leaf in _tensors(state)} - {dtype}
+    kinds = {leaf.dtype for leaf in _tensors(leaves)} - {dtype}
     if kinds:
         raise ValueError(f"the state is {kinds.pop()}, but x is {dtype}: begin anew with state=None")
 
 
-def _form(state: Any) -> tuple[Any, list]:
-    """What states of a network have in common, whatever the nodes."""
-    leaves, parts = _flatten(state)
-    return parts, [leaf.shape[1:] if isinstance(leaf, Tensor) and leaf.dim() else None for leaf in leaves]
+def _width(leaf: Any) -> Any:
+    """What a part has in common with those of other nodes."""
+    return leaf.shape[1:] if isinstance(leaf, Tensor) and leaf.dim() else None
 
 
 def _tensors(state: Any) -> Iterable[Tensor]:

@@ -11,6 +11,7 @@ from torch_geometric.nn.inits import reset
 from msg.calls import full_precision
 from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import Graph, SparseMatrix
+from msg.kernels.tracing import traced
 from msg.layers import (
     Conv,
     Dropout,
@@ -266,9 +267,11 @@ class RecurrentSpikingGNN(GraphNetwork):
                 f"the state is of {len(state.layers)} layers, {len(state.currents)} of them filtered, but this model "
                 f"has {len(neurons)} and filters {filtered}: it is another model's"
             )
-        empty = torch.empty(0, self.hidden_channels, dtype=features.dtype, device=next(self.parameters()).device)
-        means = empty if self.readout is None else empty.new_empty(0, self.out_channels)
-        like = SnapshotState(tuple(resting_state(neuron, empty) for neuron in neurons), (means,) * filtered)
+        like = None
+        if not traced():
+            empty = torch.empty(0, self.hidden_channels, dtype=features.dtype, device=next(self.parameters()).device)
+            means = empty if self.readout is None else empty.new_empty(0, self.out_channels)
+            like = SnapshotState(tuple(resting_state(neuron, empty) for neuron in neurons), (means,) * filtered)
         check_state(state, features.size(0), features.dtype, like)
 
     def extra_repr(self) -> str:

@@ -12,6 +12,7 @@ which starts at zero. Nothing is stored in the module, so there is nothing to re
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -358,7 +359,7 @@ class LIF(Neuron):
 
     def __init__(self, tau: float = 2.0, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__(threshold, reset)
-        if not (isinstance(tau, int | float) and tau > 1):
+        if not (isinstance(tau, Real | Tensor) and tau > 1):
             raise ValueError(f"tau must be a number above 1 step, not {tau!r}")
         self._tau = float(tau)
 

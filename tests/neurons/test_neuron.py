@@ -5,6 +5,7 @@ import io
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -331,6 +332,11 @@ def test_bad_settings_are_refused(make):
 def test_bad_tau_is_refused(make, tau):
     with pytest.raises(ValueError, match="tau"):
         make(tau=tau)
+
+
+@pytest.mark.parametrize("tau", [3, np.float32(3), np.int64(3), torch.tensor(3.0)])
+def test_tau_is_any_real_number(tau):
+    assert LIF(tau).tau == 3.0
 
 
 @pytest.mark.parametrize(("dtype", "timesteps"), [(torch.bfloat16, 1000), (torch.float16, 4000)])
