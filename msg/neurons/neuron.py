@@ -360,7 +360,7 @@ class LIF(Neuron):
     def __init__(self, tau: float = 2.0, threshold: Threshold = 1.0, reset: Reset = "subtract"):
         super().__init__(threshold, reset)
         if not (isinstance(tau, Real | Tensor) and tau > 1):
-            raise ValueError(f"tau must be a number above 1 step, not {tau!r}")
+            raise ValueError(f"tau must be above 1 step, not {tau!r}")
         self._tau = float(tau)
 
     @property

@@ -320,10 +320,10 @@ def test_table_of_options():
 def test_defaults_as_shown_are_those_that_are_taken():
     plain, flat = RunConfig(gradient="bptt"), RunConfig(model="spiking-gnn", neuron="lif")
     links, twin = RunConfig(task="link-prediction"), RunConfig(neuron="quantized-relu", timesteps=1)
-    batches = RunConfig(task="link-prediction", batch_size=8)
+    batches, decaying = RunConfig(task="link-prediction", batch_size=8), RunConfig(neuron="decaying-lif")
     named = [RunConfig(model=name, task=MODELS[name].tasks[0]) for name in MODELS]
     named += [RunConfig(model=name, task="graph-classification") for name in ("msg", "gin")]
     for name, field in fields_of(RunConfig).items():
-        values = {str(getattr(config, name)) for config in (plain, flat, links, batches, twin, *named)}
+        values = {str(getattr(config, name)) for config in (plain, flat, links, batches, decaying, twin, *named)}
         if name not in ("root", "split", "top_features", "hops", "gradient", "seeds", "batch_size", "fan_out"):
-            assert set(re.sub(r" for [a-z ]+", "", field.option.shown_default).split("; ")) <= values, name
+            assert set(re.sub(r" for [a-z -]+", "", field.option.shown_default).split("; ")) <= values, name
