@@ -66,8 +66,17 @@ def test_the_same_spikes(conv, neuron, weighted, dtype):
             assert float((a != b).double().mean()) <= (0.0 if dtype == torch.float64 else 0.01)
 
 
-@pytest.mark.parametrize("surrogate", [ATan(1.5), Sigmoid(3.0), Triangle(0.7)], ids=repr)
-@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize(
+    ("surrogate", "detach"),
+    [
+        (ATan(1.5), True),
+        (Sigmoid(3.0), False),
+        (Triangle(0.7), True),
+        pytest.param(ATan(1.5), False, marks=pytest.mark.slow),
+        pytest.param(Sigmoid(3.0), True, marks=pytest.mark.slow),
+        pytest.param(Triangle(0.7), False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("neuron", ["if", "zero", "lif"])
 @pytest.mark.parametrize("conv", ["gcn", "sage", "eps"])
 def test_gradients_are_those_of_torch(conv, neuron, detach, surrogate, monkeypatch):

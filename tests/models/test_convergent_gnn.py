@@ -153,7 +153,15 @@ def test_sparse_features_equal_dense(x, edge_index, dtype):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", [EquilibriumPropagation(0.05, 20, True), SettlingBPTT()], ids=["EP", "BPTT"])
+@pytest.mark.parametrize(
+    ("rule", "dtype"),
+    [
+        (EquilibriumPropagation(0.05, 20, True), torch.float32),
+        (SettlingBPTT(), torch.float64),
+        pytest.param(EquilibriumPropagation(0.05, 20, True), torch.float64, marks=pytest.mark.slow),
+        pytest.param(SettlingBPTT(), torch.float32, marks=pytest.mark.slow),
+    ],
+)
 def test_trains_with_the_users_own_backward(rule, edge_index, dtype):
     # larger steps let couplings grow until the energy has several minima; the loss jumps where states fall into another
     torch.manual_seed(6)

@@ -100,7 +100,15 @@ def test_logits_are_linear_in_the_tangent(x, edge_index, dtype):
     assert want.dtype == dtype
 
 
-@pytest.mark.parametrize("manifold", ["H4", "S4"])
+@pytest.mark.parametrize(
+    ("manifold", "dtype"),
+    [
+        ("H4", torch.float32),
+        ("S4", torch.float64),
+        pytest.param("H4", torch.float64, marks=pytest.mark.slow),
+        pytest.param("S4", torch.float32, marks=pytest.mark.slow),
+    ],
+)
 def test_trains_with_the_users_own_backward(manifold, dtype, edge_index):
     torch.manual_seed(0)
     rule, x = EquilibriumPropagation(0.05, 10, True), torch.randn(7, 5).to(dtype)

@@ -46,16 +46,19 @@ def broken():
     raise FloatingPointError("the loss is nan")
 
 
-def test_a_process_that_is_killed_or_left_is_reported_and_an_error_is_that_of_the_work(monkeypatch):
+@pytest.mark.parametrize(
+    ("work", "error", "told"),
+    [
+        (killed, MemoryError, "was killed"),
+        (broken, FloatingPointError, "the loss is nan"),
+        pytest.param(left, RuntimeError, "ended with code 3", marks=pytest.mark.slow),
+        pytest.param(unsendable, RuntimeError, "the real reason", marks=pytest.mark.slow),
+    ],
+)
+def test_how_a_process_ended_is_reported(work, error, told, monkeypatch):
     monkeypatch.setattr(memory, "_reported", lambda: True)
-    with pytest.raises(MemoryError, match="was killed"):
-        peak_memory(killed)
-    with pytest.raises(FloatingPointError, match="the loss is nan"):
-        peak_memory(broken)
-    with pytest.raises(RuntimeError, match="ended with code 3"):
-        peak_memory(left)
-    with pytest.raises(RuntimeError, match="the real reason"):
-        peak_memory(unsendable)
+    with pytest.raises(error, match=told):
+        peak_memory(work)
 
 
 def test_what_is_not_reported_is_none(monkeypatch, tmp_path):
