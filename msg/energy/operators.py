@@ -13,7 +13,7 @@ from msg.energy.products import aggregation, edges_in, operand, synapses, with_e
 Rule = Callable[[tuple[Any, ...], Any], Count]
 """From the arguments and the output of an operator to a count."""
 
-_RULES: dict[str, Rule] = {}
+_RULES: dict[str, Rule | Callable[[tuple[Any, ...], Any], Count | None]] = {}
 
 
 def count_operator(name: str, args: tuple[Any, ...], output: Any) -> Count | None:
@@ -28,7 +28,7 @@ def count_operator(name: str, args: tuple[Any, ...], output: Any) -> Count | Non
     return None if rule is None else rule(args, output)
 
 
-def _register(names: str, rule: Rule) -> None:
+def _register(names: str, rule: Rule | Callable[[tuple[Any, ...], Any], Count | None]) -> None:
     _RULES.update(dict.fromkeys((f"aten::{name}" for name in names.split()), rule))
 
 
@@ -131,6 +131,11 @@ def _multiplies(left: int, bias: bool = False) -> Rule:
     return rule
 
 
+def _multiplies_and_reduces(args: tuple[Any, ...], output: Any) -> Count | None:
+    """The product of a sparse matrix whose terms are added up; the largest of them, say, is another matter."""
+    return _multiplies(0)(args, output[0]) if args[2] == "sum" else None
+
+
 def _scatters(source: int) -> Rule:
     """Additions of every entry of a source at a place an index names: how PyG aggregates."""
 
@@ -206,6 +211,7 @@ _register("norm linalg_vector_norm", _reduces(multiply_accumulate=1, rooted=True
 _register("var std", _reduces(accumulate=2, multiply_accumulate=1, divided=True))
 _register("dot vdot linalg_vecdot", _reduces(multiply_accumulate=1))
 _register("mm bmm mv _sparse_mm", _multiplies(0))
+_register("_sparse_mm_reduce_impl", _multiplies_and_reduces)
 _register("addmm baddbmm addmv _sparse_addmm", _multiplies(1, bias=True))
 _register("scatter_add index_add scatter_reduce index_reduce", _scatters(3))
 _register("rand rand_like uniform randint randperm random", _free)

@@ -78,14 +78,12 @@ class HaloMatrix(SparseMatrix):
         dtype = wide(dense.dtype)
         if dtype != dense.dtype:
             return self.matmul(dense.to(dtype), None if product is None else product.to(dtype)).to(dense.dtype)
-        flat: Any = _MatMul.apply(dense.flatten(1), self, None if product is None else product.flatten(1))
-        flat = first_order(flat, "a graph that several processes share", "one process")
-        return flat.view(self.shape[0], *dense.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+        out: Any = _MatMul.apply(dense, self, product)
+        return first_order(out, "a graph that several processes share", "one process")
 
     def here(self, whole: Tensor) -> Tensor:
         """The product with rows of own nodes and halo ``[N + H, ..., K]``, all of them at hand."""
-        flat = whole.flatten(1).to(wide(whole.dtype))
-        return self.product(flat).view(self.shape[0], *whole.shape[1:]).to(whole.dtype)
+        return self.product(whole.to(wide(whole.dtype))).to(whole.dtype)
 
     def constant(self, x: Tensor) -> Tensor:
         """The product with features that do not change, computed once."""

@@ -15,6 +15,9 @@ from msg.kernels.tracing import traced
 _CHUNK = 2**20
 """Entries that are looked at together where all of them would take too much memory."""
 
+_LONG_ROW = 512
+"""Bytes of an operand's row from which torch's own loop is faster than the product it has of MKL."""
+
 
 def wide(dtype: torch.dtype) -> torch.dtype:
     """The type in which products along edges are summed: float32 for half precision, which has too few digits to add up
@@ -46,10 +49,7 @@ class _MatMul(torch.autograd.Function):
         dims, (dense, matrix, product, transposed) = in_dims, args
         if product is not None and dims[2] is not None:
             return product.clone(), dims[2]
-        many = dense.movedim(dims[0], 1)
-        out = _MatMul.apply(many.flatten(1), matrix, None, transposed)
-        assert isinstance(out, Tensor)
-        return out.view(out.size(0), *many.shape[1:]), 1
+        return _MatMul.apply(dense.movedim(dims[0], 1), matrix, None, transposed), 1
 
 
 class SparseMatrix:
@@ -289,18 +289,17 @@ class SparseMatrix:
         """
         if product is not None and not dense.requires_grad:
             return product
-        flat = dense.flatten(1).to(wide(dense.dtype))
-        out: Tensor = _MatMul.apply(flat, self, None if product is None else product.flatten(1), False)  # pyright: ignore
-        return out.view(self.shape[0], *dense.shape[1:]).to(dense.dtype)
+        out: Tensor = _MatMul.apply(dense.to(wide(dense.dtype)), self, product, False)  # pyright: ignore
+        return out.to(dense.dtype)
 
     def product(self, dense: Tensor) -> Tensor:
-        r""":math:`A x` for ``x`` of shape ``[M, K]``, without gradient."""
+        r""":math:`A x` for ``x`` of shape ``[M, ..., K]``, without gradient."""
         out = _mm(self.unscaled, dense)
-        return out if self.left is None else out.mul_(self.left[:, None])
+        return out if self.left is None else out.mul_(_of_rows(self.left, out))
 
     def back(self, grad: Tensor) -> Tensor:
-        r""":math:`A^\top g` for ``g`` of shape ``[N, K]``."""
-        return _mm(self.transposed, grad if self.left is None else self.left[:, None] * grad)
+        r""":math:`A^\top g` for ``g`` of shape ``[N, ..., K]``."""
+        return _mm(self.transposed, grad if self.left is None else _of_rows(self.left, grad) * grad)
 
 
 def linear(x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
@@ -323,10 +322,24 @@ def to_dense(x: Tensor | SparseMatrix) -> Tensor:
     return x.csr.to_dense() if isinstance(x, SparseMatrix) else x
 
 
+def _of_rows(factors: Tensor, dense: Tensor) -> Tensor:
+    """Factors of rows, as they multiply ``[N, ..., K]``."""
+    return factors.view(-1, *[1] * (dense.dim() - 1))
+
+
 def _mm(csr: Tensor, dense: Tensor) -> Tensor:
-    """A product in the precision of its operands, which autocast would narrow to one that has no sparse product."""
-    with full_precision(dense):
-        return torch.mm(csr, dense)
+    """A product in the precision of its operands, which autocast would narrow to one that has no sparse product.
+
+    Which loop adds up, and so how sums are rounded, depends on the last dimension alone: on the width of a layer, and
+    not on how many steps are folded into columns.
+    """
+    flat = dense.flatten(1)
+    with full_precision(flat):
+        if flat.device.type == "cpu" and dense.size(-1) * flat.element_size() >= _LONG_ROW:
+            out = torch.sparse.mm(csr, flat, "sum")
+        else:
+            out = torch.mm(csr, flat)
+    return out.view(csr.size(0), *dense.shape[1:])
 
 
 class _WeightedMatMul(torch.autograd.Function):
@@ -336,7 +349,7 @@ class _WeightedMatMul(torch.autograd.Function):
     def forward(ctx, value: Tensor, dense: Tensor, edges: "WeightedEdges") -> Tensor:
         ctx.save_for_backward(value, dense)
         ctx.edges = edges
-        return _mm(edges.matrix(value).csr, dense)
+        return edges.matrix(value).product(dense)
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
@@ -345,7 +358,7 @@ class _WeightedMatMul(torch.autograd.Function):
         to_value = to_dense = None
         if torch.is_grad_enabled():  # what is to be differentiated again
             if ctx.needs_input_grad[0]:
-                to_value = torch.linalg.vecdot(grads[0][edges.row], dense[edges.col])
+                to_value = torch.linalg.vecdot(grads[0].flatten(1)[edges.row], dense.flatten(1)[edges.col])
             if ctx.needs_input_grad[1]:
                 to_dense = WeightedEdges(edges.row, edges.col, value, edges.shape).T.matmul(grads[0])
             return to_value, to_dense, None
@@ -354,7 +367,7 @@ class _WeightedMatMul(torch.autograd.Function):
             row, col, _ = matrix.entries()
             # entry by entry the inner product of two rows, written once each: nothing is added up out of order
             to_value = torch.empty_like(value)
-            to_value[order] = torch.linalg.vecdot(grad[row], dense[col])
+            to_value[order] = torch.linalg.vecdot(grad.flatten(1)[row], dense.flatten(1)[col])
         if ctx.needs_input_grad[1]:
             to_dense = matrix.back(grad)
         return to_value, to_dense, None
@@ -413,8 +426,7 @@ class WeightedEdges:
 
     def matmul(self, dense: Tensor, product: Tensor | None = None) -> Tensor:
         """See :meth:`SparseMatrix.matmul`; a known ``product`` has no derivative in the entries, so it is not used."""
-        out = self._product(dense.flatten(1).to(wide(dense.dtype)))
-        return out.view(self.shape[0], *dense.shape[1:]).to(dense.dtype)
+        return self._product(dense.to(wide(dense.dtype))).to(dense.dtype)
 
     def _product(self, dense: Tensor) -> Tensor:
         return _WeightedMatMul.apply(self.value, dense, self)  # pyright: ignore[reportReturnType]
@@ -424,8 +436,9 @@ class TracedEdges(WeightedEdges):
     """The same by gathering rows and adding them up, which compilers, exporters and ``torch.func`` see through."""
 
     def _product(self, dense: Tensor) -> Tensor:
-        sent = dense.index_select(0, self.col) * self.value[:, None]
-        return sent.new_zeros(self.shape[0], dense.size(1)).index_add(0, self.row, sent)
+        sent = dense.flatten(1).index_select(0, self.col) * self.value[:, None]
+        out = sent.new_zeros(self.shape[0], sent.size(1)).index_add(0, self.row, sent)
+        return out.view(self.shape[0], *dense.shape[1:])
 
 
 def _like(csr: Tensor, values: Tensor) -> Tensor:

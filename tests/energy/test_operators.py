@@ -140,6 +140,17 @@ def test_a_graph_adds_messages_and_scales_nodes(layout, dtype, weight, scalings)
     assert (found["message"], found["indices"], found["weights"]) == (8 * 4, 8 + 6, 8 * (scalings is None))
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_a_sum_along_edges_is_the_product_and_other_reductions_are_not_known():
+    matrix, x = adjacency(EDGES, torch.ones(8), torch.sparse_csr), torch.ones(5, 4)
+    product, added = counted(lambda: matrix @ x), counted(lambda: torch.sparse.mm(matrix, x, "sum"))
+    assert added.nonzero == product.nonzero
+    assert added.footprint == product.footprint
+    with count(nn.Identity()) as ops:
+        torch.sparse.mm(matrix, x, "amax")
+    assert ops.unknown
+
+
 def test_an_edge_that_is_there_twice_is_two_messages():
     twice = torch.sparse_coo_tensor(torch.tensor([[0, 0, 1], [1, 1, 0]]), torch.tensor([0.5, 0.5, 1.0]), (2, 2))
     assert seen(lambda: twice @ torch.ones(2, 4)) == {"accumulate": 3 * 4, "multiply": 2 * 4}

@@ -26,7 +26,7 @@ def _dense(row, col, value, shape):
 
 
 @pytest.mark.parametrize("kind", [SparseMatrix, WeightedEdges])
-@pytest.mark.parametrize("trailing", [(3,), (2, 3), (2, 0)])
+@pytest.mark.parametrize("trailing", [(3,), (2, 3), (2, 0), (200,), (2, 200)])
 def test_matmul_is_the_dense_product(kind, trailing, dtype):
     entries, shape = _entries(dtype), (4, 5)
     matrix = kind(*entries, shape)
@@ -37,6 +37,25 @@ def test_matmul_is_the_dense_product(kind, trailing, dtype):
     upstream = torch.randn_like(got)
     a, b = (torch.autograd.grad(out, x, upstream)[0] for out in (got, want))
     torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("kind", [SparseMatrix, WeightedEdges])
+@pytest.mark.parametrize(("width", "long"), [(1, False), (63, False), (128, True)])
+def test_which_loop_adds_up_does_not_depend_on_steps_folded_into_columns(kind, width, long, dtype, monkeypatch):
+    """Their sums differ in last digits, which decide spikes."""
+    matrix, calls = kind(*_entries(dtype), (4, 5)), []
+    product = torch.sparse.mm
+    monkeypatch.setattr(torch.sparse, "mm", lambda *operands: calls.append(operands) or product(*operands))
+    for steps in (1, 2, 30):
+        matrix.matmul(torch.randn(5, steps, width, dtype=dtype))
+    assert len(calls) == 3 * long
+
+
+@pytest.mark.parametrize("width", [3, 200])
+def test_many_operands_at_once(width):
+    matrix = SparseMatrix(*_entries(), (4, 5), left=torch.tensor([0.5, 1.0, 2.0, 3.0], dtype=torch.float64))
+    x = torch.randn(6, 5, 2, width, dtype=torch.float64)
+    torch.testing.assert_close(torch.func.vmap(matrix.matmul)(x), torch.stack([matrix.matmul(one) for one in x]))
 
 
 @pytest.mark.parametrize("kind", [SparseMatrix, WeightedEdges])
@@ -72,8 +91,9 @@ def test_other_values_at_the_same_entries(dtype):
 
 def test_gradient_in_the_entries():
     row, col, value = _entries(requires_grad=True)
-    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v, x: WeightedEdges(row, col, v, (4, 5)).matmul(x), (value, x))
+    for width in (3, 70):
+        x = torch.randn(5, 2, width, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda v, x: WeightedEdges(row, col, v, (4, 5)).matmul(x), (value, x))
 
 
 def test_backward_of_a_transposed_view_and_an_expanded_gradient():
