@@ -6,6 +6,7 @@ neuron, surrogate, gradient rule, convolution, model, manifold or table of costs
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -169,6 +170,9 @@ TABLES = Registry(
 """Every :class:`~msg.experiments.tables.table.Table` that ``msg benchmark`` makes."""
 
 
+_ADAPTED = ("spikingjelly", "snntorch", "norse")
+"""Libraries whose neurons :func:`msg.neurons.adapt` reads."""
+
 _PLAIN: Mapping[type, type] = {bool: bool, Integral: int, Real: float, str: str}
 """The first of these that a value is decides what is kept of it: a subclass, such as NumPy's numbers, is not plain."""
 
@@ -177,7 +181,8 @@ def spell(value: Any) -> Any:
     """A setting as plain data, which JSON, ``torch.load(weights_only=True)`` and any logger keep.
 
     Numbers, NumPy's too, strings and lists of them are what they are. A neuron, surrogate or gradient rule that has a
-    name becomes ``{"name": ..., **arguments}``, a class or function that has one its name.
+    name becomes ``{"name": ..., **arguments}``, a class or function that has one its name. A neuron of another library
+    is spelled as ours that is made of it, where that has a name.
 
     Raises:
         ValueError: for anything else.
@@ -199,6 +204,8 @@ def spell(value: Any) -> Any:
                 return {"name": name, **value.config}
             if type(value) is known and is_dataclass(value):
                 return {"name": name, **{field.name: spell(getattr(value, field.name)) for field in fields(value)}}
+    if type(value).__module__.partition(".")[0] in _ADAPTED:
+        return spell(import_module("msg.neurons").adapt(value))
     raise ValueError(
         f"{value!r} has no name: register its class in msg.names if it is a subclass of ours, or give a name, a "
         "dictionary with one, or a signature"

@@ -180,8 +180,8 @@ def _affine(layer: SpikingLayer, graph: Graph, targets: Tensor, sources: Tensor)
         parts = layer.synapse.taken_apart(graph, torch.float64)
         if parts is None:
             raise ValueError(
-                f"{type(conv).__name__} is not linear in its input, and NIR has no graph to run it on: use conv='gcn', "
-                "'sage' or 'gin'"
+                f"{type(conv).__name__} is not one of the convolutions that are taken apart into matrices, and NIR has "
+                "no graph to run it on: use conv='gcn', 'sage' or 'gin'"
             )
         terms, bias = parts
         weight = sum(torch.kron(_columns(t.receive, graph, targets, sources), t.weight.double()) for t in terms)
@@ -213,14 +213,17 @@ def _neuron(nir: Any, neuron: nn.Module | None, size: int, dt: float, if_as_lif:
     if neuron.reset != "zero":
         raise ValueError(
             f"NIR's neurons are set to zero by a spike, and this {name} subtracts its threshold: train with "
-            f"{name}(reset='zero')"
+            f"{'LIF' if name == 'Adapted' else name}(reset='zero')"
         )
     one = torch.ones(1, size, dtype=torch.float64)
     decays, gains = neuron.decay(one).flatten(), neuron.drive(one).flatten()
     if any(bool((values != values[:1]).any()) for values in (decays, gains)):
         raise ValueError(f"{name} has a decay or gain a channel, and only one of a layer is written: use LIF")
     if neuron.level(one) != neuron.threshold:
-        raise ValueError(f"NIR's neurons fire above their threshold, and {name} at it too: use at_threshold=False")
+        raise ValueError(
+            f"NIR's neurons fire above their threshold, and this {name} at it too, as spikingjelly's do: use "
+            "at_threshold=False, or train with LIF(reset='zero')"
+        )
     decay, gain = float(decays[0]), float(gains[0])
     if not 0 <= decay <= 1:
         raise ValueError(f"the potential of {name} grows by {decay:g} a step, and NIR's decay: keep tau at 1 or above")
@@ -261,6 +264,22 @@ class FoldedNetwork(nn.Module):
         self.register_buffer("outputs", outputs, persistent=False)
 
     def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+        """Run the parts on each step.
+
+        Raises:
+            ValueError: for an input of another width, or no step.
+        """
+        first = self.parts[0]
+        wide = first.in_features if isinstance(first, nn.Linear) else None
+        if x.dim() < 1 + (timesteps is None) or (wide is not None and x.size(-1) != wide):
+            width = "n F" if wide is None else wide
+            raise ValueError(
+                f"the input is a train [T, ..., {width}], or with timesteps constant [..., {width}], not "
+                f"{list(x.shape)}: of features [N, F] of a graph give x[network.inputs].flatten() and timesteps"
+            )
+        steps = len(x) if timesteps is None else timesteps
+        if steps < 1:
+            raise ValueError(f"there must be at least one time step, not {steps}")
         states: list[Any] = [None] * len(self.parts)
         train = []
         for now in x if timesteps is None else [x] * timesteps:
@@ -285,7 +304,7 @@ def from_nir(graph: Any, dt: float | None = None) -> FoldedNetwork:
 
     Raises:
         ValueError: for other nodes or branches, neurons of a layer that differ, or potentials that rest or are reset
-            elsewhere than at zero.
+            elsewhere than at zero, or a ``dt`` that is not positive.
         ModuleNotFoundError: without the package ``nir``.
     """
     nir = _nir()
@@ -294,6 +313,8 @@ def from_nir(graph: Any, dt: float | None = None) -> FoldedNetwork:
     names = _row(graph, nir)
     first, last = graph.nodes[names[0]].metadata, graph.nodes[names[-1]].metadata
     step = float(first.get("dt", DT)) if dt is None else dt
+    if not step > 0:
+        raise ValueError(f"dt must be positive, in seconds, not {step}")
     parts = [_part(nir, name, graph.nodes[name], step) for name in names[1:-1]]
     ends = [None if "nodes" not in end else torch.as_tensor(end["nodes"]) for end in (first, last)]
     return FoldedNetwork(parts, *ends)

@@ -247,7 +247,7 @@ def test_snntorch_refuses_a_neuron_that_does_not_leak(library, graph):
         ({"neuron": ALIF()}, "NIR has no ALIF"),
         ({"neuron": Uneven(threshold=0.3, reset="zero")}, "Uneven has a decay or gain a channel"),
         ({"neuron": IF("auto", "zero")}, "not fitted yet"),
-        ({"neuron": IF(reset="zero"), "conv": "gat"}, "GATConv is not linear"),
+        ({"neuron": IF(reset="zero"), "conv": "gat"}, "GATConv is not one of the convolutions that are taken apart"),
         ({"neuron": IF(reset="zero"), "norm": "layer"}, "train with norm='batch' or 'none'"),
     ],
 )
@@ -278,3 +278,22 @@ def test_what_makes_no_sense_is_refused(graph):
             to_nir(model, *graph, **options)
     with pytest.raises(TypeError, match="Linear has no spiking stack"):
         to_nir(torch.nn.Linear(2, 2), *graph)
+
+
+def test_an_input_that_does_not_fit_is_told():
+    network = FoldedNetwork([torch.nn.Linear(6, 4), IF()])
+    assert network(torch.rand(3, 6)).shape == (3, 4)
+    assert network(torch.rand(6), 5).shape == (5, 4)
+    for x, steps in ((torch.rand(6), None), (torch.rand(2, 3), 4), (torch.rand(2, 3), None)):
+        with pytest.raises(ValueError, match=r"give x\[network.inputs\].flatten\(\) and timesteps"):
+            network(x, steps)
+    for x, steps in ((torch.rand(6), 0), (torch.rand(0, 6), None)):
+        with pytest.raises(ValueError, match="at least one time step"):
+            network(x, steps)
+
+
+def test_a_step_takes_time(graph):
+    written = to_nir(SpikingGNN(4, 3, timesteps=4, neuron=IF(reset="zero")).eval(), *graph)
+    for dt in (0.0, -1e-4):
+        with pytest.raises(ValueError, match="dt must be positive"):
+            from_nir(written, dt=dt)

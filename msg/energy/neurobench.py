@@ -68,7 +68,8 @@ class GraphModel(NeuroBenchModel):
         self.inferences, outputs = [], []
         for x in batch:
             with torch.no_grad(), count(self.net) as ops, _Values(self.net) as values:
-                outputs.append(self.net(x, *self.graph))
+                output = self.net(x, *self.graph)
+                outputs.append(output if isinstance(output, Tensor) else output[0])  # and a state, say
             neurons, spikes = ops.total("dense")["state_update"], ops.total("dense")["spike"]
             silent = values.entries - values.found + neurons - spikes
             self.inferences.append(Inference(ops, silent, values.entries + neurons))
@@ -147,8 +148,9 @@ class _Mean(AccumulatedMetric):
 
 class SynapticOperations(_Mean):
     """Operations of synapses in one inference: products with weights, and sums along edges. Effective ones are counted
-    by events, product for product (NeuroBench asks it of all inputs of a layer at once); dense ones are all. Biases,
-    neurons and manifolds are no synapses.
+    by events, product for product (NeuroBench asks it of all inputs of a layer at once). Dense ones are those of every
+    real-valued input, zero or not, and of the spikes that were fired: a silent neuron counts for nothing here, where
+    NeuroBench counts every synapse in every step. Biases, neurons and manifolds are no synapses.
     """
 
     def measure(self, inference: Inference) -> dict[str, float]:

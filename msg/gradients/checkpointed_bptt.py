@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, sqrt
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -56,8 +57,8 @@ class CheckpointedBPTT(SurrogateRule):
             raise ValueError("give the memory as states or as nbytes, not both")
         for name in ("states", "nbytes"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+            if value is not None and (not isinstance(value, Integral) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
         if self.store not in ("hidden", "internal"):
             raise ValueError(f"unknown store {self.store!r}: use 'hidden' or 'internal'")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -58,8 +59,8 @@ class EquilibriumPropagation(SettlingRule):
     symmetric: bool = False
 
     def __post_init__(self):
-        if not 0 < self.beta < float("inf") or self.steps < 1:
-            raise ValueError(f"equilibrium propagation needs a finite beta > 0 and steps >= 1, not {self}")
+        if not 0 < self.beta < float("inf") or not isinstance(self.steps, Integral) or self.steps < 1:
+            raise ValueError(f"equilibrium propagation needs a finite beta > 0 and whole steps >= 1, not {self}")
 
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
         """See :meth:`SettlingRule.output`."""

@@ -165,5 +165,7 @@ def _attach(rate: Tensor, current: Tensor, slopes: list[_Slope], timesteps: int)
     for parameter, total, _ in slopes:
         source = current if parameter is None else parameter
         if isinstance(total, Tensor):
-            rate = rate + (source - source.detach()) * (total / timesteps)
+            moved = (source - source.detach()) * (total / timesteps)
+            # zero, but where a current is infinite or NaN, whose train is known all the same
+            rate = rate + torch.where(moved.isfinite(), moved, 0.0)
     return rate

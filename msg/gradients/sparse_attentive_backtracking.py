@@ -1,6 +1,7 @@
 """Truncated backpropagation with sparse skips to remembered states, for recurrent cells."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -124,6 +125,10 @@ class SparseAttentiveBacktracking(RecurrentRule):
 
     def __post_init__(self) -> None:
         """Check the sizes."""
+        for name in ("k_top", "k_trunc", "k_att"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral | None):
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
         if self.k_top < 0:
             raise ValueError(f"k_top must be at least 0, not {self.k_top}")
         if self.k_trunc is not None and self.k_trunc < 1:

@@ -40,6 +40,8 @@ def _metis(edge_index: Tensor, nodes: int, parts: int) -> Tensor:
     pointers[1:] = torch.bincount(keys // nodes, minlength=nodes).cumsum(0)
     neighbours = pymetis.CSRAdjacency(pointers.numpy().astype(np.int32), (keys % nodes).numpy().astype(np.int32))
     _, found = pymetis.part_graph(parts, neighbours)
+    if len(set(found)) < parts:  # METIS's default for many parts leaves some empty where each has few nodes
+        _, found = pymetis.part_graph(parts, neighbours, recursive=True)
     return torch.as_tensor(np.asarray(found), dtype=torch.int64)
 
 
@@ -138,7 +140,8 @@ def _rows(data: Data, nodes: Tensor) -> dict[str, Tensor]:
     found = {name: data[name] for name in names if data.get(name) is not None}
     if "x" in found and found["x"].layout != torch.strided:
         found["x"] = found["x"].to_sparse_coo()
-    rows = {name: value.index_select(0, nodes) for name, value in found.items()}
+    # features may be a train [T, N, F]
+    rows = {name: value.index_select(-2 if name == "x" else 0, nodes) for name, value in found.items()}
     return {name: value.to_dense() if value.is_sparse else value for name, value in rows.items()}
 
 
@@ -152,8 +155,12 @@ def partition(data: Data, parts: int, method: str = "metis") -> Partition:
             nodes as they are numbered.
 
     Raises:
-        ValueError: for an unknown method, an impossible number of parts, or as :class:`Graph`.
+        ValueError: for an unknown method, an impossible number of parts, features that are not ``[N, F]`` or
+            ``[T, N, F]``, or as :class:`Graph`.
         ImportError: for METIS without pymetis.
     """
-    edges = Graph(data["edge_index"], data.get("edge_weight"), int(data.num_nodes or 0)).edge_index
-    return Partition(data, assign(edges, int(data.num_nodes or 0), parts, method), parts)
+    x, nodes = data.get("x"), int(data.num_nodes or 0)
+    if x is not None and (x.dim() < 2 or x.size(-2) != nodes):
+        raise ValueError(f"x must be [N, F] or a train [T, N, F] of {nodes} nodes, not {list(x.shape)}")
+    edges = Graph(data["edge_index"], data.get("edge_weight"), nodes).edge_index
+    return Partition(data, assign(edges, nodes, parts, method), parts)

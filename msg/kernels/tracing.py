@@ -1,7 +1,12 @@
 """Whether tensors are what they seem: values to look at, or stand-ins of a compiler, an exporter or ``torch.func``."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingImports]
+
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def traced() -> bool:
@@ -28,3 +33,8 @@ def exporting() -> bool:
 def tracing() -> bool:
     """Whether ``torch.jit.trace`` writes down what runs, which must then be made of torch's operators alone."""
     return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def uncompiled(call: Call) -> Call:
+    """A function that ``torch.compile`` goes around, in pieces before and after it."""
+    return torch.compiler.disable(call)  # pyright: ignore

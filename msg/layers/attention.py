@@ -99,4 +99,10 @@ class AttentiveCell(nn.Module):
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
     def _position(self, state: Any) -> int:
-        return state._fields.index(self.entry) if isinstance(self.entry, str) else self.entry
+        names = getattr(state, "_fields", ())
+        if isinstance(self.entry, str) and self.entry in names:
+            return names.index(self.entry)
+        if isinstance(self.entry, int) and -len(state) <= self.entry < len(state):
+            return self.entry
+        parts = f"its parts are {', '.join(names)}" if names else f"it is a plain tuple of {len(state)} parts"
+        raise ValueError(f"entry={self.entry!r} is no part of the cell's state: {parts}")

@@ -150,6 +150,11 @@ class RecurrentSpikingLayer(nn.Module):
             )
         if not x.is_floating_point():  # spikes of others
             x = x.to(self.input.weight.dtype)
+        if x.dtype != self.input.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(
+                f"x is {x.dtype}, but the weights are {self.input.weight.dtype}: convert one of them, as in x.float() "
+                "or model.double()"
+            )
         if state is not None:
             like = None if traced() else resting_state(self.neuron, x.new_empty(0, self.hidden_channels))
             check_state(state, x.size(-2), x.dtype, like)

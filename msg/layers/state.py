@@ -105,10 +105,10 @@ def state_nodes(state: Any) -> int | None:
     Raises:
         ValueError: if its tensors are of different numbers of nodes.
     """
-    numbers = {leaf.size(0) for leaf in _tensors(state)}
-    if len(numbers) > 1:
-        raise ValueError(f"the state holds tensors of {sorted(numbers)} nodes: it must be one of a single graph")
-    return numbers.pop() if numbers else None
+    numbers = [leaf.size(0) for leaf in _tensors(state)]  # no set: an exporter's numbers have no hash
+    if any(number != numbers[0] for number in numbers):
+        raise ValueError(f"the state holds tensors of {sorted(set(numbers))} nodes: it must be one of a single graph")
+    return numbers[0] if numbers else None
 
 
 def check_state(state: Any, num_nodes: int, dtype: torch.dtype, like: Any = None) -> None:

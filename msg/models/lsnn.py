@@ -1,6 +1,7 @@
 """The long short-term memory spiking network."""
 
 import math
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -109,9 +110,14 @@ class LSNN(nn.Module):
         gradient: SurrogateBPTT | None = None,
     ):
         super().__init__()
+        for name, size in (("in_channels", in_channels), ("hidden_channels", hidden_channels)):
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
         adaptive = hidden_channels // 2 if adaptive is None else adaptive
-        if not 0 <= adaptive <= hidden_channels:
-            raise ValueError(f"adaptive must be in 0..hidden_channels={hidden_channels}, not {adaptive}")
+        if not isinstance(adaptive, Integral) or not 0 <= adaptive <= hidden_channels:
+            raise ValueError(
+                f"adaptive must be in 0..hidden_channels={hidden_channels}, a whole number, not {adaptive}"
+            )
         if not tau_readout > 0:
             raise ValueError(f"tau_readout must be positive, not {tau_readout}")
         rule = SurrogateBPTT(Triangle(0.3), detach_reset=False) if gradient is None else gradient

@@ -26,6 +26,7 @@ from msg.graph import (
     check_tensors,
     is_adjacency,
 )
+from msg.kernels.tracing import uncompiled
 from msg.layers import Propagation, SpikingLayer, first_rows
 from msg.manifolds import checks
 from msg.models.stack import SpikingStack
@@ -176,6 +177,7 @@ class GraphNetwork(Recorded, nn.Module):
         return next(p.dtype for p in own if p.is_floating_point())
 
 
+@uncompiled  # a compiler that gives up in the middle of it does not find its way back
 def _sparse(x: Tensor) -> SparseMatrix:
     return SparseMatrix.from_tensor(x)
 

@@ -63,6 +63,12 @@ class Adapted(Neuron):
         self._first = None if weight is None else float(weight.detach())
         self.weight = None if weight is None else nn.Parameter(weight.detach().clone())
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """See :attr:`Neuron.config`; what a spike takes off is that of the threshold as it is now."""
+        made = super().config
+        return made if self._drop is None else {**made, "drop": self.drop}
+
     def reset_parameters(self) -> None:
         """Back to the time constant that was given."""
         super().reset_parameters()
@@ -188,7 +194,12 @@ def _norse_box(cell: Any) -> Neuron:
     reset: Any = resets.get(getattr(p.reset_method, "__name__", ""))
     if reset is None:
         raise _Refused("its reset_method is unknown here: use reset_value or reset_subtract")
-    return ScaledLIF(1 / (cell.dt * _number(p.tau_mem_inv, "tau_mem_inv")), _number(p.v_th, "v_th"), reset)
+    share = cell.dt * _number(p.tau_mem_inv, "tau_mem_inv")
+    if not 0 < share <= 1:
+        raise _Refused(
+            f"dt * tau_mem_inv is {share:g}, and here a step keeps a share of the potential: give a smaller dt"
+        )
+    return ScaledLIF(1 / share, _number(p.v_th, "v_th"), reset)
 
 
 def _norse_iaf(cell: Any) -> Neuron:

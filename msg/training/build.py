@@ -96,7 +96,13 @@ def add_structural_decoder(model: nn.Module) -> None:
 
 def _plain_decoder(model: nn.Module) -> Decoder:
     manifold = manifold_of(model)
-    return inner_product if manifold is None else FermiDirac(manifold)
+    if manifold is None:
+        return inner_product
+    if getattr(model, "out_channels", None) is not None:
+        raise ValueError(
+            f"{type(model).__name__} returns logits, and a link is scored by points: make it without out_channels"
+        )
+    return FermiDirac(manifold)
 
 
 def own_random_state(device: str | torch.device):

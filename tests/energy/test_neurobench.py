@@ -7,7 +7,7 @@ from torch_geometric.nn import GCN
 
 from msg.energy import count
 from msg.neurons import QuantizedReLU
-from msg.nn import MSG, SpikingGNN
+from msg.nn import MSG, RecurrentSpikingGNN, SpikingGNN
 
 pytest.importorskip("neurobench", reason="needs the extra 'neurobench'")
 neurobench = pytest.importorskip("msg.energy.neurobench")
@@ -102,3 +102,8 @@ def test_layers_it_knows_agree_with_its_own_metrics():
     for name, value in theirs["SynapticOperations"].items():
         assert own["SynapticOperations"][name] == pytest.approx(5 * float(value))
     assert own["ActivationSparsity"] == pytest.approx(theirs["ActivationSparsity"])
+
+
+def test_the_output_may_come_with_a_state():
+    found = neurobench.run(RecurrentSpikingGNN(6, 3), torch.rand(5, 6), torch.tensor([[0, 1], [1, 2]]))
+    assert found["SynapticOperations"]["Dense"] > 0

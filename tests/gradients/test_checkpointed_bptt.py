@@ -134,10 +134,12 @@ def test_a_budget_in_bytes_holds_as_many_states_as_fit(tapes):
 def test_budgets_that_say_nothing_or_too_much_are_refused():
     with pytest.raises(ValueError, match="as states or as nbytes"):
         CheckpointedBPTT(states=2, nbytes=100)
-    with pytest.raises(ValueError, match="states must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="states must be a whole number of at least 1, not 0"):
         CheckpointedBPTT(states=0)
-    with pytest.raises(ValueError, match="nbytes must be at least 1, not -3"):
+    with pytest.raises(ValueError, match="nbytes must be a whole number of at least 1, not -3"):
         CheckpointedBPTT(nbytes=-3)
+    with pytest.raises(ValueError, match=r"states must be a whole number of at least 1, not 2\.5"):
+        CheckpointedBPTT(states=2.5)
     with pytest.raises(ValueError, match="unknown store 'all'"):
         CheckpointedBPTT(store="all")
     with pytest.raises(ValueError, match="nbytes=100 does not hold one hidden state, which takes 1152 bytes"):

@@ -302,9 +302,9 @@ def test_memory_does_not_grow_with_the_sweeps(edge_index):
 # -------------------------------------------------------------------------------- a rule's value
 
 
-@pytest.mark.parametrize(("beta", "steps"), [(0.0, 5), (-1.0, 5), (float("nan"), 5), (0.1, 0)])
+@pytest.mark.parametrize(("beta", "steps"), [(0.0, 5), (-1.0, 5), (float("nan"), 5), (0.1, 0), (0.1, 2.5)])
 def test_bad_values_are_refused(beta, steps):
-    with pytest.raises(ValueError, match="beta > 0 and steps >= 1"):
+    with pytest.raises(ValueError, match="beta > 0 and whole steps >= 1"):
         EquilibriumPropagation(beta, steps)
 
 

@@ -217,6 +217,8 @@ def test_memories_that_tie_recall_nothing_in_any_precision(width, dtype):
         ({"k_top": -1}, "k_top must be at least 0, not -1"),
         ({"k_trunc": 0}, "k_trunc must be at least 1 step, or None for none, not 0"),
         ({"k_att": 0}, "k_att must be at least 1 step, not 0"),
+        ({"k_trunc": 2.5}, "k_trunc must be a whole number, not 2.5"),
+        ({"k_top": 2.0}, "k_top must be a whole number, not 2.0"),
     ],
 )
 def test_impossible_sizes_are_refused(arguments, message):

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import Data
+from torch_geometric.datasets import KarateClub
 
 from msg.graph import Graph, Partition, PartitionedGraph, partition
 from msg.graph.exchange import planes_of
@@ -148,3 +149,20 @@ def test_half_precision_is_summed_in_single(half):
     assert matrix.matmul(x).dtype == matrix.here(x).dtype == half
     torch.testing.assert_close(matrix.matmul(x), whole.matmul(x), rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(matrix.here(x), whole.matmul(x), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("parts", [9, 10, 16])
+def test_no_part_is_empty_where_there_are_few_nodes_each(parts):
+    pytest.importorskip("pymetis")
+    assert torch.bincount(partition(KarateClub()[0], parts).assignment, minlength=parts).min() > 0
+
+
+def test_a_train_of_features_is_cut_along_its_nodes():
+    data = drawn()
+    data.x = torch.randn(50, 30, 4)
+    for part in partition(data, 2, "range"):
+        assert torch.equal(part.x, data.x[:, part.nodes])
+    for wrong in (torch.randn(30), torch.randn(29, 4), torch.randn(30, 5, 4)):
+        data.x = wrong
+        with pytest.raises(ValueError, match=r"x must be \[N, F\] or a train \[T, N, F\] of 30 nodes, not"):
+            partition(data, 2, "range")

@@ -157,3 +157,14 @@ def test_compiled_kernels_run_where_they_are(monkeypatch):
     z = points(manifold, dim, 0.5)
     monkeypatch.setattr(type(one_pass.find(manifold)), "squared_distance", None)
     assert squared_distances(manifold, z, PAIRS).shape == (9,)
+
+
+def test_what_names_no_pairs_is_refused():
+    manifold, dim = space("H4")
+    z = exp0(manifold, torch.randn(6, dim))
+    for score in (lambda p: squared_distances(manifold, z, p), lambda p: inner_products(z, p)):
+        for wrong in (PAIRS.t(), PAIRS[:1], PAIRS[:, 0], PAIRS.float()):
+            with pytest.raises(ValueError, match=r"pairs must be node numbers \[2, M\]"):
+                score(wrong)
+        with pytest.raises(TypeError, match=r"use torch\.tensor"):
+            score([[0], [1]])

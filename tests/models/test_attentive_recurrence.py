@@ -260,3 +260,16 @@ def test_says_what_it_is_and_what_it_needs():
     nested = AttentiveRecurrence(RecurrentSpikingLayer(FEATURES, WIDTH, ALIF()), WIDTH, entry="neuron")
     with pytest.raises(ValueError, match="entry='neuron' of the cell's state is a ALIFState, not a tensor"):
         nested(torch.randn(STEPS, NODES, FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("cell", "entry", "told"),
+    [
+        (nn.LSTMCell(FEATURES, WIDTH), "h", "a plain tuple of 2 parts"),
+        (nn.LSTMCell(FEATURES, WIDTH), 5, "a plain tuple of 2 parts"),
+        (RecurrentSpikingLayer(FEATURES, WIDTH, LIF()), "membrane", "its parts are spikes, neuron"),
+    ],
+)
+def test_an_entry_that_the_state_does_not_have_is_told(cell, entry, told):
+    with pytest.raises(ValueError, match=f"entry={entry!r} is no part of the cell's state: .*{told}"):
+        AttentiveRecurrence(cell, WIDTH, entry=entry)(torch.randn(3, 2, FEATURES))

@@ -173,3 +173,13 @@ def test_state_dict_and_copies():
     assert torch.equal(copy.deepcopy(model)(x).outputs, model(x).outputs)
     assert not any("beta" in key for key in model.state_dict())
     assert Triangle(0.3) == model.gradient.surrogate
+
+
+def test_sizes_and_precision_that_do_not_fit_are_told():
+    for sizes, name in (((0, 3, 4), "in_channels"), ((5, 3, 0), "hidden_channels"), ((5, 3, 4.5), "hidden_channels")):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
+            LSNN(*sizes)
+    with pytest.raises(ValueError, match=r"adaptive must be in 0\.\.hidden_channels=6, a whole number, not 2\.5"):
+        LSNN(5, 3, 6, adaptive=2.5)
+    with pytest.raises(ValueError, match=r"x is torch\.float64, but the weights are torch\.float32"):
+        LSNN(5, 3, 4)(torch.randn(2, 3, 5).double())

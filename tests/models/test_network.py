@@ -220,3 +220,11 @@ def test_what_a_memo_reads_is_not_copied(tmp_path):
 def test_a_graph_without_features_is_told_what_to_do(model, edge_index):
     with pytest.raises(ValueError, match=r"x is None, but models read features: make some, as .*OneHotDegree"):
         model(5, 3)(None, edge_index)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
+@pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+def test_sparse_features_are_compiled_around(layout):
+    x, edge_index = getattr(torch.eye(4, 5), layout)(), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    model = SpikingGNN(5, 3, hidden_channels=4).eval()
+    torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x, edge_index), model(x, edge_index))

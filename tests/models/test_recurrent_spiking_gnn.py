@@ -317,3 +317,22 @@ def test_energy_knows_every_part(snapshots):
     assert [ops.modules[f"layers.{n}.neuron"].nonzero["spike"] for n in (0, 1)] == fired
     assert [ops.modules[f"layers.{n}.recurrent"].nonzero["synaptic_ac"] for n in (0, 1)] == [6 * h for h in heard]
     assert ops.modules["readout"].nonzero["synaptic_ac"] == 3 * fired[1]
+
+
+class Twice(torch.nn.Module):
+    """A call that goes on from another's state."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, edge_index):
+        return self.model(x, edge_index, state=self.model(x, edge_index)[1])[0]
+
+
+def test_a_state_is_exported_for_any_number_of_nodes():
+    model, edges = Twice(RecurrentSpikingGNN(5, 3, hidden_channels=4).eval()), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    free = ({0: torch.export.Dim("nodes", min=2)}, {1: torch.export.Dim("edges", min=2)})
+    program = torch.export.export(model, (torch.randn(4, 5), edges), dynamic_shapes=free).module()
+    x, more = torch.randn(7, 5), torch.randint(0, 7, (2, 9))
+    torch.testing.assert_close(program(x, more), model(x, more))

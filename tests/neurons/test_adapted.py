@@ -305,3 +305,19 @@ def test_a_threshold_that_is_set_anew_is_that_of_one_made_with_it(library):
     assert neuron.drop == pytest.approx(want.drop)
     current = torch.rand(50, 4)
     torch.testing.assert_close(neuron.rate(current, 20), want.rate(current, 20))
+
+
+def test_it_is_made_again_as_it_is_now():
+    neuron = Adapted(0.9, drop=1 / 0.9)
+    neuron.threshold = 0.5
+    again = Adapted(**neuron.config)
+    assert again.drop == pytest.approx(0.5 / 0.9)
+    current = torch.rand(50, 4)
+    torch.testing.assert_close(again.rate(current, 20), neuron.rate(current, 20))
+
+
+def test_a_neuron_of_another_library_has_the_name_of_what_it_becomes(library):
+    node = library("spikingjelly.activation_based.neuron").LIFNode(v_threshold=0.2)
+    model = SpikingGNN(6, 3, neuron=node)
+    again = SpikingGNN.from_config(model.config)
+    assert repr(again.stack.layers[0].neuron) == repr(model.stack.layers[0].neuron)

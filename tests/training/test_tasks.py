@@ -425,3 +425,10 @@ def test_links_of_another_split_are_refused(karate):
     del split.train.excluded
     with pytest.raises(ValueError, match="make it with link_split"):
         LinkPrediction(split, inner_product)
+
+
+@pytest.mark.parametrize("structural", [False, True])
+def test_logits_are_no_points_to_score_links_by(structural):
+    model = MSG(4, 3, "P8")
+    with pytest.raises(ValueError, match=r"MSG returns logits, .* make it without out_channels"):
+        add_structural_decoder(model) if structural else decoder_of(model, torch.tensor([[0], [1]]))

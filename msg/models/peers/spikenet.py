@@ -11,6 +11,7 @@ from torch_geometric.nn.inits import reset
 from msg.calls import altered
 from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
 from msg.graph.sparse import to_dense
+from msg.kernels.tracing import uncompiled
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
@@ -172,7 +173,10 @@ class SpikeNet(GraphNetwork):
             module.reset_parameters()  # pyright: ignore[reportCallIssue]
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        train = self.train_of(x, edge_index, edge_weight)
+        # draws are of a generator's own, and of a matrix whose rows are looked up: no compiler follows
+        drawn = self.training or self.sample_in_evaluation
+        run = uncompiled(self.train_of) if drawn and torch.compiler.is_compiling() else self.train_of
+        train = run(x, edge_index, edge_weight)
         return self.readout(train.transpose(0, 1).flatten(1))
 
     def train_of(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:

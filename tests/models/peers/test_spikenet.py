@@ -267,3 +267,11 @@ def test_it_is_exported_for_graphs_of_any_size(norm):
     program = torch.export.export(model, example, dynamic_shapes=sizes).module()
     x, edge_index = torch.rand(11, 5), torch.randint(11, (2, 33))
     torch.testing.assert_close(program(x, edge_index), model(x, edge_index))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
+def test_where_neighbours_are_drawn_a_compiler_goes_around():
+    x, edge_index = torch.randn(6, 5), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+    model = SpikeNet(5, 3, hidden_channels=4)
+    twin = copy.deepcopy(model)
+    torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x, edge_index), twin(x, edge_index))
