@@ -170,7 +170,7 @@ TABLES = Registry(
 """Every :class:`~msg.experiments.tables.table.Table` that ``msg benchmark`` makes."""
 
 
-_ADAPTED = ("spikingjelly", "snntorch", "norse")
+ADAPTED = ("spikingjelly", "snntorch", "norse")
 """Libraries whose neurons :func:`msg.neurons.adapt` reads."""
 
 _PLAIN: Mapping[type, type] = {bool: bool, Integral: int, Real: float, str: str}
@@ -204,7 +204,7 @@ def spell(value: Any) -> Any:
                 return {"name": name, **value.config}
             if type(value) is known and is_dataclass(value):
                 return {"name": name, **{field.name: spell(getattr(value, field.name)) for field in fields(value)}}
-    if type(value).__module__.partition(".")[0] in _ADAPTED:
+    if type(value).__module__.partition(".")[0] in ADAPTED:
         return spell(import_module("msg.neurons").adapt(value))
     raise ValueError(
         f"{value!r} has no name: register its class in msg.names if it is a subclass of ours, or give a name, a "

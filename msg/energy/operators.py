@@ -13,7 +13,7 @@ from msg.energy.products import aggregation, edges_in, operand, synapses, with_e
 Rule = Callable[[tuple[Any, ...], Any], Count]
 """From the arguments and the output of an operator to a count."""
 
-_RULES: dict[str, Rule | Callable[[tuple[Any, ...], Any], Count | None]] = {}
+_RULES: dict[str, Callable[[tuple[Any, ...], Any], Count | None]] = {}
 
 
 def count_operator(name: str, args: tuple[Any, ...], output: Any) -> Count | None:
@@ -28,7 +28,7 @@ def count_operator(name: str, args: tuple[Any, ...], output: Any) -> Count | Non
     return None if rule is None else rule(args, output)
 
 
-def _register(names: str, rule: Rule | Callable[[tuple[Any, ...], Any], Count | None]) -> None:
+def _register(names: str, rule: Callable[[tuple[Any, ...], Any], Count | None]) -> None:
     _RULES.update(dict.fromkeys((f"aten::{name}" for name in names.split()), rule))
 
 

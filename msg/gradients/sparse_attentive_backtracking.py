@@ -127,7 +127,7 @@ class SparseAttentiveBacktracking(RecurrentRule):
         """Check the sizes."""
         for name in ("k_top", "k_trunc", "k_att"):
             value = getattr(self, name)
-            if not isinstance(value, Integral | None):
+            if not isinstance(value, Integral) and (value is not None or name != "k_trunc"):
                 raise ValueError(f"{name} must be a whole number, not {value!r}")
         if self.k_top < 0:
             raise ValueError(f"k_top must be at least 0, not {self.k_top}")

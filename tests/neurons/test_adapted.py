@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from msg.names import ADAPTED
 from msg.neurons import (
     IF,
     LIF,
@@ -14,6 +15,7 @@ from msg.neurons import (
     Sigmoid,
     SuperSpike,
     adapt,
+    adapted,
     heaviside,
     resolve_neuron,
     stepwise_neuron,
@@ -321,3 +323,7 @@ def test_a_neuron_of_another_library_has_the_name_of_what_it_becomes(library):
     model = SpikingGNN(6, 3, neuron=node)
     again = SpikingGNN.from_config(model.config)
     assert repr(again.stack.layers[0].neuron) == repr(model.stack.layers[0].neuron)
+
+
+def test_the_libraries_are_those_whose_neurons_are_spelled():
+    assert tuple(adapted._KNOWN) == ADAPTED
