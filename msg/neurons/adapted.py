@@ -65,7 +65,7 @@ class Adapted(Neuron):
 
     @property
     def config(self) -> dict[str, Any]:
-        """See :attr:`Neuron.config`; what a spike takes off is that of the threshold as it is now."""
+        """The arguments it was made with, as plain data; ``threshold`` and ``drop`` as they are now."""
         made = super().config
         return made if self._drop is None else {**made, "drop": self.drop}
 
