@@ -604,6 +604,7 @@ def test_what_contradicts_a_partition(cli, tmp_path, monkeypatch, words, environ
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is full")
 def test_a_full_disk_under_the_output_is_one_line(tmp_path):
     command = [sys.executable, "-m", "msg", "train", "--dataset", "karate", "--epochs", "1", "--seeds", "0"]

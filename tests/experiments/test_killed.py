@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from msg.cli import main
 from msg.experiments import RunConfig, run
 
@@ -49,6 +51,7 @@ def timeless(folder):
     return results
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_result_of_an_unbroken_one(tmp_path, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(RunConfig(**OPTIONS, seeds=(0, 1)), whole)

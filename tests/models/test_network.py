@@ -190,6 +190,7 @@ def mapped(path, nodes=20_000, features=2500):
     return work
 
 
+@pytest.mark.slow
 def test_features_may_be_a_memory_map(tmp_path):
     """The file is 200 MB: its pages count, once read, and a copy would count as much again."""
     path = tmp_path / "features"
@@ -222,6 +223,7 @@ def test_a_graph_without_features_is_told_what_to_do(model, edge_index):
         model(5, 3)(None, edge_index)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
 @pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
 def test_sparse_features_are_compiled_around(layout):

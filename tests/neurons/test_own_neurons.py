@@ -167,6 +167,7 @@ def test_parameters_that_mix_channels_have_no_rate_gradient(edge_index):
         model(torch.rand(7, 5), edge_index)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
 @pytest.mark.parametrize("neuron", [ParametricLIF(), ScaledLIF(learn_tau=True), ALIF(threshold=0.3)])
 def test_what_neurons_learn_is_learned_in_compiled_code(neuron, x, edge_index):

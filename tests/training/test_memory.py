@@ -49,7 +49,7 @@ def broken():
 @pytest.mark.parametrize(
     ("work", "error", "told"),
     [
-        (killed, MemoryError, "was killed"),
+        pytest.param(killed, MemoryError, "was killed", marks=pytest.mark.slow),
         (broken, FloatingPointError, "the loss is nan"),
         pytest.param(left, RuntimeError, "ended with code 3", marks=pytest.mark.slow),
         pytest.param(unsendable, RuntimeError, "the real reason", marks=pytest.mark.slow),
