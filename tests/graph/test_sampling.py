@@ -471,6 +471,7 @@ def test_a_seed_reproduces_with_any_number_of_workers():
     assert not equal(loaded(NeighborSampler(data, [3, 3], seed=5), data), want)
 
 
+@pytest.mark.slow  # PyG's loaders wait five seconds for such workers when they are thrown away
 @workers
 @quiet
 def test_epochs_reach_workers_that_persist():
@@ -487,7 +488,7 @@ def test_epochs_reach_workers_that_persist():
 
 @workers
 @quiet
-@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_workers", [0, 1])
 def test_torchs_generator_reproduces_without_a_seed(num_workers):
     data = drawn_graph()
     sampler = NeighborSampler(data, [3, 3])
