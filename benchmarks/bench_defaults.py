@@ -3,7 +3,7 @@
     python benchmarks/bench_defaults.py --root DIR --out FILE.jsonl [--workers 2] [--graphs cora,photo | --untouched]
 
 Each setting (``SETTINGS``) is trained on every graph with the seeds 0 and 1, and so is the GCN that one would write:
-two convolutions as wide, dropout 0.5, weight decay 5e-4, with normalised features or without, whichever validates
+two convolutions of width 32, dropout 0.5, weight decay 5e-4, with normalised features or without, whichever validates
 better on that graph. `msg train` trains a few settings, its *recipes*, once and goes on with the one that validates
 best; so the worth of a set of recipes on a graph is the validation metric under one of the two seeds of the one that
 validates best under the other, less the GCN's, in the mean of both ways. For each graph the set with the best mean

@@ -185,6 +185,11 @@ def test_what_others_found_is_offered_to_a_row():
     assert offers_to(fitted, {"threshold": "auto"}, [{"threshold": 1.0}, {"threshold": 0.3}])[1:] == (
         {"threshold": 1.0},
     )
+    may_fit = {"threshold": Choice(("auto", 0.1, 1.0), 1.0)}
+    assert offers_to(may_fit, {"threshold": 0.1}, [{"threshold": 1.0}, {"threshold": "auto"}]) == (
+        {"threshold": 0.1},
+        {"threshold": "auto"},
+    )
 
 
 def test_suggestions_go_where_it_is_good():

@@ -235,13 +235,17 @@ def offers_to(
 def _with_each(
     space: Space, settings: Mapping[str, Scalar], others: Iterable[Mapping[str, Scalar]]
 ) -> tuple[dict[str, Scalar], ...]:
-    # a peer's own threshold was not fitted to features of another scale
-    kept = () if "threshold" in space and space["threshold"].first == _FITTED.first else ("threshold",)
+    fits = "threshold" in space and space["threshold"].first == _FITTED.first
+
+    def carries_over(name: str, value: Scalar) -> bool:
+        if name not in space or not space[name].holds(value):
+            return False
+        return name != "threshold" or fits or value == _FITTED.first  # any other was not fitted to these features
+
     first = {name: dimension.first for name, dimension in space.items()}
     found: list[dict[str, Scalar]] = []
     for known in others:
-        taken = {name: value for name, value in known.items() if name in space and name not in kept}
-        one = {**first, **settings, **{name: value for name, value in taken.items() if space[name].holds(value)}}
+        one = {**first, **settings, **{name: value for name, value in known.items() if carries_over(name, value)}}
         if one not in found:
             found.append(one)
     return tuple(found)
