@@ -28,6 +28,7 @@ NEURONS = Registry(
         "plif": "msg.neurons:ParametricLIF",
         "scaled-lif": "msg.neurons:ScaledLIF",
         "decaying-lif": "msg.neurons:DecayingThresholdLIF",
+        "alif": "msg.neurons:ALIF",
         "relu": "msg.neurons:ReLU",
         "clipped-relu": "msg.neurons:ClippedReLU",
         "quantized-relu": "msg.neurons:QuantizedReLU",
@@ -60,6 +61,15 @@ GRADIENTS = Registry(
     },
 )
 """Classes of gradient rules for feed-forward layers."""
+
+SETTLING_RULES = Registry(
+    "rule for networks that settle",
+    {
+        "equilibrium": "msg.gradients:EquilibriumPropagation",
+        "settling-bptt": "msg.gradients:SettlingBPTT",
+    },
+)
+"""Classes of gradient rules for networks with an energy."""
 
 CONVS = Registry(
     "conv",
@@ -180,9 +190,9 @@ _PLAIN: Mapping[type, type] = {bool: bool, Integral: int, Real: float, str: str}
 def spell(value: Any) -> Any:
     """A setting as plain data, which JSON, ``torch.load(weights_only=True)`` and any logger keep.
 
-    Numbers, NumPy's too, strings and lists of them are what they are. A neuron, surrogate or gradient rule that has a
-    name becomes ``{"name": ..., **arguments}``, a class or function that has one its name. A neuron of another library
-    is spelled as ours that is made of it, where that has a name.
+    Numbers, NumPy's too, strings and lists of them are what they are, and tensors and arrays lists. A neuron, surrogate
+    or gradient rule that has a name becomes ``{"name": ..., **arguments}``, a class or function that has one its name.
+    A neuron of another library is spelled as ours that is made of it, where that has a name.
 
     Raises:
         ValueError: for anything else.
@@ -192,11 +202,13 @@ def spell(value: Any) -> Any:
     for kind, plain in _PLAIN.items():
         if isinstance(value, kind):
             return plain(value)
+    if hasattr(value, "tolist"):
+        return spell(value.tolist())
     if isinstance(value, list | tuple):
         return [spell(one) for one in value]
     if isinstance(value, dict):
         return {key: spell(one) for key, one in value.items()}
-    for registry in (NEURONS, SURROGATES, GRADIENTS, CONVS):
+    for registry in (NEURONS, SURROGATES, GRADIENTS, SETTLING_RULES, CONVS):
         for name, known in registry.items():
             if value is known:
                 return name

@@ -12,7 +12,7 @@ import msg
 PACKAGE = Path(msg.__file__).parent
 # a room may import those that stand before it, never those after it
 ROWS = [
-    {"registry", "report", "process", "calls", "kernels"},
+    {"registry", "report", "process", "calls", "sizes", "kernels"},
     {"names"},
     {"datasets", "neurons", "manifolds", "graph"},
     {"layers"},

@@ -2,10 +2,22 @@
 
 import pytest
 import torch
+from torch import nn
+from torch_geometric.nn.models.tgn import IdentityMessage, LastAggregator
 
 from msg.calls import autocast_of, full_precision
-from msg.neurons import LIF
-from msg.nn import LSNN, MSG, ConvergentGNN, RecurrentSpikingGNN, RiemannianConvergentGNN, SpikingGNN
+from msg.neurons import ALIF, LIF
+from msg.nn import (
+    LSNN,
+    MSG,
+    AttentiveRecurrence,
+    ConvergentGNN,
+    RecurrentSpikingGNN,
+    RecurrentSpikingLayer,
+    RiemannianConvergentGNN,
+    SpikingGNN,
+    SpikingTGNMemory,
+)
 
 HALF = torch.bfloat16
 
@@ -80,3 +92,21 @@ def test_networks_that_settle_keep_their_precision(network, x, edge_index):
     with torch.autocast("cpu", HALF):
         torch.testing.assert_close(model(x, edge_index), plain)
         torch.testing.assert_close(model.settle(x, edge_index).residual, residual)
+
+
+@pytest.mark.parametrize("neuron", [LIF(), ALIF()], ids=repr)
+def test_recurrent_layers_and_what_reads_them_keep_their_precision(neuron, x):
+    train, layer = x[None].expand(4, -1, -1), RecurrentSpikingLayer(5, 6, neuron)
+    memory = SpikingTGNMemory(7, 5, 6, 4, IdentityMessage(5, 6, 4), LastAggregator(), neuron=neuron)
+    recalling = AttentiveRecurrence(layer, 6, entry="spikes"), AttentiveRecurrence(nn.LSTMCell(5, 6), 6)
+    plain = [one(train, one(train)[1])[0] for one in (layer, *recalling)]
+    with torch.autocast("cpu", HALF):
+        _, state = layer(train)
+        found = [layer(train, state)[0], *(one(train, one(train.to(HALF).float())[1])[0] for one in recalling)]
+        nodes, times = torch.arange(7), torch.arange(7)
+        memory.update_state(nodes, nodes.flip(0), times, x)
+        z, _ = memory(nodes)
+    assert z.dtype == torch.float32
+    torch.testing.assert_close(found[0], plain[0])
+    for got, want in zip(found[1:], plain[1:]):
+        assert got.dtype == want.dtype == torch.float32

@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
 from msg.datasets.errors import DatasetError, file_errors, reason
+from msg.sizes import check_sizes
 
 _SPARSE_IDS = 10
 """A list of edges may leave out so many numbers of nodes for each one that it uses."""
@@ -52,8 +53,7 @@ def load_snapshots(folder: Path | str, merge: int = 1, normalize: bool = True, n
         ValueError: If ``merge`` is below 1.
         DatasetError: If files are missing or damaged, or do not fit together.
     """
-    if merge < 1:
-        raise ValueError(f"merge must be at least 1, not {merge}")
+    check_sizes(merge=merge)
     folder = Path(folder)
     name = folder.resolve().name if name is None else name
     read, files = _text, (f"{name}.txt", "node2label.txt")

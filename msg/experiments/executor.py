@@ -16,6 +16,7 @@ from msg.experiments.progress import Progress
 from msg.experiments.store import Store
 from msg.process import keep_freed_memory, start
 from msg.report.text import first_line
+from msg.sizes import check_sizes
 from msg.training import Epoch, own_random_state
 
 
@@ -62,8 +63,7 @@ class Processes:
     """
 
     def __init__(self, workers: int):
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
+        check_sizes(workers=workers)
         self.workers = workers
 
     def execute(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from msg.geometry.neighbors import pairwise_distances
 from msg.manifolds import centroid, frechet_mean
+from msg.sizes import check_sizes
 
 
 class KMeans(ClusterMixin, BaseEstimator):
@@ -66,8 +67,7 @@ class KMeans(ClusterMixin, BaseEstimator):
             raise ValueError(f"unknown mean {self.mean!r}: use 'frechet' or 'centroid'")
         if not 1 <= self.n_clusters <= len(points):
             raise ValueError(f"n_clusters must be from 1 to the number of points, {len(points)}, not {self.n_clusters}")
-        if self.n_init < 1:
-            raise ValueError(f"n_init must be at least 1, not {self.n_init}")
+        check_sizes(n_init=self.n_init)
         random = np.random.default_rng(self.random_state)
         found = min((self._run(points, random) for _ in range(self.n_init)), key=lambda run: run[2])
         self.cluster_centers_, self.labels_ = found[0].numpy(), found[1].numpy()

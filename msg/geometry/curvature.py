@@ -9,6 +9,7 @@ from torch import Tensor
 from msg.geometry.estimate import Estimate
 from msg.geometry.metric import Component, generators, undirected
 from msg.graph.neighborhoods import Neighborhoods
+from msg.sizes import check_sizes
 
 _REFERENCES = 64
 """Nodes of a repeat from which triangles are looked at: each costs a search through the graph."""
@@ -48,8 +49,7 @@ def sectional_curvature(
 
 def sectional_of(part: Component, num_samples: int, repeats: int, seed: int) -> Estimate:
     """The same of a connected graph."""
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, not {num_samples}")
+    check_sizes(num_samples=num_samples)
     starts, degree = part.adjacency.indptr, np.diff(part.adjacency.indptr)
     middles = np.flatnonzero(degree >= 2)
     if not len(middles):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from msg.geometry.estimate import Estimate
 from msg.geometry.metric import Component, generators
+from msg.sizes import check_sizes
 
 _LANDMARKS = 200
 """Nodes of a repeat, among which quadruples are drawn: each costs a search through the graph."""
@@ -65,8 +66,7 @@ def hyperbolicity_of(part: Component, num_samples: int, repeats: int, seed: int)
     """The same of a connected graph."""
     if len(part) < 4:
         raise ValueError(f"four connected nodes are needed, and the largest part has {len(part)}: give a larger graph")
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, not {num_samples}")
+    check_sizes(num_samples=num_samples)
     means, largest, diameter = [], 0.0, 0
     for random in generators(seed, repeats):
         nodes = part.draw(_LANDMARKS, random)

@@ -6,6 +6,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from torch import Tensor
 
 from msg.graph.neighborhoods import Neighborhoods
+from msg.sizes import check_sizes
 
 
 def undirected(edge_index: Tensor, num_nodes: int | None = None) -> sp.csr_matrix:
@@ -63,6 +64,5 @@ def generators(seed: int, repeats: int) -> list[np.random.Generator]:
     Raises:
         ValueError: for less than one.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, not {repeats}")
+    check_sizes(repeats=repeats)
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(repeats)]

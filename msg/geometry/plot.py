@@ -11,6 +11,7 @@ from msg.layers import ManifoldPath
 from msg.layers.path import JumpingPath
 from msg.manifolds import chart, curvature, log0, move, origin
 from msg.report.figures import embedding, principal_plane, torus
+from msg.sizes import check_sizes
 from msg.training import watching
 
 _MOST = 6
@@ -98,8 +99,7 @@ def node_trajectories(model: nn.Module, x: Tensor, edge_index: Tensor, nodes: Te
     Raises:
         ValueError: for a model without such a path, or fewer substeps than one.
     """
-    if substeps < 1:
-        raise ValueError(f"substeps must be at least 1, not {substeps}")
+    check_sizes(substeps=substeps)
     path = next((module for module in model.modules() if isinstance(module, ManifoldPath)), None)
     model.eval()
     with torch.no_grad(), watching(model) as seen:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, sqrt
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from msg.gradients.schedule import Action, Schedule, Store
 from msg.gradients.simulation import SILENT, Dynamics, Firing, summed
 from msg.gradients.surrogate_bptt import SurrogateBPTT, SurrogateRule
 from msg.layers.state import detach_state
+from msg.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,8 @@ class CheckpointedBPTT(SurrogateRule):
         if self.states is not None and self.nbytes is not None:
             raise ValueError("give the memory as states or as nbytes, not both")
         for name in ("states", "nbytes"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, Integral) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
+            if getattr(self, name) is not None:
+                check_sizes(**{name: getattr(self, name)})
         if self.store not in ("hidden", "internal"):
             raise ValueError(f"unknown store {self.store!r}: use 'hidden' or 'internal'")
 

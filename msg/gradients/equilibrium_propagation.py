@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from msg.gradients.settling import SettlingRule, SettlingSystem, States, settle
 from msg.kernels.first_order import first_order
+from msg.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class EquilibriumPropagation(SettlingRule):
     symmetric: bool = False
 
     def __post_init__(self):
-        if not 0 < self.beta < float("inf") or not isinstance(self.steps, Integral) or self.steps < 1:
-            raise ValueError(f"equilibrium propagation needs a finite beta > 0 and whole steps >= 1, not {self}")
+        if not 0 < self.beta < float("inf"):
+            raise ValueError(f"equilibrium propagation needs a finite beta > 0, not {self.beta}")
+        check_sizes(steps=self.steps)
 
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
         """See :meth:`SettlingRule.output`."""

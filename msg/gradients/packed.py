@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from msg.calls import watched
 from msg.gradients.simulation import Dynamics, Firing, Stage
 from msg.graph import Graph, PartitionedGraph, SparseMatrix
-from msg.kernels import operators, status, twice
+from msg.kernels import higher, operators, status
 from msg.kernels.packed import PackedSpikes
 from msg.kernels.tracing import exporting, traced
 from msg.layers import SpikingLayer
@@ -295,7 +295,7 @@ class _Through(torch.autograd.Function):
         trains, states = rest[: layers - 1], rest[layers - 1 :]
         if torch.is_grad_enabled():
             eager = partial(_eager, whole.dynamics, whole.firing, whole)
-            return None, *twice.derivatives(eager, [current, *weights], grads[:layers])
+            return None, *higher.derivatives(eager, [current, *weights], grads[:layers])
         arriving = [None if grad is None else grad / steps for grad in grads[:layers]]
         total, found, later = torch.zeros_like(current), [None] * len(weights), [None] * layers
         for block in range(math.ceil(steps / every) - 1, -1, -1):

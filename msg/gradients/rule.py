@@ -13,6 +13,7 @@ from msg.graph import Graph, SparseMatrix
 from msg.kernels.first_order import first_order
 from msg.layers import AttentiveCell, SpikingLayer
 from msg.names import GRADIENTS, build
+from msg.registry import Registry
 
 
 class Activity(NamedTuple):
@@ -60,6 +61,9 @@ class GradientRule(ABC):
     examples: ClassVar[str]
     """Rules of this class, for error messages."""
 
+    registry: ClassVar[Registry] = GRADIENTS
+    """Where they have names."""
+
     def describe(self, timesteps: int) -> str:
         """The rule as a model of ``timesteps`` steps prints it."""
         return repr(self)
@@ -69,7 +73,7 @@ Kind = TypeVar("Kind", bound=GradientRule)
 
 
 def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
-    """The rule that is meant by a value, a class, a name of :data:`msg.names.GRADIENTS` or a dictionary with one.
+    """The rule that is meant by a value, a class, a name (of the ``registry`` of its kind) or a dictionary with one.
 
     Args:
         rule: what the user gave.
@@ -79,7 +83,7 @@ def resolve_rule(rule: Any, kind: type[Kind], model: str) -> Kind:
     Raises:
         ValueError: if it is no rule, or one that trains something else.
     """
-    given = build(rule, GRADIENTS)
+    given = build(rule, kind.registry)
     given = given() if isinstance(given, type) and issubclass(given, GradientRule) else given
     if isinstance(given, kind):
         return given

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from msg.gradients.rule import GradientRule
+from msg.names import SETTLING_RULES
+from msg.registry import Registry
 
 States = tuple[Tensor, ...]
 """What settles, one tensor a layer; the last is the network's output."""
@@ -108,6 +110,7 @@ class SettlingRule(GradientRule):
 
     trains: ClassVar[str] = "a network that settles, with an energy (ConvergentGNN)"
     examples: ClassVar[str] = "EquilibriumPropagation or SettlingBPTT"
+    registry: ClassVar[Registry] = SETTLING_RULES
 
     @abstractmethod
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:

@@ -1,7 +1,6 @@
 """Truncated backpropagation with sparse skips to remembered states, for recurrent cells."""
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from msg.gradients.rule import Recall, RecurrentRule
 from msg.layers import AttentiveCell
 from msg.layers.state import detach_state
+from msg.sizes import check_sizes
 
 
 class _Visits:
@@ -125,21 +125,15 @@ class SparseAttentiveBacktracking(RecurrentRule):
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        for name in ("k_top", "k_trunc", "k_att"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) and (value is not None or name != "k_trunc"):
-                raise ValueError(f"{name} must be a whole number, not {value!r}")
-        if self.k_top < 0:
-            raise ValueError(f"k_top must be at least 0, not {self.k_top}")
-        if self.k_trunc is not None and self.k_trunc < 1:
-            raise ValueError(f"k_trunc must be at least 1 step, or None for none, not {self.k_trunc}")
-        if self.k_att < 1:
-            raise ValueError(f"k_att must be at least 1 step, not {self.k_att}")
+        check_sizes(0, k_top=self.k_top)
+        check_sizes(k_att=self.k_att)
+        if self.k_trunc is not None:
+            check_sizes(k_trunc=self.k_trunc)
 
     def unroll(self, cell: AttentiveCell, x: Tensor, state: Any, graph: Any = None) -> Recall:
         """See :meth:`RecurrentRule.unroll`."""
         memories = _Memories(1 + x.size(0) // self.k_att)
-        start = x.new_zeros(x.size(1), cell.hidden_channels) if state is None else cell.hidden(state)
+        start = cell.hidden(state) if state is not None else cell.rest(x.size(1))
         self._keep(memories, cell, start)
         steps: list[tuple[Tensor, Tensor, Tensor]] = []
         for t, now in enumerate(x):

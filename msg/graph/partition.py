@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from msg.graph.exchange import Border
 from msg.graph.graph import Graph
 from msg.graph.partitioned import PartitionedGraph
+from msg.sizes import check_sizes
 
 
 def _range(edge_index: Tensor, nodes: int, parts: int) -> Tensor:
@@ -64,8 +65,7 @@ def check_method(method: str) -> None:
 
 def assign(edge_index: Tensor, num_nodes: int, parts: int, method: str = "metis") -> Tensor:
     """The part of each node ``[N]``; arguments and errors are those of :func:`partition`."""
-    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
-        raise ValueError(f"parts must be an integer of at least 1, not {parts!r}")
+    check_sizes(parts=parts)
     check_method(method)
     return METHODS[method](edge_index, num_nodes, parts)
 

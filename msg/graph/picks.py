@@ -6,6 +6,7 @@ from torch import Tensor
 from msg.graph.graph import Graph
 from msg.graph.sparse import SparseMatrix, WeightedEdges
 from msg.kernels.tracing import traced
+from msg.sizes import check_sizes
 
 
 def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEdges:
@@ -43,8 +44,7 @@ def pick_neighbors(
     Raises:
         ValueError: for fewer than one.
     """
-    if number < 1:
-        raise ValueError(f"the number of neighbours that are drawn must be at least 1, not {number}")
+    check_sizes(number=number)
     shape, device = (*nodes.shape, number), matrix.columns.device
     # in float64: the product with a large degree has to reach each neighbour
     chance = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 def derivatives(
@@ -14,7 +13,7 @@ def derivatives(
     grads: Sequence[Tensor | None],
     parameters: Sequence[Tensor] = (),
 ) -> list[Tensor | None]:
-    """Gradients of ``function(*inputs)`` in its inputs and parameters, which can be differentiated once more.
+    """Gradients of ``function(*inputs)`` in its inputs and parameters, which can be differentiated again.
 
     Args:
         function: of its inputs, by differentiable operations; it may use ``parameters``, which are leaves, besides.
@@ -29,40 +28,45 @@ def derivatives(
 
 
 class _Again(torch.autograd.Function):
+    """Gradients, whose own gradients are again those of a function: so there is no last derivative."""
+
     @staticmethod
     def forward(ctx, function: Callable, count: int, wanted: list[bool], *tensors: Tensor | None):
         ctx.options = function, count, wanted
         ctx.save_for_backward(*tensors)
+        given, grads = tensors[: len(wanted)], tensors[len(wanted) :]
+        # cut off from what they came from
+        cut = [None if t is None else t.detach().requires_grad_(want) for t, want in zip(given[:count], wanted)]
         with torch.enable_grad():
-            _, found, _ = _first(function, count, wanted, tensors, create_graph=False)
-        return tuple(found)
+            return tuple(_gradients(function, cut, given[count:], wanted, grads, create_graph=False))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, *arriving: Any):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
+    def backward(ctx, *arriving: Any) -> Any:
         function, count, wanted = ctx.options
-        with torch.enable_grad():
-            leaves, found, grads = _first(function, count, wanted, ctx.saved_tensors, create_graph=True)
-            pairs = [(f, a) for f, a in zip(found, arriving) if f.requires_grad]
-            sources = [t for t in (*leaves, *grads) if t is not None and t.requires_grad]
-            second: list[Tensor | None] = [None] * len(sources)
-            if pairs:
-                outputs, given = zip(*pairs)
-                second = list(torch.autograd.grad(outputs, sources, given, allow_unused=True))
-        got = iter(second)
-        return None, None, None, *(next(got) if t is not None and t.requires_grad else None for t in (*leaves, *grads))
+        given, grads = ctx.saved_tensors[: len(wanted)], ctx.saved_tensors[len(wanted) :]
+        inputs, parameters = given[:count], given[count:]
+
+        def gradients(*tensors: Tensor | None) -> Sequence[Tensor]:
+            return _gradients(function, tensors[:count], parameters, wanted, tensors[count:], create_graph=True)
+
+        found = derivatives(gradients, [*inputs, *grads], arriving, parameters)
+        behind = count + len(grads)
+        return None, None, None, *found[:count], *found[behind:], *found[count:behind]
 
 
-def _first(function: Callable, count: int, wanted: list[bool], tensors: Sequence[Tensor | None], create_graph: bool):
-    """What is differentiated, cut off from what it came from; the gradients; and what arrived, cut off too."""
-    given, grads = tensors[: len(wanted)], tensors[len(wanted) :]
-    cut = [None if t is None else t.detach().requires_grad_(want) for t, want in zip(given[:count], wanted)]
-    leaves = [*cut, *given[count:]]
-    arriving = [None if g is None else g.detach().requires_grad_(create_graph) for g in grads]
-    pairs = [(out, grad) for out, grad in zip(function(*cut), arriving) if grad is not None and out.requires_grad]
-    sources = [t for t, want in zip(leaves, wanted) if want]
+def _gradients(
+    function: Callable,
+    inputs: Sequence[Tensor | None],
+    parameters: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    grads: Sequence[Tensor | None],
+    create_graph: bool,
+) -> list[Tensor]:
+    """In the inputs and parameters that are wanted, zeros where nothing depends on them."""
+    sources: Any = [t for t, want in zip((*inputs, *parameters), wanted) if want]
+    pairs = [(out, grad) for out, grad in zip(function(*inputs), grads) if grad is not None and out.requires_grad]
     found: Sequence[Tensor | None] = [None] * len(sources)
     if pairs:
         outputs, values = zip(*pairs)
-        found = torch.autograd.grad(outputs, sources, values, create_graph=create_graph, allow_unused=True)  # type: ignore
-    return leaves, [torch.zeros_like(s) if f is None else f for s, f in zip(sources, found)], arriving  # type: ignore
+        found = torch.autograd.grad(outputs, sources, values, create_graph=create_graph, allow_unused=True)
+    return [torch.zeros_like(source) if f is None else f for source, f in zip(sources, found)]

@@ -3,6 +3,8 @@ currents to a point (paths), and from a point to logits or scores (heads, decode
 of a manifold.
 """
 
+from torch.serialization import add_safe_globals
+
 from msg.layers.attention import AttentiveCell
 from msg.layers.bernoulli import BernoulliEncoder, BernoulliLinear
 from msg.layers.classifier import FixedLinear, check_classifier, make_classifier
@@ -113,3 +115,6 @@ __all__ = [
     "resting_state",
     "spiking_layers",
 ]
+
+# a state is half of a checkpoint, and read as safely as the other
+add_safe_globals([RecurrentState])

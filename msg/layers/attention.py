@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msg.sizes import check_sizes
+
 
 class AttentiveCell(nn.Module):
     r"""Any recurrent cell, with a perceptron that scores its memories :math:`m_i` in the present state,
@@ -36,10 +38,7 @@ class AttentiveCell(nn.Module):
     ):
         super().__init__()
         width = hidden_channels if attention_channels is None else attention_channels
-        if hidden_channels < 1 or width < 1:
-            raise ValueError(
-                f"hidden_channels and attention_channels must be at least 1, not {hidden_channels} and {width}"
-            )
+        check_sizes(hidden_channels=hidden_channels, attention_channels=width)
         self.cell, self.entry = cell, entry
         self.hidden_channels = hidden_channels
         self.present = nn.Linear(hidden_channels, width)
@@ -70,9 +69,15 @@ class AttentiveCell(nn.Module):
     def step(self, x: Tensor, state: Any, graph: Any = None) -> Any:
         """The cell's state after one step on ``x`` ``[N, F]``, before anything is recalled."""
         if isinstance(self.cell, nn.RNNCellBase):
+            if graph is not None:
+                raise ValueError(f"{type(self.cell).__name__} reads no graph: leave it out, or take another cell")
             return self.cell(x, state)
         _, state = self.cell(x, state) if graph is None else self.cell(x, state, graph)
         return state
+
+    def rest(self, num_nodes: int) -> Tensor:
+        """The hidden state ``[N, h]`` before anything was read."""
+        return self.weight.weight.new_zeros(num_nodes, self.hidden_channels)
 
     def hidden(self, state: Any) -> Tensor:
         """The hidden state ``[N, h]`` within the cell's state.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msg.names import Classifier
+from msg.sizes import check_sizes
 
 
 class FixedLinear(nn.Linear):
@@ -38,8 +39,9 @@ class FixedLinear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, scale: float = 10.0):
         nn.Module.__init__(self)
-        if in_features < 1 or out_features < 1 or not 0 < scale < float("inf"):
-            raise ValueError(f"sizes and scale must be positive, not {in_features}, {out_features} and {scale}")
+        check_sizes(in_features=in_features, out_features=out_features)
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"scale must be positive and finite, not {scale}")
         self.in_features, self.out_features, self.scale = in_features, out_features, scale
         self.register_buffer("directions", torch.empty(out_features, in_features))
         self.growth = nn.Parameter(torch.empty(()))  # of the scale, as a logarithm

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch_geometric.nn.inits import glorot
 
 from msg.graph import Graph, SparseMatrix
+from msg.sizes import check_sizes
 
 
 class GroupedGCN(nn.Module):
@@ -30,8 +31,7 @@ class GroupedGCN(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, size: int, normalised: bool):
         super().__init__()
-        if size < 1:
-            raise ValueError(f"size of a group must be at least 1, not {size}")
+        check_sizes(size=size)
         self.size, self.count = size, -(-in_channels // size)
         self.weight = nn.Parameter(torch.empty(in_channels, out_channels))
         self.bias = nn.Parameter(torch.empty(self.count * out_channels))

@@ -21,6 +21,7 @@ from msg.layers.norm import make_norm
 from msg.manifolds import lorentz_centroid, lorentz_inner
 from msg.manifolds.lorentz import NEAREST, lift
 from msg.manifolds.trigonometry import cosine, sinc, squared_norm
+from msg.sizes import check_sizes
 
 FLOOR = 1.1
 """The smallest time coordinate of the released layer: no point is nearer to the origin than arcosh 1.1 = 0.44."""
@@ -69,8 +70,7 @@ class LorentzLinear(nn.Module):
         as_released: bool = False,
     ):
         super().__init__()
-        if in_channels < 1 or out_channels < 1:
-            raise ValueError(f"points need one dimension or more, not {in_channels} and {out_channels}")
+        check_sizes(in_channels=in_channels, out_channels=out_channels)
         self.in_channels, self.out_channels, self.as_released = in_channels, out_channels, as_released
         self.weight = nn.Parameter(torch.empty(out_channels + 1, in_channels + 1))
         self.bias = nn.Parameter(torch.empty(out_channels + 1))

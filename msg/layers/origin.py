@@ -14,6 +14,7 @@ from msg.graph import SparseMatrix
 from msg.graph.sparse import linear
 from msg.layers.dropout import dropout
 from msg.manifolds import exp0, log0, move, parse_signature, path
+from msg.sizes import check_sizes
 
 
 def frame(manifold: geoopt.Manifold) -> float:
@@ -150,8 +151,7 @@ class DropConnect(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.0, gain: float = math.sqrt(2)):
         super().__init__()
-        if in_channels < 1 or out_channels < 1:
-            raise ValueError(f"a linear map needs one channel or more, not {in_channels} and {out_channels}")
+        check_sizes(in_channels=in_channels, out_channels=out_channels)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be a probability below 1, not {dropout}")
         self.dropout, self.gain = dropout, gain

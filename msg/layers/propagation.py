@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.graph import Graph, GraphMemo
+from msg.sizes import check_sizes
 
 
 class Propagation(nn.Module):
@@ -27,8 +28,7 @@ class Propagation(nn.Module):
 
     def __init__(self, num_hops: int, signed: bool = False):
         super().__init__()
-        if num_hops < 0:
-            raise ValueError(f"num_hops must not be negative, as {num_hops} is")
+        check_sizes(0, num_hops=num_hops)
         self.num_hops, self.signed = num_hops, signed
         self._graphs = GraphMemo()
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msg.calls import altered
+from msg.calls import altered, full_precision
 from msg.graph import Graph
 from msg.kernels.tracing import traced
 from msg.layers.state import check_state
@@ -148,23 +148,25 @@ class RecurrentSpikingLayer(nn.Module):
                 f"x has shape {list(x.shape)}, but the layer needs [num_nodes, {self.in_channels}] "
                 f"or [time steps, num_nodes, {self.in_channels}]"
             )
-        if not x.is_floating_point():  # spikes of others
-            x = x.to(self.input.weight.dtype)
-        if x.dtype != self.input.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        weight = self.input.weight
+        if not x.is_floating_point() or torch.is_autocast_enabled(x.device.type):  # spikes of others
+            x = x.to(weight.dtype)
+        if x.dtype != weight.dtype:
             raise ValueError(
-                f"x is {x.dtype}, but the weights are {self.input.weight.dtype}: convert one of them, as in x.float() "
-                "or model.double()"
+                f"x is {x.dtype}, but the weights are {weight.dtype}: convert one of them, as in x.float() or "
+                "model.double()"
             )
         if state is not None:
             like = None if traced() else resting_state(self.neuron, x.new_empty(0, self.hidden_channels))
             check_state(state, x.size(-2), x.dtype, like)
-        recur = self._recurrence(graph, x.size(-2))
-        currents = self.input(x)
-        each = list(currents.unbind()) if x.dim() == 3 else [currents]
-        steps = recurrent_steps(self.neuron, each, state, recur, fire, detach_reset)
         train = []
-        for _, state in steps:
-            train.append(state.spikes)
+        with full_precision(weight):  # under autocast the next input would have another precision than the state
+            recur = self._recurrence(graph, x.size(-2))
+            currents = self.input(x)
+            each = list(currents.unbind()) if x.dim() == 3 else [currents]
+            steps = recurrent_steps(self.neuron, each, state, recur, fire, detach_reset)
+            for _, state in steps:
+                train.append(state.spikes)
         assert state is not None
         return torch.stack(train) if x.dim() == 3 else train[0], state
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from msg.layers.norm import TrainBatchNorm
 from msg.layers.train import SpikeCount, SpikeLinear, SpikeProduct
+from msg.sizes import check_sizes
 
 Fires = Callable[[float], nn.Module]
 """Makes neurons that run along a current, from their threshold."""
@@ -51,8 +52,7 @@ class SpikingAttention(nn.Module):
         over_heads: bool = False,
     ):
         super().__init__()
-        if heads < 1:
-            raise ValueError(f"heads must be at least 1, not {heads}")
+        check_sizes(heads=heads)
         self.channels, self.heads, self.over_heads = channels, heads, over_heads
         wide = channels * heads
         self.fire = fires(threshold)

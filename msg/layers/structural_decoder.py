@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softsign
 
 from msg.graph import Memo, Neighborhoods, as_edges
+from msg.sizes import check_sizes
 
 _FLOOR = 1e-3
 """Added to a resource allocation before its logarithm: that of a shared neighbour of a thousand others."""
@@ -77,8 +78,7 @@ class StructuralDecoder(GraphDecoder):
 
     def __init__(self, decoder: Callable[[Tensor, Tensor], Tensor], hidden_channels: int = 32):
         super().__init__()
-        if hidden_channels < 1:
-            raise ValueError(f"hidden_channels must be at least 1, not {hidden_channels}")
+        check_sizes(hidden_channels=hidden_channels)
         self._inside = (decoder,)
         self.scale = nn.Parameter(torch.ones(()))
         self.norm = nn.BatchNorm1d(_SEEN, affine=False)

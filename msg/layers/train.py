@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from msg.kernels import choice, operators, twice
+from msg.kernels import choice, higher, operators
 from msg.kernels.tracing import traced
 from msg.layers.state import detach_state
 from msg.layers.synapse import Synapse
@@ -130,7 +130,7 @@ class _Train(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
         (current,) = ctx.saved_tensors
         if torch.is_grad_enabled() or traced():
-            (found,) = twice.derivatives(lambda x: [ctx.simulate(x, ctx.timesteps)], [current], grads)
+            (found,) = higher.derivatives(lambda x: [ctx.simulate(x, ctx.timesteps)], [current], grads)
         else:
             nothing = current.new_zeros(current.size(0), current.size(-1))
             found, _ = operators.encode_back(current, grads[0].transpose(0, 1), nothing, *ctx.constants)

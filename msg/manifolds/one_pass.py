@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from msg.kernels import choice, constants, twice
+from msg.kernels import choice, constants, higher
 from msg.kernels.threads import over_rows
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.hyperboloid import Hyperboloid
@@ -113,7 +113,7 @@ class _Walk(torch.autograd.Function):
         count = len(rest) - len(_learned(table.manifold))
         vectors, learned = rest[:count], rest[count:]
         if torch.is_grad_enabled():
-            again = twice.derivatives(lambda *points: [ctx.eager(*points)], [start, *vectors], grads, learned)
+            again = higher.derivatives(lambda *points: [ctx.eager(*points)], [start, *vectors], grads, learned)
             return None, None, None, None, *again
         given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
         grad, results = _rows(grads[0]), [torch.empty_like(v) for v in given]
@@ -184,7 +184,7 @@ class _Log0(torch.autograd.Function):
         z, *learned = ctx.saved_tensors
         table: _Table = ctx.table
         if torch.is_grad_enabled():
-            return None, None, None, *twice.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
+            return None, None, None, *higher.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
         points, grad = _rows(z), _rows(grads[0], grads[0].dtype)
         to_z = torch.empty_like(points)
         to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)
@@ -229,7 +229,7 @@ class _Score(torch.autograd.Function):
         z, one, other, slopes, to_numbers, *learned = ctx.saved_tensors
         table, kernels = ctx.table, ctx.kernels
         if torch.is_grad_enabled():
-            return None, None, None, *twice.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
+            return None, None, None, *higher.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
         grad = grads[0].double().contiguous()
         ends, rows = (one.numpy(), other.numpy()), z.detach().contiguous().numpy()
         pointers, places = np.zeros(len(z) + 1, np.int64), np.empty(2 * len(grad), np.int64)

@@ -5,6 +5,7 @@ import re
 import geoopt
 
 from msg.manifolds.lookup import PRODUCT, family, letters
+from msg.sizes import check_sizes
 
 
 def _syntax() -> str:
@@ -50,8 +51,8 @@ def resolve(manifold: str | geoopt.Manifold, dim: int | None = None) -> tuple[ge
             that is not a number, a hyperboloid whose is not negative, a part of a sphere.
         TypeError: if the manifold has no :class:`~msg.manifolds.Family`.
     """
-    if dim is not None and dim < 1:
-        raise ValueError(f"hidden_channels must be at least 1, not {dim}")
+    if dim is not None:
+        check_sizes(hidden_channels=dim)
     instance, own = parse_signature(manifold) if isinstance(manifold, str) else (manifold, None)
     known = family(instance)
     own = own or known.fixed_dim(instance)

@@ -1,5 +1,7 @@
 """Models, one a file, and what is known of those that have a name (:data:`msg.names.MODELS`)."""
 
+from torch.serialization import add_safe_globals
+
 from msg.models.attentive_recurrence import AttentiveRecurrence
 from msg.models.baselines import GAT, SAGE, SGC, CachedGCN
 from msg.models.classic import ClassicGNN
@@ -79,3 +81,5 @@ __all__ = [
     "SpikingTGNMemory",
     "record",
 ]
+
+add_safe_globals([LSNNState, SnapshotState])

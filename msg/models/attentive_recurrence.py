@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msg.calls import full_precision
 from msg.gradients import Recall, RecurrentRule, SparseAttentiveBacktracking, resolve_rule
-from msg.layers import AttentiveCell
+from msg.layers import AttentiveCell, check_state
 
 
 class AttentiveRecurrence(AttentiveCell):
@@ -30,8 +31,8 @@ class AttentiveRecurrence(AttentiveCell):
         ``x``: ``[T, N, F]``; returns outputs :math:`[h_t; s_t]`, ``[T, N, 2h]``, and the cell's last state.
 
     Raises:
-        ValueError: if a width is not positive, for ``x`` of another shape, a hidden state of another width, or a rule
-            that is not for recurrent cells.
+        ValueError: if a width is not positive, for ``x`` of another shape, a hidden state of another width, the state
+            of other nodes, a graph that the cell does not read, or a rule that is not for recurrent cells.
     """
 
     def __init__(
@@ -50,7 +51,13 @@ class AttentiveRecurrence(AttentiveCell):
         """Everything of a forward: hidden states, what was recalled, and with which weights."""
         if x.dim() != 3 or not len(x):
             raise ValueError(f"x has shape {list(x.shape)}, but must be [timesteps, num_nodes, channels]")
-        return self.rule.unroll(self, x, state, graph)
+        weight = self.weight.weight
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(weight.dtype)
+        if state is not None:
+            check_state(state, x.size(1), weight.dtype)
+        with full_precision(weight):  # under autocast the next input would have another precision than the state
+            return self.rule.unroll(self, x, state, graph)
 
     def forward(self, x: Tensor, state: Any = None, graph: Any = None) -> tuple[Tensor, Any]:
         found = self.recall(x, state, graph)

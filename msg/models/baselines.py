@@ -13,6 +13,7 @@ from msg.layers import Dropout, Propagation, Synapse
 from msg.models.network import LayeredNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.models.walk import Walk
+from msg.sizes import check_sizes
 
 
 class SGC(LayeredNetwork):
@@ -113,8 +114,7 @@ class _Convolutions(LayeredNetwork):
 
 
 def _widths(in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> list[tuple[int, int]]:
-    if num_layers < 1:
-        raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+    check_sizes(num_layers=num_layers)
     return list(pairwise([in_channels, *[hidden_channels] * (num_layers - 1), out_channels]))
 
 

@@ -14,6 +14,7 @@ from msg.models.network import LayeredNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec
 from msg.models.walk import Walk
 from msg.names import Jumping, Norm
+from msg.sizes import check_sizes
 
 
 class ClassicGNN(LayeredNetwork):
@@ -66,8 +67,7 @@ class ClassicGNN(LayeredNetwork):
     ):
         super().__init__()
         check_classifier(classifier)
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        check_sizes(num_layers=num_layers)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.hidden_channels, self.num_layers, self.jumping = hidden_channels, num_layers, jumping
         widths = [in_channels, *[hidden_channels] * (num_layers - 1)]

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +19,7 @@ from msg.graph import Graph, SparseMatrix, WeightedEdges
 from msg.layers import Synapse, gcn_matrix
 from msg.layers.synapse import is_map
 from msg.models.network import GraphNetwork
+from msg.sizes import check_sizes
 
 
 class _Activation(NamedTuple):
@@ -116,11 +116,9 @@ class ConvergentNetwork(GraphNetwork, ABC):
 
     def __init__(self, steps: int, gradient: SettlingRule | None, tolerance: float):
         super().__init__()
-        if not isinstance(steps, Integral) or steps < 1 or not 0 <= tolerance < math.inf:
-            raise ValueError(
-                f"a free phase needs a whole number of steps >= 1 and a finite tolerance >= 0, not {steps} and "
-                f"{tolerance}"
-            )
+        check_sizes(steps=steps)
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"a free phase needs a finite tolerance >= 0, not {tolerance}")
         rule = resolve_rule(gradient or EquilibriumPropagation(), SettlingRule, type(self).__name__)
         self.steps, self.gradient, self.tolerance = steps, rule, tolerance
 
@@ -198,8 +196,7 @@ class ConvergentGNN(ConvergentNetwork):
         tolerance: float = 0.0,
     ):
         super().__init__(steps, gradient, tolerance)
-        if num_layers < 2:
-            raise ValueError(f"num_layers must be at least 2 (convolutions, a hidden layer between), not {num_layers}")
+        check_sizes(2, num_layers=num_layers)
         for name in (activation, out_activation):
             if name not in ACTIVATIONS:
                 raise ValueError(f"unknown activation {name!r}: use one of {', '.join(ACTIVATIONS)}")

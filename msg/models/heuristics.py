@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from msg.graph import Neighborhoods, as_edges
 from msg.layers import GraphDecoder
 from msg.models.spec import ModelSpec
+from msg.sizes import check_sizes
 
 _BLOCK = 512
 """Nodes from which walks start together."""
@@ -69,8 +70,9 @@ class PersonalizedPageRank(GraphDecoder):
 
     def __init__(self, alpha: float = 0.15, num_hops: int = 10):
         super().__init__()
-        if not 0 < alpha <= 1 or num_hops < 1:
-            raise ValueError(f"PageRank needs 0 < alpha <= 1 and num_hops >= 1, not {alpha} and {num_hops}")
+        check_sizes(num_hops=num_hops)
+        if not 0 < alpha <= 1:
+            raise ValueError(f"PageRank needs 0 < alpha <= 1, not {alpha}")
         self.alpha, self.num_hops = alpha, num_hops
 
     def forward(self, z: Tensor, edge_label_index: Tensor, edge_index: Tensor) -> Tensor:

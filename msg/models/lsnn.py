@@ -12,6 +12,7 @@ from msg.gradients import SurrogateBPTT, resolve_step_rule
 from msg.graph import GraphMemo
 from msg.layers import Conv, RecurrentSpikingLayer, RecurrentState
 from msg.neurons import ALIF, Triangle
+from msg.sizes import check_sizes
 
 
 class LSNNState(NamedTuple):
@@ -110,9 +111,7 @@ class LSNN(nn.Module):
         gradient: SurrogateBPTT | None = None,
     ):
         super().__init__()
-        for name, size in (("in_channels", in_channels), ("hidden_channels", hidden_channels)):
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, not {size!r}")
+        check_sizes(in_channels=in_channels, hidden_channels=hidden_channels)
         adaptive = hidden_channels // 2 if adaptive is None else adaptive
         if not isinstance(adaptive, Integral) or not 0 <= adaptive <= hidden_channels:
             raise ValueError(

@@ -10,6 +10,7 @@ from msg.models.network import SpikingNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec
 from msg.models.stack import SpikingStack
 from msg.neurons import NeuronLike, resolve_neuron
+from msg.sizes import check_sizes
 
 
 class MSG(SpikingNetwork):
@@ -86,11 +87,7 @@ class MSG(SpikingNetwork):
         check_classifier(classifier)
         if jumping not in ("none", "cat"):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none' or 'cat'; points have no largest one")
-        if num_layers < 2:
-            raise ValueError(
-                f"num_layers must be at least 2 (convolutions: the encoder's and one that reads its spikes), not "
-                f"{num_layers}"
-            )
+        check_sizes(2, num_layers=num_layers)
         space, dim = resolve(manifold, hidden_channels)
         layers = spiking_layers(conv, [in_channels, *[dim] * (num_layers - 1)], resolve_neuron(neuron), bias, norm)
         layers.append(current_layer(conv, dim, dim, bias))

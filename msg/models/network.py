@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import geoopt
@@ -33,6 +34,7 @@ from msg.models.stack import SpikingStack
 from msg.models.walk import Walk
 from msg.names import SURROGATES, build, spell
 from msg.registry import Recorded
+from msg.sizes import check_sizes
 
 
 class GraphNetwork(Recorded, nn.Module):
@@ -57,8 +59,10 @@ class GraphNetwork(Recorded, nn.Module):
         new = super().__new__(cls, *args, **kwargs)
         for name in ("in_channels", "out_channels", "hidden_channels"):  # before any layer is made
             size = new._made.get(name)
-            if isinstance(size, int) and size < 1:
-                raise ValueError(f"{name} must be at least 1, not {size}: it is not found out in the first forward")
+            if size == -1:
+                raise ValueError(f"{name} must be at least 1, not -1: it is not found out in the first forward")
+            if isinstance(size, Real):
+                check_sizes(**{name: size})
         return new
 
     def __init__(self):

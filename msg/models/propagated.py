@@ -5,6 +5,7 @@ from torch_geometric.nn import APPNP
 
 from msg.calls import given
 from msg.graph import GraphMemo
+from msg.sizes import check_sizes
 
 
 class Propagated(nn.Module):
@@ -32,8 +33,9 @@ class Propagated(nn.Module):
 
     def __init__(self, model: nn.Module, num_hops: int = 10, teleport: float = 0.1):
         super().__init__()
-        if num_hops < 1 or not 0 < teleport <= 1:
-            raise ValueError(f"num_hops must be at least 1 and teleport in (0, 1], not {num_hops} and {teleport}")
+        check_sizes(num_hops=num_hops)
+        if not 0 < teleport <= 1:
+            raise ValueError(f"teleport must lie in (0, 1], not be {teleport}")
         self.model, self.num_hops, self.teleport = model, num_hops, teleport
         self.propagation = APPNP(num_hops, teleport)  # the same; called under an explanation, whose masks it takes
         self._graphs = GraphMemo()

@@ -30,6 +30,7 @@ from msg.manifolds import resolve
 from msg.models.network import GraphNetwork
 from msg.neurons import Neuron, NeuronLike, stepwise_neuron
 from msg.neurons.timesteps import Timesteps
+from msg.sizes import check_sizes
 
 
 class SnapshotState(NamedTuple):
@@ -176,16 +177,13 @@ class RecurrentSpikingGNN(GraphNetwork):
         gradient: SurrogateBPTT | str | None = None,
     ):
         super().__init__()
-        least = 1 if manifold is None else 2
-        if num_layers < least:
-            raise ValueError(f"num_layers must be at least {least} (convolutions), not {num_layers}")
+        check_sizes(1 if manifold is None else 2, num_layers=num_layers)
         if not 0 <= readout_decay < 1:
             raise ValueError(f"readout_decay must be at least 0 and below 1, not {readout_decay}")
         fires = stepwise_neuron("lif" if neuron is None else neuron)
         if manifold is None:
             width, space = 32 if hidden_channels is None else hidden_channels, None
-            if width < 1:
-                raise ValueError(f"hidden_channels must be at least 1, not {width}")
+            check_sizes(hidden_channels=width)
         else:
             space, width = resolve(manifold, hidden_channels)
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps

@@ -12,6 +12,7 @@ from msg.calls import aside, full_precision
 from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix
+from msg.kernels.tracing import uncompiled
 from msg.layers import Synapse, TangentHead, gcn_matrix
 from msg.manifolds import bound_length, checks, exp0, move, resolve, squared_distance, squared_distances
 from msg.models.convergent_gnn import ConvergentNetwork
@@ -39,6 +40,7 @@ class RiemannianSystem(SettlingSystem):
         """Every point at its anchor."""
         return (self.tensors[0],)
 
+    @uncompiled  # a compiled gradient is not differentiated again
     def sweep(self, states: States, nudge: Tensor | None = None, backwards: bool = False) -> States:
         """One Riemannian gradient step of all points at once, so both directions are the same."""
         differentiated = torch.is_grad_enabled()

@@ -15,6 +15,7 @@ from msg.models.network import SpikingNetwork
 from msg.models.spec import ModelSpec
 from msg.models.stack import SpikingStack
 from msg.neurons import NeuronLike, resolve_neuron
+from msg.sizes import check_sizes
 
 SPARSE_BELOW = 0.1
 """Share of neurons that fire below which their rates are multiplied as a sparse matrix."""
@@ -108,8 +109,7 @@ class SpikingGCN(SpikingNetwork):
         dropout: float = 0.0,
         signed: bool = False,
     ):
-        if num_hops < 1:
-            raise ValueError(f"num_hops must be at least 1, not {num_hops}")
+        check_sizes(num_hops=num_hops)
         channels = in_channels * (2 if signed else 1)
         encoder = SpikingLayer(Synapse(Propagation(num_hops, signed)), resolve_neuron(neuron), channels)
         readout = readout_layer(channels, out_channels, dropout)

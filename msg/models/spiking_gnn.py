@@ -20,6 +20,7 @@ from msg.models.network import SpikingNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.models.stack import SpikingStack
 from msg.neurons import NeuronLike, resolve_neuron
+from msg.sizes import check_sizes
 
 
 class SpikingGNN(SpikingNetwork):
@@ -82,8 +83,7 @@ class SpikingGNN(SpikingNetwork):
         last = readout == "conv"
         if last and classifier != "linear":
             raise ValueError(f"readout='conv' reads classes out itself: leave classifier={classifier!r} out")
-        if num_layers < 1 + last:
-            raise ValueError(f"num_layers must be at least {1 + last} (convolutions), not {num_layers}")
+        check_sizes(1 + last, num_layers=num_layers)
         sizes = [in_channels, *[hidden_channels] * (num_layers - last)]
         layers = spiking_layers(conv, sizes, resolve_neuron(neuron), bias, norm)
         if last:

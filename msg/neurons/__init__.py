@@ -55,5 +55,6 @@ add_safe_globals(
     [
         *(IF, LIF, ParametricLIF, ScaledLIF, DecayingThresholdLIF, ALIF, ReLU, ClippedReLU, QuantizedReLU, Adapted),
         *(ATan, ArcTan, Box, MultiGaussian, Sigmoid, SuperSpike, Triangle),
+        *(ALIFState, DecayingThresholdState),
     ]
 )

@@ -1,6 +1,7 @@
 """A leaky integrate-and-fire neuron whose threshold rises with every spike and decays slowly: the memory of an LSNN."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,7 +49,7 @@ class ALIF(Neuron):
     Args:
         tau: membrane time constant ``τ``, in the unit of ``dt`` (ms in the paper).
         tau_adaptation: time constant of the threshold ``τ_a``, in the unit of ``dt``.
-        beta: how much a spike raises the threshold; a number, or a tensor ``[d]`` with one for each neuron.
+        beta: how much a spike raises the threshold; a number, or a tensor or list ``[d]`` with one for each neuron.
         threshold: ``b⁰``, the threshold at rest, in units of the current.
         refractory: number of steps after a spike in which the neuron cannot fire.
         dt: duration of a step.
@@ -67,7 +68,7 @@ class ALIF(Neuron):
         self,
         tau: float = 20.0,
         tau_adaptation: float = 1200.0,
-        beta: float | Tensor = 1.7,
+        beta: float | Tensor | Sequence[float] = 1.7,
         threshold: float = 0.01,
         refractory: int = 0,
         dt: float = 1.0,
@@ -76,6 +77,7 @@ class ALIF(Neuron):
         for name, value in (("tau", tau), ("tau_adaptation", tau_adaptation), ("dt", dt)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, not {value}")
+        beta = torch.tensor(beta) if isinstance(beta, Sequence) else beta
         if not bool(torch.as_tensor(beta >= 0).all()):
             raise ValueError(f"beta must not be negative: a spike would lower the threshold, it is {beta}")
         if refractory < 0 or refractory != int(refractory):

@@ -1,10 +1,10 @@
 """Numbers of time steps."""
 
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 from msg.neurons.contract import spikes
+from msg.sizes import check_sizes
 
 
 def checked_timesteps(timesteps: Any, neurons: Iterable[Any] = ()) -> int:
@@ -17,8 +17,7 @@ def checked_timesteps(timesteps: Any, neurons: Iterable[Any] = ()) -> int:
     Raises:
         ValueError: for what is no whole number of at least one, and more than one for neurons that do not spike.
     """
-    if isinstance(timesteps, bool) or not isinstance(timesteps, Integral) or timesteps < 1:
-        raise ValueError(f"timesteps must be an integer of at least 1, not {timesteps!r}")
+    check_sizes(timesteps=timesteps)
     steps = int(timesteps)
     for neuron in neurons:
         if steps > 1 and not spikes(neuron):

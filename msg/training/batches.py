@@ -15,6 +15,7 @@ from msg.calls import given
 from msg.graph import NeighborSampler, SparseMatrix
 from msg.layers.draws import generator_of
 from msg.models.network import LayeredNetwork
+from msg.sizes import check_sizes
 
 
 class Batch(NamedTuple):
@@ -90,8 +91,7 @@ class MiniBatches:
     inference: bool = False
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        check_sizes(batch_size=self.batch_size)
         if not self.fan_out or any(number < 1 and number != -1 for number in self.fan_out):
             raise ValueError(f"fan_out must be positive numbers, or -1 for all neighbours, not {self.fan_out}")
 

@@ -15,6 +15,7 @@ from torch_geometric.loader import DataLoader
 
 from msg.layers.draws import generator_of
 from msg.models.network import LayeredNetwork
+from msg.sizes import check_sizes
 from msg.training.augmentation import Augmentation, Augmenting
 from msg.training.batches import Batch, MiniBatches, Surroundings
 from msg.training.consistency import Consistency
@@ -331,8 +332,7 @@ class GraphClassification(Classification):
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - a frozen value
         label_smoothing: float = 0.0,
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        check_sizes(batch_size=batch_size)
         if augmentation.half_hop:
             raise ValueError("half_hop adds nodes, which are of no graph: use drop_edge for graphs")
         super().__init__(data, sparsity, None, augmentation, label_smoothing)

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from msg.manifolds import distance
+from msg.sizes import check_sizes
 
 
 class Distortion(NamedTuple):
@@ -60,8 +61,7 @@ def distortion(
     Raises:
         ValueError: if no path joins two nodes, for fewer pairs than one, or points that all coincide.
     """
-    if num_pairs < 1:
-        raise ValueError(f"num_pairs must be at least 1, not {num_pairs}")
+    check_sizes(num_pairs=num_pairs)
     source, target, steps = _joined_pairs(edge_index, points.size(0), num_pairs, seed)
     with torch.no_grad():
         near, far = points[source.to(points.device)], points[target.to(points.device)]

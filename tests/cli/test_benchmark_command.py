@@ -96,7 +96,7 @@ def test_an_interrupt_says_how_to_go_on(cli, monkeypatch):
         (["--resume", "nowhere"], "nowhere holds no benchmark"),
         (["club", "--lr", "1"], "Unknown option"),
         (["club", "--config", "o.toml"], "unknown options lr: known are table"),
-        (["club", "--workers", "0"], "workers must be at least 1"),
+        (["club", "--workers", "0"], "workers must be a whole number of at least 1"),
     ],
 )
 def test_mistakes_are_one_line(cli, tmp_path, arguments, message):

@@ -145,7 +145,7 @@ def test_help_knows_all_options_and_their_defaults(cli):
         (["--lr", "0"], "lr must be a positive number"),
         (["--resume", "nowhere"], "nowhere holds no run: it has no config.json"),
         (["--resume", "nowhere", "--lr", "1", "--out", "x"], "--lr, --out cannot be given too"),
-        (["--workers", "0"], "workers must be at least 1, not 0"),
+        (["--workers", "0"], "workers must be a whole number of at least 1, not 0"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (["--baseline", "mlp"], "unknown baseline 'mlp'"),
         (["--learning-rate", "1"], "Unknown option"),

@@ -283,7 +283,7 @@ def test_nothing_is_trained_before_everything_has_been_checked(tmp_path, lines):
         (["gcn", "sgc"], {}, {"vary": {"threshold": [1.0]}}, "threshold is varied, but none of gcn, sgc reads it"),
         (["gcn"], {}, {"vary": {"lr": []}}, "no value of lr to try"),
         (["gcn"], {}, {"vary": {"lr": [0.01, -1.0]}}, "lr must be a positive number, not -1.0"),
-        (["gcn"], {}, {"trials": 0}, "trials must be at least 1, not 0"),
+        (["gcn"], {}, {"trials": 0}, "trials must be a whole number of at least 1, not 0"),
         (["gcn"], {}, {"vary": {"top_features": [99]}}, "top_features must be in 1..34"),
         (["gat"], {}, {"vary": {"heads": [3, 1]}}, "heads"),
     ],

@@ -86,7 +86,7 @@ def test_an_interrupt_ends_all_and_what_is_kept_goes_on(tmp_path, small, interru
 
 
 def test_no_workers():
-    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="workers must be a whole number of at least 1, not 0"):
         Processes(0)
 
 

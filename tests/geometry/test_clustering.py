@@ -56,7 +56,7 @@ def test_bad_arguments():
         KMeans(manifold, 4).fit(points)
     with pytest.raises(ValueError, match="unknown mean 'median': use 'frechet' or 'centroid'"):
         KMeans(manifold, 2, mean="median").fit(points)
-    with pytest.raises(ValueError, match="n_init must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="n_init must be a whole number of at least 1, not 0"):
         KMeans(manifold, 2, n_init=0).fit(points)
     with pytest.raises(ValueError, match="coordinates that are NaN: leave these points out"):
         KMeans(manifold, 2).fit(torch.full_like(points, torch.nan))

@@ -60,7 +60,7 @@ def test_bad_arguments():
         gromov_hyperbolicity(torch.tensor([[1], [1]]))
     with pytest.raises(ValueError, match=r"shape \[2, E\], not \[3, 1\]"):
         gromov_hyperbolicity(torch.zeros(3, 1, dtype=torch.long))
-    with pytest.raises(ValueError, match="num_samples must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="num_samples must be a whole number of at least 1, not 0"):
         gromov_hyperbolicity(cycle(5), num_samples=0)
-    with pytest.raises(ValueError, match="repeats must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="repeats must be a whole number of at least 1, not 0"):
         gromov_hyperbolicity(cycle(5), repeats=0)

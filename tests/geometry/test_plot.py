@@ -93,5 +93,5 @@ def test_bad_arguments():
     edges = torch.tensor([[0, 1], [1, 0]])
     with pytest.raises(ValueError, match="SpikingGNN has no path on a manifold"):
         node_trajectories(SpikingGNN(3, 2), torch.rand(2, 3), edges, torch.tensor([0]))
-    with pytest.raises(ValueError, match="substeps must be at least 1"):
+    with pytest.raises(ValueError, match="substeps must be a whole number of at least 1"):
         node_trajectories(MSG(3, 2, manifold="H2"), torch.rand(2, 3), edges, torch.tensor([0]), substeps=0)

@@ -302,9 +302,18 @@ def test_memory_does_not_grow_with_the_sweeps(edge_index):
 # -------------------------------------------------------------------------------- a rule's value
 
 
-@pytest.mark.parametrize(("beta", "steps"), [(0.0, 5), (-1.0, 5), (float("nan"), 5), (0.1, 0), (0.1, 2.5)])
-def test_bad_values_are_refused(beta, steps):
-    with pytest.raises(ValueError, match="beta > 0 and whole steps >= 1"):
+@pytest.mark.parametrize(
+    ("beta", "steps", "said"),
+    [
+        (0.0, 5, r"needs a finite beta > 0, not 0\.0"),
+        (-1.0, 5, r"needs a finite beta > 0, not -1\.0"),
+        (float("nan"), 5, "needs a finite beta > 0, not nan"),
+        (0.1, 0, "steps must be a whole number of at least 1, not 0"),
+        (0.1, 2.5, r"steps must be a whole number of at least 1, not 2\.5"),
+    ],
+)
+def test_bad_values_are_refused(beta, steps, said):
+    with pytest.raises(ValueError, match=said):
         EquilibriumPropagation(beta, steps)
 
 

@@ -214,12 +214,12 @@ def test_memories_that_tie_recall_nothing_in_any_precision(width, dtype):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k_top": -1}, "k_top must be at least 0, not -1"),
-        ({"k_trunc": 0}, "k_trunc must be at least 1 step, or None for none, not 0"),
-        ({"k_att": 0}, "k_att must be at least 1 step, not 0"),
-        ({"k_trunc": 2.5}, "k_trunc must be a whole number, not 2.5"),
-        ({"k_att": None}, "k_att must be a whole number, not None"),
-        ({"k_top": 2.0}, "k_top must be a whole number, not 2.0"),
+        ({"k_top": -1}, "k_top must be a whole number of at least 0, not -1"),
+        ({"k_trunc": 0}, "k_trunc must be a whole number of at least 1, not 0"),
+        ({"k_att": 0}, "k_att must be a whole number of at least 1, not 0"),
+        ({"k_trunc": 2.5}, "k_trunc must be a whole number of at least 1, not 2.5"),
+        ({"k_att": None}, "k_att must be a whole number of at least 1, not None"),
+        ({"k_top": 2.0}, "k_top must be a whole number of at least 0, not 2.0"),
     ],
 )
 def test_impossible_sizes_are_refused(arguments, message):

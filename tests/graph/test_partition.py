@@ -103,7 +103,7 @@ def test_planes_hold_every_count(levels):
 
 @pytest.mark.parametrize("parts", [0, -1, 1.5, True])
 def test_impossible_parts(parts):
-    with pytest.raises(ValueError, match="parts must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="parts must be a whole number of at least 1"):
         partition(drawn(), parts, "range")
 
 

@@ -98,7 +98,7 @@ def test_other_inputs_are_refused():
 @pytest.mark.parametrize("timesteps", [1.5, "3", 0])
 def test_steps_that_are_no_number_of_them_are_refused(timesteps):
     for layer in (BernoulliEncoder(), BernoulliLinear(3, 2)):
-        with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+        with pytest.raises(ValueError, match="timesteps must be a whole number of at least 1"):
             layer(torch.rand(4, 3), timesteps)
 
 

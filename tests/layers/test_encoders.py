@@ -87,8 +87,8 @@ def test_models_read_the_trains(edge_index):
     [
         (lambda: LatencyEncoder(-0.1), "threshold must be"),
         (lambda: LatencyEncoder(tau=2.0), "positive tau and threshold"),
-        (lambda: LatencyEncoder()(torch.rand(2), 0), "timesteps must be an integer of at least 1, not 0"),
-        (lambda: LatencyEncoder()(torch.rand(2), 2.5), "timesteps must be an integer of at least 1, not 2.5"),
+        (lambda: LatencyEncoder()(torch.rand(2), 0), "timesteps must be a whole number of at least 1, not 0"),
+        (lambda: LatencyEncoder()(torch.rand(2), 2.5), "timesteps must be a whole number of at least 1, not 2.5"),
         (lambda: PopulationEncoder(4)(torch.tensor(0.5), 5), r"x is a single number.*use x\.view\(1\)"),
         (lambda: PopulationEncoder(2), "at least 3"),
         (lambda: PopulationEncoder(4, 1.0, 1.0), "range must not be empty"),

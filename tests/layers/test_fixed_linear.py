@@ -59,8 +59,13 @@ def test_directions_are_kept_with_the_weights_and_drawn_anew_on_reset():
 
 
 def test_bad_sizes_and_names_are_refused():
-    for bad in ((0, 3, 1.0), (3, 0, 1.0), (3, 3, 0.0), (3, 3, float("inf"))):
-        with pytest.raises(ValueError, match="must be positive"):
+    for bad, said in (
+        ((0, 3, 1.0), "in_features must be a whole number of at least 1, not 0"),
+        ((3, 0, 1.0), "out_features must be a whole number of at least 1, not 0"),
+        ((3, 3, 0.0), r"scale must be positive and finite, not 0\.0"),
+        ((3, 3, float("inf")), "scale must be positive and finite, not inf"),
+    ):
+        with pytest.raises(ValueError, match=said):
             FixedLinear(*bad)
     with pytest.raises(ValueError, match="unknown classifier 'etf': use 'linear' or 'fixed'"):
         make_classifier("etf", 3, 2)

@@ -78,6 +78,6 @@ def test_reset_draws_anew():
     before = block.query[0].weight.detach().clone()
     block.reset_parameters()
     assert not torch.equal(block.query[0].weight, before)
-    with pytest.raises(ValueError, match="heads must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="heads must be a whole number of at least 1, not 0"):
         SpikingAttention(3, 0, fires)
     assert "over_heads=False" in repr(block)

@@ -80,7 +80,7 @@ def test_a_whole_network_says_why_it_cannot_be_split(papers):
 
 
 def test_refusals(edge_index):
-    with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="timesteps must be a whole number of at least 1"):
         SpikingConv(GCNConv(5, 3), timesteps=0)
     with pytest.raises(ValueError, match=r"\[num_nodes, channels\]"):
         SpikingConv(GCNConv(5, 3))(torch.rand(4, 7, 5), edge_index)

@@ -1,10 +1,22 @@
 """States of recurrent networks: cut, picked, grown and put together, whatever they are made of."""
 
+import io
+
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from msg.neurons import ALIF, DecayingThresholdLIF
-from msg.nn import LSNN, RecurrentState, cat_states, detach_state, grow_state, index_state
+from msg.nn import (
+    LSNN,
+    RecurrentSpikingGNN,
+    RecurrentSpikingLayer,
+    RecurrentState,
+    cat_states,
+    detach_state,
+    grow_state,
+    index_state,
+)
 
 
 def _state(number, width=3):
@@ -85,3 +97,20 @@ def test_an_lsnn_goes_on_without_its_past(edge_index):
 def test_rows_of_every_type_of_integers(dtype):
     state = torch.tensor([[10.0], [20.0], [30.0]])
     assert index_state(state, torch.tensor([1, 1, 2, 0], dtype=dtype)).flatten().tolist() == [20, 20, 30, 10]
+
+
+def test_a_saved_one_is_read_without_unpickling(edge_index):
+    x = torch.rand(7, 5)
+    states = [
+        RecurrentSpikingGNN(5, 3)(x, edge_index)[1],
+        LSNN(5, 3, 8)(x[None]).state,
+        RecurrentSpikingLayer(5, 4, ALIF())(x)[1],
+        RecurrentSpikingLayer(5, 4, DecayingThresholdLIF())(x)[1],
+    ]
+    for state in states:
+        file = io.BytesIO()
+        torch.save(state, file)
+        file.seek(0)
+        read = torch.load(file, weights_only=True)
+        assert type(read) is type(state)
+        torch.testing.assert_close(tree_leaves(read), tree_leaves(state))

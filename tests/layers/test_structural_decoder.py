@@ -97,5 +97,5 @@ def test_state_holds_its_own_weights_alone():
     assert not decoder.norm.running_mean.any()
     assert "FermiDirac" in repr(decoder)
     assert "inner_product" in repr(StructuralDecoder(inner_product))
-    with pytest.raises(ValueError, match="hidden_channels must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="hidden_channels must be a whole number of at least 1, not 0"):
         StructuralDecoder(inner_product, 0)

@@ -7,7 +7,7 @@ from spaces import SIGNATURES, space
 from torch.autograd import gradcheck, gradgradcheck
 
 from msg.kernels import status
-from msg.manifolds import bound_length, exp0, log0, move, one_pass, path, resolve
+from msg.manifolds import bound_length, exp0, log0, move, one_pass, path, resolve, squared_distances
 from msg.manifolds.hyperboloid import Hyperboloid
 
 SCALES = [0.0, 1e-160, 1e-6, 1e-2, 0.3, 2.0, 20.0, 60.0]
@@ -70,6 +70,27 @@ def test_second_derivatives_where_a_vector_depends_on_another(monkeypatch):
     found = run()
     monkeypatch.setenv("MSG_KERNELS", "torch")
     torch.testing.assert_close(found, run())
+
+
+@pytest.mark.parametrize("signature", ["H4", "S4", "P4", "U4", "L4", "H2xS2"])
+def test_third_derivatives(signature, monkeypatch):
+    manifold, dim = space(signature)
+    vectors = torch.randn(3, dim, dtype=torch.float64) / 2
+    learned = [p for p in manifold.parameters() if p.requires_grad]
+
+    def run():
+        v = vectors.clone().requires_grad_()
+        z = move(manifold, exp0(manifold, v), v.roll(1, 0))
+        first, pairs = log0(manifold, z).pow(3).sum(), torch.tensor([[0, 1], [1, 2]])
+        found = [first + squared_distances(manifold, z, pairs).square().sum()]
+        for _ in range(3):
+            found = torch.autograd.grad(sum(one.sin().sum() for one in found), [v, *learned], create_graph=True)
+        return found
+
+    found = run()
+    monkeypatch.setenv("MSG_KERNELS", "torch")
+    for ours, want in zip(found, run(), strict=True):
+        torch.testing.assert_close(ours, want, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("signature", ["H4", "S4", "P4", "H2xS2"])

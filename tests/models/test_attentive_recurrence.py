@@ -248,7 +248,7 @@ def test_says_what_it_is_and_what_it_needs():
     model = _model("lstm", SparseAttentiveBacktracking(k_top=2, k_trunc=3, k_att=4))
     assert "SparseAttentiveBacktracking(k_top=2, k_trunc=3, k_att=4)" in repr(model)
     assert AttentiveRecurrence(nn.GRUCell(2, 3), 3).rule == SparseAttentiveBacktracking()
-    with pytest.raises(ValueError, match="hidden_channels and attention_channels must be at least 1, not 0 and 2"):
+    with pytest.raises(ValueError, match="hidden_channels must be a whole number of at least 1, not 0"):
         AttentiveRecurrence(nn.GRUCell(2, 3), 0, attention_channels=2)
     with pytest.raises(ValueError, match=r"DvM trains.*SparseAttentiveBacktracking"):
         AttentiveRecurrence(nn.GRUCell(2, 3), 3, DvM())
@@ -260,6 +260,21 @@ def test_says_what_it_is_and_what_it_needs():
     nested = AttentiveRecurrence(RecurrentSpikingLayer(FEATURES, WIDTH, ALIF()), WIDTH, entry="neuron")
     with pytest.raises(ValueError, match="entry='neuron' of the cell's state is a ALIFState, not a tensor"):
         nested(torch.randn(STEPS, NODES, FEATURES))
+
+
+def test_spikes_are_read_whatever_their_type():
+    model = AttentiveRecurrence(RecurrentSpikingLayer(3, 4, LIF()), 4, entry="spikes")
+    spikes = torch.rand(6, 5, 3) < 0.5
+    for kind in (torch.bool, torch.int64):
+        torch.testing.assert_close(model(spikes.to(kind))[0], model(spikes.float())[0])
+
+
+def test_a_graph_or_a_state_that_does_not_fit_is_refused(ring):
+    model, x = AttentiveRecurrence(nn.GRUCell(3, 4), 4), torch.rand(6, 5, 3)
+    with pytest.raises(ValueError, match="GRUCell reads no graph: leave it out"):
+        model(x, None, ring)
+    with pytest.raises(ValueError, match=r"the state is of 8 nodes, but x has 5: use index_state\(state, nodes\)"):
+        model(x, torch.rand(8, 4))
 
 
 @pytest.mark.parametrize(

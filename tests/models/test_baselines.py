@@ -50,7 +50,7 @@ def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="heads must divide hidden_channels=4, but heads=3"):
         GAT(5, 4, 2, 3, heads=3)
     assert GAT(5, 4, 1, 3, heads=3).num_layers == 1  # it has no hidden width
-    with pytest.raises(ValueError, match="num_layers must be at least 1"):
+    with pytest.raises(ValueError, match="num_layers must be a whole number of at least 1"):
         GAT(5, 4, 0, 3)
 
 

@@ -102,7 +102,7 @@ def test_embeds_without_classes(edge_index):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1"),
         ({"conv": "gin"}, "unknown conv 'gin'"),
         ({"norm": "group"}, "unknown norm 'group'"),
         ({"jumping": "lstm"}, "unknown jumping 'lstm'"),

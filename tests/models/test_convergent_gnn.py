@@ -195,13 +195,16 @@ def test_couplings_start_contractive():
 
 
 def test_what_cannot_be_is_refused(edge_index):
-    with pytest.raises(ValueError, match="num_layers must be at least 2"):
+    with pytest.raises(ValueError, match="num_layers must be a whole number of at least 2"):
         ConvergentGNN(5, 3, num_layers=1)
     with pytest.raises(ValueError, match="unknown activation 'relu': use one of identity, sigmoid, tanh"):
         ConvergentGNN(5, 3, activation="relu")
-    for bad in ({"steps": 0}, {"steps": 2.5}, *({"tolerance": float(number)} for number in ("-1", "nan", "inf"))):
-        with pytest.raises(ValueError, match="steps >= 1 and a finite tolerance >= 0"):
-            ConvergentGNN(5, 3, **bad)
+    for steps in (0, 2.5):
+        with pytest.raises(ValueError, match="steps must be a whole number of at least 1, not "):
+            ConvergentGNN(5, 3, steps=steps)
+    for number in ("-1", "nan", "inf"):
+        with pytest.raises(ValueError, match="needs a finite tolerance >= 0, not "):
+            ConvergentGNN(5, 3, tolerance=float(number))
     for rule in (DvM(), SurrogateBPTT()):
         with pytest.raises(
             ValueError, match=rf"{type(rule).__name__} trains layers of spiking neurons.*EquilibriumPropagation"

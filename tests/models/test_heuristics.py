@@ -80,9 +80,11 @@ def test_by_name_and_bad_arguments():
             MODELS[name].build(5, 3)
     with pytest.raises(ValueError, match="unknown measure 'katz'"):
         SharedNeighbors("katz")
-    for alpha, hops in ((0.0, 3), (1.5, 3), (0.2, 0)):
-        with pytest.raises(ValueError, match="PageRank needs"):
-            PersonalizedPageRank(alpha, hops)
+    for alpha in (0.0, 1.5):
+        with pytest.raises(ValueError, match="PageRank needs 0 < alpha <= 1, not "):
+            PersonalizedPageRank(alpha, 3)
+    with pytest.raises(ValueError, match="num_hops must be a whole number of at least 1, not 0"):
+        PersonalizedPageRank(0.2, 0)
     assert "alpha=0.15" in repr(PageRank(5))
     assert "adamic-adar" in repr(AdamicAdar(5))
 

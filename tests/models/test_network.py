@@ -43,15 +43,15 @@ def make(request):
 def test_sizes_that_cannot_be_are_refused(kind):
     for sizes, said in (
         ((-1, 3), "in_channels must be at least 1, not -1"),
-        ((5, 0), "out_channels must be at least 1"),
+        ((5, 0), "out_channels must be a whole number of at least 1, not 0"),
     ):
         with pytest.raises(ValueError, match=said):
             kind(*sizes)
     if kind in (SpikingGNN, GASNN, ConvergentGNN):
-        with pytest.raises(ValueError, match="hidden_channels must be at least 1, not 0"):
+        with pytest.raises(ValueError, match="hidden_channels must be a whole number of at least 1, not 0"):
             kind(5, 3, hidden_channels=0)
     if kind is SGC:
-        with pytest.raises(ValueError, match="num_hops must not be negative, as -1 is"):
+        with pytest.raises(ValueError, match="num_hops must be a whole number of at least 0, not -1"):
             SGC(5, 3, num_hops=-1)
 
 
@@ -81,7 +81,7 @@ def test_other_timesteps_are_checked_as_the_first_were(kind, edge_index):
     model = kind(5, 3).eval()
     before = model.timesteps
     for bad in (0, -3, 2.5, True):
-        with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+        with pytest.raises(ValueError, match="timesteps must be a whole number of at least 1"):
             model.timesteps = bad
     assert model.timesteps == before
     model.timesteps = 3

@@ -10,10 +10,10 @@ import torch
 from named import named
 from torch_geometric.nn import GATConv
 
-from msg.gradients import OTTT, SparseAttentiveBacktracking, SurrogateBPTT
+from msg.gradients import OTTT, EquilibriumPropagation, SparseAttentiveBacktracking, SurrogateBPTT
 from msg.names import MODELS
-from msg.neurons import IF, LIF, Adapted, Sigmoid
-from msg.nn import HGCN, MSG, SGC, CachedGCN, SpikeGCL, SpikeNet, SpikingGNN
+from msg.neurons import ALIF, IF, LIF, Adapted, Sigmoid
+from msg.nn import HGCN, MSG, SGC, CachedGCN, ConvergentGNN, RiemannianConvergentGNN, SpikeGCL, SpikeNet, SpikingGNN
 
 MADE = {
     "MSG": lambda: MSG(5, 3, "H2xS2", 2, 4, LIF(3.0, 0.4), SurrogateBPTT(Sigmoid(2.0)), dropout=0.1),
@@ -23,6 +23,9 @@ MADE = {
     "HGCN": lambda: HGCN(5, 3),
     "SpikeGCL": lambda: SpikeGCL(5, 3, timesteps=3, neuron=LIF(2.0)),
     "SpikeNet": lambda: SpikeNet(5, 3, timesteps=3),
+    "adaptive neurons": lambda: SpikingGNN(5, 3, 8, neuron=ALIF(beta=torch.full((8,), 0.5))),
+    "ConvergentGNN": lambda: ConvergentGNN(5, 3, 8, gradient=EquilibriumPropagation(beta=0.1, symmetric=True)),
+    "RiemannianConvergentGNN": lambda: RiemannianConvergentGNN(5, 3, "H4", gradient="settling-bptt"),
 }
 
 
@@ -99,7 +102,7 @@ def test_what_a_subclass_hands_on_has_the_names_of_the_class_above():
     # the defaults above are not its own
     assert Fixed(5, 3).config == {"in_channels": 5, "out_channels": 3}
     assert Fixed.from_config(Fixed(5, 3).config).head.manifold.name == "Sphere"
-    with pytest.raises(ValueError, match="in_channels must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="in_channels must be a whole number of at least 1, not 0"):
         Further(0, 3)
     with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
         Further(5, 3, nonsense=1)

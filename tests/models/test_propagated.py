@@ -54,9 +54,16 @@ def test_a_run_keeps_it_with_the_model(tmp_path):
     assert trained.task.evaluate(trained.model, "test").metric == found["test"]["per_seed"][0]
 
 
-@pytest.mark.parametrize("bad", [{"num_hops": 0}, {"teleport": 0.0}, {"teleport": 1.5}])
-def test_what_cannot_be(bad):
-    with pytest.raises(ValueError, match="num_hops must be at least 1 and teleport"):
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"num_hops": 0}, "num_hops must be a whole number of at least 1, not 0"),
+        ({"teleport": 0.0}, r"teleport must lie in \(0, 1\], not be 0\.0"),
+        ({"teleport": 1.5}, r"teleport must lie in \(0, 1\], not be 1\.5"),
+    ],
+)
+def test_what_cannot_be(bad, said):
+    with pytest.raises(ValueError, match=said):
         Propagated(CachedGCN(5, 4, 2, 3), **bad)
     with pytest.raises(ValueError, match="teleport must be at most 1"):
         RunConfig(teleport=1.5)

@@ -239,10 +239,13 @@ def test_a_state_of_something_else_is_refused(snapshots):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_layers": 0}, "num_layers must be at least 1"),
-        ({"num_layers": 1, "manifold": "H4", "hidden_channels": None}, "num_layers must be at least 2"),
-        ({"timesteps": 0}, "timesteps must be an integer"),
-        ({"timesteps": True}, "timesteps must be an integer"),
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1"),
+        (
+            {"num_layers": 1, "manifold": "H4", "hidden_channels": None},
+            "num_layers must be a whole number of at least 2",
+        ),
+        ({"timesteps": 0}, "timesteps must be a whole number"),
+        ({"timesteps": True}, "timesteps must be a whole number"),
         ({"readout_decay": 1.0}, "readout_decay"),
         ({"readout_decay": math.nan}, "readout_decay"),
         ({"hidden_channels": 0}, "hidden_channels"),

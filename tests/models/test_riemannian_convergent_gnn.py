@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from msg.gradients import DvM, EquilibriumPropagation
+from msg.gradients import DvM, EquilibriumPropagation, SettlingBPTT
 from msg.manifolds import bound_length, distance, exp0, log0, move
 from msg.nn import RiemannianConvergentGNN
 from msg.testing import assert_on_manifold
@@ -133,3 +133,32 @@ def test_what_cannot_be_is_refused():
             RiemannianConvergentGNN(5, 3, "H3", **bad)
     with pytest.raises(ValueError, match=r"DvM trains layers of spiking neurons.*RiemannianConvergentGNN"):
         RiemannianConvergentGNN(5, 3, "H3", gradient=DvM())
+
+
+@pytest.mark.parametrize("signature", ["H3", "S3"])
+def test_a_gradient_penalty_is_differentiated(signature, edge_index):
+    """A sweep differentiates the energy, so this is the third derivative of distances."""
+    torch.manual_seed(0)
+    model = RiemannianConvergentGNN(5, 3, signature, steps=3, gradient=SettlingBPTT()).double()
+    x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+
+    def penalty(weight):
+        out = torch.func.functional_call(model, {"conv.lin.weight": weight}, (x, edge_index))
+        return torch.autograd.grad(out.square().sum(), x, create_graph=True)[0].square().sum()
+
+    assert torch.autograd.gradcheck(penalty, model.conv.lin.weight, fast_mode=True)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
+def test_backpropagation_through_settling_goes_around_the_compiler(edge_index):
+    torch.manual_seed(0)
+    model = RiemannianConvergentGNN(5, 3, "H3", steps=3, gradient=SettlingBPTT()).double()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    x = torch.randn(7, 5, dtype=torch.float64)
+    found = []
+    torch._dynamo.reset()
+    for call in (model, torch.compile(model, backend="aot_eager")):
+        found.append(torch.autograd.grad(call(x, edge_index).square().sum(), weights))
+    torch._dynamo.reset()
+    for got, want in zip(*found):
+        torch.testing.assert_close(got, want)

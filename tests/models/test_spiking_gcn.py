@@ -120,7 +120,7 @@ def test_edge_weights(edge_index):
 
 
 def test_refusals(edge_index):
-    with pytest.raises(ValueError, match="num_hops must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="num_hops must be a whole number of at least 1, not 0"):
         SpikingGCN(5, 3, num_hops=0)
     with pytest.raises(ValueError, match="x has shape"):
         SpikingGCN(5, 3)(torch.rand(7, 4), edge_index)

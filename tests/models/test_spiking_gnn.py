@@ -56,7 +56,7 @@ def test_learns_its_time_constants_too(edge_index):
 def test_bad_sizes_and_repr():
     with pytest.raises(ValueError, match="num_layers"):
         SpikingGNN(5, 3, num_layers=0)
-    with pytest.raises(ValueError, match="num_layers must be at least 2"):
+    with pytest.raises(ValueError, match="num_layers must be a whole number of at least 2"):
         SpikingGNN(5, 3, num_layers=1, readout="conv")
     with pytest.raises(ValueError, match="unknown readout 'sum'"):
         SpikingGNN(5, 3, readout="sum")

@@ -350,5 +350,5 @@ def test_rates_in_half_precision_do_not_stop_where_it_stops_counting(dtype, time
 
 @pytest.mark.parametrize("timesteps", [0, 1.5, "3"])
 def test_a_rate_needs_a_number_of_steps(timesteps):
-    with pytest.raises(ValueError, match="timesteps must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="timesteps must be a whole number of at least 1"):
         LIF().rate(torch.rand(2, 3), timesteps)

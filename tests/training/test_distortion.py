@@ -57,7 +57,7 @@ def test_bad_arguments():
     points = torch.randn(4, 2)
     with pytest.raises(ValueError, match="no path joins two"):
         distortion(points, torch.zeros(2, 0, dtype=torch.long))
-    with pytest.raises(ValueError, match="num_pairs must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="num_pairs must be a whole number of at least 1, not 0"):
         distortion(points, torch.tensor([[0], [1]]), num_pairs=0)
     with pytest.raises(ValueError, match="all points coincide"):
         distortion(torch.zeros(4, 2), torch.tensor([[0, 1, 2], [1, 2, 3]]))

@@ -140,7 +140,7 @@ def test_it_learns_what_can_be_known():
 
 
 def test_impossible_tasks(some):
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1"):
         GraphClassification(some, 0)
     empty = apply_split(some, "random:75/10/15")
     empty.val_mask = torch.zeros(40, dtype=torch.bool)

@@ -22,6 +22,7 @@ from msg.experiments.trials import Search, Trial
 from msg.manifolds import resolve
 from msg.names import GRADIENTS, NEURONS
 from msg.report.figures import to_png
+from msg.sizes import check_sizes
 from msg.training import own_random_state
 
 _RELEASED = {"gradient": ("surrogate", "detach_reset"), "neuron": ("tau",)}
@@ -74,8 +75,8 @@ class EnergyStudy(Study):
             raise ValueError(f"models must be different names, not {', '.join(self.models) or 'none'}")
         Count().under(self.inputs)
         forms = [form(name) for name in self.models]
-        if self.trials is not None and self.trials < 1:
-            raise ValueError(f"trials must be at least 1, not {self.trials}")
+        if self.trials is not None:
+            check_sizes(trials=self.trials)
         for option, values in self.vary.items():
             if option not in variable():
                 raise ValueError(f"{option} cannot be varied: use {', '.join(variable())}")

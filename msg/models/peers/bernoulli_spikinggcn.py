@@ -10,6 +10,7 @@ from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import ScaledLIF, Sigmoid, Surrogate
 from msg.neurons.timesteps import Timesteps
+from msg.sizes import check_sizes
 
 
 class BernoulliSpikingGCN(GraphNetwork):
@@ -73,8 +74,7 @@ class BernoulliSpikingGCN(GraphNetwork):
         seed: int | None = None,
     ):
         super().__init__()
-        if num_hops < 1:
-            raise ValueError(f"num_hops must be at least 1, not {num_hops}")
+        check_sizes(num_hops=num_hops)
         if not 0 <= input_rate <= 1:
             raise ValueError(f"input_rate must be a probability, not {input_rate}")
         self.in_channels, self.out_channels = in_channels, out_channels

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import coalesce
 
-from msg.graph import Graph, Memo, SparseMatrix, neighbor_mean, pick_neighbors
+from msg.graph import Graph, Memo, SparseMatrix, as_edges, neighbor_mean, pick_neighbors
+from msg.kernels.tracing import uncompiled
 from msg.models.peers.spikenet import SpikeNet, _Layer
 from msg.neurons import NeuronLike, Sigmoid, Surrogate
 
@@ -93,7 +94,8 @@ class DynamicSpikeNet(SpikeNet):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - a graph for each step
         self, x: Tensor | Sequence[Tensor], edges: Sequence[Tensor], nodes: Tensor | None = None
     ) -> Tensor:
-        train = self.train_of(x, edges, nodes)
+        run = uncompiled(self.train_of) if torch.compiler.is_compiling() else self.train_of  # as in SpikeNet
+        train = run(x, edges, nodes)
         return self.readout(train.transpose(0, 1).flatten(1))
 
     def train_of(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
@@ -142,8 +144,14 @@ class DynamicSpikeNet(SpikeNet):
 
     def _matrices(self, edges: Sequence[Tensor], like: Tensor) -> list[tuple[SparseMatrix, SparseMatrix]]:
         """For each step the mean over all neighbours so far, and over the new ones."""
-        known, found = edges[0][:, :0], []
-        for new in edges:
+        pairs = []
+        for given in edges:
+            new, weight = as_edges(given, None, like.size(0))
+            if weight is not None:
+                raise ValueError("neighbours are drawn alike, whatever their weights: give adjacency matrices of ones")
+            pairs.append(new)
+        known, found = pairs[0][:, :0], []
+        for new in pairs:
             known = coalesce(torch.cat([known, new], dim=1), num_nodes=like.size(0))
             both = [neighbor_mean(Graph(these, None, like.size(0)), like.dtype) for these in (known, coalesce(new))]
             found.append(tuple(both))

@@ -13,6 +13,7 @@ from msg.manifolds import LearnedLorentz, curvature, resolve
 from msg.manifolds.family import wide
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec
+from msg.sizes import check_sizes
 
 
 class HGCN(GraphNetwork):
@@ -86,8 +87,7 @@ class HGCN(GraphNetwork):
         as_released: bool = False,
     ):
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        check_sizes(num_layers=num_layers)
         space, dim = resolve(manifold, hidden_channels)
         spaces = [_hyperbolic(space, learn_curvature) for _ in range(num_layers + 1)]
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, dim

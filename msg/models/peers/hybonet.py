@@ -10,6 +10,7 @@ from msg.manifolds import parse_signature
 from msg.manifolds.lorentz import lift
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec
+from msg.sizes import check_sizes
 
 
 class HyboNet(GraphNetwork):
@@ -69,8 +70,7 @@ class HyboNet(GraphNetwork):
         as_released: bool = False,
     ):
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        check_sizes(num_layers=num_layers)
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
         self.num_layers, self.margin, self.residual = num_layers, margin, residual
         self.manifold, _ = parse_signature(f"H{hidden_channels}")

@@ -10,6 +10,7 @@ from msg.layers import GyroplaneHead, KappaGCNConv, LearnedFermiDirac, ManifoldP
 from msg.manifolds.family import wide
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec
+from msg.sizes import check_sizes
 
 
 class KappaGCN(GraphNetwork):
@@ -66,12 +67,9 @@ class KappaGCN(GraphNetwork):
         residual: bool = False,
     ):
         super().__init__()
-        hidden = num_layers - (out_channels is not None)
-        if hidden < 1:
-            raise ValueError(
-                f"num_layers must be at least {num_layers + 1 - hidden} (convolutions, that of the logits among them), "
-                f"not {num_layers}"
-            )
+        of_logits = 0 if out_channels is None else 1
+        check_sizes(1 + of_logits, num_layers=num_layers)
+        hidden = num_layers - of_logits
         space = geoopt.Stereographic(k=wide(curvature), learnable=learn_curvature)
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
         self.num_layers, self.residual = num_layers, residual

@@ -10,6 +10,7 @@ from msg.graph.sparse import to_dense
 from msg.kernels.tracing import exporting, traced
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
+from msg.sizes import check_sizes
 
 
 class Polynormer(GraphNetwork):
@@ -58,8 +59,8 @@ class Polynormer(GraphNetwork):
         warm_up: int = 100,
     ):
         super().__init__()
-        if min(num_layers, global_layers) < 1 or warm_up < 0:
-            raise ValueError("num_layers and global_layers must be at least 1, and warm_up at least 0")
+        check_sizes(num_layers=num_layers, global_layers=global_layers)
+        check_sizes(0, warm_up=warm_up)
         self.in_channels, self.out_channels, self.warm_up = in_channels, out_channels, warm_up
         options: dict[str, Any] = {"in_dropout": input_dropout, "dropout": dropout, "global_dropout": dropout}
         sizes = in_channels, hidden_channels, out_channels, num_layers, global_layers

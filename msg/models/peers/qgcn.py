@@ -10,6 +10,7 @@ from msg.layers import PseudoHyperbolicGCNConv
 from msg.manifolds import PseudoHyperboloid
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
+from msg.sizes import check_sizes
 
 
 class QGCN(GraphNetwork):
@@ -68,8 +69,7 @@ class QGCN(GraphNetwork):
         as_released: bool = False,
     ):
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1 (convolutions), not {num_layers}")
+        check_sizes(num_layers=num_layers)
         if out_channels is None:
             raise ValueError("Q-GCN gives no points to decode, since its distance is no metric: give out_channels")
         time = (hidden_channels + 1) // 2 if time_dim is None else time_dim

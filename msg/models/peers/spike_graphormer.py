@@ -12,6 +12,7 @@ from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import LIF, ParametricLIF, Sigmoid
 from msg.neurons.timesteps import Timesteps
+from msg.sizes import check_sizes
 
 AGGREGATE = ("add", "cat")
 
@@ -146,9 +147,8 @@ class SpikeGraphormer(GraphNetwork):
         as_released: bool = False,
     ):
         super().__init__()
-        for name, value, least in (("num_layers", num_layers, 0), ("num_blocks", num_blocks, 1)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+        check_sizes(0, num_layers=num_layers)
+        check_sizes(num_blocks=num_blocks)
         if not 0 <= graph_weight <= 1:
             raise ValueError(f"graph_weight must be between 0 and 1, not {graph_weight}")
         if aggregate not in AGGREGATE:

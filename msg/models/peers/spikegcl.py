@@ -10,6 +10,7 @@ from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.neurons import NeuronLike, ScaledLIF, Sigmoid, Surrogate, resolve_neuron
 from msg.neurons.timesteps import FixedTimesteps
+from msg.sizes import check_sizes
 
 
 class _Shared(nn.Module):
@@ -120,15 +121,12 @@ class SpikeGCL(GraphNetwork):
         seed: int | None = None,
     ):
         super().__init__()
-        sizes = {"hidden_channels": hidden_channels, "num_layers": num_layers, "decoder_channels": decoder_channels}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        check_sizes(hidden_channels=hidden_channels, num_layers=num_layers, decoder_channels=decoder_channels)
         for name, value in (("dropout", dropout), ("drop_edge", drop_edge)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be a probability below 1, not {value}")
-        if encoder_epochs is not None and encoder_epochs < 0:
-            raise ValueError(f"encoder_epochs must not be negative, or None, not {encoder_epochs}")
+        if encoder_epochs is not None:
+            check_sizes(0, encoder_epochs=encoder_epochs)
         check_norm(norm)
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps
         self.dropout, self.margin, self.drop_edge, self.residual = dropout, margin, drop_edge, residual
@@ -154,15 +152,15 @@ class SpikeGCL(GraphNetwork):
     def embed(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """Binary embeddings ``[N, groups * d]``, without gradient; arguments are those of the model."""
         features, graph = self.prepare(x, edge_index, edge_weight)
-        encoder = (self.first, *self.layers)
-        training = self.training
-        for layer in encoder:
-            layer.train(False)
+        parts = [part for layer in (self.first, *self.layers) for part in layer.modules()]
+        modes = [part.training for part in parts]
+        for part in parts:
+            part.training = False
         try:
             return self._encode(features, graph, False).transpose(0, 1).flatten(1)
         finally:
-            for layer in encoder:
-                layer.train(training)
+            for part, mode in zip(parts, modes):
+                part.training = mode
 
     def _encode(self, features: Tensor | SparseMatrix, graph: Graph, training: bool, keep: bool = True) -> Tensor:
         """Spikes ``[groups, N, d]``; ``keep``: these features come again, and so does what they send."""

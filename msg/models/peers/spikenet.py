@@ -17,6 +17,7 @@ from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
 from msg.neurons.timesteps import FixedTimesteps
+from msg.sizes import check_sizes
 
 Pick = Callable[[Tensor, int], Tensor | None]
 """From nodes ``[T, M]`` and a number to so many neighbours of each ``[T, M, k]``; ``None``: the mean is over all."""
@@ -150,10 +151,7 @@ class SpikeNet(GraphNetwork):
         seed: int | None = None,
     ):
         super().__init__()
-        sizes = {"hidden_channels": hidden_channels, "num_layers": num_layers, "last_channels": last_channels}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        check_sizes(hidden_channels=hidden_channels, num_layers=num_layers, last_channels=last_channels)
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps
         self.num_neighbors = _per_hop(num_neighbors, num_layers, as_released)
         self.sample_in_evaluation, self.as_released = sample_in_evaluation, as_released

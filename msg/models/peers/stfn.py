@@ -12,6 +12,7 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.inits import glorot, zeros
 
 from msg.graph import Graph, SparseMatrix
+from msg.graph.sparse import wide
 from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
@@ -19,6 +20,7 @@ from msg.names import Jumping
 from msg.neurons import LIF, NeuronLike, Sigmoid, resolve_neuron
 from msg.neurons.contract import spikes
 from msg.neurons.timesteps import checked_timesteps
+from msg.sizes import check_sizes
 
 
 class MeanOfMessages(nn.Module):
@@ -49,14 +51,16 @@ class MeanOfMessages(nn.Module):
         zeros(self.bias)
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        dtype = wide(x.dtype)
+
         def mean(whole: Graph) -> tuple[Tensor, Tensor]:
-            weight = None if whole.edge_weight is None else whole.edge_weight.to(x.dtype)
-            _, value = gcn_norm(whole.edge_index, weight, whole.num_nodes, add_self_loops=False, dtype=x.dtype)
+            weight = None if whole.edge_weight is None else whole.edge_weight.to(dtype)
+            _, value = gcn_norm(whole.edge_index, weight, whole.num_nodes, add_self_loops=False, dtype=dtype)
             assert value is not None
             target = whole.edge_index[1]
             return whole.edge_index, value / torch.bincount(target, minlength=whole.num_nodes)[target]
 
-        matrix = graph.matrix(("mean of messages", x.dtype), mean)
+        matrix = graph.matrix(("mean of messages", dtype), mean)
         weight = self.weight.t()
         received = matrix.matmul(x.matmul(weight) if isinstance(x, SparseMatrix) else x @ weight)
         some = torch.zeros(graph.num_nodes, dtype=x.dtype, device=weight.device)
@@ -114,8 +118,7 @@ class _STFN(GraphNetwork):
         as_released: bool,
     ):
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, not {num_layers}")
+        check_sizes(num_layers=num_layers)
         if jumping not in get_args(Jumping):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels

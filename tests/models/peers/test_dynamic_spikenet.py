@@ -170,3 +170,22 @@ def test_nodes_are_numbers_of_any_integer_type(x, edges):
     want = model(x, edges, torch.tensor([4, 1]))
     for nodes in (torch.tensor([4, 1], dtype=torch.uint8), [4, 1]):
         torch.testing.assert_close(model(x, edges, nodes), want)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
+def test_a_compiler_goes_around_what_is_drawn(x, edges):
+    model = _model().eval()
+    want = copy.deepcopy(model)(x, edges)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x, edges), want)
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_snapshots_may_be_adjacency_matrices(x, edges):
+    once = [torch.unique(one, dim=1) for one in edges]
+    values = [torch.ones(one.size(1), dtype=x.dtype) for one in once]
+    matrices = [torch.sparse_coo_tensor(one.flip(0), v, (NODES, NODES)) for one, v in zip(once, values)]
+    assert torch.equal(_model()(x, [one.to_sparse_csr() for one in matrices]), _model()(x, once))
+    with pytest.raises(ValueError, match="give adjacency matrices of ones"):
+        _model()(x, [2 * one for one in matrices])

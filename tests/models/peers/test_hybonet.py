@@ -166,13 +166,13 @@ def test_bad_arguments():
         ({"num_layers": 0}, "num_layers"),
         ({"norm": "graph"}, "norm"),
         ({"dropout": 2.0}, "dropout"),
-        ({"hidden_channels": 0}, "hidden_channels must be at least 1"),
+        ({"hidden_channels": 0}, "hidden_channels must be a whole number of at least 1"),
     ):
         with pytest.raises(ValueError, match=said):
             HyboNet(5, 3, **options)
     with pytest.raises(ValueError, match="temperature"):
         LorentzianDecoder(temperature=0.0)
-    with pytest.raises(ValueError, match="dimension"):
+    with pytest.raises(ValueError, match="in_channels must be a whole number of at least 1, not 0"):
         LorentzLinear(0, 3)
 
 

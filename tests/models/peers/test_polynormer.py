@@ -82,9 +82,15 @@ def test_it_is_counted(x, edge_index):
     assert not ops.unknown
 
 
-@pytest.mark.parametrize("options", [{"num_layers": 0}, {"warm_up": -1}])
-def test_what_cannot_be(options):
-    with pytest.raises(ValueError, match="must be at least 1"):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1, not 0"),
+        ({"warm_up": -1}, "warm_up must be a whole number of at least 0, not -1"),
+    ],
+)
+def test_what_cannot_be(options, said):
+    with pytest.raises(ValueError, match=said):
         Polynormer(5, 3, **options)
 
 

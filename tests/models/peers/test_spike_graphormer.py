@@ -149,10 +149,10 @@ def test_edge_weights(edge_index):
 
 def test_refusals():
     for options, message in (
-        ({"num_layers": -1}, "num_layers must be at least 0"),
-        ({"num_blocks": 0}, "num_blocks must be at least 1"),
-        ({"timesteps": 0}, "timesteps must be an integer of at least 1"),
-        ({"heads": 0}, "heads must be at least 1"),
+        ({"num_layers": -1}, "num_layers must be a whole number of at least 0"),
+        ({"num_blocks": 0}, "num_blocks must be a whole number of at least 1"),
+        ({"timesteps": 0}, "timesteps must be a whole number of at least 1"),
+        ({"heads": 0}, "heads must be a whole number of at least 1"),
         ({"graph_weight": 1.5}, "graph_weight must be between 0 and 1"),
         ({"aggregate": "sum"}, "unknown aggregate 'sum'"),
         ({"norm": "group"}, "unknown norm 'group'"),

@@ -271,3 +271,15 @@ def test_further_layers(options, x, edge_index):
     want = model.neurons(torch.stack(h)).transpose(0, 1).flatten(1)
     assert 0.05 < want.mean() < 0.95
     torch.testing.assert_close(model.embed(x, edge_index), want.detach())
+
+
+def test_an_embedding_leaves_the_modes_of_parts_alone(edge_index):
+    model = SpikeGCL(FEATURES, 3, WIDTH, 2)
+    frozen = model.layers[0].norm.eval()
+    before = copy.deepcopy(frozen.state_dict())
+    x = torch.rand(7, FEATURES)
+    model(x, edge_index)
+    assert not frozen.training
+    assert model.first.training
+    model.unsupervised_loss(x, edge_index)
+    assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())

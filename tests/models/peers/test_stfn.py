@@ -224,6 +224,16 @@ def test_statistics_carry_gradient_unless_as_released(edge_index):
     assert not any(layer.norm.detach for layer in MADE["gc"]().layers)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_released_convolution_in_half_precision(kind, edge_index):
+    torch.manual_seed(0)
+    model, x = GCSNN(5, 3, 8, as_released=True).eval(), torch.rand(7, 5)
+    want = model(x, edge_index)
+    found = model.to(kind)(x.to(kind), edge_index)
+    assert found.dtype == kind
+    assert torch.cosine_similarity(found.float().flatten(), want.flatten(), dim=0) > 0.9
+
+
 def test_any_graph_after_another(edge_index):
     model = GCSNN(5, 3, 4).eval()
     x = torch.randn(7, 5)
@@ -272,8 +282,8 @@ def test_learns(name):
 
 def test_refusals():
     for options, message in (
-        ({"num_layers": 0}, "num_layers must be at least 1"),
-        ({"timesteps": 0}, "timesteps must be an integer of at least 1"),
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1"),
+        ({"timesteps": 0}, "timesteps must be a whole number of at least 1"),
         ({"jumping": "sum"}, "unknown jumping 'sum'"),
         ({"norm": "group"}, "unknown norm 'group'"),
         ({"threshold": 0.0}, "threshold must be positive"),
