@@ -57,10 +57,13 @@ def autocast_of(tensor: Tensor) -> Callable[[], AbstractContextManager[Any]]:
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
     """Operations in the precision of their operands, whatever autocast is on where a tensor lies."""
+    return torch.autocast(tensor.device.type, enabled=False) if autocasts(tensor) else nullcontext()
+
+
+def autocasts(tensor: Tensor) -> bool:
+    """Whether autocast is on where a tensor lies."""
     kind = tensor.device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
-        return nullcontext()
-    return torch.autocast(kind, enabled=False)
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 _ASIDE = ContextVar("aside", default=False)

@@ -32,8 +32,9 @@ class CheckpointedBPTT(SurrogateRule):
 
     Source: `Gruslys et al. 2016, Memory-Efficient Backpropagation Through Time <https://arxiv.org/abs/1606.03401>`_.
 
-    *Recommended* where the exact gradient is wanted and SurrogateBPTT does not fit. *Not recommended* where it fits:
-    it is the same gradient, later.
+    *Recommended* in plain torch (on a GPU, for neurons that are not compiled), where the exact gradient is wanted and
+    SurrogateBPTT does not fit. *Not recommended* where it fits, and with compiled kernels, where SurrogateBPTT keeps
+    about as little: it is the same gradient, later.
 
     Args:
         surrogate: see :class:`SurrogateRule`.

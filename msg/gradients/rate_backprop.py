@@ -47,8 +47,8 @@ class RateBackprop(SurrogateRule):
     Backpropagation <https://arxiv.org/abs/2410.11488>`_, eq. 8-12.
 
     *Recommended* for everything deeper than one layer that is simulated for more than a few steps: in accuracy it is
-    on a par with :class:`SurrogateBPTT`, in time and memory with DvM. *Not recommended* where timing carries the
-    information: what varies in time is seen by its mean alone.
+    on a par with :class:`SurrogateBPTT`, in memory with DvM, at little more than its time. *Not recommended* where
+    timing carries the information: what varies in time is seen by its mean alone.
 
     Arguments are those of :class:`SurrogateRule`.
     """

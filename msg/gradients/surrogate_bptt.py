@@ -42,7 +42,7 @@ class SurrogateBPTT(SurrogateRule):
     <https://arxiv.org/abs/1901.09948>`_.
 
     *Recommended* as the reference that other rules approximate, and for short simulations. *Not recommended* for long
-    ones: time and memory of the backward pass grow with ``T``.
+    ones: the time of the backward pass grows with ``T``, in plain torch its memory too.
     """
 
     twice: ClassVar[bool] = True

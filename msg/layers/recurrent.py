@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msg.calls import altered, full_precision
+from msg.calls import altered, autocasts, full_precision
 from msg.graph import Graph
 from msg.kernels.tracing import traced
 from msg.layers.state import check_state
@@ -149,7 +149,7 @@ class RecurrentSpikingLayer(nn.Module):
                 f"or [time steps, num_nodes, {self.in_channels}]"
             )
         weight = self.input.weight
-        if not x.is_floating_point() or torch.is_autocast_enabled(x.device.type):  # spikes of others
+        if not x.is_floating_point() or autocasts(x):  # spikes of others
             x = x.to(weight.dtype)
         if x.dtype != weight.dtype:
             raise ValueError(

@@ -131,7 +131,7 @@ class _Plain(_Convolutions):
 
 
 class CachedGCN(_Plain):
-    """PyG's ``GCN`` on a cached CSR matrix and its transpose: the same function, several times faster.
+    """PyG's ``GCN`` on a cached CSR matrix and its transpose: the same function, about three times as fast.
 
     Whatever is said of a spiking network's speed has to be said against this, since it is what anyone can have with the
     same sparse products.
@@ -167,7 +167,7 @@ class SAGE(_Plain):
 
 
 class GAT(_Convolutions):
-    """PyG's ``GAT`` without laying out messages edge by edge: the same function, several times faster.
+    """PyG's ``GAT`` without laying out messages edge by edge: the same function, about twice as fast.
 
     The last convolution takes the mean of its heads, the others concatenate them; attention is dropped out too.
 

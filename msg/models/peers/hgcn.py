@@ -25,9 +25,10 @@ class HGCN(GraphNetwork):
     logarithm, and the network is one of flat space with :math:`P = D^{-1}(A + I)`.
 
     Source: `Chami et al. 2019, Hyperbolic Graph Convolutional Neural Networks <https://arxiv.org/abs/1910.12933>`_
-    (NeurIPS). The default is what the published commands of its code run: learned curvature, neighbours averaged in the
-    tangent space at the origin. The paper's equations weigh neighbours by attention and average in the tangent space of
-    each node: that is ``attention=True, aggregation="local"``. It differs from the released code in these:
+    (NeurIPS). The default is what published commands of its code run: learned curvature (for links of Cora and airport;
+    others hold it at -1), neighbours averaged in the tangent space at the origin. The paper's equations weigh
+    neighbours by attention and average in the tangent space of each node: that is ``attention=True,
+    aggregation="local"``. It differs from the released code in these:
 
     - ``num_layers`` counts convolutions. The released one counts the read-out as a layer for node classification.
     - A curvature :math:`-c` is learned as :math:`c = e^a` (hyperboloid) or :math:`\ln(1 + e^a)` (ball, as in geoopt),
