@@ -7,7 +7,6 @@ from torch import Tensor
 from torch_geometric.utils import coalesce
 
 from msg.graph import Graph, Memo, SparseMatrix, as_edges, neighbor_mean, pick_neighbors
-from msg.kernels.tracing import uncompiled
 from msg.models.peers.spikenet import SpikeNet, _Layer
 from msg.neurons import NeuronLike, Sigmoid, Surrogate
 
@@ -94,9 +93,7 @@ class DynamicSpikeNet(SpikeNet):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - a graph for each step
         self, x: Tensor | Sequence[Tensor], edges: Sequence[Tensor], nodes: Tensor | None = None
     ) -> Tensor:
-        run = uncompiled(self.train_of) if torch.compiler.is_compiling() else self.train_of  # as in SpikeNet
-        train = run(x, edges, nodes)
-        return self.readout(train.transpose(0, 1).flatten(1))
+        return self._logits(x, edges, nodes)
 
     def train_of(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
         self, x: Tensor | Sequence[Tensor], edges: Sequence[Tensor], nodes: Tensor | None = None

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -171,11 +172,13 @@ class SpikeNet(GraphNetwork):
             module.reset_parameters()  # pyright: ignore[reportCallIssue]
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        return self._logits(x, edge_index, edge_weight)
+
+    def _logits(self, *given: Any) -> Tensor:
         # draws are of a generator's own, and of a matrix whose rows are looked up: no compiler follows
         drawn = self.training or self.sample_in_evaluation
         run = uncompiled(self.train_of) if drawn and torch.compiler.is_compiling() else self.train_of
-        train = run(x, edge_index, edge_weight)
-        return self.readout(train.transpose(0, 1).flatten(1))
+        return self.readout(run(*given).transpose(0, 1).flatten(1))
 
     def train_of(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """Spikes of the last layer, ``[T, N, last_channels]``; arguments are those of the model."""
