@@ -103,16 +103,24 @@ def _one_thread(request):
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def rendered():
-    """What a test asks for that looks at the pictures of a run."""
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(request, monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _drawing(request):
     """Small runs take most of their time to draw what no test looks at: their figures are made, and not rendered."""
-    if {"cli", "experiments"} & set(request.path.parts) and "rendered" not in request.fixturenames:
-        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **_: file.write(b"not rendered"))
+    if not {"cli", "experiments"} & set(request.path.parts):
+        yield None
+        return
+    from matplotlib.figure import Figure
+
+    drawing = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(b"not rendered"))
+        yield drawing
+
+
+@pytest.fixture
+def rendered(_drawing, monkeypatch):
+    """What a test asks for that looks at the pictures of a run."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", _drawing)
 
 
 @pytest.fixture

@@ -149,6 +149,7 @@ def test_a_gradient_penalty_is_differentiated(signature, edge_index):
     assert torch.autograd.gradcheck(penalty, model.conv.lin.weight, fast_mode=True)
 
 
+@pytest.mark.slow  # of the compiler
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler asks for it
 def test_backpropagation_through_settling_goes_around_the_compiler(edge_index):
     torch.manual_seed(0)

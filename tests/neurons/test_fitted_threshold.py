@@ -136,6 +136,7 @@ def test_an_average_of_weights_has_it(edge_index):
     torch.testing.assert_close(average(0.1 * x, edge_index), model(0.1 * x, edge_index))
 
 
+@pytest.mark.slow  # torch exports
 def test_a_loaded_one_is_exported(edge_index):
     x = torch.rand(7, 5)
     first, second = fitted(x, edge_index), SpikingGNN(5, 3, 8, neuron=LIF(threshold="auto")).eval()
