@@ -99,7 +99,8 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         add_structural_decoder(model)
     if config.task == GRAPHS:
         model = GraphClassifier(model, num_classes, str(config.pooling), config.dropout or 0.0)
-    if config.batch_size is not None or config.drop_edge or config.half_hop:  # each update has another graph
+    # each update has another graph
+    if config.task == GRAPHS or config.batch_size is not None or config.drop_edge or config.half_hop:
         uncached(model)
     return Propagated(model, config.propagate, config.teleport) if config.propagate else model
 

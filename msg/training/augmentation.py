@@ -12,7 +12,7 @@ from torch_geometric.utils import dropout_edge
 from msg.graph import Memo, SparseMatrix
 from msg.layers import dropout
 from msg.models.network import GraphNetwork
-from msg.training.batches import Batch, MiniBatches
+from msg.training.batches import Batch, MiniBatches, check_uncached
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Augmenting:
             model: that reads it; the library's own keep sparse features as they are.
         """
         settings, nodes = self.settings, None
+        if settings.changes_graph:
+            check_uncached(model)
         x, edge_index, weight = batch.x, batch.edge_index, batch.edge_weight
         if settings.drop_edge:
             edge_index, kept = dropout_edge(edge_index, settings.drop_edge)

@@ -55,19 +55,26 @@ class Batch(NamedTuple):
         normalises would see other degrees in each layer.
 
         Raises:
-            ValueError: for a sample and a convolution that keeps the matrix of the first graph it sees.
+            ValueError: for graphs or a sample, and a convolution that keeps the matrix of the first graph it sees.
         """
         if self.batch is not None:
+            check_uncached(model)
             return model(self.x, self.edge_index, **self.weights, batch=self.batch, batch_size=len(self.labels))
         if self.batch_size is None:
             return model(self.x, self.edge_index, **self.weights)
-        kept = [type(module).__name__ for module in model.modules() if getattr(module, "cached", False) is True]
-        if kept:
-            raise ValueError(f"{kept[0]} keeps the matrix of the first batch for all others: make it with cached=False")
+        check_uncached(model)
         if isinstance(model, LayeredNetwork):
             nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
             return model(self.x, self.edge_index, self.edge_weight, self.batch_size, nodes, edges)
         return model(self.x, self.edge_index, **self.weights)[: self.batch_size]
+
+
+def check_uncached(model: nn.Module) -> None:
+    """Raise ``ValueError`` for a convolution that keeps the matrix of the first graph it sees."""
+    for module in model.modules():
+        if getattr(module, "cached", False) is True:
+            kind = type(module).__name__
+            raise ValueError(f"{kind} keeps the matrix of the first graph for all others: make it with cached=False")
 
 
 @dataclass(frozen=True)

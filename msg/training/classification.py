@@ -70,8 +70,7 @@ class Classification:
         self.sparsity, self.label_smoothing = sparsity, label_smoothing
         self.augment = Augmenting(augmentation, batches)
         self.metric = data.get("metric", "accuracy")
-        if self.metric not in ("accuracy", "roc_auc"):
-            raise ValueError(f"unknown metric {self.metric!r}: use 'accuracy' or 'roc_auc'")
+        check_metric(self.metric)
         self.x, self.edge_index = data["x"], data["edge_index"]
         self.y: Tensor = data["y"].long()  # a cross-entropy takes no other integers
         self.edge_weight: Tensor | None = data.get("edge_weight")
@@ -145,6 +144,12 @@ class Classification:
         return Evaluation(loss, float(metric), seen.rates, seen.radius)
 
 
+def check_metric(metric: str) -> None:
+    """Raise ``ValueError`` for one that is not known."""
+    if metric not in ("accuracy", "roc_auc"):
+        raise ValueError(f"unknown metric {metric!r}: use 'accuracy' or 'roc_auc'")
+
+
 def _check(data: Any, what: str) -> None:
     """Refuse data of which a task would read something else than is meant, or leave something out.
 
@@ -168,7 +173,11 @@ def _check(data: Any, what: str) -> None:
             f"data has {unread[0]}, which models are not given here: leave it out, as in `del data.{unread[0]}`, or "
             "train in a loop of your own"
         )
-    y = data["y"]
+    x, y = data["x"], data["y"]
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x must be a tensor, not {type(x).__name__}: use torch.as_tensor(data.x)")
+    if what == "node" and x.size(-2) != y.size(0):
+        raise ValueError(f"x has {x.size(-2)} nodes, and y {y.size(0)} classes: give one for each node, in their order")
     if y.dim() != 1 or y.is_floating_point():
         raise ValueError(
             f"y must be a class for each {what}, integers [{len(y)}], not {y.dtype} of shape {list(y.shape)}: try "
@@ -182,7 +191,7 @@ def _check(data: Any, what: str) -> None:
                 f"{list(mask.shape)}: choose one split, as in data.{part}_mask[:, 0], convert zeros and ones with "
                 f".bool(), and numbers of {what}s with torch_geometric.utils.index_to_mask"
             )
-    check_features(data["x"])
+    check_features(x)
     weight = data.get("edge_weight")
     if weight is not None and not bool(weight.isfinite().all()):
         raise ValueError("edge_weight has values that are not finite: fill them in, as with edge_weight.nan_to_num()")

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch_geometric.data import Data
 
 from msg.layers.draws import generator_of
+from msg.training.classification import check_metric
 from msg.training.observation import observe, watching
 from msg.training.tasks import Batch, Evaluation, Part, firing, measured
 
@@ -48,10 +49,11 @@ class PartitionedNodes:
         seed: of dropout, with epoch and rank; nothing else is drawn.
 
     Raises:
-        ValueError: for a mask without a node.
+        ValueError: for a mask without a node, or an unknown metric.
     """
 
     def __init__(self, part: Data, sparsity: float = 0.0, metric: str = "accuracy", seed: int = 0):
+        check_metric(metric)
         self.metric, self.sparsity, self.seed = metric, sparsity, seed
         self.x, self.y = part["x"], part["y"]
         self.edge_index: Any = part["graph"]  # what models take for their edges

@@ -69,3 +69,8 @@ def test_a_mask_without_nodes_is_refused():
     data.val_mask[:] = False
     with pytest.raises(ValueError, match="val_mask has no node in any part"):
         PartitionedNodes(assigned(data, 1, "range")[0])
+
+
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="unknown metric 'macro-f1': use 'accuracy' or 'roc_auc'"):
+        PartitionedNodes(assigned(data_for("accuracy"), 1, "range")[0], metric="macro-f1")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch_geometric.nn import GIN
+from torch_geometric.nn import GCN, GIN
 
 from msg.datasets import apply_split, load_graphs, normalize_features
 from msg.datasets.generators import motifs
@@ -48,6 +48,12 @@ def test_an_epoch_reads_every_training_graph_once_in_an_order_of_its_own(some):
         assert torch.equal(sum(batch.x.sum(0) for batch in epoch), some.x[inside].sum(0))
         assert sum(batch.edge_index.size(1) for batch in epoch) == int(inside[some.edge_index[0]].sum())
         assert sum(int(batch.labels.sum()) for batch in epoch) == int(some.y[some.train_mask].sum())
+
+
+def test_a_convolution_that_keeps_its_first_graph_is_refused(some):
+    task = GraphClassification(some, 8)
+    with pytest.raises(ValueError, match=r"GCNConv keeps the matrix of the first graph.*cached=False"):
+        task.loss(GraphClassifier(GCN(6, 8, 2, cached=True), 2), next(task.batches(1)))
 
 
 def test_nodes_that_are_not_in_the_order_of_their_graphs_are_refused(some):

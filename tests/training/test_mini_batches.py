@@ -9,7 +9,7 @@ from msg.gradients import SurrogateBPTT
 from msg.models import CachedGCN
 from msg.names import MODELS
 from msg.nn import MSG, SGC, SpikingGCN, SpikingGNN
-from msg.training import Budget, LinkPrediction, MiniBatches, NodeClassification, fit, inner_product
+from msg.training import Augmentation, Budget, LinkPrediction, MiniBatches, NodeClassification, fit, inner_product
 
 EVERYTHING = MiniBatches(10**6, (-1, -1))
 BATCHED = {
@@ -119,8 +119,11 @@ def test_sparsity_counts_the_nodes_of_a_batch(digits):
 
 def test_a_convolution_that_keeps_its_first_graph_is_refused(karate):
     task = NodeClassification(karate, batches=EVERYTHING)
-    with pytest.raises(ValueError, match=r"GCNConv keeps the matrix of the first batch.*cached=False"):
+    with pytest.raises(ValueError, match=r"GCNConv keeps the matrix of the first graph.*cached=False"):
         task.loss(GCN(34, 8, 2, 4, cached=True), *task.batches(1))
+    drawn = NodeClassification(karate, augmentation=Augmentation(drop_edge=0.5))
+    with pytest.raises(ValueError, match=r"GCNConv keeps the matrix of the first graph.*cached=False"):
+        drawn.loss(GCN(34, 8, 2, 4, cached=True), *drawn.batches(1))
     for name in [name for name in MODELS if MODELS[name].batches]:
         task.loss(build_model(RunConfig(model=name, layers=2, batch_size=10**6), 34, 4), *task.batches(1))
 

@@ -1,5 +1,6 @@
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -139,6 +140,8 @@ def test_weights_of_edges_are_given_to_models(karate):
         ({"val_mask": torch.ones(2, 10, dtype=torch.bool)}, r"choose one split, as in data.val_mask\[:, 0\]"),
         ({"val_mask": torch.ones(3, dtype=torch.bool)}, r"one for each node \[2\]"),
         ({"test_mask": None}, "data has no test_mask: give it nodes with"),
+        ({"x": np.zeros((2, 2))}, r"x must be a tensor, not ndarray: use torch.as_tensor\(data.x\)"),
+        ({"x": torch.zeros(3, 2)}, "x has 3 nodes, and y 2 classes: give one for each node, in their order"),
         ({"edge_index": None, "adj_t": torch.eye(2)}, "data has adj_t in place of edge_index"),
         ({"x": torch.tensor([[0.0, torch.nan], [1.0, 2.0]])}, "x has values that are not finite"),
         ({"x": torch.tensor([[0.0, torch.inf], [1.0, 2.0]]).to_sparse_coo()}, "x has values that are not finite"),
