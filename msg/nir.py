@@ -25,6 +25,7 @@ from msg.graph import Graph
 from msg.layers import Propagation, SpikingLayer, TrainBatchNorm
 from msg.models import SpikingNetwork
 from msg.neurons import IF, LIF, Adapted, Neuron, ScaledLIF, heaviside
+from msg.neurons.timesteps import checked_timesteps
 
 DT = 1e-4
 """Seconds that a step takes where nothing else is said; snntorch reads every file so."""
@@ -277,12 +278,10 @@ class FoldedNetwork(nn.Module):
                 f"the input is a train [T, ..., {width}], or with timesteps constant [..., {width}], not "
                 f"{list(x.shape)}: of features [N, F] of a graph give x[network.inputs].flatten() and timesteps"
             )
-        steps = len(x) if timesteps is None else timesteps
-        if steps < 1:
-            raise ValueError(f"there must be at least one time step, not {steps}")
+        steps = checked_timesteps(len(x) if timesteps is None else timesteps)
         states: list[Any] = [None] * len(self.parts)
         train = []
-        for now in x if timesteps is None else [x] * timesteps:
+        for now in x if timesteps is None else [x] * steps:
             for number, part in enumerate(self.parts):
                 if isinstance(part, Neuron):
                     now, states[number] = part(now, states[number], heaviside)

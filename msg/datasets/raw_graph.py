@@ -30,7 +30,7 @@ class RawGraph:
     Attributes:
         features: ``[N, F]`` numbers.
         edge_index: ``[2, E]``, in any order, with or without reverse edges, duplicates and self-loops.
-        labels: ``[N]`` class indices.
+        labels: ``[N]`` class indices, -1 of a node that has none.
         masks: The given ``train_mask``, ``val_mask`` and ``test_mask``, each ``[N]`` or ``[N, K]``, or nothing.
     """
 
@@ -50,13 +50,17 @@ def validate(raw: RawGraph, place: Path | str) -> RawGraph:
     Raises:
         DatasetError: If features, edges, labels or masks are malformed, do not fit together or lose their meaning in
             these types: features that float32 cannot hold, labels that are no class of so few nodes, masks that share
-            a node.
+            a node or have one without a class.
     """
     try:
         features = as_features(raw.features)
         num_nodes = features.shape[0]
-        labels = as_labels(raw.labels, num_nodes)
-        return RawGraph(features, as_edge_index(raw.edge_index, num_nodes), labels, boolean_masks(raw.masks, num_nodes))
+        labels = as_labels(raw.labels, num_nodes, missing=True)
+        edge_index, masks = as_edge_index(raw.edge_index, num_nodes), boolean_masks(raw.masks, num_nodes)
+        for name, mask in masks.items():
+            if mask[torch.from_numpy(labels < 0)].any():
+                raise ValueError(f"nodes without a class (-1) in {name}: take them out of it")
+        return RawGraph(features, edge_index, labels, masks)
     except (ValueError, TypeError) as problem:
         raise DatasetError(f"{place} has {problem}; mend or replace it") from problem
 
@@ -87,13 +91,14 @@ def as_features(given: Matrix) -> Matrix:
     return sp.csr_matrix((narrow, features.indices, features.indptr), features.shape, copy=True)
 
 
-def as_labels(given: Array, count: int, of: str = "nodes") -> np.ndarray:
+def as_labels(given: Array, count: int, of: str = "nodes", missing: bool = False) -> np.ndarray:
     """Return class indices as int64.
 
     Args:
         given: The indices.
         count: How many there must be.
         of: What has them, for messages.
+        missing: Whether some may have none, -1.
 
     Raises:
         ValueError: If they are no class indices, one for each.
@@ -101,8 +106,9 @@ def as_labels(given: Array, count: int, of: str = "nodes") -> np.ndarray:
     labels = np.asarray(given)
     if labels.shape != (count,) or count == 0:
         raise ValueError(f"labels of shape {labels.shape} for {count} {of}")
-    if labels.dtype.kind not in "biu" or labels.min() < 0:
-        raise ValueError("labels that are not class indices 0, 1, 2, ...: number the classes, as integers")
+    if labels.dtype.kind not in "biu" or labels.min() < (-1 if missing else 0) or labels.max() < 0:
+        without = f", and -1 for {of} without a class" if missing else ""
+        raise ValueError(f"labels that are not class indices 0, 1, 2, ...: number the classes, as integers{without}")
     if int(labels.max()) >= count:
         raise ValueError(f"label {labels.max():,}, but only {count:,} {of}: number the classes 0, 1, 2, ...")
     return labels.astype(np.int64)

@@ -1,7 +1,7 @@
 """Classes of the nodes of a graph, and of whole graphs."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ class Classification:
 
     Raises:
         ValueError: for data that are missing, of another shape or not finite, for what models would not be given, an
-            unknown metric, an empty part, or a ROC-AUC that is not defined.
+            unknown metric, an empty part, parts that share nodes, or a ROC-AUC that is not defined.
     """
 
     what: str
@@ -150,6 +150,17 @@ def check_metric(metric: str) -> None:
         raise ValueError(f"unknown metric {metric!r}: use 'accuracy' or 'roc_auc'")
 
 
+def num_shared(masks: Iterable[Tensor]) -> int:
+    """How many are in more than one mask."""
+    return int((torch.stack(list(masks)).sum(0) > 1).sum())
+
+
+def check_apart(shared: float, what: str) -> None:
+    """Raise ``ValueError`` where parts share something: what is learnt from, or selected by, cannot be a test."""
+    if shared:
+        raise ValueError(f"{shared:.0f} {what}s are in more than one of the masks: leave each in one part")
+
+
 def _check(data: Any, what: str) -> None:
     """Refuse data of which a task would read something else than is meant, or leave something out.
 
@@ -191,6 +202,7 @@ def _check(data: Any, what: str) -> None:
                 f"{list(mask.shape)}: choose one split, as in data.{part}_mask[:, 0], convert zeros and ones with "
                 f".bool(), and numbers of {what}s with torch_geometric.utils.index_to_mask"
             )
+    check_apart(num_shared(data[f"{part}_mask"] for part in PARTS), what)
     check_features(x)
     weight = data.get("edge_weight")
     if weight is not None and not bool(weight.isfinite().all()):
@@ -229,9 +241,9 @@ class NodeClassification(Classification):
         taught: ``q`` of all nodes, ``[N, C]``; ``None`` before :meth:`teach`.
 
     Raises:
-        ValueError: for data that are missing, of another shape or not finite, for what models would not be given, an
-            unknown metric, an empty part, a ROC-AUC that is not defined, or another graph or several views for every
-            update of mini-batches.
+        ValueError: for data that are missing, of another shape or not finite, for what models would not be given,
+            an unknown metric, an empty part, parts that share nodes, a ROC-AUC that is not defined, or another graph or
+            several views for every update of mini-batches.
     """
 
     what = "node"
@@ -297,7 +309,7 @@ class NodeClassification(Classification):
         if self.taught is None:
             return 0.0
         rest = ~self.masks["train"]
-        return cross_entropy(logits[rest], self.taught[rest]) if bool(rest.any()) else 0.0
+        return cross_entropy(logits[rest], self.taught[rest])
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):

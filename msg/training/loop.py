@@ -210,7 +210,10 @@ class Training:
         loss = self.task.loss(self.model, batch)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} in epoch {epoch}: try a smaller lr, step_size or max_step")
+            mend = "try a smaller lr, step_size or max_step"
+            if not self.optimizer.state:
+                mend = "no update was made yet, so features or weights of the model are too large, or step_size is"
+            raise FloatingPointError(f"the loss is {value} in epoch {epoch}: {mend}")
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

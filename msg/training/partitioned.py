@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch_geometric.data import Data
 
 from msg.layers.draws import generator_of
-from msg.training.classification import check_metric
+from msg.training.classification import check_apart, check_metric, num_shared
 from msg.training.observation import observe, watching
 from msg.training.tasks import Batch, Evaluation, Part, firing, measured
 
@@ -49,7 +49,7 @@ class PartitionedNodes:
         seed: of dropout, with epoch and rank; nothing else is drawn.
 
     Raises:
-        ValueError: for a mask without a node, or an unknown metric.
+        ValueError: for a mask without a node, masks that share nodes, or an unknown metric.
     """
 
     def __init__(self, part: Data, sparsity: float = 0.0, metric: str = "accuracy", seed: int = 0):
@@ -60,7 +60,9 @@ class PartitionedNodes:
         self.masks: dict[Part, Tensor] = {"train": part["train_mask"], "val": part["val_mask"]}
         self.masks["test"] = part["test_mask"]
         self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        self.nodes, self.training = _summed(len(self.y), self.masks["train"].sum())
+        masks = self.masks.values()
+        self.nodes, self.training, shared = _summed(len(self.y), self.masks["train"].sum(), num_shared(masks))
+        check_apart(shared, "node")
         empty = [name for name, mask in self.masks.items() if not _summed(mask.sum())[0]]
         if empty:
             raise ValueError(f"{empty[0]}_mask has no node in any part: choose another split")

@@ -58,7 +58,8 @@ def test_splits_of_either_kind_are_read(save_npz, tmp_path, plural):
         ({"attr_matrix": np.full((6, 2), "a")}, "not numbers"),
         ({"attr_matrix": np.float32(1)}, "cannot be read"),
         ({"labels": np.arange(5)}, "labels of shape"),
-        ({"labels": np.array([0, 1, 0, 1, 0, -1])}, "not class indices"),
+        ({"labels": np.array([0, 1, 0, 1, 0, -2])}, "not class indices.*, and -1 for nodes without a class"),
+        ({"labels": np.full(6, -1)}, "not class indices"),
         ({"labels": np.linspace(0, 1, 6)}, "not class indices"),
         ({"labels": np.array([{}] * 6)}, "allow_pickle=False"),
         ({"node_features": np.ones((6, 2)), "edges": np.ones((3, 2))}, r"integers \[E, 2\]"),
@@ -79,6 +80,18 @@ def test_splits_of_either_kind_are_read(save_npz, tmp_path, plural):
 def test_bad_file_is_named(save_npz, changes, problem):
     with pytest.raises(DatasetError, match=rf"bad\.npz.*{problem}"):
         read_npz(save_npz("bad.npz", **changes))
+
+
+def test_nodes_may_have_no_class(save_npz):
+    path = save_npz("some.npz", labels=np.array([0, -1, 1, 1, 0, -1], np.int8))
+    data = load_graph(path, split="random:50/25/25", simplify=True)
+    assert data.y.tolist() == [0, -1, 1, 1, 0, -1]
+    assert data.num_classes == 2
+    assert (data.train_mask | data.val_mask | data.test_mask).tolist() == [True, False, True, True, True, False]
+    masks = {f"{part}_masks": np.eye(6, dtype=bool)[k] for k, part in enumerate(("train", "val", "test"))}
+    save_npz("some.npz", labels=np.array([0, -1, 1, 1, 0, -1]), **masks)
+    with pytest.raises(DatasetError, match=r"nodes without a class \(-1\) in val_mask: take them out of it"):
+        load_graph(path, simplify=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 truncated"])

@@ -71,6 +71,13 @@ def test_a_mask_without_nodes_is_refused():
         PartitionedNodes(assigned(data, 1, "range")[0])
 
 
+def test_masks_that_share_nodes_are_refused():
+    data = data_for("accuracy")
+    data.test_mask[:] = True
+    with pytest.raises(ValueError, match="nodes are in more than one of the masks: leave each in one part"):
+        PartitionedNodes(assigned(data, 1, "range")[0])
+
+
 def test_an_unknown_metric_is_refused():
     with pytest.raises(ValueError, match="unknown metric 'macro-f1': use 'accuracy' or 'roc_auc'"):
         PartitionedNodes(assigned(data_for("accuracy"), 1, "range")[0], metric="macro-f1")

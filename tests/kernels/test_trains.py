@@ -13,6 +13,8 @@ from msg.kernels import operators, pack, reference
 SIZES = [(6, 1, 1, 1), (9, 5, 32, 32), (40, 7, 33, 40), (30, 65, 8, 64), (130, 4, 70, 3)]
 NEURONS = [(1.0, 1.0, True), (0.5, 0.7, True), (0.5, 0.7, False)]
 NO_SLOPE = (-1, 0.0, 0.0, True)
+# kernels of their own, which only a graph of 2^31 edges needs
+INDICES = [torch.int32, pytest.param(torch.int64, marks=pytest.mark.slow)]
 SLOPES = [(0, math.pi, 1.0, True), (0, math.pi, 1.0, False), (1, 4.0, 4.0, False), (2, 1.0, 0.5, True)]
 
 pytestmark = pytest.mark.usefixtures("compiled", "seeded")
@@ -40,7 +42,7 @@ def factors(nodes, dtype):
     return 2.0 ** torch.randint(-3, 2, (nodes,)).to(dtype)
 
 
-@pytest.mark.parametrize("index", [torch.int32, torch.int64], ids=str)
+@pytest.mark.parametrize("index", INDICES, ids=str)
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_aggregate(size, weighted, index, dtype):
@@ -74,12 +76,7 @@ ROWS = [0, 1, 2, 5, 6, 7, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1000]
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize(
-    "index",
-    # kernels of their own, which only a graph of 2^31 edges needs
-    [torch.int32, pytest.param(torch.int64, marks=pytest.mark.slow)],
-    ids=str,
-)
+@pytest.mark.parametrize("index", INDICES, ids=str)
 @pytest.mark.parametrize(
     ("steps", "channels"), [(1, 1), (3, 32), (4, 1), (4, 33), (7, 32), (15, 32), (17, 33), (64, 31)]
 )

@@ -64,6 +64,8 @@ def test_early_stopping(patience, epochs):
 def test_divergence_names_the_epoch():
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 2: try a smaller lr"):
         fit(nn.Linear(1, 1), Scripted([0.1], [1.0, float("nan")]), Budget(epochs=3))
+    with pytest.raises(FloatingPointError, match="the loss is inf in epoch 1: no update was made yet, so features"):
+        fit(nn.Linear(1, 1), Scripted([0.1], [float("inf")]), Budget(epochs=3))
 
 
 @pytest.mark.parametrize(

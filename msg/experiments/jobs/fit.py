@@ -253,8 +253,10 @@ def _points(model: nn.Module, task: Task, data: Data) -> tuple[str, dict[str, to
     manifold = manifold_of(model)
     kind, kappa = ("plane", 0.0) if manifold is None else (chart(manifold), curvature(manifold))
     plane = torch.from_numpy(principal_plane(tangent.numpy())) * (abs(kappa) ** 0.5 if kappa else 1.0)
+    labels = data["y"].cpu()
+    plane, labels = plane[labels >= 0], labels[labels >= 0]
     step = -(-len(plane) // MOST_POINTS)
-    return kind, {"plane": plane[::step].clone(), "labels": data["y"].cpu()[::step].clone()}
+    return kind, {"plane": plane[::step].clone(), "labels": labels[::step].clone()}
 
 
 def _random_state() -> list[torch.Tensor]:
