@@ -57,6 +57,7 @@ def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any, output: A
     import torch
 
     from msg.energy import Candidate, Count, compare, cost_tables, disagreement, measure, report
+    from msg.energy.deployment import has_tangent_readout
     from msg.experiments import Store, load_trained
     from msg.experiments.files import json_bytes
     from msg.nn import MSG
@@ -77,7 +78,7 @@ def _of_run(path: Path, out: Path, seconds: float | None, inputs: Any, output: A
     priced = {costs.name: report(trained.ops, costs) for costs in cost_tables()}
     content["tables"] = {name: one.energy_mj() for name, one in priced.items()}
     content["events_tables"] = {name: one.energy_mj("events") for name, one in priced.items()}
-    if isinstance(model, MSG) and model.out_channels is not None:
+    if isinstance(model, MSG) and has_tangent_readout(model):
         shortcut = disagreement(model, task.x, task.edge_index)
         lines.append(str(shortcut))
         content["tangent_shortcut"] = shortcut.as_dict()

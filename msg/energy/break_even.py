@@ -20,7 +20,7 @@ class BreakEven:
         spiking_mj: energy of the neurons and of the synapses above them.
         quantised_mj: of the quantised network in their place.
         break_even_rate: the firing rate below which spikes cost less, all layers in proportion; 0 if what happens in
-            every step costs more already, ``None`` if nothing fires.
+            every step costs more already, ``None`` if nothing fires or a spike has no price.
         memory: whether memory traffic is priced too.
     """
 
@@ -89,6 +89,8 @@ def break_even(
         for number in range(len(layers[0].ways))
     ]
     quantised = sum(energy(narrow, _of_bits(firing, bits)) for firing in layers)
+    priced = "accumulate" in costs.picojoules  # what a spike does
+    rates = [(quantised - still) / driven for driven, still in ways if driven and priced]
     rate = sum(f.spikes for f in layers) / max(1, sum(f.neurons * f.timesteps for f in layers))
     synapses = sum(f.synapses for f in layers)
     return BreakEven(
@@ -97,7 +99,7 @@ def break_even(
         bits=bits,
         spiking_mj=min(sum(way) for way in ways),
         quantised_mj=quantised,
-        break_even_rate=max(0.0, *(rate * (quantised - still) / driven for driven, still in ways)) if rate else None,
+        break_even_rate=max(0.0, *(rate * one for one in rates)) if rate and rates else None,
         memory=memory,
     )
 
@@ -147,7 +149,8 @@ def break_even_map(
 
     Args:
         ops: what was counted.
-        costs: tables; all that are registered unless given. One without a price of a multiplication has no boundary.
+        costs: tables; all that are registered unless given. One without a price of an addition or a multiplication has
+            no boundary.
         timesteps: where it is computed.
     """
     tables = [one for one in (cost_tables() if costs is None else costs) if "multiply" in one.picojoules]

@@ -12,7 +12,7 @@ from torch_geometric.nn import Aggregation, MessagePassing
 
 from msg.calls import counting, is_aside
 from msg.energy import recurrent, riemannian, spikes, spiking, trains  # noqa: F401 - rules, which register themselves
-from msg.energy.counts import BACKWARD, OUTSIDE, Operations
+from msg.energy.counts import BACKWARD, OUTSIDE, Count, Operations
 from msg.energy.modules import Rule, known, leaves_children
 from msg.energy.operators import count_operator
 from msg.energy.spiking import reads_spikes
@@ -20,11 +20,14 @@ from msg.neurons import Neuron
 
 
 class _Frame(NamedTuple):
-    """A module that is running: its name, its rule, and whether that speaks for everything inside."""
+    """A module that is running: its name, its rule, whether that speaks for everything inside, and whether it was begun
+    by a backward pass, which recomputes it.
+    """
 
     name: str
     rule: Rule | None
     closed: bool
+    again: bool
 
 
 class _Recorder(TorchDispatchMode):
@@ -43,7 +46,7 @@ class _Recorder(TorchDispatchMode):
         closed = rule is not None and not leaves_children(module)
         # a convolution's rule speaks for its aggregation, if not for its other children
         closed |= bool(self.frames and self.frames[-1].rule) and isinstance(module, Aggregation)
-        self.frames.append(_Frame(name, rule, closed))
+        self.frames.append(_Frame(name, rule, closed, _backwards()))
         self.closed += closed
         if closed and self.closed == 1:
             # operators that a rule speaks for are not even seen, which costs no time
@@ -75,12 +78,15 @@ class _Recorder(TorchDispatchMode):
             return
         with torch.no_grad():
             found = rule(module, args, kwargs, output)
+        again = self.frames[0].again
+        if again and isinstance(found, Operations):
+            found = sum(found.modules.values(), Count())
         if found is None:
             self.ops.unknown[type(module).__name__] += 1
         elif isinstance(found, Operations):
             self.ops.merge(name, found)
         else:
-            self.ops.add(name, found)
+            self.ops.add(BACKWARD if again else name, found)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         operator = func._schema.name
@@ -92,10 +98,9 @@ class _Recorder(TorchDispatchMode):
         output = func(*args, **(kwargs or {}))
         if is_aside() or self.closed or (self.frames and self.frames[-1].rule is not None):
             return output
-        if torch._C._current_graph_task_id() != -1:
-            name = BACKWARD
-        else:
-            name = self.frames[-1].name if self.frames else OUTSIDE
+        name = self.frames[-1].name if self.frames else OUTSIDE
+        if _backwards() and (not self.frames or self.frames[0].again):
+            name = BACKWARD  # and not a gradient that a forward needs, as of an energy that it lowers
         if operator.startswith("profiler::"):
             return output
         count = count_operator(operator, args, output)
@@ -104,6 +109,10 @@ class _Recorder(TorchDispatchMode):
         else:
             self.ops.add(name, count)
         return output
+
+
+def _backwards() -> bool:
+    return torch._C._current_graph_task_id() != -1
 
 
 def _two_node_sets(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> bool:

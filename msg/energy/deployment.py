@@ -37,6 +37,11 @@ def tangent_readout(model: MSG, x: Tensor, edge_index: Tensor, edge_weight: Tens
     return head.lin(torch.stack(steps).sum(0).to(head.lin.weight.dtype))
 
 
+def has_tangent_readout(model: MSG) -> bool:
+    """Whether :func:`tangent_readout` knows the model."""
+    return model.out_channels is not None and not isinstance(model.path, JumpingPath)
+
+
 def _rooms(model: MSG) -> tuple[ManifoldPath, TangentHead]:
     if not isinstance(getattr(model, "path", None), ManifoldPath | JumpingPath):
         raise ValueError(f"{type(model).__name__} has no path on a manifold: only MSG is read out at the origin")

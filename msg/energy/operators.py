@@ -1,7 +1,9 @@
 """Rules of tensor operators, for what runs outside the modules that are known: one table, by the operator's name."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from msg.energy.products import aggregation, edges_in, operand, synapses, with_e
 Rule = Callable[[tuple[Any, ...], Any], Count]
 """From the arguments and the output of an operator to a count."""
 
+_FOREACH = "aten::_foreach_"
 _RULES: dict[str, Callable[[tuple[Any, ...], Any], Count | None]] = {}
 
 
@@ -24,8 +27,21 @@ def count_operator(name: str, args: tuple[Any, ...], output: Any) -> Count | Non
         args: its positional arguments.
         output: what it returned.
     """
-    rule = _RULES.get(name) or _RULES.get(name.removesuffix("_")) or _RULES.get(name.replace("_foreach", "", 1))
+    rule = _RULES.get(name) or _RULES.get(name.removesuffix("_"))
+    if rule is None and name.startswith(_FOREACH):
+        return _count_each("aten::" + name.removeprefix(_FOREACH), args, output)
     return None if rule is None else rule(args, output)
+
+
+def _count_each(name: str, args: tuple[Any, ...], output: Any) -> Count | None:
+    """An operator on every tensor of a list, as optimizers call it; in place it returns nothing."""
+    lists = [value if isinstance(value, list | tuple) else repeat(value) for value in args]
+    counts = [
+        count_operator(name, tuple(one), result)
+        for *one, result in zip(*lists, args[0] if output is None else output, strict=False)
+    ]
+    known = [one for one in counts if one is not None]
+    return sum(known, Count()) if len(known) == len(counts) else None
 
 
 def _register(names: str, rule: Callable[[tuple[Any, ...], Any], Count | None]) -> None:
@@ -76,10 +92,14 @@ def _each(**kinds: int) -> Rule:
     return rule
 
 
+def _distinct(tensor: Tensor) -> int:
+    """Entries, those of an expanded one counted once."""
+    return math.prod(size for size, stride in zip(tensor.shape, tensor.stride()) if stride or size < 2)
+
+
 def _divides(args: tuple[Any, ...], output: Any) -> Count:
     """A quotient each; where several are divided by the same number a quotient for that, and products with it."""
-    divisor = args[1]
-    inverses = divisor.numel() if isinstance(divisor, Tensor) else 0  # else constants
+    inverses = _distinct(args[1]) if isinstance(args[1], Tensor) else 0  # else constants
     if inverses == _size(output):
         return _each(transcendental=1)(args, output)
     return _each(multiply=1)(args, output) + Count.of({"transcendental": inverses})
@@ -104,6 +124,11 @@ def _reduces(rooted: bool = False, divided: bool = False, **kinds: int) -> Rule:
         return Count.of(counts, {"activations": size + results})
 
     return rule
+
+
+def _orders(args: tuple[Any, ...], output: Any) -> Count | None:
+    """Integers are addresses; how often numbers are compared depends on them."""
+    return None if args[0].is_floating_point() else Count()
 
 
 def _multiplies(left: int, bias: bool = False) -> Rule:
@@ -162,18 +187,18 @@ _register(
     "zeros_like new_zeros ones ones_like new_ones full full_like new_full scalar_tensor arange eye fill zero resize "
     "_local_scalar_dense lift_fresh is_nonzero equal crow_indices col_indices values indices _values _indices _nnz "
     "_sparse_csr_tensor_unsafe _sparse_compressed_tensor_unsafe _sparse_coo_tensor_unsafe _coalesced is_coalesced "
-    "bincount sort argsort unique_consecutive _unique2 unique_dim nonzero cumsum repeat_interleave searchsorted "
+    "bincount unique_consecutive _unique2 unique_dim nonzero repeat_interleave searchsorted "
     "sparse_compressed_tensor sparse_coo_tensor _to_sparse to_sparse _to_dense _to_sparse_csr sparse_dim dense_dim "
     "_conj set_data isfinite isinf record_stream dropout",
     _free,
 )
 _register(
     "clone copy _to_copy cat stack repeat flip roll constant_pad_nd contiguous tril triu masked_fill index_fill "
-    "scatter slice_backward select_backward unsqueeze_copy slice_scatter select_scatter _foreach_copy",
+    "scatter slice_backward select_backward unsqueeze_copy slice_scatter select_scatter",
     _moves,
 )
 _register("index_select gather index embedding take masked_select index_select_backward", _gathers)
-_register("add sub rsub", _each(accumulate=1))
+_register("add sub rsub cumsum", _each(accumulate=1))
 _register("mul square neg_mul", _each(multiply=1))
 _register(
     "neg abs sign floor ceil round trunc bitwise_and bitwise_or bitwise_not logical_and logical_not any all", _each()
@@ -207,6 +232,7 @@ _register("sum", _reduces(accumulate=1))
 _register("mean", _reduces(accumulate=1, divided=True))
 _register("prod", _reduces(multiply=1))
 _register("amax amin max min argmax argmin", _reduces(comparison=1))
+_register("sort argsort", _orders)
 _register("norm linalg_vector_norm", _reduces(multiply_accumulate=1, rooted=True))
 _register("var std", _reduces(accumulate=2, multiply_accumulate=1, divided=True))
 _register("dot vdot linalg_vecdot", _reduces(multiply_accumulate=1))

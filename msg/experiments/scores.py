@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tabulate import LATEX_ESCAPE_RULES
+
 from msg.energy import HOROWITZ_45NM_FP32
 from msg.experiments.cells import Cell
 from msg.experiments.files import json_bytes
@@ -14,7 +16,6 @@ from msg.experiments.tables.table import Published, Table, TableColumn
 from msg.report.figures import Dots, dots, to_png
 from msg.report.tables import Style, called, count, heading, mean_and_std, mean_std, render, significant
 
-_SIGNS = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#"}
 _SYMBOLS = {"≈": r"$\approx$", "κ": r"$\kappa$", "×": r"$\times$", "–": "--"}
 
 
@@ -273,6 +274,5 @@ def _symbols(text: str, style: Style) -> str:
 
 
 def _as_latex(text: str) -> str:
-    for sign, written in _SIGNS.items():
-        text = text.replace(sign, written)
+    text = "".join(LATEX_ESCAPE_RULES.get(sign, sign) for sign in text)
     return _symbols(text, "latex").replace("±", r"$\pm$").replace("≥", r"$\geq$")

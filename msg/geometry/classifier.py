@@ -12,6 +12,7 @@ from msg.geometry.clustering import _points
 from msg.manifolds import curvature, exp0, family, gyroplane_logits, log0
 from msg.manifolds.family import wide
 from msg.manifolds.scaled import rescaled
+from msg.manifolds.switch import unbounded
 from msg.manifolds.trigonometry import squared_norm
 
 _FIRST = 0.01
@@ -152,5 +153,5 @@ def factors(manifold: geoopt.Manifold, z: Tensor) -> list[tuple[geoopt.Manifold,
 
 def _chart(manifold: geoopt.Manifold, z: Tensor) -> tuple[geoopt.Stereographic, Tensor]:
     space = geoopt.Stereographic(k=wide(curvature(manifold)))
-    with torch.no_grad():
+    with torch.no_grad(), unbounded():  # a point further out would be another one
         return space, exp0(space, log0(manifold, z))

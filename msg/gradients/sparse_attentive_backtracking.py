@@ -163,14 +163,15 @@ class SparseAttentiveBacktracking(RecurrentRule):
         """Summary ``[N, h]`` and weights ``[N, M]`` of the memories for a provisional hidden state."""
         count = len(memories)
         with torch.no_grad():
-            index = cell.score(hidden, memories.keys[:count]).topk(min(self.k_top + 1, count), dim=0).indices
-        # only what was found is scored again with gradient, so the graph never sees the other memories
+            scores, index = cell.score(hidden, memories.keys[:count]).topk(min(self.k_top + 1, count), dim=0)
         index, beyond = index[: self.k_top], index[self.k_top :]
         found = memories.gather(index)
-        nodes = torch.arange(index.size(1), device=index.device)
-        # the threshold comes from the same product as the scores: another one would round otherwise, and equal
-        # memories would differ
-        scores = cell.score(hidden, cell.key(torch.cat([found, memories.store[beyond, nodes]])))
+        if torch.is_grad_enabled():
+            # only what was found is scored again with gradient, so the graph never sees the other memories. The
+            # threshold comes from the same product as the scores: another one would round otherwise, and equal memories
+            # would differ
+            nodes = torch.arange(index.size(1), device=index.device)
+            scores = cell.score(hidden, cell.key(torch.cat([found, memories.store[beyond, nodes]])))
         above = scores[: len(index)] - scores[-1:]
         # scores that tie leave nothing to normalise: what only rounding tells apart recalls nothing, where it would
         # otherwise jump between memories (the published code adds a constant to every sum)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msg.calls import aside, full_precision
+from msg.kernels.signatures import looked_up
 from msg.kernels.tracing import traced
 
 _CHUNK = 2**20
@@ -30,6 +31,7 @@ class _MatMul(torch.autograd.Function):
     r""":math:`A x` or :math:`A^\top x`: each is the derivative of the other, so that there are all of them."""
 
     @staticmethod
+    @looked_up
     def forward(dense: Tensor, matrix: "SparseMatrix", product: Tensor | None, transposed: bool) -> Tensor:
         if product is not None:
             return product.view_as(product)

@@ -12,6 +12,7 @@ from torch import Tensor
 from msg.kernels.constants import HYPERBOLIC_RADIUS as RADIUS
 from msg.manifolds.embedded import Embedded, join
 from msg.manifolds.family import wide
+from msg.manifolds.switch import bounded
 from msg.manifolds.trigonometry import arcsinhc, cosine, dot, nonnegative, root, sinc, squared_norm
 
 
@@ -61,8 +62,10 @@ class Hyperboloid(Embedded[geoopt.Lorentz]):
 
     def inside(self, manifold: geoopt.Lorentz, z0: Tensor, rest: Tensor) -> Tensor:
         scale = self.scale(manifold)
-        limit = scale * math.sinh(RADIUS)
         squared = squared_norm(rest)
+        if not bounded():
+            return join((scale**2 + squared).sqrt(), rest)
+        limit = scale * math.sinh(RADIUS)
         outside = squared > limit**2
         rest = rest * torch.where(outside, limit / torch.where(outside, squared, 1.0).sqrt(), 1.0)
         return join((scale**2 + torch.where(outside, limit**2, squared)).sqrt(), rest)

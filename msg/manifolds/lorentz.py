@@ -15,7 +15,7 @@ from msg.kernels.constants import HYPERBOLIC_RADIUS
 from msg.manifolds import one_pass
 from msg.manifolds.embedded import join
 from msg.manifolds.trigonometry import nonnegative, squared_norm
-from msg.manifolds.validation import check_pairs
+from msg.manifolds.validation import checked_pairs
 
 NEAREST = 1e-8
 """Squared lengths below it are taken for it where they divide."""
@@ -84,7 +84,7 @@ def squared_lorentzian_distances(z: Tensor, pairs: Tensor) -> Tensor:
     Shapes:
         ``z``: ``[N, d + 1]``; ``pairs``: ``[2, M]``; returns ``[M]`` in float64.
     """
-    check_pairs(pairs)
+    pairs = checked_pairs(pairs)
 
     def by_torch(z: Tensor) -> Tensor:
         first, second = pairs

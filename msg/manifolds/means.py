@@ -16,7 +16,7 @@ from msg.manifolds.lorentz import onto_hyperboloid
 from msg.manifolds.sphere import Sphere
 from msg.manifolds.steps import exp0, log0, move, squared_distance
 from msg.manifolds.stereographic import Stereographic
-from msg.manifolds.switch import checked, checks
+from msg.manifolds.switch import checked, checks, unbounded
 from msg.manifolds.trigonometry import norm
 
 _CANCELLED = 1e-12
@@ -127,7 +127,8 @@ def frechet_mean(
     In flat space the arithmetic mean. Elsewhere Karcher's flow, which goes along the mean logarithm,
     :math:`m \mapsto \exp_m\bigl(t \sum_i w_i \log_m x_i / \sum_i w_i\bigr)`, from :func:`centroid` where there is
     one, with :math:`t \le 1` halved where the sum does not fall. It is the one minimum where curvature is not positive,
-    and for points of one open half-sphere; of points all over a sphere it is a local one.
+    and for points of one open half-sphere; of points all over a sphere it is a local one. It may lie beyond
+    :func:`max_radius`, as of points around the antipode of the origin.
 
     It is differentiable once in points, weights and curvature, by the implicit function theorem: with the flow's result
     held fixed, one step of Newton's method, :math:`-H^{-1}g` of gradient and Hessian of the sum in the tangent space
@@ -175,7 +176,7 @@ def frechet_mean(
             mean = centroid(manifold, points, groups)
         except TypeError:
             mean = exp0(manifold, groups.matmul(vectors))
-    with checks(False):
+    with checks(False), unbounded():
         mean = _karcher(manifold, points.detach(), groups, mean, vectors.size(-1), rtol, max_iter)
         learned = (points, groups.share, *manifold.parameters())
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned):
@@ -208,9 +209,11 @@ def _karcher(
             there = -step * slope
             after = _energy(manifold, points, groups, mean, there)[:, None]
             falls = after <= before * (1 + 1e-14) - step * length**2 / 4
-            mean = torch.where(left & falls, move(manifold, mean, there), mean)
+            before, mean = mean, torch.where(left & falls, move(manifold, mean, there), mean)
             # never longer again: where the Hessian asks for a shorter one, a longer one would swing about the mean
-            step = torch.where(falls, step, step / 2)
+            longer, step = step, torch.where(falls | ~left, step, step / 2)
+            if torch.equal(mean, before) and torch.equal(step, longer):
+                return mean  # rounding holds it there, as far out in a ball
     warnings.warn(f"a Fréchet mean has not settled after {max_iter} steps: give it more (max_iter)", stacklevel=3)
     return mean
 

@@ -20,6 +20,7 @@ from msg.manifolds.lookup import find
 from msg.manifolds.product import Product
 from msg.manifolds.sphere import Sphere
 from msg.manifolds.stereographic import Stereographic
+from msg.manifolds.switch import bounded
 
 Eager = Callable[..., Tensor]
 
@@ -62,7 +63,7 @@ def _learned(manifold: geoopt.Manifold) -> list[Tensor]:
 
 def applies(manifold: geoopt.Manifold, *tensors: Tensor) -> bool:
     """Whether the kernels take these tensors and know the manifold."""
-    return choice.takes(*tensors, *manifold.parameters()) and None not in list(_factors(manifold, 1))
+    return bounded() and choice.takes(*tensors, *manifold.parameters()) and None not in list(_factors(manifold, 1))
 
 
 class _Table:

@@ -10,6 +10,7 @@ from torch import Tensor
 from msg.kernels.constants import NEAREST, TINY
 from msg.kernels.constants import SPHERICAL_RADIUS as RADIUS
 from msg.manifolds.embedded import Embedded, join
+from msg.manifolds.switch import bounded
 from msg.manifolds.trigonometry import angle_over_sine, arctanc, cosine, norm, one_plus_cosine, sinc, squared_norm
 
 
@@ -57,6 +58,8 @@ class Sphere(Embedded[geoopt.Sphere]):
         return cosine(squared, sign=1), sinc(squared, sign=1)
 
     def inside(self, manifold: geoopt.Sphere, z0: Tensor, rest: Tensor) -> Tensor:
+        if not bounded():
+            return join(z0, rest) / norm(join(z0, rest))
         outside = z0 < math.cos(RADIUS)
         length = norm(rest)
         shrink = math.sin(RADIUS) / torch.where(outside & (length > 0), length, 1.0)

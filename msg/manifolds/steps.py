@@ -22,7 +22,7 @@ from msg.manifolds import one_pass
 from msg.manifolds.lookup import family
 from msg.manifolds.switch import checks
 from msg.manifolds.trigonometry import squared_norm, tanc
-from msg.manifolds.validation import check_finite, check_floating, check_on_manifold, check_pairs, check_size
+from msg.manifolds.validation import check_finite, check_floating, check_on_manifold, check_size, checked_pairs
 
 
 def ambient_dim(manifold: geoopt.Manifold, dim: int) -> int:
@@ -226,7 +226,7 @@ def squared_distances(manifold: geoopt.Manifold, z: Tensor, pairs: Tensor) -> Te
     Shapes:
         ``z``: ``[N, ambient_dim]``; ``pairs``: ``[2, M]``; returns ``[M]`` in the dtype of ``z``.
     """
-    check_pairs(pairs)
+    pairs = checked_pairs(pairs)
     wide, own = _point(manifold, z), family(manifold)
 
     def by_family(points: Tensor) -> Tensor:
@@ -245,7 +245,7 @@ def inner_products(z: Tensor, pairs: Tensor) -> Tensor:
     Shapes:
         ``z``: ``[N, d]``; ``pairs``: ``[2, M]``; returns ``[M]``.
     """
-    check_pairs(pairs)
+    pairs = checked_pairs(pairs)
 
     def by_torch(z: Tensor) -> Tensor:
         first, second = pairs

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from msg.kernels.constants import HYPERBOLIC_RADIUS, SPHERICAL_RADIUS, TINY
 from msg.manifolds.family import Family, wide
+from msg.manifolds.switch import bounded
 from msg.manifolds.trigonometry import arctanc, dot, root, squared_norm, tanc
 
 
@@ -122,6 +123,8 @@ def _exp0(k: Tensor, v: Tensor) -> Tensor:
 
 def inside(k: Tensor, x: Tensor) -> Tensor:
     """Pull ``x`` back inside the radius bound along its geodesic to the origin."""
+    if not bounded():
+        return x
     limit = _by_sign(k, math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2)
     stretched = k.abs() * squared_norm(x)
     outside = stretched > limit

@@ -1,10 +1,13 @@
-"""Whether values are looked at: of points, of vectors, and of a manifold's curvature."""
+"""Whether values of points, vectors and curvatures are looked at, and whether points are kept in the radius bound."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 
 _enabled: ContextVar[bool] = ContextVar("checks of values", default=True)
+_bounded: ContextVar[bool] = ContextVar("radius bound", default=True)
 
 
 class checks:
@@ -27,6 +30,23 @@ class checks:
 
     def __exit__(self, *error: object) -> None:
         _enabled.set(self._before)
+
+
+@contextmanager
+def unbounded() -> Iterator[None]:
+    """Within, steps on spheres and hyperbolic spaces end where they lead, and not inside the radius bound: a mean of
+    points may lie beyond it.
+    """
+    token = _bounded.set(False)
+    try:
+        yield
+    finally:
+        _bounded.reset(token)
+
+
+def bounded() -> bool:
+    """Whether points are pulled back inside the radius bound; always in compiled code."""
+    return torch.compiler.is_compiling() or _bounded.get()
 
 
 def checked() -> bool:

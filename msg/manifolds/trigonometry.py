@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from msg.kernels.constants import ARCSINHC, ARCTANC, BACK, NEAR_ZERO, SINC, TANC, TERMS
+from msg.kernels.signatures import looked_up
 from msg.kernels.tracing import tracing
 
 _TINY = 1e-150  # stands in for a root of zero: sin(r) / r and its kin are exact at any r > 0
@@ -32,6 +33,7 @@ class _Analytic(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @looked_up
     def forward(u: Tensor, sign: int, function: Signed, derivative: Signed) -> Tensor:
         return function(u, sign)
 

@@ -25,17 +25,20 @@ def check_size(manifold: geoopt.Manifold, what: str, given: int, expected: int) 
         raise ValueError(f"{what} of size {given} does not fit {manifold!r}, which needs size {expected}")
 
 
-def check_pairs(pairs: Tensor) -> None:
-    """Refuse what does not name pairs of rows."""
+def checked_pairs(pairs: Tensor) -> Tensor:
+    """Numbers of pairs of rows, as torch takes them for numbers; what does not name pairs is refused."""
     if not isinstance(pairs, Tensor):
         raise TypeError(
             f"pairs must be a tensor [2, M] of node numbers, not a {type(pairs).__name__}: use torch.tensor()"
         )
-    if pairs.dim() != 2 or pairs.size(0) != 2 or pairs.is_floating_point():
+    numbers = not pairs.is_floating_point() and pairs.dtype != torch.bool
+    if pairs.dim() != 2 or pairs.size(0) != 2 or not numbers:
         raise ValueError(
             f"pairs must be node numbers [2, M], as edge_label_index is, not {pairs.dtype} {list(pairs.shape)}: use "
             "pairs.t() of [M, 2], and pairs.long()"
         )
+    # bytes would be taken for a mask
+    return pairs if pairs.dtype in (torch.int32, torch.int64) else pairs.long()
 
 
 def check_finite(what: str, wide: Tensor) -> bool:

@@ -80,8 +80,8 @@ class _Layer(nn.Module):
 
     def fire(
         self, currents: list[Tensor], state: RecurrentState | None, rule: SurrogateBPTT
-    ) -> tuple[Tensor, Tensor, RecurrentState]:
-        """Mean current ``[N, d]``, spikes ``[N, T, d]`` and the new state."""
+    ) -> tuple[list[Tensor], Tensor, RecurrentState]:
+        """Current ``[N, d]`` of each step, spikes ``[N, T, d]`` and the new state."""
         assert self.neuron is not None
         heard, train = [], []
         steps = recurrent_steps(self.neuron, currents, state, self.recurrent, rule.surrogate, rule.detach_reset)
@@ -89,7 +89,7 @@ class _Layer(nn.Module):
             heard.append(current)
             train.append(state.spikes)
         assert state is not None
-        return _mean(heard), torch.stack(train, dim=1), state
+        return heard, torch.stack(train, dim=1), state
 
 
 def _mean(steps: list[Tensor]) -> Tensor:
@@ -243,9 +243,10 @@ class RecurrentSpikingGNN(GraphNetwork):
             if layer.neuron is None:
                 means.append(_mean(currents))
                 break
-            mean, read, now = layer.fire(currents, next(carried, None), self.gradient)
-            means.append(mean)
+            heard, read, now = layer.fire(currents, next(carried, None), self.gradient)
             layers.append(now)
+            if self.readout is None:
+                means.append(_mean(heard))
         if self.readout is not None:
             assert isinstance(read, Tensor)
             means = [self.readout(self.dropout(read)).mean(1)]

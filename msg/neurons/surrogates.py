@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportMissingImports,reportAttributeAccessIssue]
 
+from msg.kernels.signatures import looked_up
 from msg.kernels.tracing import exporting, tracing
 
 
@@ -26,6 +27,7 @@ def _step(potential: Tensor, threshold: float) -> Tensor:
 
 class _Spike(torch.autograd.Function):
     @staticmethod
+    @looked_up
     def forward(potential: Tensor, threshold: float, surrogate: "Surrogate") -> Tensor:
         return _step(potential, threshold)
 

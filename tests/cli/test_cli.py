@@ -282,6 +282,12 @@ def test_energy_of_a_run_beside_its_baseline(cli, tmp_path, rendered):
     assert (tmp_path / "o" / "energy-parts.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_energy_of_a_run_that_reads_all_points_has_no_shortcut(cli, tmp_path):
+    assert cli(*FAST, "--jumping", "cat", "--seeds", "0", "--no-baseline", "--out", "o").exit_code == 0
+    assert cli("energy", "o").exit_code == 0
+    assert "tangent_shortcut" not in json.loads((tmp_path / "o" / "energy.json").read_text())
+
+
 def test_energy_of_several_models(cli, tmp_path):
     options = ["--dataset", "karate", "--epochs", "2", "--timesteps", "3", "--manifold", "H4", "--seeds", "0-1"]
     result = cli("energy", "--models", "gcn,sgc,sage,spikinggcn,msg", *options, "--out", "o")

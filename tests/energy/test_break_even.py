@@ -130,3 +130,6 @@ def test_no_map_without_spikes_or_prices():
     assert break_even_map(Operations()) is None
     assert break_even_map(half_firing(4, "conv"), [LOIHI]) is None
     assert break_even_map(network(0, 0, 10)) is None
+    products = CostTable("products alone", "nobody", {"multiply": 1.0, "multiply_accumulate": 2.0})
+    assert break_even(half_firing(4, "conv"), products).break_even_rate is None
+    assert break_even_map(half_firing(4, "conv"), [products]) is None

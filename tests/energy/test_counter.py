@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn import GAT, GCN, GIN, GATConv, GCNConv, GraphSAGE, HeteroConv, SAGEConv, SGConv
 from unknown import Mine
 
@@ -20,6 +21,7 @@ from msg.nn import (
     HyboNet,
     KappaGCN,
     Polynormer,
+    RiemannianConvergentGNN,
     SpikeGCL,
     SpikeGraphormer,
     SpikeNet,
@@ -498,6 +500,34 @@ def test_training_is_counted_apart():
     assert BACKWARD not in ops.inference
     assert report(ops).as_dict()["training_besides_mj"] > 0
     assert report(counted(model)).as_dict()["training_besides_mj"] is None
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_a_gradient_that_a_forward_needs_is_inference(graded):
+    model = RiemannianConvergentGNN(3, 2, "H2", steps=3).eval()
+    with torch.set_grad_enabled(graded), count(model) as ops:
+        model(X, EDGES)
+    assert ops.training == {}
+    with count(model) as ops:
+        model(X, EDGES).sum().backward()
+    assert set(ops.training) == {BACKWARD, OUTSIDE}
+
+
+def test_what_a_backward_pass_computes_again_is_no_inference():
+    class Checkpointed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU())
+
+        def forward(self, x, edge_index):
+            return checkpoint(self.inner, x, use_reentrant=False)
+
+    model = Checkpointed()
+    inference = counted(model)
+    with count(model) as ops:
+        model(X, EDGES).sum().backward()
+    assert ops.total() == inference.total()
+    assert ops.training[BACKWARD].nonzero["comparison"] >= 15  # ReLU again
 
 
 def test_counting_changes_nothing():

@@ -40,6 +40,11 @@ def seen(function, convention="nonzero"):
         (lambda: A / (A + 1), {"transcendental": 6, "accumulate": 6}),
         (lambda: A / B[:, 0], {"transcendental": 3, "multiply": 6}),
         (lambda: A / B[0, 0], {"transcendental": 1, "multiply": 6}),
+        (lambda: A / B[:2, :1].expand_as(A), {"transcendental": 2, "multiply": 6}),
+        (lambda: A.cumsum(0), {"accumulate": 6}),
+        (lambda: I.cumsum(0).sort(), {}),
+        (lambda: torch._foreach_add([A, B], [A, B]), {"accumulate": 6 + 12}),
+        (lambda: torch._foreach_div_([A.clone(), B.clone()], [2.0, 3.0]), {"multiply": 6 + 12}),
         (lambda: A.square(), {"multiply": 6}),
         (lambda: A**3, {"transcendental": 6}),
         (lambda: A > 1, {"comparison": 6}),
@@ -63,6 +68,24 @@ def seen(function, convention="nonzero"):
 )
 def test_counts(function, expected):
     assert seen(function) == expected
+
+
+def test_an_optimizer_costs_the_same_tensor_by_tensor_and_all_at_once():
+    found = []
+    for foreach in (False, True):
+        model = nn.Linear(5, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1, foreach=foreach)
+        for _ in range(2):  # the first makes the momentum
+            model(torch.ones(7, 5)).sum().backward()
+            found.append(seen(optimizer.step))
+    assert found[0] == found[2]
+    assert found[1] == found[3] == {"accumulate": 3 * 18, "multiply": 18}
+
+
+def test_what_sorts_numbers_is_named():
+    with count(nn.Identity()) as ops:
+        A.sort()
+    assert set(ops.unknown) == {"aten::sort"}
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")  # where torch meets its first one

@@ -3,12 +3,13 @@
 import pytest
 import torch
 from counting_machine import Machine
+from torch import nn
 from unknown import Mine
 
 from msg.energy import OPERATIONS, count
 from msg.layers import RecurrentSpikingLayer
 from msg.neurons import IF, LIF
-from msg.nn import LSNN
+from msg.nn import LSNN, AttentiveRecurrence, RecurrentSpikingGNN
 
 EDGES = torch.tensor([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 2, 0]])
 
@@ -95,6 +96,28 @@ def test_a_single_step_hears_nobody():
     with torch.no_grad(), count(layer) as ops:
         layer(x)
     assert set(ops.modules) == {"input", "neuron"}
+
+
+def test_means_that_nobody_reads_are_not_computed():
+    counts = []
+    for timesteps in (2, 8):
+        torch.manual_seed(0)
+        model = RecurrentSpikingGNN(3, 2, 4, num_layers=2, timesteps=timesteps, recurrent=False).eval()
+        with torch.no_grad(), count(model) as ops:
+            model(torch.rand(4, 3), EDGES)
+        counts.append({kind: ops.modules[""].nonzero[kind] for kind in ("accumulate", "multiply")})
+    # the mean of what is read out, of four nodes and two classes
+    assert counts == [{"accumulate": 4 * 2 * steps, "multiply": 4 * 2} for steps in (2, 8)]
+
+
+def test_without_gradient_memories_are_scored_once():
+    cell, nodes, steps = AttentiveRecurrence(nn.RNNCell(5, 4), 4).eval(), 7, 6
+    with torch.no_grad(), count(cell) as ops:
+        cell(torch.rand(steps, nodes, 5))
+    found = {name: ops.modules[name].nonzero["multiply_accumulate"] for name in ("past", "present", "weight")}
+    # a key of each state, the first of which is zero, a projection a step, and a score of each memory so far
+    each = nodes * cell.past.weight.numel()
+    assert found == {"past": steps * each, "present": steps * each, "weight": nodes * 4 * (steps * (steps + 1) // 2)}
 
 
 def test_what_is_not_known_is_named():

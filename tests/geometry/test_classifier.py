@@ -86,6 +86,15 @@ def test_the_curvature_of_a_scaled_sphere():
     )
 
 
+def test_a_sphere_may_be_turned():
+    manifold, _ = parse_signature("S2")
+    points = exp0(manifold, 0.12 * torch.randn(200, 2, dtype=torch.float64))
+    labels = points[:, 2] > 0.1
+    for axes in ([1.0, 1, 1], [-1, -1, 1]):  # the second puts them about the antipode of the origin
+        turned = points @ torch.diag(torch.tensor(axes, dtype=torch.float64))
+        assert GyroplaneClassifier(manifold, C=100.0).fit(turned, labels).score(turned, labels) > 0.97
+
+
 def test_it_works_with_scikit_learn_and_leaves_the_generator_alone():
     manifold, points, labels = points_of("H3")
     before = torch.get_rng_state()

@@ -4,6 +4,7 @@ import geoopt
 import pytest
 import torch
 from scipy.optimize import minimize
+from torch.autograd import gradcheck
 
 from msg.manifolds import (
     centroid,
@@ -12,10 +13,12 @@ from msg.manifolds import (
     family,
     frechet_mean,
     log0,
+    max_radius,
     parse_signature,
     register_family,
     squared_distance,
 )
+from msg.manifolds.switch import unbounded
 from msg.names import MANIFOLDS
 
 
@@ -112,6 +115,36 @@ def test_a_point_is_its_own_mean(signature):
         torch.testing.assert_close(frechet_mean(manifold, points, index=torch.arange(40)), points)
         same = frechet_mean(manifold, points[:1].expand(5, -1))
         torch.testing.assert_close(same, points[0])
+
+
+@pytest.mark.parametrize("signature", ["S2", "P2", "U2", "H2", "L2"])
+def test_a_mean_may_lie_beyond_the_radius_bound(signature):
+    """The bound is for what steps of a model reach, and the same value is found whoever asks for a gradient."""
+    manifold, _ = parse_signature(signature)
+    if signature == "U2":
+        manifold = geoopt.Stereographic(k=torch.tensor(0.5, dtype=torch.float64))
+    vectors = torch.tensor([[1.0, 0.2], [1.05, 0.21], [1.1, 0.22]], dtype=torch.float64) * max_radius(manifold)
+    with unbounded(), torch.no_grad():
+        points = exp0(manifold, vectors)
+        mean = frechet_mean(manifold, points)
+        assert float(log0(manifold, mean).norm()) > max_radius(manifold)
+        for one in points:
+            torch.testing.assert_close(frechet_mean(manifold, one[None]), one)
+    torch.testing.assert_close(frechet_mean(manifold, points.requires_grad_()).detach(), mean)
+
+
+def test_means_on_a_sphere_commute_with_rotations():
+    manifold, points = cloud("S2", spread=0.4)
+    for axes in ([-1.0, -1, 1], [-1, 1, -1]):  # about the antipode of the origin
+        turn = torch.diag(torch.tensor(axes, dtype=torch.float64))
+        torch.testing.assert_close(frechet_mean(manifold, points @ turn), frechet_mean(manifold, points) @ turn)
+
+    def mean(x):
+        return frechet_mean(manifold, x / x.norm(dim=-1, keepdim=True))
+
+    assert gradcheck(mean, (points @ turn).requires_grad_(), atol=1e-6)
+    antipode = torch.tensor([[-1.0, 0, 0]], dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(frechet_mean(manifold, antipode), antipode[0])
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1e5])

@@ -161,10 +161,12 @@ def test_compiled_kernels_run_where_they_are(monkeypatch):
 
 def test_what_names_no_pairs_is_refused():
     manifold, dim = space("H4")
-    z = exp0(manifold, torch.randn(6, dim))
+    z = exp0(manifold, torch.randn(9, dim))
     for score in (lambda p: squared_distances(manifold, z, p), lambda p: inner_products(z, p)):
-        for wrong in (PAIRS.t(), PAIRS[:1], PAIRS[:, 0], PAIRS.float()):
+        for wrong in (PAIRS.t(), PAIRS[:1], PAIRS[:, 0], PAIRS.float(), PAIRS.bool()):
             with pytest.raises(ValueError, match=r"pairs must be node numbers \[2, M\]"):
                 score(wrong)
         with pytest.raises(TypeError, match=r"use torch\.tensor"):
             score([[0], [1]])
+        for dtype in (torch.uint8, torch.int16, torch.int32):
+            torch.testing.assert_close(score(PAIRS.to(dtype)), score(PAIRS))

@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,10 @@ def _listen(event: str, arguments: tuple) -> None:
         _opened.append(os.path.abspath(os.fsdecode(arguments[0])))
 
 
-sys.addaudithook(_listen)  # for as long as the process lives
+@cache
+def _begin() -> None:
+    """Once, and not before it is needed: a hook is called for as long as the process lives."""
+    sys.addaudithook(_listen)
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def listening(folder: Path) -> Iterator[set[str]]:
     """Names, relative to a folder, of all files there that are opened until the end."""
     global _opened
     found: set[str] = set()
+    _begin()
     _opened = []
     try:
         yield found
