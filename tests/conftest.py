@@ -1,5 +1,6 @@
 """What the tests share: every manifold, both precisions, one small graph. A new manifold is one entry here."""
 
+import gc
 import os
 import warnings
 
@@ -7,6 +8,7 @@ import hypothesis
 import pytest
 import torch
 
+gc.disable()  # until all is imported and collected, see below
 with warnings.catch_warnings():
     # geoopt 0.5.1 and PyG script functions as they are imported, which torch 2.13 deprecates
     warnings.filterwarnings("ignore", message="`torch.jit")
@@ -66,6 +68,12 @@ def pytest_sessionstart():
     for gradient in ("dvm", "bptt"):
         model = MSG(4, 2, timesteps=2, gradient=gradient).to(dtype)
         model(x, edge_index).sum().backward()
+
+
+def pytest_collection_finish():
+    """What is there by now stays until the end: a full collection of garbage that walked it took half a second."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

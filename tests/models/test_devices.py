@@ -39,7 +39,7 @@ from msg.nn import (
 
 NODES, FEATURES = 7, 5
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 1, 0], [1, 2, 0, 3, 4, 5, 3, 2, 0, 4]])
-SHORT, LONG = 4, 12
+SHORT, LONG = 4, 8
 
 
 class Case(NamedTuple):
