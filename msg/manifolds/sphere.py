@@ -58,12 +58,12 @@ class Sphere(Embedded[geoopt.Sphere]):
         return cosine(squared, sign=1), sinc(squared, sign=1)
 
     def inside(self, manifold: geoopt.Sphere, z0: Tensor, rest: Tensor) -> Tensor:
-        if not bounded():
-            return join(z0, rest) / norm(join(z0, rest))
-        outside = z0 < math.cos(RADIUS)
-        length = norm(rest)
-        shrink = math.sin(RADIUS) / torch.where(outside & (length > 0), length, 1.0)
-        point = join(torch.where(outside, math.cos(RADIUS), z0), rest * torch.where(outside, shrink, 1.0))
+        if bounded():
+            outside = z0 < math.cos(RADIUS)
+            length = norm(rest)
+            shrink = math.sin(RADIUS) / torch.where(outside & (length > 0), length, 1.0)
+            z0, rest = torch.where(outside, math.cos(RADIUS), z0), rest * torch.where(outside, shrink, 1.0)
+        point = join(z0, rest)
         return point / norm(point)
 
     def log0(self, manifold: geoopt.Sphere, z: Tensor) -> Tensor:
