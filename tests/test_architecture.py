@@ -63,6 +63,18 @@ def test_every_room_has_its_row():
     assert {_room(path) for path in FILES} == set(ROW)
 
 
+def test_graphs_are_not_made_to_be_listed_nor_kernels_compiled_for_an_import():
+    """PyG imports numba by itself where it is there."""
+    rooms = [
+        f"msg.{room}" for room in ("datasets.generators", "kernels.trains", "kernels.geometry", "kernels.sampling")
+    ]
+    code = (
+        f"import sys, msg.nn, msg.datasets; msg.datasets.available(); print([m for m in {rooms} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("module", ["msg", "msg.names", "msg.registry", "msg.process"])
 def test_names_need_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -589,7 +589,7 @@ def test_completion_can_be_installed(cli, tmp_path, monkeypatch):
 
 def test_it_is_a_module_too():
     done = subprocess.run([sys.executable, "-m", "msg", "--version"], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(__version__)
+    assert done.stdout == f"{__version__}\nkernels: {status()}\n"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,14 +126,6 @@ def load_raw(raw: RawGraph):
         return load_graph("ring", split="random:50/25/25")
     finally:
         remove("ring")
-
-
-def test_listing_names_makes_no_graph():
-    code = "import sys, msg.datasets as d; d.available(); assert 'msg.datasets.generators' not in sys.modules"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_what_a_generator_keeps_is_left_as_it_is():
