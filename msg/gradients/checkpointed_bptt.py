@@ -76,7 +76,8 @@ class CheckpointedBPTT(SurrogateRule):
         if self.nbytes is not None:
             if state_nbytes is None:
                 raise ValueError("a budget in bytes becomes a schedule when the size of a state is known: give it")
-            slots = self.nbytes // state_nbytes
+            # a neuron of one step keeps nothing
+            slots = self.nbytes // state_nbytes if state_nbytes else timesteps
             if slots < 1:
                 raise ValueError(
                     f"nbytes={self.nbytes} does not hold one {self.store} state, which takes {state_nbytes} bytes"

@@ -85,7 +85,7 @@ class RateBackprop(SurrogateRule):
         """The same from the packed simulation, whose synapses are linear."""
         below, currents, rates = mean(current), [], []
         for layer, graph, rate, received, slope in zip(dynamics.targets, dynamics.graphs[1:], *found):
-            rates.append(rate + (below - below.detach()) * slope if slope.numel() else rate)
+            rates.append(_moved(rate, below, slope) if slope.numel() else rate)
             below = layer.current(rates[-1], graph.sending(dynamics.timesteps), received)
             currents.append(below)
         return currents, rates
@@ -165,7 +165,11 @@ def _attach(rate: Tensor, current: Tensor, slopes: list[_Slope], timesteps: int)
     for parameter, total, _ in slopes:
         source = current if parameter is None else parameter
         if isinstance(total, Tensor):
-            moved = (source - source.detach()) * (total / timesteps)
-            # zero, but where a current is infinite or NaN, whose train is known all the same
-            rate = rate + torch.where(moved.isfinite(), moved, 0.0)
+            rate = _moved(rate, source, total / timesteps)
     return rate
+
+
+def _moved(rate: Tensor, source: Tensor, slope: Tensor) -> Tensor:
+    """The rate, with a derivative in its source; a source that is infinite or NaN has a known train all the same."""
+    moved = (source - source.detach()) * slope
+    return rate + torch.where(moved.isfinite(), moved, 0.0)

@@ -5,7 +5,7 @@ import torch
 from torch_geometric.nn import GATConv
 
 from msg.gradients import CheckpointedBPTT, Schedule, SurrogateBPTT, checkpointed_bptt
-from msg.neurons import ALIF, IF, LIF, ParametricLIF
+from msg.neurons import ALIF, IF, LIF, ParametricLIF, QuantizedReLU
 from msg.nn import SpikingGNN
 
 NODES, WIDTH = 12, 4
@@ -129,6 +129,11 @@ def test_a_budget_in_bytes_holds_as_many_states_as_fit(tapes):
     torch.testing.assert_close(got, want, rtol=1e-12, atol=0)
     # a step keeps potentials, spikes and products: some five times what lies between two steps
     assert Schedule(20, 6, "internal").evaluations >= tapes[1].evaluations >= Schedule(20, 30, "internal").evaluations
+
+
+def test_neurons_that_keep_no_state_need_no_budget():
+    want = _gradient(SurrogateBPTT(), 1, neuron=QuantizedReLU())
+    torch.testing.assert_close(_gradient(CheckpointedBPTT(nbytes=1), 1, neuron=QuantizedReLU()), want)
 
 
 def test_budgets_that_say_nothing_or_too_much_are_refused():

@@ -102,13 +102,14 @@ def test_states_of_several_tensors(detach_reset):
 
 
 @pytest.mark.parametrize("chosen", ["auto", "torch"])
+@pytest.mark.parametrize("conv", ["gcn", "linear"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_simulated_does_not_depend_on_the_rule_where_a_current_is_no_number(value, chosen, monkeypatch):
+def test_what_is_simulated_does_not_depend_on_the_rule_where_a_current_is_no_number(value, conv, chosen, monkeypatch):
     monkeypatch.setenv("MSG_KERNELS", chosen)
     x, edge_index = torch.rand(4, 5, dtype=torch.float64), torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
     x[0, 0] = value
     outputs = []
     for rule in (RateBackprop(), SurrogateBPTT()):
         torch.manual_seed(0)
-        outputs.append(SpikingGNN(5, 3, 4, 2, 4, LIF(2.0, 0.4), rule).double()(x, edge_index))
+        outputs.append(SpikingGNN(5, 3, 4, 2, 4, LIF(2.0, 0.4), rule, conv=conv).double()(x, edge_index))
     torch.testing.assert_close(*outputs, equal_nan=True)
