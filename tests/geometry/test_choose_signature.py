@@ -32,12 +32,12 @@ def test_a_tree_is_hyperbolic_a_cycle_spherical_a_path_flat():
 
 def test_it_is_the_same_again_and_leaves_the_generator_alone():
     before = torch.get_rng_state()
-    found = choose_signature(graph(torus_grid(7)), **QUICK)
+    found = choose_signature(graph(torus_grid(5)), **QUICK)
     assert torch.equal(torch.get_rng_state(), before)
-    again = choose_signature(graph(torus_grid(7)), **QUICK)
+    again = choose_signature(graph(torus_grid(5)), **QUICK)
     assert str(found) == str(again)
     assert found.scores == again.scores
-    assert (found.nodes, found.share) == (49, 1)
+    assert (found.nodes, found.share) == (25, 1)
 
 
 def test_default_candidates_have_the_same_dimension():

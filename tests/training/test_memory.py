@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -50,7 +51,7 @@ def broken():
     ("work", "error", "told"),
     [
         pytest.param(killed, MemoryError, "was killed", marks=pytest.mark.slow),
-        (broken, FloatingPointError, "the loss is nan"),
+        pytest.param(broken, FloatingPointError, "the loss is nan", marks=pytest.mark.slow),
         pytest.param(left, RuntimeError, "ended with code 3", marks=pytest.mark.slow),
         pytest.param(unsendable, RuntimeError, "the real reason", marks=pytest.mark.slow),
     ],
@@ -59,6 +60,20 @@ def test_how_a_process_ended_is_reported(work, error, told, monkeypatch):
     monkeypatch.setattr(memory, "_reported", lambda: True)
     with pytest.raises(error, match=told):
         peak_memory(work)
+
+
+@pytest.mark.parametrize(
+    ("work", "kind", "said"),
+    [(broken, FloatingPointError, "the loss is nan"), (unsendable, RuntimeError, "the real reason")],
+)
+def test_an_error_is_sent_to_the_process_that_asked(work, kind, said):
+    """What is sent, without the process that sends it."""
+    ours, theirs = multiprocessing.Pipe()
+    memory._tell(theirs, work, (), 1, "cpu")
+    peak, error = ours.recv()
+    assert peak is None
+    assert type(error) is kind
+    assert said in str(error)
 
 
 def test_what_is_not_reported_is_none(monkeypatch, tmp_path):
