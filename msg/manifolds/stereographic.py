@@ -122,10 +122,13 @@ def _exp0(k: Tensor, v: Tensor) -> Tensor:
 
 
 def inside(k: Tensor, x: Tensor) -> Tensor:
-    """Pull ``x`` back inside the radius bound along its geodesic to the origin."""
-    if not bounded():
-        return x
-    limit = _by_sign(k, math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2)
+    """Pull ``x`` back inside the radius bound along its geodesic to the origin; without a bound, inside the ball, on
+    whose rim rounding would put it from a radius of 37 on.
+    """
+    hyperbolic, spherical = 1 - 1e-15, torch.finfo(torch.float64).max
+    if bounded():
+        hyperbolic, spherical = math.tanh(HYPERBOLIC_RADIUS / 2) ** 2, math.tan(SPHERICAL_RADIUS / 2) ** 2
+    limit = _by_sign(k, hyperbolic, spherical)
     stretched = k.abs() * squared_norm(x)
     outside = stretched > limit
     return x * torch.where(outside, limit / torch.where(outside, stretched, 1.0), 1.0).sqrt()

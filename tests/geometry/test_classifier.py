@@ -95,6 +95,17 @@ def test_a_sphere_may_be_turned():
         assert GyroplaneClassifier(manifold, C=100.0).fit(turned, labels).score(turned, labels) > 0.97
 
 
+@pytest.mark.parametrize("radius", [15.0, 40.0, 100.0])
+def test_points_so_far_out_that_a_ball_cannot_hold_them(radius):
+    manifold, _ = parse_signature("H2")
+    direction = torch.nn.functional.normalize(torch.randn(40, 2, dtype=torch.float64), dim=-1)
+    points = torch.cat([torch.full((40, 1), np.cosh(radius), dtype=torch.float64), np.sinh(radius) * direction], dim=1)
+    labels = direction[:, 0] > 0
+    found = GyroplaneClassifier(manifold, C=10.0).fit(points, labels)
+    assert np.isfinite(found.decision_function(points)).all()
+    assert found.score(points, labels) > 0.95
+
+
 def test_it_works_with_scikit_learn_and_leaves_the_generator_alone():
     manifold, points, labels = points_of("H3")
     before = torch.get_rng_state()
