@@ -17,6 +17,7 @@ class Registry(Mapping[str, Any]):
     def __init__(self, kind: str, entries: Mapping[str, Any]):
         self.kind = kind
         self._entries: dict[str, Any] = dict(entries)
+        self.changes = 0  # whoever keeps what follows from the values looks here whether it still does
 
     def register(self, name: str, value: Any) -> None:
         """Add a value, so that every command, configuration and function that takes a name knows it.
@@ -33,6 +34,7 @@ class Registry(Mapping[str, Any]):
         if not name or name != name.strip() or set(name) & set(",= "):
             raise ValueError(f"{name!r} cannot name a {self.kind}: use letters, digits, '-' and '_'")
         self._entries[name] = value
+        self.changes += 1
 
     def remove(self, name: str) -> None:
         """Forget a name.
@@ -42,6 +44,7 @@ class Registry(Mapping[str, Any]):
         """
         self.check(name)
         del self._entries[name]
+        self.changes += 1
 
     def check(self, name: Any) -> None:
         """Raise ``ValueError``, listing the names, for an unknown one; nothing is imported."""

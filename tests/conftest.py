@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     import torch_geometric.nn  # noqa: F401
 
     from msg.manifolds import parse_signature
-    from msg.nn import MSG
+    from msg.nn import MSG, SpikingGNN
 
 
 def _wide(value: float) -> torch.Tensor:
@@ -59,15 +59,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_sessionstart():
-    """Of processes that begin side by side without a cache, each compiles the kernels of one precision for all."""
+    """Of processes that begin side by side without a cache, each compiles for all what no other compiles."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not worker.startswith("gw"):
         return
-    dtype = (torch.float32, torch.float64)[int(worker[2:]) % 2]
-    x, edge_index = torch.rand(3, 4, dtype=dtype), torch.tensor([[0, 1], [1, 2]])
-    for gradient in ("dvm", "bptt"):
-        model = MSG(4, 2, timesteps=2, gradient=gradient).to(dtype)
-        model(x, edge_index).sum().backward()
+    single, double = torch.float32, torch.float64
+    if int(worker[2:]) % 2:
+        models = [(SpikingGNN, "gcn", double), (SpikingGNN, "sage", double), (SpikingGNN, "sage", single)]
+    else:  # geometry takes as long as two of these, and is the same in both precisions
+        models = [(MSG, "gcn", single)]
+    for kind, conv, dtype in models:
+        x, edge_index = torch.rand(3, 4, dtype=dtype), torch.tensor([[0, 1], [1, 2]])
+        kind(4, 2, timesteps=2, conv=conv).to(dtype)(x, edge_index).sum().backward()
 
 
 def pytest_collection_finish():

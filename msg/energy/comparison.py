@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from msg.energy.break_even import break_even
@@ -63,7 +64,7 @@ class Comparison:
             "sensitivity": None if pairs is None else pairs.as_dict(),
         }
 
-    @property
+    @cached_property
     def sensitivity(self) -> Sensitivity | None:
         """Which of each two models needs less under all assumptions; ``None`` of a single model."""
         return sensitivity(self.candidates, self.costs) if len(self.candidates) > 1 else None

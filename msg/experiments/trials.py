@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -113,6 +114,10 @@ class Search:
 
     def comparison(self) -> Comparison:
         """The best of each model under every table of costs."""
+        return self._comparison
+
+    @cached_property
+    def _comparison(self) -> Comparison:
         found = [Candidate(name, trial.candidate.runs, trial.reported_test) for name, trial in self.best.items()]
         return compare(found, title=f"Energy of one inference on {self.dataset}, mJ", metric=self.metric)
 

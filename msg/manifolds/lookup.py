@@ -24,12 +24,23 @@ def letters() -> dict[str, Family[Any]]:
 
 def find(manifold: geoopt.Manifold) -> Family[Any] | None:
     """The family of a manifold, ``None`` if it has none; of two for one class, the first registered."""
-    families = [*letters().values(), PRODUCT, SCALED, MATRICES]
-    for kind in type(manifold).__mro__:
-        for family in families:
-            if family.kind is kind:
-                return family
-    return None
+    known = _by_class()
+    return next((known[kind] for kind in type(manifold).__mro__ if kind in known), None)
+
+
+_known: tuple[int, dict[type, Family[Any]]] = -1, {}
+
+
+def _by_class() -> dict[type, Family[Any]]:
+    """Families by their classes, put together when another is known than before: every step looks for one."""
+    global _known
+    changes = MANIFOLDS.changes
+    if _known[0] != changes:
+        found: dict[type, Family[Any]] = {}
+        for family in (*letters().values(), PRODUCT, SCALED, MATRICES):
+            found.setdefault(family.kind, family)
+        _known = changes, found
+    return _known[1]
 
 
 def family(manifold: geoopt.Manifold) -> Family[Any]:
