@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     import geoopt
     import torch_geometric.nn  # noqa: F401
 
-    from msg.manifolds import parse_signature
+    from msg.manifolds import log0, parse_signature, path
     from msg.nn import MSG, SpikingGNN
 
 
@@ -66,8 +66,10 @@ def pytest_sessionstart():
     single, double = torch.float32, torch.float64
     if int(worker[2:]) % 2:
         models = [(SpikingGNN, "gcn", double), (SpikingGNN, "sage", double), (SpikingGNN, "sage", single)]
-    else:  # geometry takes as long as two of these, and is the same in both precisions
+    else:
         models = [(MSG, "gcn", single)]
+        v = torch.rand(3, 4, dtype=double, requires_grad=True)
+        log0(geoopt.Lorentz(), path(geoopt.Lorentz(), [v], 0.1)).sum().backward()
     for kind, conv, dtype in models:
         x, edge_index = torch.rand(3, 4, dtype=dtype), torch.tensor([[0, 1], [1, 2]])
         kind(4, 2, timesteps=2, conv=conv).to(dtype)(x, edge_index).sum().backward()

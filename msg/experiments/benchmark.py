@@ -146,8 +146,11 @@ class Benchmark:
         places = [(row, column) for column in self._columns() for row in self._rows()]
         cells = {(row.name, column.dataset): Cell(row, column, failed=_NOT_YET) for row, column in places}
         for row, column in places:
+            before = self._over(row, column)
             cell = cells[row.name, column.dataset] = self._cell(row, column, progress, executor)
             progress.note(_told(cell))
+            if self._over(row, column) == before:
+                continue
             with self._alone():
                 scores = Scores(self.table, list(cells.values()), protocol)
                 store.write("table.txt", f"{scores}\n".encode())  # to look at while it goes on
@@ -201,6 +204,10 @@ class Benchmark:
 
     def _folder(self, row: TableRow, column: TableColumn) -> Path:
         return self.out / "cells" / column.dataset / row.name
+
+    def _over(self, row: TableRow, column: TableColumn) -> list[Path]:
+        """What is there of a cell's experiments that are over."""
+        return sorted(self._folder(row, column).rglob("cell.json"))
 
     def _protocol(self) -> dict[str, Any]:
         """What the table says of how it was made."""
