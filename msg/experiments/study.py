@@ -279,7 +279,7 @@ def load_again(config: RunConfig, content: Mapping[str, Any], of: str) -> Data:
     if place is not None and not place.is_absolute() and not place.exists():  # before it is downloaded anew
         raise ValueError(
             f"{of} found its graph in {str(place)!r}, seen from where it was begun, and there is none here: go to that "
-            "folder first"
+            "folder first, or bring it back if it was moved"
         )
     data = load_data(config)
     if (data.content_hash, masks_hash(data)) != (content["content_hash"], content.get("masks_hash")):
