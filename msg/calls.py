@@ -44,6 +44,36 @@ def counting(hook: Callable[..., Any]) -> Callable[..., Any]:
     return hook
 
 
+class Parameters:
+    """The parameters that modules have now, for a backward pass that runs them again: under
+    ``torch.func.functional_call`` they have others by then.
+
+    Args:
+        modules: with all that they are made of.
+
+    Attributes:
+        learned: those that have gradients, once each.
+    """
+
+    def __init__(self, *modules: nn.Module):
+        of_all: Any = (part._parameters for module in modules for part in module.modules())
+        self._all = [(held, name, value) for held in of_all for name, value in held.items() if value is not None]
+        # of a tensor that is used twice autograd finds the whole gradient
+        self.learned: list[Tensor] = list(dict.fromkeys(value for *_, value in self._all if value.requires_grad))
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Within, the modules have them again."""
+        others = [(held, name, held[name]) for held, name, _ in self._all]
+        try:
+            for held, name, value in self._all:
+                held[name] = value
+            yield
+        finally:
+            for held, name, value in others:
+                held[name] = value
+
+
 def autocast_of(tensor: Tensor) -> Callable[[], AbstractContextManager[Any]]:
     """What enters the autocast that is on now where a tensor lies: a simulation that a backward pass runs again is to
     round as it did before.

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from msg.calls import autocast_of
+from msg.calls import Parameters, autocast_of
 from msg.gradients import packed
 from msg.gradients.schedule import Action, Schedule, Store
 from msg.gradients.simulation import SILENT, Dynamics, Firing, summed
@@ -97,7 +97,8 @@ class CheckpointedBPTT(SurrogateRule):
         steps = _EagerSteps(dynamics, current.detach(), firing)
         if whole is not None:
             steps = _PackedSteps(whole, current.detach())
-        tape = _Tape(steps, self, dynamics.timesteps)
+        layers: Sequence[Any] = dynamics.layers
+        tape = _Tape(steps, self, dynamics.timesteps, Parameters(*layers))
         means = list(_Checkpointed.apply(tape, current, *steps.learnable))  # pyright: ignore[reportArgumentType]
         rates = means[: len(dynamics.sources)]
         rest = iter(means[len(dynamics.sources) :])
@@ -299,8 +300,11 @@ class _PackedSteps:
 class _Tape:
     """Follows a schedule: forward until the first step that can go back, the rest in the backward pass."""
 
-    def __init__(self, steps: _EagerSteps | _PackedSteps, rule: CheckpointedBPTT, timesteps: int):
-        self.steps, self.rule, self.timesteps, self.evaluations = steps, rule, timesteps, 0
+    def __init__(
+        self, steps: _EagerSteps | _PackedSteps, rule: CheckpointedBPTT, timesteps: int, parameters: Parameters
+    ):
+        self.steps, self.rule, self.timesteps, self.parameters = steps, rule, timesteps, parameters
+        self.evaluations = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -383,6 +387,6 @@ class _Checkpointed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         _ = ctx.saved_tensors
-        with _forked(ctx.tape.steps.current), ctx.autocast():
+        with _forked(ctx.tape.steps.current), ctx.autocast(), ctx.tape.parameters.restored():
             current, learnable = ctx.tape.backward(grads)
         return None, current, *learnable

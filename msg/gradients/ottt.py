@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from msg.calls import autocast_of
+from msg.calls import Parameters, autocast_of
 from msg.gradients import packed, simulation
 from msg.gradients.rule import Activity, FeedForwardRule
 from msg.graph import Graph
@@ -199,11 +199,18 @@ class _Accumulated(torch.autograd.Function):
         rates = dynamics.totals(current, simulation.SILENT).rates if found is None else found.rates
         ctx.save_for_backward(current, *learnable)
         ctx.rule, ctx.dynamics, ctx.autocast = rule, dynamics, autocast_of(current)
+        layers: Sequence[Any] = dynamics.layers
+        ctx.parameters = Parameters(*layers)
         return tuple(rates)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *rate_grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        with ctx.parameters.restored():
+            return _Accumulated._back(ctx, rate_grads)
+
+    @staticmethod
+    def _back(ctx, rate_grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         current, *learnable = ctx.saved_tensors
         layers, timesteps = ctx.dynamics.layers, ctx.dynamics.timesteps
         constant, decay, weight = current.dim() == 2, _decay(layers[0]), 0.0

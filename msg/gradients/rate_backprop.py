@@ -104,12 +104,17 @@ class _State(NamedTuple):
     slopes: list[_Slope]
 
 
+def _has_tangent(parameter: Tensor) -> bool:
+    """Whether it is differentiated in forward mode."""
+    return not torch.compiler.is_compiling() and forward_ad.unpack_dual(parameter).tangent is not None
+
+
 class _Watched:
     """A neuron whose state also carries the derivatives of its spikes."""
 
     def __init__(self, neuron: Neuron, surrogate: Surrogate, detach_reset: bool):
         self.neuron, self.surrogate, self.detach_reset = neuron, surrogate, detach_reset
-        learnable = [(name, p) for name, p in neuron.named_parameters() if p.requires_grad]
+        learnable = [(name, p) for name, p in neuron.named_parameters() if p.requires_grad or _has_tangent(p)]
         for name, p in learnable:
             if p.dim() > 1:
                 raise ValueError(

@@ -30,18 +30,18 @@ def first_order(tensor: Tensor, what: str, instead: str) -> Tensor:
 
 
 class _Refused(torch.autograd.Function):
-    """The identity, through which no derivative goes."""
+    """A gradient, through which no derivative goes: neither in it nor in the tensor that it is a gradient in."""
 
     generate_vmap_rule = True
 
     @staticmethod
     @looked_up
-    def forward(tensor: Tensor, message: str) -> Tensor:
-        return tensor.view_as(tensor)
+    def forward(grad: Tensor, tensor: Tensor, message: str) -> Tensor:
+        return grad.view_as(grad)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        ctx.message = inputs[1]
+        ctx.message = inputs[2]
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> Any:
@@ -56,15 +56,28 @@ class _RefusedForward(_Refused):
         raise RuntimeError(ctx.message)
 
 
-class _FirstOrder(_Refused):
+class _FirstOrder(torch.autograd.Function):
     """The identity, through which no second derivative goes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @looked_up
+    def forward(tensor: Tensor, message: str) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        tensor, ctx.message = inputs
+        ctx.save_for_backward(*([tensor] if traced() else []))
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> Any:
         if not torch.is_grad_enabled():
             return grads[0], None
         if traced():  # torch.func asks for a graph whether or not it will be differentiated
-            return (_Refused if torch.compiler.is_compiling() else _RefusedForward).apply(grads[0], ctx.message), None
+            kind = _Refused if torch.compiler.is_compiling() else _RefusedForward
+            return kind.apply(grads[0], *(ctx.saved_tensors or grads), ctx.message), None
         raise RuntimeError(ctx.message)
 
 

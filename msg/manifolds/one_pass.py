@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msg.calls import Parameters
 from msg.kernels import choice, constants, higher
 from msg.kernels.threads import over_rows
 from msg.manifolds.euclidean import Euclidean
@@ -57,34 +58,43 @@ def _numbers(manifold: geoopt.Manifold, dim: int) -> Tensor:
     return torch.stack([factor.number for factor in _factors(manifold, dim) if factor is not None])
 
 
-def _learned(manifold: geoopt.Manifold) -> list[Tensor]:
-    return [p for p in manifold.parameters() if p.requires_grad]
-
-
 def applies(manifold: geoopt.Manifold, *tensors: Tensor) -> bool:
     """Whether the kernels take these tensors and know the manifold."""
     return bounded() and choice.takes(*tensors, *manifold.parameters()) and None not in list(_factors(manifold, 1))
 
 
 class _Table:
-    """A manifold as the kernels see it."""
+    """A manifold as the kernels see it, with the parameters that it has now.
+
+    Attributes:
+        learned: its parameters that have gradients.
+    """
 
     def __init__(self, manifold: geoopt.Manifold, dim: int):
-        self.manifold, self.dim = manifold, dim
+        self.dim = dim
         rows = [factor[:4] for factor in _factors(manifold, dim) if factor is not None]
         self.factors = np.array(rows, dtype=np.int64).reshape(len(rows), 4)
-        with torch.no_grad():
-            self.numbers = _numbers(manifold, dim).numpy()
+        self._source = _numbers(manifold, dim)
+        self.numbers = self._source.detach().numpy()
         self.kernels: Any = choice.compiled("geometry")
+        self._parameters = Parameters(manifold)
+        self.learned = self._parameters.learned
 
-    def learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
+    def to_learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives in the learned parameters, from those in the table's numbers of each row."""
-        learned = _learned(self.manifold)
-        if not learned:
+        if not self.learned:
             return ()
-        with torch.enable_grad():
-            numbers = _numbers(self.manifold, self.dim)
-        return torch.autograd.grad(numbers, learned, to_numbers.sum(0), allow_unused=True)
+        total = to_numbers.sum(0)
+        return torch.autograd.grad(self._source, self.learned, total, retain_graph=True, allow_unused=True)
+
+    def derivatives(self, eager: Eager, inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor | None]:
+        """Of what the kernels have computed, by functions of the family: differentiable, in the learned ones too."""
+
+        def again(*tensors: Tensor) -> list[Tensor]:
+            with self._parameters.restored():
+                return [eager(*tensors)]
+
+        return higher.derivatives(again, inputs, grads, self.learned)
 
 
 def _rows(tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -94,7 +104,7 @@ def _rows(tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
 class _Walk(torch.autograd.Function):
     @staticmethod
     def forward(ctx, table: _Table, step: float, bound: float, eager: Eager, start: Tensor, *rest: Tensor) -> Tensor:
-        vectors = rest[: len(rest) - len(_learned(table.manifold))]
+        vectors = rest[: len(rest) - len(table.learned)]
         ctx.table, ctx.options, ctx.eager = table, (step, bound), eager
         ctx.save_for_backward(start, *rest)
         given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
@@ -111,11 +121,9 @@ class _Walk(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):
         start, *rest = ctx.saved_tensors
         table: _Table = ctx.table
-        count = len(rest) - len(_learned(table.manifold))
-        vectors, learned = rest[:count], rest[count:]
+        vectors = rest[: len(rest) - len(table.learned)]
         if torch.is_grad_enabled():
-            again = higher.derivatives(lambda *points: [ctx.eager(*points)], [start, *vectors], grads, learned)
-            return None, None, None, None, *again
+            return None, None, None, None, *table.derivatives(ctx.eager, [start, *vectors], grads)
         given, points = [_rows(v, v.dtype) for v in vectors], _rows(start)
         grad, results = _rows(grads[0]), [torch.empty_like(v) for v in given]
         to_start = torch.empty(len(grad) if ctx.needs_input_grad[4] else 0, points.size(1), dtype=torch.float64)
@@ -129,7 +137,7 @@ class _Walk(torch.autograd.Function):
         over_rows(len(grad), rows)
         found = to_start.view(start.shape).to(start.dtype) if ctx.needs_input_grad[4] else None
         to_vectors = (r.view(v.shape) for r, v in zip(results, vectors))
-        return None, None, None, None, found, *to_vectors, *table.learned(to_numbers)
+        return None, None, None, None, found, *to_vectors, *table.to_learned(to_numbers)
 
 
 def _addresses(tensors: Sequence[Tensor]) -> np.ndarray:
@@ -166,7 +174,7 @@ def walk(
     """
     again: Eager = lambda start, *vectors: eager(start, vectors)  # noqa: E731
     table = _Table(manifold, vectors[0].size(-1))
-    return _Walk.apply(table, float(step), float(bound or 0), again, start, *vectors, *_learned(manifold))  # pyright: ignore
+    return _Walk.apply(table, float(step), float(bound or 0), again, start, *vectors, *table.learned)  # pyright: ignore
 
 
 class _Log0(torch.autograd.Function):
@@ -182,22 +190,23 @@ class _Log0(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        z, *learned = ctx.saved_tensors
+        z, *_ = ctx.saved_tensors
         table: _Table = ctx.table
         if torch.is_grad_enabled():
-            return None, None, None, *higher.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
+            return None, None, None, *table.derivatives(ctx.eager, [z], grads)
         points, grad = _rows(z), _rows(grads[0], grads[0].dtype)
         to_z = torch.empty_like(points)
         to_numbers = torch.empty(len(grad), len(table.factors), dtype=torch.float64)
         arguments = table.factors, table.numbers, points.numpy(), grad.numpy(), table.kernels.ROWS
         outputs = (to_z.numpy(), to_numbers.numpy())
         over_rows(len(grad), lambda first, last: table.kernels.log0_back(*arguments, first, last, *outputs))
-        return None, None, None, to_z.view(z.shape).to(z.dtype), *table.learned(to_numbers)
+        return None, None, None, to_z.view(z.shape).to(z.dtype), *table.to_learned(to_numbers)
 
 
 def log0(manifold: geoopt.Manifold, z: Tensor, dim: int, dtype: torch.dtype, eager: Eager) -> Tensor:
     """Logarithm at the origin, ``[..., D]`` to ``[..., d]`` of a type; ``eager`` is the same by the family."""
-    return _Log0.apply(_Table(manifold, dim), dtype, eager, z, *_learned(manifold))  # pyright: ignore
+    table = _Table(manifold, dim)
+    return _Log0.apply(table, dtype, eager, z, *table.learned)  # pyright: ignore
 
 
 class _Vectors:
@@ -206,8 +215,11 @@ class _Vectors:
     def __init__(self, kind: int, dim: int):
         self.factors, self.numbers = np.array([[kind, 0, 0, dim]]), np.ones(1)
 
-    def learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
+    def to_learned(self, to_numbers: Tensor) -> tuple[Tensor | None, ...]:
         return ()
+
+    def derivatives(self, eager: Eager, inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor | None]:
+        return higher.derivatives(lambda *tensors: [eager(*tensors)], inputs, grads)
 
 
 class _Score(torch.autograd.Function):
@@ -227,10 +239,10 @@ class _Score(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        z, one, other, slopes, to_numbers, *learned = ctx.saved_tensors
+        z, one, other, slopes, to_numbers, *_ = ctx.saved_tensors
         table, kernels = ctx.table, ctx.kernels
         if torch.is_grad_enabled():
-            return None, None, None, *higher.derivatives(lambda z: [ctx.eager(z)], [z], grads, learned)
+            return None, None, None, *table.derivatives(ctx.eager, [z], grads)
         grad = grads[0].double().contiguous()
         ends, rows = (one.numpy(), other.numpy()), z.detach().contiguous().numpy()
         pointers, places = np.zeros(len(z) + 1, np.int64), np.empty(2 * len(grad), np.int64)
@@ -238,7 +250,7 @@ class _Score(torch.autograd.Function):
         to_z = torch.zeros(z.shape, dtype=z.dtype)
         arguments = table.factors, rows, *ends, pointers, places, grad.numpy(), slopes.numpy()
         over_rows(len(z), lambda first, last: kernels.score_back(*arguments, first, last, to_z.numpy()))
-        return None, None, None, to_z, *table.learned(to_numbers * grad[:, None])
+        return None, None, None, to_z, *table.to_learned(to_numbers * grad[:, None])
 
 
 def takes_pairs(z: Tensor, pairs: Tensor) -> bool:
@@ -255,7 +267,8 @@ def takes_pairs(z: Tensor, pairs: Tensor) -> bool:
 
 def squared_distances(manifold: geoopt.Manifold, z: Tensor, dim: int, pairs: Tensor, eager: Eager) -> Tensor:
     """Squared distances of pairs of rows, ``[N, D]`` and ``[2, M]`` to ``[M]``; ``eager`` is the same by the family."""
-    return _Score.apply(_Table(manifold, dim), eager, pairs, z, *_learned(manifold))  # pyright: ignore
+    table = _Table(manifold, dim)
+    return _Score.apply(table, eager, pairs, z, *table.learned)  # pyright: ignore
 
 
 def inner_products(z: Tensor, pairs: Tensor, eager: Eager) -> Tensor:

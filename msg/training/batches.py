@@ -1,6 +1,7 @@
 """What one update reads; mini-batches: whose turn it is in an epoch, and the neighbours drawn around them."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -132,8 +133,10 @@ class Surroundings:
     def everything(self) -> NodeLoader:
         """All nodes with all neighbours of one hop, for inference."""
         sampler = NeighborSampler(self.data, [-1], seed=0)  # draws nothing from the training's random numbers
-        generator = torch.Generator()
-        return NodeLoader(self.data, sampler, batch_size=self.settings.batch_size, generator=generator)
+        data = self.data
+        if self._sparse is not None:  # of sparse layouts PyG's loaders take rows of this one alone
+            data = copy(data).update({"x": self.x.to_sparse_coo()})
+        return NodeLoader(data, sampler, batch_size=self.settings.batch_size, generator=torch.Generator())
 
     def around(self, seeds: Tensor, epoch: int) -> dict[str, Any]:
         """Features, edges and numbers of a sample, as :class:`~msg.training.Batch` names them.

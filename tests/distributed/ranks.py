@@ -85,11 +85,9 @@ def build(name, dtype=torch.float64):
         model = ClassicGNN(FEATURES, 8, 2, CLASSES, norm="layer", residual=True, dropout=0.0)
     elif kind in PEERS:
         model = PEERS[kind](FEATURES, CLASSES, dropout=0.0)
-        for parameter in model.parameters():
-            if (
-                not parameter.any()
-            ):  # a bias of zero leaves points on the radius bound, where rounding chooses the slope
-                parameter.data.normal_(0, 0.1)
+        # biases of zero leave points on the radius bound, where rounding chooses the slope
+        for bias in (parameter for parameter in model.parameters() if not parameter.any()):
+            bias.data.normal_(0, 0.1)
         return model.to(dtype)
     else:
         model = {"GCN": CachedGCN, "SAGE": SAGE}[kind](FEATURES, 8, 3, CLASSES)

@@ -113,3 +113,26 @@ def test_what_is_simulated_does_not_depend_on_the_rule_where_a_current_is_no_num
         torch.manual_seed(0)
         outputs.append(SpikingGNN(5, 3, 4, 2, 4, LIF(2.0, 0.4), rule, conv=conv).double()(x, edge_index))
     torch.testing.assert_close(*outputs, equal_nan=True)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_second_derivatives_of_a_linear_loss_are_refused_too(layers):
+    """It hands no derivative down: what lies below it must not pass for the whole."""
+    x, edge_index = _data()
+    model = SpikingGNN(6, 3, 5, layers, 5, LIF(2.0, 0.4), RateBackprop()).double()
+    one = lambda x: model(x, edge_index)[0, 0]  # noqa: E731
+    torch.testing.assert_close(torch.func.grad(one)(x), torch.autograd.functional.jacobian(one, x))
+    twice = (torch.func.hessian(one), torch.func.jacrev(torch.func.jacrev(one)))
+    for second in (*twice, lambda x: torch.autograd.functional.hessian(one, x)):
+        with pytest.raises(RuntimeError, match="RateBackprop has no second derivatives"):
+            second(x)
+
+
+def test_forward_mode_does_not_leave_out_what_a_neuron_learns():
+    x, edge_index = _data()
+    model = SpikingGNN(6, 3, 5, 2, 5, ParametricLIF(), RateBackprop()).double()
+    given = {name: p.detach() for name, p in model.named_parameters()}
+    directions = {name: torch.ones_like(p) for name, p in given.items()}
+    run = lambda given: torch.func.functional_call(model, given, (x, edge_index)).sum()  # noqa: E731
+    with pytest.raises(RuntimeError, match="Nested forward mode"):
+        torch.func.jvp(run, (given,), (directions,))

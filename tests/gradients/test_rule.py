@@ -507,6 +507,25 @@ def test_second_derivatives_of_bptt_are_those_of_the_slow_loop(surrogate):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("conv", ["gcn", "gat"])
+@pytest.mark.parametrize("kind", [LIF, ParametricLIF])
+@pytest.mark.parametrize("rule", [r for r in RULES if r.through_spikes], ids=repr)
+def test_parameters_given_for_a_call_are_those_of_its_backward_pass(rule, kind, conv):
+    """By then the model has its own again."""
+    if isinstance(rule, OTTT) and conv == "gat":
+        pytest.skip("OTTT takes linear synapses alone")
+    models = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        models.append(SpikingGNN(FEATURES, 3, WIDTH, 3, 4, kind(threshold=0.4), rule, conv=conv).double())
+    given = {name: p.detach().clone().requires_grad_() for name, p in models[1].named_parameters()}
+    torch.func.functional_call(models[0], given, (_features(), _graph())).square().sum().backward()
+    models[1](_features(), _graph()).square().sum().backward()
+    for name, parameter in models[1].named_parameters():
+        torch.testing.assert_close(given[name].grad, parameter.grad, rtol=1e-12, atol=1e-14)
+    assert all(parameter.grad is None for parameter in models[0].parameters())
+
+
 def test_a_parameter_changed_before_a_checkpointed_backward_is_seen():
     model = _model(CheckpointedBPTT(states=2), IF(threshold=0.6))
     out = model(_features(), _graph())

@@ -60,6 +60,29 @@ def test_by_finite_differences(signature):
     assert gradgradcheck(run, (*one, *learned), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [geoopt.Lorentz, geoopt.Stereographic])
+@pytest.mark.parametrize("learnable", [True, False])
+def test_a_curvature_given_for_a_call_is_that_of_its_derivatives(kind, learnable):
+    """By the time of the backward pass the manifold has its own again."""
+    module = torch.nn.Module()
+    module.manifold = kind(torch.tensor(1.0, dtype=torch.float64), learnable=learnable)
+    v = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    k = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
+    pairs = torch.tensor([[0, 1, 0], [1, 0, 2]])
+
+    def measured(v):
+        z = path(module.manifold, [v, v.flip(0)], 0.4, 1.0)
+        return log0(module.manifold, z).square().sum() + squared_distances(module.manifold, z, pairs).sum()
+
+    module.forward = measured
+    run = lambda v, k: torch.func.functional_call(module, {"manifold.k": k}, (v,))  # noqa: E731
+    assert gradcheck(run, (v, k))
+    assert gradgradcheck(run, (v[:].detach().requires_grad_(), k), fast_mode=True)
+    plain, graphed = (torch.autograd.grad(run(v, k), (v, k), create_graph=how) for how in (False, True))
+    for one, other in zip(plain, graphed):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
 def test_second_derivatives_where_a_vector_depends_on_another(monkeypatch):
     manifold, dim = space("H4")
     v = torch.randn(3, dim, dtype=torch.float64, requires_grad=True)

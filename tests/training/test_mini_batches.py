@@ -141,6 +141,16 @@ def test_measured_by_layers_is_as_measured_at_once(karate, name):
     assert got.radius == (None if want.radius is None else pytest.approx(want.radius, rel=1e-6))
 
 
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc], ids=str)
+def test_sparse_features_are_measured_by_layers(karate, layout):
+    model, batches = MSG(34, 4, "H4", 2, 5), MiniBatches(5, (3, 3), inference=True)
+    want = NodeClassification(karate, batches=batches).evaluate(model, "val")
+    sparse = karate.clone().update({"x": karate.x.to_sparse(layout=layout)})
+    got = NodeClassification(sparse, batches=batches).evaluate(model, "val")
+    assert got.metric == want.metric
+    assert got.loss == pytest.approx(want.loss, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [((0, (5,)), "batch_size must be"), ((5, ()), "fan_out must be"), ((5, (5, 0)), "fan_out must be")],
