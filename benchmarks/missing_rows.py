@@ -20,7 +20,7 @@ KEPT = Path(__file__).parent / "tables"
 class Hours(NamedTuple):
     """Of the updates of a row: of all its trainings, and of those alone that are reported."""
 
-    all: float
+    whole: float
     reported: float
 
 
@@ -59,7 +59,7 @@ def lines(folder: Path = KEPT) -> list[str]:
                 which = f"all but {', '.join(missing)}"
             else:
                 which = ", ".join(run)
-            middle = f"{statistics.median(one.all for one in trained):.2g}" if trained else "–"
+            middle = f"{statistics.median(one.whole for one in trained):.2g}" if trained else "–"
             shown.append(
                 f"| {name}, {column.dataset} | {len(run)} of {len(rows)} | {which} | {middle} | {reported:.2f} |"
             )

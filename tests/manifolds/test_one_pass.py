@@ -77,7 +77,7 @@ def test_a_curvature_given_for_a_call_is_that_of_its_derivatives(kind, learnable
     module.forward = measured
     run = lambda v, k: torch.func.functional_call(module, {"manifold.k": k}, (v,))  # noqa: E731
     assert gradcheck(run, (v, k))
-    assert gradgradcheck(run, (v[:].detach().requires_grad_(), k), fast_mode=True)
+    assert gradgradcheck(run, (v, k), fast_mode=True)
     plain, graphed = (torch.autograd.grad(run(v, k), (v, k), create_graph=how) for how in (False, True))
     for one, other in zip(plain, graphed):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
