@@ -94,11 +94,12 @@ class CheckpointedBPTT(SurrogateRule):
             return SurrogateBPTT(self.surrogate, self.detach_reset).simulate(dynamics, current)
         firing = Firing(self.surrogate, self.detach_reset, through_spikes=True)
         whole = None if torch.compiler.is_compiling() else packed.through(dynamics, current, firing)
-        steps = _EagerSteps(dynamics, current.detach(), firing)
-        if whole is not None:
+        parameters = _parameters(dynamics.layers)
+        if whole is None:
+            steps = _EagerSteps(dynamics, current.detach(), firing, parameters.learned)
+        else:
             steps = _PackedSteps(whole, current.detach())
-        layers: Sequence[Any] = dynamics.layers
-        tape = _Tape(steps, self, dynamics.timesteps, Parameters(*layers))
+        tape = _Tape(steps, self, dynamics.timesteps, parameters)
         means = list(_Checkpointed.apply(tape, current, *steps.learnable))  # pyright: ignore[reportArgumentType]
         rates = means[: len(dynamics.sources)]
         rest = iter(means[len(dynamics.sources) :])
@@ -106,13 +107,10 @@ class CheckpointedBPTT(SurrogateRule):
         return dynamics.mean_currents(rates, seen), rates
 
 
-def _parameters(layers: Sequence[Any]) -> Iterator[Tensor]:
+def _parameters(layers: Sequence[Any]) -> Parameters:
     """Parameters that the simulation itself uses; the others are read outside it."""
-    yield from layers[0].neuron.parameters()
-    for layer in layers[1:-1]:
-        yield from layer.parameters()
-    if not layers[-1].linear:
-        yield from layers[-1].parameters()
+    last = () if layers[-1].linear else layers[-1:]
+    return Parameters(layers[0].neuron, *layers[1:-1], *last)
 
 
 _RandomState = tuple[Tensor, tuple[list[int], list[Tensor]]]
@@ -170,11 +168,9 @@ def _floats(states: Any) -> list[Tensor]:
 class _EagerSteps:
     """Steps by differentiable operations, for all layers; gone back through by autograd, one at a time."""
 
-    def __init__(self, dynamics: Dynamics, current: Tensor, firing: Firing):
+    def __init__(self, dynamics: Dynamics, current: Tensor, firing: Firing, parameters: Sequence[Tensor]):
         self.dynamics, self.current, self.firing = dynamics, current, firing
         self.linear = all(layer.linear for layer in dynamics.targets)
-        # once each: of a tensor that is used twice autograd finds the whole gradient
-        parameters = list(dict.fromkeys(p for p in _parameters(dynamics.layers) if p.requires_grad))
         self.learnable = [*parameters, *dynamics.graph.learned]
         # of edges each step finds its own part of the gradient, not that of what made them
         self.recorded = Dynamics(dynamics.layers, dynamics.graph.of_leaves(), dynamics.timesteps)

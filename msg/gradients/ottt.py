@@ -75,10 +75,9 @@ class OTTT(FeedForwardRule):
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
         hidden: Sequence[Any] = dynamics.layers[1:-1]
-        parameters = [p for layer in (*hidden, _neuron(dynamics.layers[0])) for p in layer.parameters()]
-        # once each: of a tensor that is used twice autograd finds the whole gradient
-        learnable = [*dict.fromkeys(p for p in parameters if p.requires_grad), *dynamics.graph.learned]
-        rates = list(_Accumulated.apply(self, dynamics, current, *learnable))  # pyright: ignore[reportArgumentType]
+        parameters = Parameters(*hidden, _neuron(dynamics.layers[0]))
+        learnable: Any = [*parameters.learned, *dynamics.graph.learned]
+        rates = list(_Accumulated.apply(self, dynamics, parameters, current, *learnable))
         return dynamics.mean_currents(rates), rates
 
     def online(self, layers, x, graph, timesteps) -> Iterator[Activity]:
@@ -194,13 +193,13 @@ class _Accumulated(torch.autograd.Function):
     """Firing rates, whose backward pass runs the simulation again, one chunk's graph at a time."""
 
     @staticmethod
-    def forward(ctx, rule: OTTT, dynamics: simulation.Dynamics, current: Tensor, *learnable: Tensor):
+    def forward(
+        ctx, rule: OTTT, dynamics: simulation.Dynamics, parameters: Parameters, current: Tensor, *learnable: Tensor
+    ):
         found = packed.simulate(dynamics, current)
         rates = dynamics.totals(current, simulation.SILENT).rates if found is None else found.rates
         ctx.save_for_backward(current, *learnable)
-        ctx.rule, ctx.dynamics, ctx.autocast = rule, dynamics, autocast_of(current)
-        layers: Sequence[Any] = dynamics.layers
-        ctx.parameters = Parameters(*layers)
+        ctx.rule, ctx.dynamics, ctx.parameters, ctx.autocast = rule, dynamics, parameters, autocast_of(current)
         return tuple(rates)
 
     @staticmethod
@@ -238,7 +237,7 @@ class _Accumulated(torch.autograd.Function):
                     total.add_(now, alpha=weight)
                 else:
                     arriving.append(now)
-        return None, None, total if constant else _echo(arriving, decay), *grads
+        return None, None, None, total if constant else _echo(arriving, decay), *grads
 
 
 def _echo(arriving: list[Tensor], decay: float) -> Tensor:
