@@ -8,7 +8,7 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow test-reliability lint docs docs-check linkcheck benchmark release-check clean
+.PHONY: demo test test-slow test-reliability test-oldest lint docs docs-check linkcheck benchmark release-check clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
@@ -23,6 +23,13 @@ test-slow: $(READY)
 
 test-reliability: $(READY)
 	$(BIN)/python -m pytest -m reliability --timeout 3600
+
+# the oldest releases that pyproject.toml allows, which have wheels for Python 3.11; they warn of what is newer
+test-oldest: $(READY)
+	$(PYTHON) -m venv --clear .venv-oldest
+	$(BIN)/python tests/oldest.py > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet -e ".[test]" --constraint .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -W default
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -54,7 +61,7 @@ release-check: $(READY)
 	$(BIN)/python -m zipfile -l dist/*.whl | grep msg/datasets/manifest.toml > /dev/null
 
 clean:
-	rm -rf .venv docs/_build docs/api docs/auto_examples
+	rm -rf .venv .venv-oldest docs/_build docs/api docs/auto_examples
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv

@@ -27,12 +27,18 @@ def altered(module: nn.Module) -> bool:
     return any(not hasattr(one, _COUNTS) for one in _waiting(module))
 
 
+# by name, since up to torch 2.11 no compiler goes through all that a module holds
+_HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks") and "state_dict" not in name]
+_STAGES = ("propagate", "message", "aggregate", "message_and_aggregate", "edge_update")  # of PyG's message passing
+_HOOKS += [f"_{stage}_forward{when}_hooks" for stage in _STAGES for when in ("_pre", "")]
+
+
 def _waiting(module: nn.Module) -> Iterator[Any]:
-    for name, held in vars(module).items():
-        if name == "forward":
-            yield held
-        elif name.endswith("_hooks") and "state_dict" not in name and held:
-            yield from held.values()
+    held = module.__dict__
+    if "forward" in held:
+        yield held["forward"]
+    for name in _HOOKS:
+        yield from held.get(name, {}).values()
 
 
 _COUNTS = "_msg_counts"
@@ -76,13 +82,21 @@ class Parameters:
 
 def autocast_of(tensor: Tensor) -> Callable[[], AbstractContextManager[Any]]:
     """What enters the autocast that is on now where a tensor lies: a simulation that a backward pass runs again is to
-    round as it did before.
+    round as it did before. Within, autocast keeps no casts, see :func:`casting_anew`.
     """
     kind = tensor.device.type
     if not torch.amp.is_autocast_available(kind):
         return nullcontext
     enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-    return partial(torch.autocast, kind, dtype=dtype, enabled=enabled)
+    return partial(torch.autocast, kind, dtype=dtype, enabled=enabled, cache_enabled=False)
+
+
+def casting_anew(tensor: Tensor) -> AbstractContextManager[Any]:
+    """The autocast that is on where a tensor lies, if any, without its cache: up to torch 2.10 a cast of a weight that
+    was made without gradient is kept for operations with gradient too, and the weight has none. Compiled code has no
+    cache.
+    """
+    return autocast_of(tensor)() if not torch.compiler.is_compiling() and autocasts(tensor) else nullcontext()
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:

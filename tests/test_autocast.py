@@ -27,12 +27,14 @@ def x():
     return 3 * torch.rand(7, 5, generator=torch.Generator().manual_seed(0))
 
 
+# a threshold is fitted without gradient, with the weights that are to get one
+@pytest.mark.parametrize("threshold", [1.0, "auto"])
 @pytest.mark.parametrize("rule", ["dvm", "bptt", "rate", "ottt", "checkpointed"])
-def test_gradients_are_those_of_full_precision_rounded(rule, x, edge_index):
-    torch.manual_seed(0)
-    model = MSG(5, 3, "E8", 3, 6, LIF(), rule)
+def test_gradients_are_those_of_full_precision_rounded(rule, threshold, x, edge_index):
     found = []
     for enabled in (False, True):
+        torch.manual_seed(0)
+        model = MSG(5, 3, "E8", 3, 6, LIF(threshold=threshold), rule)
         with torch.autocast("cpu", HALF, enabled=enabled):
             out = model(x, edge_index)
         found.append(torch.autograd.grad(out.float().square().sum(), list(model.parameters()), allow_unused=True))

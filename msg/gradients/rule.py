@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 import torch
 from torch import Tensor
 
+from msg.calls import casting_anew
 from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
 from msg.kernels.first_order import first_order
@@ -132,7 +133,8 @@ class FeedForwardRule(GradientRule):
         dynamics = simulation.Dynamics(layers, graph, timesteps)
         # without gradient the spikes are those of any rule
         found = None if torch.is_grad_enabled() else packed.simulate(dynamics, current)
-        currents, rates = self.simulate(dynamics, current) if found is None else found.activity(dynamics)
+        with casting_anew(current):  # some rules simulate without gradient first
+            currents, rates = self.simulate(dynamics, current) if found is None else found.activity(dynamics)
         return self._attached(Activity([simulation.mean(current), *currents], rates))
 
     def _attached(self, activity: Activity) -> Activity:

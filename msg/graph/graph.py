@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
@@ -61,7 +62,7 @@ class Graph:
             )
         if edge_weight is not None and (edge_weight.is_complex() or edge_weight.dtype == torch.bool):
             raise ValueError(f"edge_weight must be real numbers, not {edge_weight.dtype}: use edge_weight.float()")
-        plain = edge_index if traced() else edge_index.as_subclass(Tensor)
+        plain = edge_index.as_tensor() if isinstance(edge_index, EdgeIndex) else edge_index
         # products of node numbers overflow anything narrower
         self.edge_index = plain.long()
         self.edge_weight = edge_weight

@@ -24,10 +24,7 @@ def transformed() -> bool:
 
 def exporting() -> bool:
     """Whether what runs becomes a program that has to do without this library, and so without its operators."""
-    if tracing():
-        return True
-    known = getattr(torch.compiler, "is_exporting", None)  # since torch 2.7
-    return torch.compiler.is_compiling() if known is None else known()
+    return tracing() or torch.compiler.is_exporting()
 
 
 def tracing() -> bool:

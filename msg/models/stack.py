@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msg.calls import casting_anew
 from msg.gradients import Activity, FeedForwardRule, Online, RuleLike, resolve_rule
 from msg.gradients.simulation import Dynamics, encoder_current, mean
 from msg.graph import Graph, SparseMatrix
@@ -86,7 +87,8 @@ class SpikingStack(nn.Module):
     def fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:
         """Fit thresholds that are ``"auto"`` and not known yet, layer by layer, to mean currents of this input."""
         if not all(fitted(layer.neuron) for layer in self._layers):
-            self._fit_thresholds(features, graph)
+            with casting_anew(next(self.parameters())):
+                self._fit_thresholds(features, graph)
 
     @torch.no_grad()
     def _fit_thresholds(self, features: Tensor | SparseMatrix, graph: Graph) -> None:

@@ -281,7 +281,7 @@ class Neuron(Recorded, nn.Module):
 
     def _known(self, *kinds: type["Neuron"]) -> bool:
         """Whether it is of one of the classes, does what they do, and nobody waits for its steps."""
-        return type(self) in kinds and _STEP.isdisjoint(vars(self)) and not watched(self)
+        return type(self) in kinds and not any(name in self.__dict__ for name in _STEP) and not watched(self)
 
     def extra_repr(self) -> str:
         """Threshold and reset."""

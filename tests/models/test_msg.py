@@ -415,6 +415,7 @@ def test_transport_is_what_moves(edge_index):
     torch.testing.assert_close(move(model.manifold, z, v), want, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="older torch compiles in pieces")
 def test_a_forward_without_gradient_is_compiled_whole(edge_index):
     model, x = MSG(5, 3, "E4", 2, timesteps=2).eval(), torch.rand(7, 5)
     torch._dynamo.reset()
