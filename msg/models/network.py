@@ -149,7 +149,7 @@ class GraphNetwork(Recorded, nn.Module):
                 "x is None, but models read features: make some, as torch_geometric.transforms.OneHotDegree or "
                 "Constant does"
             )
-        if isinstance(x, (dict, Proxy)):
+        if isinstance(x, (dict, Proxy)):  # no union: up to torch 2.8 none is exported
             raise ValueError(
                 f"{type(self).__name__} has one set of nodes, whose layers run side by side through time, and cannot "
                 "be made one of several: build a model of msg.nn.SpikingConv, which to_hetero and HeteroConv take"
