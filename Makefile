@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/msg train --dataset digits
 
 # threads that wait do not spin: several processes share the cores
-test test-slow test-reliability: export OMP_WAIT_POLICY = PASSIVE
+test test-slow test-reliability test-oldest: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
@@ -25,9 +25,9 @@ test-reliability: $(READY)
 	$(BIN)/python -m pytest -m reliability --timeout 3600
 
 # the oldest releases that pyproject.toml allows, which have wheels for Python 3.11; they warn of what is newer
-test-oldest: $(READY)
+test-oldest:
 	$(PYTHON) -m venv --clear .venv-oldest
-	$(BIN)/python tests/oldest.py > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python tests/oldest.py > .venv-oldest/oldest.txt
 	.venv-oldest/bin/python -m pip install --quiet -e ".[test]" --constraint .venv-oldest/oldest.txt
 	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -W default
 
