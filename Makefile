@@ -8,13 +8,13 @@ ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),s
 $(shell rm -f $(READY))
 endif
 
-.PHONY: demo test test-slow test-reliability test-oldest lint docs docs-check linkcheck benchmark release-check clean
+.PHONY: demo test test-slow test-reliability test-extras test-oldest lint docs docs-check linkcheck benchmark release-check clean
 
 demo: $(READY)
 	$(BIN)/msg train --dataset digits
 
 # threads that wait do not spin: several processes share the cores
-test test-slow test-reliability test-oldest: export OMP_WAIT_POLICY = PASSIVE
+test test-slow test-reliability test-extras test-oldest: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
@@ -24,11 +24,18 @@ test-slow: $(READY)
 test-reliability: $(READY)
 	$(BIN)/python -m pytest -m reliability --timeout 3600
 
+# what `make test` skips where no extra is installed, beside all else
+EXTRAS := distributed,fast,integrations,neurobench,neuromorphic,onnx
+test-extras:
+	$(PYTHON) -m venv --clear .venv-extras
+	.venv-extras/bin/python -m pip install --quiet -e ".[test,$(EXTRAS)]"
+	.venv-extras/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
 # the oldest releases that pyproject.toml allows, which have wheels for Python 3.11; they warn of what is newer
 test-oldest:
 	$(PYTHON) -m venv --clear .venv-oldest
-	.venv-oldest/bin/python tests/oldest.py > .venv-oldest/oldest.txt
-	.venv-oldest/bin/python -m pip install --quiet -e ".[test]" --constraint .venv-oldest/oldest.txt
+	.venv-oldest/bin/python tests/oldest.py $(EXTRAS) > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet -e ".[test,$(EXTRAS)]" --constraint .venv-oldest/oldest.txt
 	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -W default
 
 lint: $(READY)
@@ -61,7 +68,7 @@ release-check: $(READY)
 	$(BIN)/python -m zipfile -l dist/*.whl | grep msg/datasets/manifest.toml > /dev/null
 
 clean:
-	rm -rf .venv .venv-oldest docs/_build docs/api docs/auto_examples
+	rm -rf .venv .venv-extras .venv-oldest docs/_build docs/api docs/auto_examples
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv --clear .venv

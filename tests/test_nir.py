@@ -288,7 +288,7 @@ def test_an_input_that_does_not_fit_is_told():
         with pytest.raises(ValueError, match=r"give x\[network.inputs\].flatten\(\) and timesteps"):
             network(x, steps)
     for x, steps in ((torch.rand(6), 0), (torch.rand(0, 6), None)):
-        with pytest.raises(ValueError, match="timesteps must be at least 1, not 0"):
+        with pytest.raises(ValueError, match="timesteps must be a whole number of at least 1, not 0"):
             network(x, steps)
 
 
