@@ -79,8 +79,6 @@ class SpikeTrain(nn.Module):
             steps = timesteps if self.dim == 1 and current.dim() == 2 else current.size(self.dim)
             if timesteps < 1 or timesteps != steps:
                 raise ValueError(f"timesteps={timesteps} is not the number of steps of a current, {steps} here")
-        if self.decay_input:
-            current = current * (1 - self.neuron.decay(current.new_ones(())))
         constants = self._constants(current)
         if constants is not None:
             return _Train.apply(current, self._simulate, timesteps or 1, constants)  # pyright: ignore
@@ -88,6 +86,8 @@ class SpikeTrain(nn.Module):
 
     def _simulate(self, current: Tensor, timesteps: int | None) -> Tensor:
         """The train step by step, of operations that torch differentiates."""
+        if self.decay_input:
+            current = current * (1 - self.neuron.decay(current.new_ones(())))
         constant = self.dim == 1 and current.dim() == 2
         steps = [current] * (timesteps or 1) if constant else current.unbind(self.dim)
         train, state = [], None
@@ -107,7 +107,11 @@ class SpikeTrain(nn.Module):
         dynamics, slope = neuron.constants(), surrogate.constants()
         if dynamics is None or slope is None or neuron.decay(current.new_ones(())).requires_grad:
             return None  # what learns is learned step by step
-        return *dynamics, *slope, self.detach_reset
+        decay, threshold, subtract = dynamics
+        kind, scale, height = slope
+        # potentials of a current that is not scaled are as many times higher, and so are the levels they are held to
+        gain = 1 - decay if self.decay_input else 1.0
+        return decay, threshold / gain, subtract, kind, scale * gain, height * gain, self.detach_reset
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, decay_input={self.decay_input}, detach_reset={self.detach_reset}"

@@ -70,6 +70,7 @@ def by_kernels(monkeypatch):
 TRAINS = [
     (LIF(2.0, 0.7, "zero"), Sigmoid(4.0), True, True),
     (LIF(3.0, 0.7), ATan(), False, False),
+    (LIF(4.0, 0.7), ATan(), True, False),
     (IF(0.7), Triangle(), False, True),
     (ParametricLIF(2.0, 0.7, "zero").requires_grad_(False), Sigmoid(2.0), True, False),
 ]
@@ -96,9 +97,10 @@ def test_compiled_loops_do_the_same(by_kernels, neuron, surrogate, decay_input, 
     torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("decay_input", [False, True], ids=["whole", "relaxing"])
 @pytest.mark.parametrize("surrogate", [ATan(), Sigmoid(4.0)], ids=repr)
-def test_compiled_loops_have_second_derivatives(surrogate):
-    module = SpikeTrain(LIF(2.0, 0.7, "zero"), surrogate)
+def test_compiled_loops_have_second_derivatives(surrogate, decay_input):
+    module = SpikeTrain(LIF(2.0, 0.7, "zero"), surrogate, decay_input)
     current = torch.randn(5, 4, 3, dtype=torch.float64).requires_grad_()
     upstream = torch.randn(5, 4, 3, dtype=torch.float64).requires_grad_()
     second = []
