@@ -35,7 +35,7 @@ CANNOT = {
     ("gcn", "inference"): LOADER,
     **{
         (name, demand): UNWEIGHTED
-        for name in ("gat", "ga-snn", "classic-gat", "polynormer")
+        for name in ("gat", "ga-snn", "classic-gat")
         for demand in ("edge_weight", "weighted adj_t")
     },
     **{

@@ -1,26 +1,61 @@
-"""Polynormer, PyG's, as a model that reads a graph's nodes and edges alone."""
+"""Polynormer: local attention along edges, then linear attention of all nodes."""
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn.models import Polynormer as PyGPolynormer
+from torch_geometric.nn.attention import PolynormerAttention
 
-from msg.graph.sparse import to_dense
+from msg.graph import Graph, SparseMatrix
 from msg.kernels.tracing import exporting, traced
+from msg.layers import Dropout, Synapse
+from msg.layers.synapse import gcn_conv
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
 from msg.sizes import check_sizes
+
+BETA = 0.9
+
+
+class _Local(nn.Module):
+    """A local layer: what its neighbours say, gated by what a node says itself."""
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float):
+        super().__init__()
+        self.gate, self.lin = (Synapse(nn.Linear(in_channels, out_channels)) for _ in range(2))
+        self.conv = Synapse(gcn_conv(in_channels, out_channels))
+        self.batch_norm, self.norm = nn.BatchNorm1d(out_channels), nn.LayerNorm(out_channels)
+        self.act, self.dropout = nn.ReLU(), Dropout(dropout)
+
+    def reset_parameters(self) -> None:
+        for part in (self.gate, self.lin, self.conv, self.batch_norm, self.norm):
+            part.reset_parameters()
+
+    def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        gate = self.act(self.gate(x, graph))
+        heard = self.dropout(self.act(self.batch_norm(self.conv(x, graph) + self.lin(x, graph))))
+        return torch.lerp(self.norm(gate * heard), heard, BETA)
 
 
 class Polynormer(GraphNetwork):
     r"""Polynomial-expressive graph transformer: equivariant local attention along edges, then linear attention of all
     nodes.
 
-    :class:`torch_geometric.nn.models.Polynormer` with its schedule: the first ``warm_up`` updates train local attention
-    under a read-out of its own, all later ones local and global attention. How many updates there were is kept with the
-    weights, so that those of the best epoch are read out as they were trained. What is not read in a phase has no
-    gradient in it (:attr:`resting`). Under ``torch.compile`` updates are counted outside of the graph.
+    .. math::
+        g &= \mathrm{ReLU}(h^{l-1} V^l + a^l), \qquad
+        m = \mathrm{dropout}\bigl(\mathrm{ReLU}(\mathrm{norm}(\hat A h^{l-1} W^l + b^l + h^{l-1} U^l + c^l))\bigr), \\
+        h^l &= (1 - \beta)\,\mathrm{LayerNorm}(g \odot m) + \beta\,m, \qquad s = \sum_l h^l,
+
+    with batch normalisation and :math:`\beta = 0.9`. The first ``warm_up`` updates train these layers under a read-out
+    of their own, :math:`\log\mathrm{softmax}(s\,P + p)`; in all later ones :math:`\mathrm{LayerNorm}(s)` goes through
+    :class:`torch_geometric.nn.attention.PolynormerAttention` among all nodes, and what comes out is read. How many
+    updates there were is kept with the weights, so that those of the best epoch are read out as they were trained. What
+    is not read in a phase has no gradient in it (:attr:`resting`). Under ``torch.compile`` updates are counted outside
+    of the graph.
+
+    The function of :class:`torch_geometric.nn.models.Polynormer`, which reads dense features alone and lays out
+    messages.
 
     Source: `Deng et al. 2024, Polynormer: Polynomial-Expressive Graph Transformer in Linear Time
     <https://arxiv.org/abs/2403.01232>`_.
@@ -36,11 +71,11 @@ class Polynormer(GraphNetwork):
         warm_up: updates before global attention.
 
     Shapes:
-        ``x``: ``[N, F]``, dense or sparse (then it is made dense); ``edge_index``: ``[2, E]``; returns the logarithms
-        of probabilities, ``[N, C]``.
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``, of
+        :math:`\hat A`; returns the logarithms of probabilities, ``[N, C]``.
 
     Raises:
-        ValueError: for impossible sizes, and for weights of edges, which it does not read.
+        ValueError: for impossible sizes.
     """
 
     instead_on_a_part = "MSG"
@@ -62,16 +97,22 @@ class Polynormer(GraphNetwork):
         check_sizes(num_layers=num_layers, global_layers=global_layers)
         check_sizes(0, warm_up=warm_up)
         self.in_channels, self.out_channels, self.warm_up = in_channels, out_channels, warm_up
-        options: dict[str, Any] = {"in_dropout": input_dropout, "dropout": dropout, "global_dropout": dropout}
-        sizes = in_channels, hidden_channels, out_channels, num_layers, global_layers
-        self.network = PyGPolynormer(*sizes, **options)
-        self.network.lin_in.requires_grad_(False)  # PyG makes it and does not read it
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1)]
+        self.input_dropout = Dropout(input_dropout)
+        self.layers = nn.ModuleList(_Local(width, hidden_channels, dropout) for width in widths)
+        self.lin = nn.Linear(hidden_channels, out_channels)
+        self.norm = nn.LayerNorm(hidden_channels)
+        self.attention = nn.ModuleList(
+            PolynormerAttention(hidden_channels, 1, hidden_channels, BETA, qk_shared=False, dropout=dropout)
+            for _ in range(global_layers)
+        )
+        self.global_lin = nn.Linear(hidden_channels, out_channels)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self._phase()
 
     def _phase(self) -> None:
         """Let all nodes attend to all once the warm-up is over."""
-        self.network._global = int(self.updates) > self.warm_up
+        self._global = int(self.updates) > self.warm_up
 
     @torch.compiler.disable
     def _count(self) -> None:
@@ -81,8 +122,7 @@ class Polynormer(GraphNetwork):
     @property
     def resting(self) -> list[nn.Parameter]:
         """Parameters that are not read in the present phase."""
-        network = self.network
-        parts = (network.pred_local,) if network._global else (network.global_attn, network.pred_global, network.ln)
+        parts = (self.lin,) if self._global else (self.attention, self.global_lin, self.norm)
         return [parameter for part in parts for parameter in part.parameters()]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -91,20 +131,31 @@ class Polynormer(GraphNetwork):
 
     def reset_parameters(self) -> None:
         """Reset all weights; the schedule begins anew."""
-        self.network.reset_parameters()
+        for part in (*self.layers, self.lin, self.norm, *self.attention, self.global_lin):
+            part.reset_parameters()  # pyright: ignore[reportCallIssue]
         self.updates.zero_()
         self._phase()
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        features, graph = self.prepare(x, edge_index, edge_weight)
-        if graph.edge_weight is not None:
-            raise ValueError("Polynormer does not read weights of edges: leave edge_weight out")
+        h, graph = self.prepare(x, edge_index, edge_weight)
         if self.training and not exporting():
             self._count()  # pyright: ignore[reportCallIssue] - of the decorator
         elif not traced():  # else as it was last set
             self._phase()
-        dense = to_dense(features)
-        return self.network(dense, graph.edge_index, graph.edge_index.new_zeros(dense.size(0)))
+        h, found = self.input_dropout(h), []
+        for layer in self.layers:
+            h = layer(h, graph)
+            found.append(h)
+        return F.log_softmax(self._read(sum(found[1:], start=found[0])), dim=-1)
+
+    def _read(self, local: Tensor) -> Tensor:
+        """Scores of what the local layers found, as the phase has it."""
+        if not self._global:
+            return self.lin(local)
+        h = self.norm(local)[None]  # PyG's attends within each of several graphs
+        for attention in self.attention:
+            h = attention(h)
+        return self.global_lin(h[0])
 
     def extra_repr(self) -> str:
         """Sizes and schedule."""
@@ -114,6 +165,6 @@ class Polynormer(GraphNetwork):
 SPEC = ModelSpec(
     build=Polynormer,
     reads=frozenset({"hidden_channels", "num_layers", "dropout"}),
-    about="PyG's Polynormer: local attention, then linear attention of all nodes",
+    about="Polynormer: local attention along edges, then linear attention of all nodes",
     defaults={"hidden_channels": 64},
 )

@@ -12,28 +12,58 @@ def x():
     return torch.rand(7, 5)
 
 
+def as_pygs(ours, theirs):
+    """Hand our weights to PyG's model; the pairs of modules that have them."""
+    pairs = [(ours.lin, theirs.pred_local), (ours.global_lin, theirs.pred_global), (ours.norm, theirs.ln)]
+    pairs += zip(ours.attention, theirs.global_attn, strict=True)
+    parts = theirs.h_lins, theirs.lins, theirs.local_convs, theirs.post_bns, theirs.lns
+    for layer, *their in zip(ours.layers, *parts, strict=True):
+        own = layer.gate.conv, layer.lin.conv, layer.conv.conv, layer.batch_norm, layer.norm
+        pairs += zip(own, their, strict=True)
+    for own, their in pairs:
+        their.load_state_dict(own.state_dict())
+    return pairs
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("warm_up", [0, 2])
-def test_it_is_pygs_with_its_schedule(warm_up, x, edge_index):
-    ours = Polynormer(5, 3, 8, 2, 1, dropout=0.0, input_dropout=0.0, warm_up=warm_up)
-    theirs = PyGPolynormer(5, 8, 3, 2, 1, in_dropout=0.0, dropout=0.0, global_dropout=0.0)
-    theirs.load_state_dict(ours.network.state_dict())
+def test_it_is_pygs_with_its_schedule(warm_up, sparse, x, edge_index, dtype):
+    x = x.to(dtype)
+    ours = Polynormer(5, 3, 8, 2, 1, dropout=0.0, input_dropout=0.0, warm_up=warm_up).to(dtype)
+    theirs = PyGPolynormer(5, 8, 3, 2, 1, in_dropout=0.0, dropout=0.0, global_dropout=0.0).to(dtype)
+    pairs = as_pygs(ours, theirs)
+    upstream = torch.randn(7, 3, dtype=dtype)
     for update in range(1, 5):
         theirs._global = update > warm_up
-        assert torch.allclose(ours(x, edge_index), theirs(x, edge_index, torch.zeros(7, dtype=torch.long)), atol=1e-6)
-        ours.zero_grad()
-        ours.network(x, edge_index, torch.zeros(7, dtype=torch.long)).sum().backward()
-        learning = {name for name, p in ours.network.named_parameters() if p.grad is not None}
-        assert any(name.startswith("pred_global") for name in learning) == theirs._global
-        assert any(name.startswith("pred_local") for name in learning) != theirs._global
-        resting = {id(p) for p in ours.resting}
-        unread = {id(p) for p in ours.network.parameters() if p.requires_grad and p.grad is None}
-        assert resting == unread
+        got = ours(x.to_sparse_csr() if sparse else x, edge_index)
+        want = theirs(x, edge_index, torch.zeros(7, dtype=torch.long))
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+        for model, out in ((ours, got), (theirs, want)):
+            model.zero_grad()
+            (out * upstream).sum().backward()
+        for own, their in pairs:
+            for a, b in zip(own.parameters(), their.parameters(), strict=True):
+                assert (a.grad is None) == (b.grad is None)
+                if a.grad is not None:
+                    torch.testing.assert_close(a.grad, b.grad, atol=1e-4, rtol=1e-3)
+        assert (ours.global_lin.weight.grad is not None) == (update > warm_up)
+        unread = {id(p) for p in ours.parameters() if p.grad is None}
+        assert {id(p) for p in ours.resting} == unread
+    ours.eval(), theirs.eval()
+    got = ours(x, edge_index)
+    torch.testing.assert_close(got, theirs(x, edge_index, torch.zeros(7, dtype=torch.long)), atol=1e-5, rtol=1e-4)
+
+
+def test_features_are_dropped(x, edge_index):
+    model = Polynormer(5, 3, 8, 2, dropout=0.0, input_dropout=1.0)
+    assert torch.equal(model(x, edge_index), model(2 * x, edge_index))
 
 
 def test_the_schedule_leaves_alone_what_learns(x, edge_index):
     model = Polynormer(5, 3, 8, 2, warm_up=1)
     filtered = {id(p) for p in model.parameters() if p.requires_grad}
-    assert filtered >= {id(p) for p in model.network.global_attn.parameters()}
+    assert filtered >= {id(p) for p in model.attention.parameters()}
     model.requires_grad_(False)
     for _ in range(3):
         model(x, edge_index)
@@ -47,7 +77,7 @@ def test_a_compiled_model_leaves_the_warm_up_too(x, edge_index):
     compiled = torch.compile(model, backend="eager")
     for update in range(1, 5):
         compiled(x, edge_index)
-        assert (int(model.updates), model.network._global) == (update, update > 2)
+        assert (int(model.updates), model._global) == (update, update > 2)
 
 
 def test_the_phase_is_kept_with_the_weights(x, edge_index):
@@ -94,6 +124,12 @@ def test_what_cannot_be(options, said):
         Polynormer(5, 3, **options)
 
 
-def test_weights_of_edges_are_refused(x, edge_index):
-    with pytest.raises(ValueError, match="does not read weights of edges"):
-        Polynormer(5, 3)(x, edge_index, torch.ones(edge_index.size(1)))
+def test_weights_of_edges_are_those_of_the_convolutions(x, edge_index):
+    torch.manual_seed(0)
+    model = Polynormer(5, 3, 8, 1, warm_up=100).double().eval()
+    x, weight = x.double(), torch.rand(edge_index.size(1)).double()
+    (layer,) = model.layers
+    heard = layer.conv.conv(x, edge_index, weight) + layer.lin.conv(x)
+    heard = layer.batch_norm(heard).relu()
+    mixed = 0.1 * layer.norm(layer.gate.conv(x).relu() * heard) + 0.9 * heard
+    torch.testing.assert_close(model(x, edge_index, weight), model.lin(mixed).log_softmax(-1))
