@@ -91,3 +91,15 @@ def lower(pointers, first, last, value):
         for e in range(begin, end):
             for k in range(highest.size):
                 value[e, k] -= highest[k]
+
+
+@compiled
+def spread(picks, value, out, first, last):
+    """``out[t, picks[t, m, j]] += value[t, m]`` for ``picks [T, M, k]``, ``value [T, M, C]``; ``out`` is zero."""
+    rows, drawn = picks.shape[1], picks.shape[2]
+    nodes, channels = out.shape[1], out.shape[2]
+    for t in range(first, last):
+        for m in range(rows):
+            mine = part(value, (t * rows + m) * channels, channels)
+            for j in range(drawn):
+                add(part(out, (t * nodes + picks[t, m, j]) * channels, channels), 1, mine)

@@ -36,9 +36,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_POOL.forget)
 
 
-def over_rows(rows: int, kernel: Callable[[int, int], None]) -> None:
-    """Call ``kernel(first, last)`` until every row was in one call, on ``torch.get_num_threads()`` threads."""
-    threads = min(torch.get_num_threads(), rows // _WORTH)
+def over_rows(rows: int, kernel: Callable[[int, int], None], worth: int = _WORTH) -> None:
+    """Call ``kernel(first, last)`` until every row was in one call, on ``torch.get_num_threads()`` threads, each of
+    which has ``worth`` rows at least.
+    """
+    threads = min(torch.get_num_threads(), rows // worth)
     if threads <= 1:
         kernel(0, rows)
         return

@@ -59,6 +59,34 @@ def test_mean_of_what_was_drawn(train):
             torch.testing.assert_close(got[t, row], sum(here[node] for node in picks[t, row].tolist()) / 4)
 
 
+@pytest.mark.parametrize("train", [False, True], ids=["constant", "train"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_way_back_of_a_mean(train, threads, dtype):
+    before, picks = torch.get_num_threads(), torch.randint(0, 6, (3, 5, 4))
+    x = torch.randn(*([3] if train else []), 6, 2, dtype=dtype, requires_grad=True)
+    upstream = torch.randn(3, 5, 2, dtype=dtype, requires_grad=True)
+    rows = [[(x[t] if train else x)[picks[t, row]].mean(0) for row in range(5)] for t in range(3)]
+    want = torch.autograd.grad(torch.stack([torch.stack(step) for step in rows]), x, upstream, create_graph=True)
+    try:
+        torch.set_num_threads(threads)
+        plain = torch.autograd.grad(picked_mean(x, picks), x, upstream)
+        twice = torch.autograd.grad(picked_mean(x, picks), x, upstream, create_graph=True)
+    finally:
+        torch.set_num_threads(before)
+    for got in (*plain, *twice):
+        torch.testing.assert_close(got, *want)
+    again = torch.randn_like(x)
+    torch.testing.assert_close(*(torch.autograd.grad((g * again).sum(), upstream) for (g,) in (twice, want)))
+
+
+def test_a_mean_under_transforms():
+    picks, x = torch.randint(0, 6, (3, 5, 4)), torch.randn(3, 6, 2, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(3, 5, 2, dtype=torch.float64)
+    (want,) = torch.autograd.grad(picked_mean(x, picks), x, upstream)
+    gradient = torch.func.grad(lambda given: (picked_mean(given, picks) * upstream).sum())(x.detach())
+    torch.testing.assert_close(gradient, want)
+
+
 def test_what_cannot_be_drawn_is_refused(edge_index):
     with pytest.raises(ValueError, match="at least 1"):
         pick_neighbors(neighbor_mean(Graph(edge_index, None, 7), torch.float32), torch.arange(7), 0, torch.Generator())
