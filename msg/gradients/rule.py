@@ -25,8 +25,8 @@ class Activity(NamedTuple):
         rates: firing rate of every layer whose spikes are read (all but the last), ``[N, d]`` each.
     """
 
-    currents: list[Tensor]
-    rates: list[Tensor]
+    currents: Sequence[Tensor]
+    rates: Sequence[Tensor]
 
 
 class Recall(NamedTuple):

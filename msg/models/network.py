@@ -438,8 +438,9 @@ class SpikingNetwork(LayeredNetwork):
             "num_sampled_nodes_per_hop": num_sampled_nodes_per_hop,
             "num_sampled_edges_per_hop": num_sampled_edges_per_hop,
         }
-        activity = self.stack(*self.prepare(x, edge_index, edge_weight, **batch))
-        point = self.path(_of_seeds(activity.currents))
+        features, graph = self.prepare(x, edge_index, edge_weight, **batch)
+        currents = self.stack(features, graph).currents
+        point = self.path(_of_seeds(currents) if isinstance(graph, SampledGraph) else currents)
         # the path's points need no check, which is a pass over them; compiled code has none
         with nullcontext() if torch.compiler.is_compiling() else checks(False):
             return self.head(point)
@@ -527,7 +528,7 @@ class SpikingNetwork(LayeredNetwork):
         return ", ".join([*filter(None, parts), f"gradient={self.gradient.describe(self.timesteps)}"])
 
 
-def _of_seeds(currents: list[Tensor]) -> list[Tensor]:
+def _of_seeds(currents: Sequence[Tensor]) -> list[Tensor]:
     """What is known of the seeds of a batch, which come first; they are all nodes of a whole graph."""
     seeds = currents[-1].size(0)
     return [current[:seeds] if current.size(0) > seeds else current for current in currents]

@@ -1,14 +1,18 @@
 """SpikingGCN: features are propagated first, then fired, then classified."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from msg.calls import watched
 from msg.gradients import Activity, RuleLike, SurrogateBPTT
 from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
-from msg.graph.sparse import to_tensor
+from msg.graph.sparse import to_dense, to_tensor
+from msg.kernels import choice
 from msg.kernels.tracing import traced
 from msg.layers import LastCurrent, Propagation, SpikingLayer, Synapse, readout_layer
 from msg.models.network import SpikingNetwork
@@ -19,6 +23,28 @@ from msg.sizes import check_sizes
 
 SPARSE_BELOW = 0.1
 """Share of neurons that fire below which their rates are multiplied as a sparse matrix."""
+
+
+class _Deferred(Sequence[Tensor]):
+    """Tensors, some of which are made when they are first read: dense ones of an encoding that is sparse."""
+
+    def __init__(self, *tensors: Tensor | Callable[[], Tensor]):
+        self._tensors = list(tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        found = self._tensors[index]
+        if not isinstance(found, Tensor):
+            found = self._tensors[index] = found()
+        return found
 
 
 class _Encoded(SpikingStack):
@@ -46,18 +72,61 @@ class _Encoded(SpikingStack):
         ):
             return super().forward(features, graph)
 
-        def encode() -> tuple[Tensor, Tensor, Tensor | SparseMatrix]:
-            with torch.no_grad():
-                current = encoder.current(features, graph)
-                rate = neuron.rate(current, self.timesteps)
-                few = int(rate.count_nonzero()) < SPARSE_BELOW * rate.numel()
-                return current, rate, SparseMatrix.from_tensor(rate) if few else rate
+        @torch.no_grad()
+        def current() -> Tensor:
+            return encoder.current(features, graph)
+
+        @torch.no_grad()
+        def encode() -> tuple[Tensor | None, _Deferred, Tensor | SparseMatrix]:
+            if (found := self._sparse_rates(features, graph)) is not None:
+                return None, _Deferred(lambda: to_dense(found)), found
+            received = current()
+            rate = neuron.rate(received, self.timesteps)
+            few = int(rate.count_nonzero()) < SPARSE_BELOW * rate.numel()
+            return received, _Deferred(rate), SparseMatrix.from_tensor(rate) if few else rate
 
         said = {name: value for name, value in vars(neuron).items() if name != "training"}
         settings = tuple(sorted((k, v) for k, v in said.items() if isinstance(v, int | float | str)))
         settings += tuple(vars(encoder.synapse.conv)[name] for name in ("num_hops", "signed"))
-        current, rate, read = self._rates.recall(decides, (self.timesteps, type(neuron), settings), encode)
-        return Activity([current, readout.current(read, graph)], [rate])
+        received, rates, read = self._rates.recall(decides, (self.timesteps, type(neuron), settings), encode)
+        first = current if received is None else received
+        return Activity(_Deferred(first, readout.current(read, graph)), rates)
+
+    def _sparse_rates(self, features: Tensor | SparseMatrix, graph: Graph) -> SparseMatrix | None:
+        """Rates of features that stay sparse on their way; ``None`` where they would not, or what receives nothing
+        might fire.
+        """
+        encoder = self._layers[0]
+        neuron, conv = encoder.neuron, encoder.synapse.conv
+        assert neuron is not None
+        assert isinstance(conv, Propagation)
+        constants = neuron.constants()
+        if not isinstance(features, SparseMatrix) or type(graph) is not Graph or constants is None or constants[1] <= 0:
+            return None
+        adjacency = graph.normalized(features.dtype)
+        if not isinstance(adjacency, SparseMatrix) or not choice.plain(features.values, adjacency.values):
+            return None
+        sent, matrix = _of_scipy(features), _of_scipy(adjacency)
+        nodes, channels = features.shape
+        for _ in range(conv.num_hops):
+            products = int(np.diff(sent.indptr)[matrix.indices].sum(dtype=np.int64))
+            if products > nodes * channels:  # as many as a dense product has sums
+                return None
+            sent = matrix @ sent
+        value, column = torch.from_numpy(sent.data), torch.from_numpy(sent.indices).long()
+        row = torch.arange(nodes).repeat_interleave(torch.from_numpy(np.diff(sent.indptr)).long())
+        found = []
+        for sign in (1, -1)[: 1 + conv.signed]:
+            rate = neuron.rate(sign * value[None], self.timesteps)[0]
+            fires = rate.nonzero()[:, 0]
+            found.append((row[fires], column[fires] + (channels if sign < 0 else 0), rate[fires]))
+        row, column, value = (torch.cat(part) for part in zip(*found))
+        return SparseMatrix(row, column, value, (nodes, encoder.out_channels))
+
+
+def _of_scipy(matrix: SparseMatrix) -> Any:
+    parts = (matrix.values, matrix.columns, matrix.pointers)
+    return csr_matrix(tuple(part.numpy() for part in parts), shape=tuple(matrix.shape))
 
 
 class SpikingGCN(SpikingNetwork):
@@ -78,6 +147,8 @@ class SpikingGCN(SpikingNetwork):
 
     Nothing before the read-out is learned, so where features, edge weights and neuron are constant, the rates are
     computed once for each graph and kept. Where one of them has a gradient, the network is simulated under its rule.
+    Sparse features are propagated and fired as they are sparse, where that takes fewer products than a dense matrix
+    has numbers.
 
     Args:
         in_channels: number of features ``F``.

@@ -3,8 +3,9 @@ import copy
 import pytest
 import torch
 from torch_geometric.nn import SGConv
+from torch_geometric.utils import barabasi_albert_graph
 
-from msg.neurons import IF, ParametricLIF
+from msg.neurons import IF, LIF, ParametricLIF
 from msg.nn import Propagation, SpikingGCN
 
 
@@ -47,6 +48,47 @@ def test_a_constant_is_encoded_once(edge_index, monkeypatch):
     model.stack.layers[0].neuron.threshold = 0.1
     model(x, edge_index)
     assert len(calls) == 3
+
+
+def sparse_features(dtype):
+    """A feature or two of each node."""
+    x = torch.zeros(30, 300, dtype=dtype)
+    columns = torch.randint(0, 300, (30, 2))
+    return x.scatter_(1, columns, 4 * torch.rand(30, 2, dtype=dtype) - 1)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize("neuron", [IF(0.3), IF(0.3, "zero"), LIF(2.0, 0.2), ParametricLIF(2.0, 0.2)], ids=repr)
+def test_sparse_features_stay_sparse_on_their_way(neuron, hops, signed, dtype, monkeypatch):
+    x, edge_index = sparse_features(dtype), barabasi_albert_graph(30, 2)
+    model = SpikingGCN(300, 3, hops, 6, neuron, signed=signed).to(dtype).requires_grad_(False)
+    want, seen = model(x, edge_index), model.activity(x, edge_index)
+    assert 0 < seen.rates[0].mean() < 1
+    found = model.activity(x.to_sparse_csr(), edge_index)
+    for a, b in zip([*found.currents, *found.rates], [*seen.currents, *seen.rates], strict=True):
+        torch.testing.assert_close(a, b)
+    assert len(found.currents[:1]) == 1
+    monkeypatch.setattr(Propagation, "channels", lambda *_: pytest.fail("was made dense"))
+    monkeypatch.setattr("msg.models.spiking_gcn.to_dense", lambda *_: pytest.fail("was made dense"))
+    torch.testing.assert_close(model(x.to_sparse_csr(), edge_index), want)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_what_does_not_stay_sparse_or_fires_unasked_is_dense(monkeypatch):
+    class Restless(IF):
+        def level(self, potential):
+            return potential - 1
+
+    x, edge_index = sparse_features(torch.float64), barabasi_albert_graph(30, 10)
+    encoded, found = SpikingGCN(300, 3).stack.__class__, []
+    sparse_rates = encoded._sparse_rates
+    monkeypatch.setattr(encoded, "_sparse_rates", lambda *args: found.append(sparse_rates(*args)) or found[-1])
+    for neuron, hops in ((Restless(0.3), 1), (IF(0.3), 6)):
+        model = SpikingGCN(300, 3, hops, 6, neuron).double()
+        torch.testing.assert_close(model(x.to_sparse_csr(), edge_index), model(x, edge_index))
+    assert found == [None] * 4
 
 
 @pytest.mark.parametrize("training", [True, False])
