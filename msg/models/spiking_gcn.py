@@ -78,12 +78,16 @@ class _Encoded(SpikingStack):
 
         @torch.no_grad()
         def encode() -> tuple[Tensor | None, _Deferred, Tensor | SparseMatrix]:
-            if (found := self._sparse_rates(features, graph)) is not None:
+            found = self._sparse_rates(features, graph)
+            if found is None:
+                received = current()
+                rate = neuron.rate(received, self.timesteps)
+                few = int(rate.count_nonzero()) < SPARSE_BELOW * rate.numel()
+                return received, _Deferred(rate), SparseMatrix.from_tensor(rate) if few else rate
+            if len(found.columns) < SPARSE_BELOW * found.size(0) * found.size(1):
                 return None, _Deferred(lambda: to_dense(found)), found
-            received = current()
-            rate = neuron.rate(received, self.timesteps)
-            few = int(rate.count_nonzero()) < SPARSE_BELOW * rate.numel()
-            return received, _Deferred(rate), SparseMatrix.from_tensor(rate) if few else rate
+            rate = to_dense(found)
+            return None, _Deferred(rate), rate
 
         said = {name: value for name, value in vars(neuron).items() if name != "training"}
         settings = tuple(sorted((k, v) for k, v in said.items() if isinstance(v, int | float | str)))
