@@ -1,7 +1,7 @@
 """Sparse matrices that are multiplied many times: CSR, with the transpose at hand for the backward pass."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msg.calls import aside, full_precision
+from msg.kernels import choice
 from msg.kernels.signatures import looked_up
 from msg.kernels.tracing import traced
 
@@ -18,6 +19,12 @@ _CHUNK = 2**20
 
 _LONG_ROW = 512
 """Bytes of an operand's row from which torch's own loop is faster than the product it has of MKL."""
+
+_CACHED = 2**24
+"""Bytes of an operand from which, where rows have ``_MANY`` entries in the mean, ``_ABREAST`` columns at a time are
+multiplied: rows that are read once an entry are then found in a cache, at the price of a copy."""
+
+_MANY, _ABREAST = 16, 128
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -336,12 +343,26 @@ def _mm(csr: Tensor, dense: Tensor) -> Tensor:
     not on how many steps are folded into columns.
     """
     flat = dense.flatten(1)
+    long = flat.device.type == "cpu" and dense.size(-1) * flat.element_size() >= _LONG_ROW
+
+    def product(columns: Tensor) -> Tensor:
+        return torch.sparse.mm(csr, columns, "sum") if long else torch.mm(csr, columns)
+
     with full_precision(flat):
-        if flat.device.type == "cpu" and dense.size(-1) * flat.element_size() >= _LONG_ROW:
-            out = torch.sparse.mm(csr, flat, "sum")
-        else:
-            out = torch.mm(csr, flat)
+        out = _by_columns(csr, flat, product) if _is_large(csr, flat) else product(flat)
     return out.view(csr.size(0), *dense.shape[1:])
+
+
+def _is_large(csr: Tensor, flat: Tensor) -> bool:
+    large = flat.size(1) > _ABREAST and flat.numel() * flat.element_size() > _CACHED
+    return large and csr.values().numel() >= _MANY * csr.size(0) and choice.unseen(flat)
+
+
+def _by_columns(csr: Tensor, flat: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
+    out = flat.new_empty(csr.size(0), flat.size(1))
+    for columns, found in zip(flat.split(_ABREAST, 1), out.split(_ABREAST, 1)):
+        found.copy_(product(columns.contiguous()))
+    return out
 
 
 class _WeightedMatMul(torch.autograd.Function):

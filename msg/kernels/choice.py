@@ -79,7 +79,12 @@ def takes(*tensors: Tensor) -> bool:
     """Whether compiled kernels may do in one pass what torch would do of these tensors operation by operation: not
     while somebody looks at operators as they come, such as :func:`msg.energy.count` or torch's ``FlopCounterMode``.
     """
-    return plain(*tensors) and _get_current_dispatch_mode() is None and status().backend == "numba"
+    return unseen(*tensors) and status().backend == "numba"
+
+
+def unseen(*tensors: Tensor) -> bool:
+    """Whether torch's operators may be run otherwise than they were called: none is looked at as it comes."""
+    return plain(*tensors) and _get_current_dispatch_mode() is None
 
 
 def compiled(room: str) -> ModuleType | None:

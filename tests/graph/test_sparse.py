@@ -1,11 +1,14 @@
 import copy
 import gc
+import math
+import operator
 import pickle
 
 import pytest
 import torch
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
+from msg.energy import count
 from msg.graph import Graph, Memo, SparseMatrix, WeightedEdges, sparse
 
 EDGE = torch.tensor([[0, 1], [1, 0]])
@@ -49,6 +52,25 @@ def test_which_loop_adds_up_does_not_depend_on_steps_folded_into_columns(kind, w
     for steps in (1, 2, 30):
         matrix.matmul(torch.randn(5, steps, width, dtype=dtype))
     assert len(calls) == 3 * long
+
+
+@pytest.mark.parametrize("width", [3, 200])
+def test_some_columns_at_a_time_are_the_same_product(width, dtype, monkeypatch):
+    entries = _entries(dtype)
+    matrix, x = SparseMatrix(*entries, (4, 5)), torch.randn(5, 7, width, dtype=dtype)
+    want, calls = torch.einsum("nm,m...->n...", _dense(*entries, (4, 5)), x), []
+    for name, value in (("_CACHED", 0), ("_MANY", 0), ("_ABREAST", 16)):
+        monkeypatch.setattr(sparse, name, value)
+    for name in ("mm", "sparse.mm"):
+        product = operator.attrgetter(name)(torch)
+        monkeypatch.setattr(f"torch.{name}", lambda *args, product=product: calls.append(args) or product(*args))
+    torch.testing.assert_close(matrix.matmul(x), want)
+    parts = math.ceil(7 * width / 16)
+    assert len(calls) == parts
+    with count(torch.nn.Identity()) as ops:  # one product is counted as one
+        torch.testing.assert_close(matrix.matmul(x), want)
+    assert not ops.unknown
+    assert len(calls) == parts + 1
 
 
 @pytest.mark.parametrize("width", [3, 200])
