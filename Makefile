@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+SUITE := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # a copied or half-made environment is as good as none
 ifneq ($(shell $(BIN)/python -c "import torch, msg" 2>/dev/null && echo sound),sound)
@@ -16,7 +17,7 @@ demo: $(READY)
 # threads that wait do not spin: several processes share the cores
 test test-slow test-reliability test-extras test-oldest: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python $(SUITE)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
@@ -29,14 +30,14 @@ EXTRAS := distributed,fast,integrations,neurobench,neuromorphic,onnx
 test-extras:
 	$(PYTHON) -m venv --clear .venv-extras
 	.venv-extras/bin/python -m pip install --quiet -e ".[test,$(EXTRAS)]"
-	.venv-extras/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	.venv-extras/bin/python $(SUITE)
 
 # the oldest releases that pyproject.toml allows, which have wheels for Python 3.11; they warn of what is newer
 test-oldest:
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python tests/oldest.py $(EXTRAS) > .venv-oldest/oldest.txt
 	.venv-oldest/bin/python -m pip install --quiet -e ".[test,$(EXTRAS)]" --constraint .venv-oldest/oldest.txt
-	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -W default
+	.venv-oldest/bin/python $(SUITE) -W default
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import numpy as np
+import scipy.sparse as sp
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from msg.calls import watched
@@ -117,20 +117,20 @@ class _Encoded(SpikingStack):
             if products > nodes * channels:  # as many as a dense product has sums
                 return None
             sent = matrix @ sent
-        value, column = torch.from_numpy(sent.data), torch.from_numpy(sent.indices).long()
-        row = torch.arange(nodes).repeat_interleave(torch.from_numpy(np.diff(sent.indptr)).long())
+        entries = sent.tocoo()
+        row, column, value = (torch.from_numpy(part) for part in (entries.row, entries.col, entries.data))
         found = []
         for sign in (1, -1)[: 1 + conv.signed]:
             rate = neuron.rate(sign * value[None], self.timesteps)[0]
             fires = rate.nonzero()[:, 0]
-            found.append((row[fires], column[fires] + (channels if sign < 0 else 0), rate[fires]))
+            found.append((row[fires].long(), column[fires].long() + (channels if sign < 0 else 0), rate[fires]))
         row, column, value = (torch.cat(part) for part in zip(*found))
         return SparseMatrix(row, column, value, (nodes, encoder.out_channels))
 
 
 def _of_scipy(matrix: SparseMatrix) -> Any:
     parts = (matrix.values, matrix.columns, matrix.pointers)
-    return csr_matrix(tuple(part.numpy() for part in parts), shape=tuple(matrix.shape))
+    return sp.csr_matrix(tuple(part.numpy() for part in parts), shape=tuple(matrix.shape))
 
 
 class SpikingGCN(SpikingNetwork):
