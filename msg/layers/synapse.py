@@ -12,7 +12,8 @@ kernels, each head is one sparse product in each step. Every other convolution i
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -111,13 +112,18 @@ def _sage_terms(conv: SAGEConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
         if isinstance(weight, torch.dtype):
             degree = torch.bincount(target, minlength=whole.num_nodes)
             return whole.edge_index, weight, 1 / degree.clamp(min=1).to(dtype)
-        total = torch.zeros(whole.num_nodes, dtype=dtype, device=target.device).index_add(0, target, weight)
-        # an isolated node receives nothing either way
-        return whole.edge_index, weight / total.masked_fill(total == 0, 1.0)[target]
+        return whole.edge_index, _shares(weight, target, whole.num_nodes)
 
     matrix = graph.matrix(("mean", dtype), mean) if conv.aggr == "mean" else _sum_matrix(graph, dtype)
     terms = [Term(matrix, 0.0, conv.lin_l.weight)]
     return terms + ([Term(None, 1.0, conv.lin_r.weight)] if conv.root_weight else [])
+
+
+def _shares(weight: Tensor, target: Tensor, num_nodes: int) -> Tensor:
+    """Weights of edges as parts of the sum that their target receives."""
+    total = torch.zeros(num_nodes, dtype=weight.dtype, device=weight.device).index_add(0, target, weight)
+    # an isolated node receives nothing either way
+    return weight / total.masked_fill(total == 0, 1.0)[target]
 
 
 def _gin_terms(conv: GINConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
@@ -206,6 +212,37 @@ def _attention(conv: GATConv, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
     return out if conv.bias is None else out + conv.bias
 
 
+@contextmanager
+def _normalized_already(conv: Any) -> Iterator[None]:
+    """Within, a ``GCNConv`` takes weights as they are given."""
+    conv.normalize = False
+    try:
+        yield
+    finally:
+        conv.normalize = True
+
+
+def _can_be_weighed(conv: Any) -> bool:
+    """Whether weights of edges, which PyG's convolution does not read, can multiply its messages; in compiled code,
+    which has no hooks, they cannot.
+    """
+    if type(conv) not in (SAGEConv, GINConv) or traced():
+        return False
+    return conv.aggr in ("mean", *_SUMS) and conv.flow == "source_to_target"
+
+
+@contextmanager
+def _weighing(conv: Any, weight: Tensor, target: Tensor, num_nodes: int) -> Iterator[None]:
+    """Within, messages of a ``SAGEConv`` or ``GINConv`` are multiplied by weights; their mean is the weighted one."""
+    if conv.aggr == "mean":  # it divides by how many there are
+        weight = _shares(weight, target, num_nodes) * torch.bincount(target, minlength=num_nodes)[target]
+    hook = conv.register_message_forward_hook(lambda conv, given, message: message * weight.unsqueeze(-1))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 class Synapse(nn.Module):
     """A PyG convolution (or ``torch.nn.Linear``: no aggregation) from spikes to input current.
 
@@ -215,8 +252,9 @@ class Synapse(nn.Module):
     runs on a documented slower path, one call a time step, and its mean current keeps one graph per step in training
     (sparse features are made dense for it); it gets ``edge_attr`` and ``edge_type`` where it has arguments of these
     names.
-    Under ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act; and where
-    it, or a module in it, has a hook, it is called, so that the hook is.
+    Weights of edges multiply the messages of every ``SAGEConv`` and ``GINConv`` that takes a mean or sum of them. Under
+    ``torch_geometric.explain`` every convolution runs its own ``propagate``, so that edge masks act; and where it, or a
+    module in it, has a hook, it is called, so that the hook is, and computes the same.
 
     Args:
         conv: the convolution; its parameters are trained as they are.
@@ -260,9 +298,8 @@ class Synapse(nn.Module):
         like = next(self.parameters(), torch.empty(0))
         drawn = torch.randn(3, channels, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         x, edges = drawn.to(like), torch.tensor([[1, 0, 1, 2], [0, 1, 2, 1]], device=like.device)
-        tried = copy.deepcopy(self.conv).eval()
         try:
-            with_others, alone = tried(x, edges)[0], copy.deepcopy(self.conv).eval()(x, edges[:, :1])[0]
+            with_others, alone = (copy.deepcopy(self.conv).eval()(x, some)[0] for some in (edges, edges[:, :1]))
         except Exception:  # a user's own convolution may need anything
             return False
         return not torch.allclose(with_others, alone, rtol=1e-3, atol=1e-5)
@@ -298,7 +335,7 @@ class Synapse(nn.Module):
         """
         parts = self.taken_apart(graph, x.dtype)
         if parts is None:
-            graph.whole_only(type(self.conv).__name__, "'gcn', 'sage' or 'gin'")
+            graph.whole_only(*self._refused_on_parts())
             if _attends(self.conv, graph) and not self.seen():
                 return _attention(self.conv, x, graph)  # pyright: ignore[reportArgumentType]
             return self._propagate(x, graph)
@@ -334,6 +371,10 @@ class Synapse(nn.Module):
             return self.conv(to_dense(x))
         if isinstance(graph, GraphPart):
             return self._propagate_part(to_dense(x), graph)
+        if graph.edge_weight is not None and _can_be_weighed(self.conv):
+            edges, count = graph.edge_index, graph.num_nodes
+            with _weighing(self.conv, graph.edge_weight.to(x.dtype), edges[1], count):
+                return self._propagate(x, Graph(edges, None, count).carrying(**graph.edge_values))
         arguments = self._edge_arguments(graph)
         if isinstance(x, SparseMatrix) or x.dim() == 2:
             return self.conv(to_dense(x), graph.edge_index, **arguments)
@@ -343,8 +384,19 @@ class Synapse(nn.Module):
         """All nodes of a part, of which the targets are kept."""
         if isinstance(self.conv, Propagation):
             return self.conv.along(x, graph)
-        local = Graph(graph.edge_index, graph.edge_weight, graph.num_nodes).carrying(**graph.edge_values)
-        return self._propagate(x, local)[: graph.num_targets]
+        if type(self.conv) is GCNConv and self.linear and self.conv.normalize and not self.conv.explain:
+            row, col, value = gcn_matrix(self.conv, graph, wide(x.dtype)).entries()  # of more degrees than the part's
+            with _normalized_already(self.conv):
+                out = self._propagate(x, Graph(torch.stack([col, row]), value.to(x.dtype), graph.num_nodes))
+        else:
+            local = Graph(graph.edge_index, graph.edge_weight, graph.num_nodes).carrying(**graph.edge_values)
+            out = self._propagate(x, local)
+        return out[: graph.num_targets]
+
+    def _refused_on_parts(self) -> tuple[str, str]:
+        """What of it is refused on a part of a graph in another process, and what to use instead."""
+        name = type(self.conv).__name__
+        return (f"{name} with a hook", "it without one") if self.linear else (name, "'gcn', 'sage' or 'gin'")
 
     def reads(self, name: str) -> bool:
         """Whether the convolution reads ``"edge_attr"`` or ``"edge_type"``; without its ``edge_dim`` it does not."""

@@ -297,6 +297,21 @@ def test_who_looks_into_a_convolution_sees_it_work(kind, edge_index):
     assert Synapse(conv)(torch.randn(7, IN), Graph(edge_index, None, 7)) == 1
 
 
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_hook_does_not_change_what_weights_of_edges_do(name, edge_index):
+    x, weight = torch.randn(7, STEPS, IN), torch.rand(edge_index.size(1), requires_grad=True)
+    synapse, graph, ran = Synapse(LINEAR[name](IN, OUT)), Graph(edge_index, weight, 7), []
+    want = synapse(x, graph)
+    (towards,) = torch.autograd.grad(want.square().sum(), weight)
+    synapse.conv.register_forward_hook(lambda *_: ran.append(1))
+    for _ in range(2):  # nothing is left behind
+        out = synapse(x, graph)
+        torch.testing.assert_close(out, want)
+        (found,) = torch.autograd.grad(out.square().sum(), weight)
+        torch.testing.assert_close(found, towards, rtol=1e-4, atol=1e-4)
+    assert len(ran) == 2 * STEPS
+
+
 class _Adapter(nn.Module):
     """A map with something beside it, and the weight of the map alone."""
 
@@ -365,6 +380,10 @@ def test_edge_weight_is_honoured_or_refused(slow, edge_index):
     x, graph = torch.randn(7, IN), Graph(edge_index, weight, 7)
     if "edge_weight" in inspect.signature(slow.forward).parameters:
         torch.testing.assert_close(synapse(x, graph), slow(x, edge_index, edge_weight=weight))
+    elif isinstance(slow, SAGEConv | GINConv) and slow.aggr in ("mean", "add"):
+        times = torch.tensor([3, 1, 2, 1, 4, 1, 1, 2, 1, 2])  # a weight of three is an edge that is there three times
+        want = slow(x, edge_index.repeat_interleave(times, dim=1))
+        torch.testing.assert_close(synapse(x, Graph(edge_index, times.float(), 7)), want)
     else:
         with pytest.raises(ValueError, match=rf"{type(slow).__name__} cannot honour edge_weight.*edge_dim=1"):
             synapse(x, graph)

@@ -3,9 +3,10 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
-from torch_geometric.nn import GATConv, GraphConv, TAGConv
+from torch_geometric.nn import GATConv, GraphConv, MessagePassing, TAGConv
 
 from msg.gradients import OTTT, CheckpointedBPTT, DvM, RateBackprop, SurrogateBPTT
 from msg.graph import NeighborSampler, SampledGraph, SparseMatrix
@@ -26,6 +27,19 @@ RULES = {
 def msg(**options):
     options = {"num_layers": 3, "timesteps": 6, "manifold": "H4", "neuron": LIF(threshold=0.3), **options}
     return MSG(FEATURES, CLASSES, **options)
+
+
+def watched(model):
+    for module in model.modules():
+        if isinstance(module, MessagePassing):
+            module.register_forward_hook(lambda *_: None)
+    return model
+
+
+def pruned(model):
+    for layer in model.layers:
+        prune.random_unstructured(layer.conv.lin, "weight", 0.2)
+    return model
 
 
 MODELS = {
@@ -51,6 +65,10 @@ MODELS = {
     "sgc": lambda: SGC(FEATURES, CLASSES, 2),
     **{f"msg, {name}": lambda m=name: msg(manifold=m) for name in ("E4", "S4", "P4", "U4", "L4", "H2xS2xE1")},
     **{f"msg, {name}": lambda r=rule: msg(gradient=r) for name, rule in RULES.items()},
+    "msg, watched": lambda: watched(msg()),
+    "msg, sage, watched": lambda: watched(msg(conv="sage")),
+    "cached-gcn, watched": lambda: watched(CachedGCN(FEATURES, 4, 3, CLASSES)),
+    "cached-gcn, pruned": lambda: pruned(CachedGCN(FEATURES, 4, 3, CLASSES)),
     "msg, reset to zero": lambda: msg(neuron=IF(0.3, reset="zero")),
 }
 
@@ -233,6 +251,16 @@ class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
             if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
                 self.bytes = max(self.bytes, tensor.untyped_storage().nbytes())
         return out
+
+
+def test_a_convolution_that_cannot_be_tried_is_taken_at_its_word(data):
+    model = msg(conv=GraphConv).double()
+    for layer in model.stack.layers:
+        prune.l1_unstructured(layer.synapse.conv.lin_rel, "weight", 0.3)
+    model(data.x, data.edge_index).sum().backward()  # a pruned weight of a graph has no copy
+    data.edge_weight = None
+    model.eval()
+    close(model.inference(everything(data)), model(data.x, data.edge_index).detach())
 
 
 def test_what_inference_refuses(data):
