@@ -1,9 +1,11 @@
 """Whether tensors are what they seem: values to look at, or stand-ins of a compiler, an exporter or ``torch.func``."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingImports]
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -35,3 +37,15 @@ def tracing() -> bool:
 def uncompiled(call: Call) -> Call:
     """A function that ``torch.compile`` goes around, in pieces before and after it."""
     return torch.compiler.disable(call)  # pyright: ignore
+
+
+def keeping_saved() -> AbstractContextManager[Any]:
+    """Tensors that autograd saves within are kept as they are: where activations are checkpointed, a derivative that is
+    taken in the middle of a forward pass would else run that pass again from its beginning. Transformed code has no
+    such hooks.
+    """
+    return nullcontext() if traced() else torch.autograd.graph.saved_tensors_hooks(_same, _same)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor

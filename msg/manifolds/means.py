@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from msg.kernels.first_order import first_order
+from msg.kernels.tracing import keeping_saved
 from msg.manifolds.euclidean import Euclidean
 from msg.manifolds.gyro import gyromidpoint
 from msg.manifolds.hyperboloid import Hyperboloid
@@ -176,7 +177,7 @@ def frechet_mean(
             mean = centroid(manifold, points, groups)
         except TypeError:
             mean = exp0(manifold, groups.matmul(vectors))
-    with checks(False), unbounded():
+    with checks(False), unbounded(), keeping_saved():
         mean = _karcher(manifold, points.detach(), groups, mean, vectors.size(-1), rtol, max_iter)
         learned = (points, groups.share, *manifold.parameters())
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned):

@@ -12,7 +12,7 @@ from msg.calls import aside, full_precision
 from msg.gradients import SettlingRule, SettlingSystem
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix
-from msg.kernels.tracing import uncompiled
+from msg.kernels.tracing import keeping_saved, uncompiled
 from msg.layers import Synapse, TangentHead, gcn_matrix
 from msg.manifolds import bound_length, checks, exp0, move, resolve, squared_distance, squared_distances
 from msg.models.convergent_gnn import ConvergentNetwork
@@ -44,7 +44,12 @@ class RiemannianSystem(SettlingSystem):
     def sweep(self, states: States, nudge: Tensor | None = None, backwards: bool = False) -> States:
         """One Riemannian gradient step of all points at once, so both directions are the same."""
         differentiated = torch.is_grad_enabled()
-        with checks(False), torch.inference_mode(False), torch.enable_grad():  # all points come from moves
+        with (
+            checks(False),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            keeping_saved(),
+        ):  # all points come from moves
             # autograd is how the gradient is found, whether or not anybody differentiates this sweep
             plain = replace(self, tensors=tuple(map(_plain, self.tensors)), edge_index=_plain(self.edge_index))
             z = _plain(states[0])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from torch.autograd import gradcheck
+from torch.utils.checkpoint import checkpoint
 
 from msg.manifolds import (
     centroid,
@@ -165,6 +166,21 @@ def test_it_runs_in_inference_mode(signature):
         points = exp0(manifold, vectors)
         torch.testing.assert_close(frechet_mean(manifold, points, 1 * weights, 1 * index), want)
         torch.testing.assert_close(frechet_mean(manifold, points), frechet_mean(manifold, points.clone()))
+
+
+@pytest.mark.parametrize("signature", ["E2", "H2", "S2", "P2"])
+def test_activations_are_checkpointed_around_it(signature):
+    manifold, dim = parse_signature(signature)
+    vectors, calls = torch.randn(6, dim, dtype=torch.float64, requires_grad=True), []
+
+    def mean(v):
+        calls.append(1)
+        return frechet_mean(manifold, exp0(manifold, v.sin())).square().sum()
+
+    (want,) = torch.autograd.grad(mean(vectors), vectors)
+    (found,) = torch.autograd.grad(checkpoint(mean, vectors, use_reentrant=False), vectors)
+    torch.testing.assert_close(found, want)
+    assert len(calls) == 3  # forward; forward and once again on the way back
 
 
 class Circles(geoopt.Euclidean):

@@ -6,6 +6,7 @@ import geoopt
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from msg.gradients import DvM, EquilibriumPropagation, SettlingBPTT
 from msg.manifolds import bound_length, distance, exp0, log0, move
@@ -163,3 +164,14 @@ def test_backpropagation_through_settling_goes_around_the_compiler(edge_index):
     torch._dynamo.reset()
     for got, want in zip(*found):
         torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("rule", [EquilibriumPropagation(), SettlingBPTT()])
+def test_activations_are_checkpointed_around_it(rule, edge_index):
+    model, x, calls = RiemannianConvergentGNN(5, 3, "H3", steps=10, gradient=rule), torch.randn(7, 5), []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    want = torch.autograd.grad(model(x, edge_index).square().sum(), learned)
+    out = checkpoint(model, x, edge_index, use_reentrant=False)
+    torch.testing.assert_close(torch.autograd.grad(out.square().sum(), learned), want)
+    assert len(calls) == 3  # forward; forward and once again on the way back
