@@ -6,6 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.kernels.tracing import tracing
 from msg.layers.origin import OnManifold
 from msg.manifolds import Groups, centroid, frechet_mean, log0
 from msg.names import Pooling
@@ -17,11 +18,14 @@ POOLINGS = get_args(Pooling)
 
 def _graphs(z: Tensor, batch: Tensor | None, size: int | None) -> tuple[Tensor, int]:
     """Graph of each node, and how many graphs there are."""
-    batch = torch.zeros(len(z), dtype=torch.long, device=z.device) if batch is None else batch
+    single = batch is None
+    batch = torch.zeros(z.size(0), dtype=torch.long, device=z.device) if single else batch
     if batch.shape != z.shape[:1]:
         raise ValueError(f"batch has shape {list(batch.shape)}, but there are {len(z)} points")
     if size is None:
-        size = int(batch.max()) + 1 if len(batch) else 1
+        if tracing() and not single:
+            raise ValueError("a traced program does not count graphs: give batch_size, the number that it is to have")
+        size = int(batch.max()) + 1 if len(batch) and not single else 1
     return batch, size
 
 

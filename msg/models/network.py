@@ -151,8 +151,9 @@ class GraphNetwork(Recorded, nn.Module):
             )
         if isinstance(x, (dict, Proxy)):  # no union: up to torch 2.8 none is exported
             raise ValueError(
-                f"{type(self).__name__} has one set of nodes, whose layers run side by side through time, and cannot "
-                "be made one of several: build a model of msg.nn.SpikingConv, which to_hetero and HeteroConv take"
+                f"{type(self).__name__} has one set of nodes, whose layers run side by side through time: torch.fx "
+                "does not trace it, nor can it be made one of several; build a model of msg.nn.SpikingConv, which "
+                "to_hetero and HeteroConv take"
             )
         if isinstance(edge_index, Graph):
             check_tensors(x=x)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GIN, GATv2Conv
 
@@ -169,3 +170,27 @@ def test_what_is_seen_are_rates_of_nodes_and_vectors_of_graphs():
         model(batch.x, batch.edge_index, batch=batch.batch)
     assert recording[0].spikes.shape == (3, 2, 4)
     assert seen.radius == pytest.approx(float(log0(manifold, points).norm(dim=-1).max()))
+
+
+class _Pairs(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, edge_index, batch):
+        return self.model(x, edge_index, batch=batch, batch_size=2)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+def test_a_traced_one_reads_other_graphs(pooling):
+    model = classifier(pooling=pooling).eval()
+    first, second = (Batch.from_data_list(graphs(sizes)) for sizes in ((4, 6), (5, 9)))
+    for whole, names in ((model, ("x", "edge_index")), (_Pairs(model), ("x", "edge_index", "batch"))):
+        asked, others = ({name: graph[name] for name in names} for graph in (first, second))
+        with torch.no_grad():
+            program = torch.jit.trace(whole, example_kwarg_inputs=asked, check_trace=False)
+            torch.testing.assert_close(program(**others), whole(**others))
+            if whole is not model:
+                with pytest.raises(ValueError, match="give batch_size"):
+                    torch.jit.trace(model, example_kwarg_inputs=asked, check_trace=False)
