@@ -58,12 +58,12 @@ class Case:
     run: Callable[["Case", str, int], Found]
 
 
-def load(case: Case, root: str, seed: int, normalize: bool = False) -> Data:
+def load(case: Case, root: str, seed: int, normalize: bool = False, features: str = "auto") -> Data:
     if case.split in (ONE_SPLIT, FIVE_SPLITS):
         own = 123 if case.split == ONE_SPLIT else 123 + SEEDS.index(seed)
-        data = as_classic_gnns_draw(load_graph(case.graph, root=root), own)
+        data = as_classic_gnns_draw(load_graph(case.graph, root=root, features=features), own)
     else:
-        data = load_graph(case.graph, root=root, split=case.split, seed=seed)
+        data = load_graph(case.graph, root=root, split=case.split, seed=seed, features=features)
     torch.manual_seed(seed)
     return normalize_features(data) if normalize else data
 
@@ -215,7 +215,7 @@ def spiking_gcn(
     case: Case, root: str, seed: int, epochs: int, lr: float, marks: tuple[int, int], **options: Any
 ) -> Found:
     """Batches of 64 nodes; the learning rate is set to 1e-3 and 1e-4 at two epochs."""
-    data = load(case, root, seed)
+    data = load(case, root, seed, features="dense")
     model = BernoulliSpikingGCN(data.num_features, int(data.y.max()) + 1, **options)
     updates = torch.optim.Adam(model.parameters(), lr)
     rates = model.propagation(data.x, data.edge_index) + model.input_rate
