@@ -1,12 +1,18 @@
+import copy
+
 import dense
 import pytest
 import torch
+from torch_geometric.explain import DummyExplainer, Explainer, GNNExplainer
 from torch_geometric.nn import GATConv
 
 from msg.energy import count
 from msg.experiments import RunConfig, load_trained, run
-from msg.models import MSG, CachedGCN, Propagated
+from msg.experiments.build import build_budget, load_data, prepare
+from msg.models import MSG, CachedGCN, Propagated, SpikingGCN
+from msg.nn import HyboNet, SpikeGCL
 from msg.testing import assert_model
+from msg.training import Training
 
 
 def test_it_is_the_series(edge_index):
@@ -52,6 +58,37 @@ def test_a_run_keeps_it_with_the_model(tmp_path):
     assert found["model"] == "CachedGCN"
     assert {line.split(",")[0] for line in (tmp_path / "run/history.csv").read_text().splitlines()[1:]} == {"CachedGCN"}
     assert trained.task.evaluate(trained.model, "test").metric == found["test"]["per_seed"][0]
+
+
+def test_a_loss_of_the_model_is_minimised(edge_index):
+    """That of an encoder, without which it would stay as it was drawn, and that of its predictions."""
+    encoder = Propagated(SpikeGCL(5, 3, 8, timesteps=2), 3)
+    assert_model(lambda: Propagated(SpikeGCL(5, 3, 8, timesteps=2), 3), torch.rand(7, 5), edge_index)
+    assert encoder.unsupervised_loss == encoder.model.unsupervised_loss
+    assert not hasattr(encoder, "criterion")
+    hinge = Propagated(HyboNet(5, 3), 3)
+    assert hinge.criterion == hinge.model.criterion
+    assert not hasattr(hinge, "unsupervised_loss")
+    config = RunConfig(dataset="karate", model="spikegcl", propagate=3, seeds=(0,))
+    model, task = prepare(config, load_data(config), 0)
+    before = copy.deepcopy(dict(model.named_parameters()))
+    training = Training(model, task, build_budget(config))
+    for _ in range(3):
+        training.step()
+    resting = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    assert not resting
+
+
+def test_hops_alone_are_no_explanation(edge_index):
+    raw = {"mode": "multiclass_classification", "task_level": "node", "return_type": "raw"}
+    settings = {"explanation_type": "model", "edge_mask_type": "object", "model_config": raw}
+    x = torch.rand(7, 5)
+    explainer, mask = Explainer(Propagated(SpikingGCN(5, 3), 2), DummyExplainer(), **settings), torch.ones(10)
+    with pytest.raises(ValueError, match="SpikingGCN looks along edges by itself"):
+        explainer.get_masked_prediction(x, edge_index, edge_mask=mask)
+    for inner in (CachedGCN(5, 4, 2, 3), MSG(5, 3, conv="linear")):
+        explained = Explainer(Propagated(inner, 2), GNNExplainer(epochs=2), **settings)(x, edge_index)
+        assert explained.edge_mask.shape == edge_index.shape[1:]
 
 
 @pytest.mark.parametrize(
