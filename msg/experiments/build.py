@@ -70,6 +70,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "neuron": make_part(config, "neuron"),
         "gradient": make_part(config, "gradient"),
         "threshold": config.threshold,
+        "tau": config.tau,
         "conv": config.conv,
         "bias": config.bias,
         "step_size": config.step_size,

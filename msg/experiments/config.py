@@ -157,7 +157,7 @@ class RunConfig:
     tau: Annotated[
         float | None,
         Gt(0),
-        Option(MODEL, "Time constant of a leak, in steps.", 2.0, "2.0; 1.0 for decaying-lif", of="neuron"),
+        Option(MODEL, "Time constant of a leak, in steps.", 2.0, "2.0; 1.0 for decaying-lif", of="neuron", reads="tau"),
     ] = None
     step_size: Annotated[float | None, Gt(0), Option(MODEL, "Step on the manifold.", 0.1, reads="step_size")] = None
     learn_step_size: Annotated[

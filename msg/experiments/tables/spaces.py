@@ -112,6 +112,8 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spiking-gnn": {"threshold": _FITTED},
     "spiking-gnn-conv": {"threshold": _FITTED},
     "spikinggcn": {"threshold": _FITTED},
+    # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
+    "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
 }
 """What a model cannot have otherwise, what only it can fit, or what is its own default."""
 
