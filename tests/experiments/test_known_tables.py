@@ -116,6 +116,8 @@ def test_a_row_is_searched_for_what_it_reads_and_does_not_fix():
     assert "width" not in space_of(config("sgc"), {})
     assert "timesteps" not in space_of(config("gat"), {})
     assert "geometry" in space_of(config("msg"), {})
+    assert space_of(config("bernoulli-spikinggcn"), {})["tau"].first == 5  # its own, of 200 steps, is too long
+    assert "tau" not in space_of(config("gc-snn"), {})
     assert set(space_of(config("msg"), {"manifold": "H4"})) == set(space_of(config("msg"), {})) - {"width", "geometry"}
     assert space_of(config("msg"), {})["layers"] == Between(2, 6, 2, whole=True)
     assert space_of(config("sage"), {"lr": 0.1}, quick=True)["width"] == QUICK["width"]
