@@ -35,6 +35,13 @@ def _gathered(value: Any) -> list[Any]:
     return found
 
 
+def _total_loss(model: nn.Module, logits: Tensor, y: Tensor) -> Tensor:
+    """The sum over nodes of what the model's criterion, or the cross-entropy, is the mean of."""
+    own = getattr(model, "criterion", None)
+    # the mean over no nodes is none
+    return cross_entropy(logits, y, reduction="sum") if own is None or not len(y) else own(logits, y) * len(y)
+
+
 class PartitionedNodes:
     r"""What :class:`NodeClassification` is to a whole graph: every process has this task with its own part.
 
@@ -79,7 +86,7 @@ class PartitionedNodes:
         model.train()
         with watching(model) as seen:
             logits = self._shared(model)(batch.x, batch.edge_index)
-        loss = cross_entropy(logits[batch.target], batch.labels, reduction="sum") / self.training
+        loss = _total_loss(model, logits[batch.target], batch.labels) / self.training
         for stack, activity in seen.activities if self.sparsity and len(self.y) else ():
             loss = loss + self.sparsity * len(self.y) / self.nodes * firing(stack, activity)
         (mean,) = _summed(loss.detach())
@@ -104,7 +111,7 @@ class PartitionedNodes:
         logits, y = seen.output[self.masks[part]], self.y[self.masks[part]]
         fired = [rate * len(self.y) if len(self.y) else 0.0 for rate in seen.rates]
         loss, right, count, *fired = _summed(
-            cross_entropy(logits, y, reduction="sum"), (logits.argmax(-1) == y).sum(), len(y), *fired
+            _total_loss(model, logits, y), (logits.argmax(-1) == y).sum(), len(y), *fired
         )
         loss, metric = measured(loss / count), right / count
         if self.metric == "roc_auc":

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ranks import FEATURES, assigned, graph, together
 
-from msg.nn import MSG
+from msg.nn import MSG, HyboNet
 from msg.training import Budget, NodeClassification, PartitionedNodes, fit
 
 CASES = [("accuracy", 0.0, "range"), ("roc_auc", 0.3, "range"), ("roc_auc", 0.3, "lonely")]
@@ -62,6 +62,17 @@ def test_the_same_on_two_ranks(tmp_path):
             assert [other is None for other in _flat(own_others)] == [other is None for other in _flat(others)]
             known = [[number for number in _flat(one) if number is not None] for one in (own_others, others)]
             assert known[0] == pytest.approx(known[1], rel=1e-6)
+
+
+def test_a_loss_of_the_model_is_minimised():
+    data, found = data_for("accuracy"), []
+    for task in (NodeClassification(data), PartitionedNodes(assigned(data, 1, "range")[0])):
+        torch.manual_seed(0)
+        found.append(seen(HyboNet(FEATURES, 2).double(), task))
+    (loss, grads, before, *_), (own_loss, own_grads, own_before, *_) = found
+    assert own_loss == pytest.approx(loss, rel=1e-12)
+    assert own_before.loss == pytest.approx(before.loss, rel=1e-12)
+    torch.testing.assert_close(own_grads, grads, atol=1e-12, rtol=1e-10)
 
 
 def test_a_mask_without_nodes_is_refused():
