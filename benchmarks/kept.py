@@ -14,6 +14,7 @@ from torch import nn
 
 from msg.experiments.build import build_budget, load_data, prepare
 from msg.experiments.config import RunConfig
+from msg.process import end_with_parent
 from msg.training import Task, Training
 
 Wanted = tuple[str, dict[str, Any], int]
@@ -69,7 +70,10 @@ class Kept:
             Exception: the first error of a training, after all others have been kept.
         """
         missing = list({_key(*one): one for one in wanted if _key(*one) not in self.found}.values())
-        with ProcessPoolExecutor(self.workers, get_context("spawn")) as pool, self.path.open("a") as file:
+        with (
+            ProcessPoolExecutor(self.workers, get_context("spawn"), end_with_parent) as pool,
+            self.path.open("a") as file,
+        ):
             waiting = {pool.submit(self.train, *one, self.root, measured): one for one in missing}
             failed = None
             for done in as_completed(waiting):
