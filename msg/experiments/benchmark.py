@@ -283,7 +283,10 @@ class Benchmark:
             if not missing and not more.exists():
                 break
             study = self._study(row, column, missing or self.plan.seeds, _again(whole, row))
-            whole = whole + _made(study, more, progress, executor, row)
+            further = _made(study, more, progress, executor, row)
+            if further.settings != whole.settings or not set(further.seeds).isdisjoint(whole.seeds):
+                raise ValueError(f"{more} has other settings than {folder}, or seeds that are there too: delete it")
+            whole = whole + further
             number += 1
             more = folder / f"more-{number}"
         return whole

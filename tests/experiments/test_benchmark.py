@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import threading
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from msg.datasets import DatasetError
 from msg.experiments import Benchmark, Cell, Outcome, Scores
 from msg.experiments import benchmark as module
 from msg.experiments.cells import Tried, winner_of
-from msg.experiments.files import sealed_json
+from msg.experiments.files import read_json, sealed_json
 from msg.experiments.tables import settings as store
 from msg.models import ModelSpec
 from msg.names import MODELS, TABLES
@@ -88,6 +89,20 @@ def test_what_is_done_is_not_done_again_and_a_table_grows(tmp_path, lines):
     begin(models=["tiny"], seeds=[105, 104]).execute()
     assert table_of(tmp_path / "o")["cells"][0]["seeds"] == [100, 101, 102, 103, 104, 105]
     assert sorted(path.name for path in (tmp_path / "o/cells/karate/tiny").glob("more*")) == ["more-2", "more-3"]
+
+
+def test_what_is_of_another_cell_is_not_added(tmp_path):
+    begin(models=["tiny"]).execute()
+    begin(models=["tiny"], seeds=[103]).execute()
+    cell = tmp_path / "o/cells/karate/tiny"
+    shutil.copytree(cell / "more-2", cell / "more-3")
+    with pytest.raises(ValueError, match=r"more-3 has other settings than .*tiny, or seeds that are there too"):
+        Benchmark.resume("o").execute()
+    shutil.rmtree(cell / "more-3")
+    kept = read_json(cell / "more-2/cell.json")
+    (cell / "more-2/cell.json").write_bytes(sealed_json({**kept, "settings": {**kept["settings"], "lr": 0.5}}))
+    with pytest.raises(ValueError, match="more-2 has other settings"):
+        Benchmark.resume("o").execute()
 
 
 def test_a_table_that_was_stopped_goes_on(tmp_path, interrupt, lines):
