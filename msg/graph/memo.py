@@ -1,12 +1,12 @@
 """Caches of what was made from tensors."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from msg.calls import aside
 from msg.kernels.tracing import traced
@@ -56,13 +56,15 @@ class Memo:
         """Return ``build()``, or what it returned before for these tensors and ``extra``.
 
         Args:
-            tensors: what the value is made from. Where one has a gradient, or was made in inference mode (and so has no
-                version), nothing is remembered; nor in what is compiled, exported or transformed by ``torch.func``.
+            tensors: what the value is made from. Where one has a gradient that is recorded, or was made in inference
+                mode (and so has no version), nothing is remembered; nor in what is compiled, exported or transformed by
+                ``torch.func``.
             extra: whatever else decides the value; compared by ``==``.
             build: makes it.
         """
         # object identity means nothing to stand-ins
-        if traced() or any(t is not None and (t.is_inference() or t.requires_grad) for t in tensors):
+        recorded = torch.is_grad_enabled()
+        if traced() or any(t is not None and (t.is_inference() or (recorded and t.requires_grad)) for t in tensors):
             return build()
         with aside():
             return self._recall(tensors, extra, build)
@@ -73,7 +75,8 @@ class Memo:
         entries = self._entries
         entry = next((one for one in entries if one.of(tensors) and one.key == key), None)
         if entry is None:
-            with torch.inference_mode(False):
+            recorded = torch.is_grad_enabled()  # which leaving inference mode sets anew
+            with torch.inference_mode(False), torch.set_grad_enabled(recorded):
                 refs = tuple(None if t is None else weakref.ref(t) for t in tensors)
                 value = build()
                 # to coalesce a sparse tensor counts as a change of it, although nothing changes
@@ -88,6 +91,17 @@ class Memo:
 
     def __reduce__(self) -> tuple:
         return type(self), ()
+
+
+def settings_of(module: nn.Module) -> tuple:
+    """Type and plain attributes of a module and of all its parts: what decides what they do, beside tensors."""
+    return tuple((type(part), tuple(sorted(_plain(part)))) for part in module.modules())
+
+
+def _plain(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(module).items():
+        if name != "training" and isinstance(value, int | float | str):
+            yield name, value
 
 
 def _content(tensor: Tensor) -> tuple:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from msg.calls import watched
 from msg.gradients import Activity, RuleLike, SurrogateBPTT
 from msg.graph import Graph, Memo, SampledGraph, SparseMatrix
+from msg.graph.memo import settings_of
 from msg.graph.sparse import to_dense, to_tensor
 from msg.kernels import choice
 from msg.kernels.tracing import traced
@@ -89,10 +90,8 @@ class _Encoded(SpikingStack):
             rate = to_dense(found)
             return None, _Deferred(rate), rate
 
-        said = {name: value for name, value in vars(neuron).items() if name != "training"}
-        settings = tuple(sorted((k, v) for k, v in said.items() if isinstance(v, int | float | str)))
-        settings += tuple(vars(encoder.synapse.conv)[name] for name in ("num_hops", "signed"))
-        received, rates, read = self._rates.recall(decides, (self.timesteps, type(neuron), settings), encode)
+        settings = self.timesteps, settings_of(neuron), settings_of(encoder.synapse.conv)
+        received, rates, read = self._rates.recall(decides, settings, encode)
         first = current if received is None else received
         return Activity(_Deferred(first, readout.current(read, graph)), rates)
 

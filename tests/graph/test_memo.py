@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from msg.graph import Graph, Memo, SparseMatrix
+from msg.graph.memo import settings_of
 from msg.nn import MSG
 
 
@@ -147,3 +148,26 @@ def test_what_is_made_in_inference_mode_serves_training():
     assert memo.recall((edges,), (), lambda: None) is graph
     graph.normalized(torch.float32).matmul(x).sum().backward()
     assert x.grad is not None
+
+
+def test_what_learns_counts_where_no_gradient_is_recorded():
+    weight, memo = torch.nn.Parameter(torch.ones(2)), Memo()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            made = memo.recall((weight,), (), lambda: weight * 2)
+            assert memo.recall((weight,), (), lambda: None) is made
+        assert not made.requires_grad
+    assert memo.recall((weight,), (), lambda: weight * 2).requires_grad
+    with torch.no_grad():
+        assert memo.recall((weight,), (), lambda: None) is made
+        weight.mul_(3)
+        assert torch.equal(memo.recall((weight,), (), lambda: weight * 2), torch.full((2,), 6.0))
+
+
+def test_settings_tell_modules_apart():
+    def norm(eps=1e-5):
+        return torch.nn.Sequential(torch.nn.BatchNorm1d(3, eps), torch.nn.ReLU())
+
+    assert settings_of(norm()) == settings_of(norm().eval())
+    assert settings_of(norm()) != settings_of(norm(1e-4))
+    assert settings_of(torch.nn.ReLU()) != settings_of(torch.nn.ELU())

@@ -4,11 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.inits import glorot
 
+from msg.calls import autocasts, watched
 from msg.graph import Graph, Memo, SparseMatrix
+from msg.graph.memo import settings_of
+from msg.graph.sparse import to_tensor
 from msg.layers import Draws, GroupedGCN, SpikeLinear, SpikeTrain, StepwiseBatchNorm, check_norm, dropout
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
-from msg.neurons import NeuronLike, ScaledLIF, Sigmoid, Surrogate, resolve_neuron
+from msg.neurons import Neuron, NeuronLike, ScaledLIF, Sigmoid, Surrogate, resolve_neuron
 from msg.neurons.timesteps import FixedTimesteps
 from msg.sizes import check_sizes
 
@@ -138,7 +141,7 @@ class SpikeGCL(GraphNetwork):
         self.decoder = SpikeLinear(hidden_channels, decoder_channels, bias=False)
         self.head = SpikeLinear(self.first.count * hidden_channels, out_channels)
         self.draws = Draws(seed)
-        self._received = Memo()
+        self._received, self._embeddings = Memo(), Memo()
 
     def reset_parameters(self) -> None:
         """Draw all weights anew, and begin the draws of corrupted graphs anew."""
@@ -146,21 +149,42 @@ class SpikeGCL(GraphNetwork):
             module.reset_parameters()  # pyright: ignore[reportCallIssue]
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        return self.head(self.embed(x, edge_index, edge_weight))
+        return self.head(self._embedding(x, edge_index, edge_weight))
 
-    @torch.no_grad()
     def embed(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """Binary embeddings ``[N, groups * d]``, without gradient; arguments are those of the model."""
+        return self._embedding(x, edge_index, edge_weight).clone()
+
+    @torch.no_grad()
+    def _embedding(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+        """Kept while features, graph and encoder stay the same: each evaluation is of what the next update reads, and
+        after ``encoder_epochs`` all are of one.
+        """
         features, graph = self.prepare(x, edge_index, edge_weight)
-        parts = [part for layer in (self.first, *self.layers) for part in layer.modules()]
-        modes = [part.training for part in parts]
-        for part in parts:
-            part.training = False
-        try:
-            return self._encode(features, graph, False).transpose(0, 1).flatten(1)
-        finally:
-            for part, mode in zip(parts, modes):
-                part.training = mode
+        encoder = self.first, *self.layers, self.act, self.neurons
+        parts = [part for one in encoder for part in one.modules()]
+
+        def embedding() -> Tensor:
+            modes = [part.training for part in parts]
+            for part in parts:
+                part.training = False
+            try:
+                return self._encode(features, graph, False).transpose(0, 1).flatten(1)
+            finally:
+                for part, mode in zip(parts, modes):
+                    part.training = mode
+
+        # a neuron from outside may give something else each time
+        if not isinstance(self.neurons.neuron, Neuron) or any(map(watched, parts)):
+            return embedding()
+        inside = (tensor for one in encoder for tensor in (*one.parameters(), *one.buffers()))
+        kind = graph.edge_index.device.type
+        precision = autocasts(graph.edge_index) and torch.get_autocast_dtype(kind)
+        return self._embeddings.recall(
+            (to_tensor(features), graph.edge_index, graph.edge_weight, *inside),
+            (precision, self.residual, *map(settings_of, encoder)),
+            embedding,
+        )
 
     def _encode(self, features: Tensor | SparseMatrix, graph: Graph, training: bool, keep: bool = True) -> Tensor:
         """Spikes ``[groups, N, d]``; ``keep``: these features come again, and so does what they send."""

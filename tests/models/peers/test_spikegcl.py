@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 
 from msg.energy import count
-from msg.graph import Graph, partition
+from msg.graph import Graph, SparseMatrix, partition
 from msg.neurons import ScaledLIF
 from msg.nn import SpikeGCL
 from msg.testing import assert_model
@@ -186,16 +186,74 @@ def test_the_encoder_is_trained_for_so_many_epochs(x, edge_index):
     assert all(always.unsupervised_loss(x, edge_index).requires_grad for _ in range(60))
 
 
+def _counted(monkeypatch, owner, name):
+    """A list that grows with each call of a method."""
+    calls, method = [], getattr(owner, name)
+
+    def call(*args, **kwargs):
+        calls.append(name)
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, call)
+    return calls
+
+
 def test_dense_features_are_sent_once(edge_index, x, monkeypatch):
     model = _model().eval()
-    first = model(x, edge_index)
-    monkeypatch.setattr("msg.graph.SparseMatrix.product", None)  # nothing may be multiplied anew but hidden layers
-    with pytest.raises(TypeError):
-        model(x, edge_index)
-    monkeypatch.undo()
-    assert torch.equal(model(x, edge_index), first)
+    calls = _counted(monkeypatch, SparseMatrix, "product")
+    model(x, edge_index)
+    whole = len(calls)
+    with torch.no_grad():
+        model.layers[0].bias.add_(1)
+    model(x, edge_index)
+    assert len(calls) == 2 * whole - 1  # all but of the features
     x.mul_(2)
     assert not torch.equal(model.embed(x, edge_index), _model().eval().embed(x / 2, edge_index))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_an_embedding_is_kept_until_what_decides_it_changes(x, edge_index, sparse, monkeypatch):
+    model, seen = _model(margin=0.5), x.to_sparse_csr() if sparse else x
+    calls = _counted(monkeypatch, SpikeGCL, "_encode")
+
+    def anew():
+        """Whether the next forward embeds anew; in both cases it gives what a copy gives, which keeps nothing."""
+        before = len(calls)
+        got = model(seen, edge_index)
+        made = len(calls) - before
+        assert torch.equal(got, copy.deepcopy(model)(seen, edge_index))
+        return bool(made)
+
+    assert anew()
+    assert not anew()
+    model.embed(seen, edge_index).zero_()
+    assert not anew()
+    with torch.inference_mode():
+        assert not anew()
+    model.eval()
+    assert not anew()
+    model.train()
+    model.head.weight.data.mul_(2)
+    assert not anew()
+    model.unsupervised_loss(seen, edge_index)  # moves running statistics
+    assert anew()
+    for change in (
+        lambda: model.first.weight.data.mul_(1.1),
+        lambda: model.neurons.neuron.time_constant.data.add_(0.1),
+        lambda: setattr(model.layers[0].norm, "eps", 0.1),
+        lambda: setattr(model, "act", torch.nn.ReLU()),
+        lambda: setattr(model, "residual", True),
+        lambda: (seen.values() if sparse else seen).mul_(2),
+    ):
+        change()
+        assert anew()
+        assert not anew()
+    handle = model.neurons.register_forward_hook(lambda *_: None)
+    assert anew()
+    assert anew()
+    handle.remove()
+    model(seen, edge_index).sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {"head.weight", "head.bias"}
 
 
 OPTIONS = [
