@@ -2,13 +2,17 @@
 
 import torch
 from torch import Tensor
+from torch_geometric.nn import SAGEConv
+from torch_geometric.utils import add_remaining_self_loops
 
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, parameters, rule, synapse_count
 from msg.energy.products import Edges, aggregation, attention, elementwise, nonzeros, operand, product
 from msg.energy.spikes import rows_of_weights
 from msg.energy.spiking import train_count
-from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm
+from msg.graph import Graph
+from msg.layers import GraphAttention, SpikeCount, SpikeProduct, SpikeSynapse, SpikeTrain, STFNorm, Synapse
+from msg.models.peers.spikenet import OwnAndMean
 from msg.models.peers.stfn import MeanOfMessages
 
 
@@ -24,6 +28,18 @@ def _synapse(synapse: SpikeSynapse, args: tuple, kwargs: dict, output: Tensor) -
     if isinstance(x, Tensor) and x.dim() == 3:
         return train_count(synapse, x, graph, output.size(-1))
     return synapse_count(synapse.conv, getattr(x, "csr", x), graph.edge_index, graph.edge_weight, output)
+
+
+@rule(OwnAndMean)
+def _own_and_mean(module: OwnAndMean, args: tuple, kwargs: dict, output: Tensor) -> Count | None:
+    """As of PyG's ``SAGEConv``, with one bias."""
+    *_, x, graph = args
+    index, weight = add_remaining_self_loops(graph.edge_index, graph.edge_weight, 1.0, graph.num_nodes)
+    with torch.device("meta"):  # draws nothing
+        conv = SAGEConv(x.size(-1), output.size(-1))
+    if isinstance(x, Tensor) and x.dim() == 3:
+        return train_count(Synapse(conv), x.transpose(0, 1), Graph(index, weight, graph.num_nodes), output.size(-1))
+    return synapse_count(conv, getattr(x, "csr", x), index, weight, output)
 
 
 @rule(SpikeProduct)

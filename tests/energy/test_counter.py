@@ -324,6 +324,7 @@ def test_trains_of_spikes():
         lambda: QGCN(3, 2),
         lambda: GCSNN(3, 2, 4),
         lambda: SpikeGCL(3, 2),
+        lambda: SpikeNet(3, 2),
     ],
 )
 def test_sparse_and_dense_features_count_the_same(model):
@@ -348,6 +349,38 @@ def test_what_is_kept_of_a_graph_is_no_part_of_an_inference(model, x):
             model(x, EDGES)
         found.append({name: c.nonzero for name, c in ops.modules.items() if c.nonzero})
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 1.0, 100.0])
+def test_spikenets_spikes_travel_in_every_way_and_are_read_with_one_bias(threshold):
+    model, fired, steps = SpikeNet(3, 2, 6, last_channels=4, timesteps=3, threshold=threshold), [], 3
+    heard = model.layers[0].neurons.register_forward_hook(lambda _, args, out: fired.append(out))
+    ops = counted(with_ones(model))
+    heard.remove()
+    neighbours = [{node} | {u for u, v in EDGES.t().tolist() if v == node} for node in range(5)]
+    own, received, biases = 0, 0, 5 * 4 * steps
+    for spikes in fired[0]:
+        for node in range(5):
+            own += 4 * int(spikes[node].sum())
+            received += sum(4 * int(spikes[one].sum()) for one in neighbours[node])
+    assert bool(own) == (threshold < 100)
+    ways = ops.modules["layers.1.hear"].ways
+    delivered, shared = ways["delivered"].nonzero, ways["shared"].nonzero
+    assert (delivered["accumulate"], delivered["multiply"]) == (own + received + biases, 5 * 4 * steps)
+    assert (shared["accumulate"], shared["multiply"]) == (2 * own + 11 * 4 * steps + biases, 5 * 4 * steps)
+    # three features are fewer than six channels: their means are multiplied, all 15, and what a node has itself, 7
+    assert operations(ops, "layers.0.hear") == {
+        "multiply_accumulate": (15 + 7) * 6,
+        "accumulate": 11 * 3 + (5 + 5) * 6,
+        "multiply": 5 * 3,
+    }
+
+
+def test_counting_draws_nothing():
+    model = SpikeNet(3, 2, 6).eval()
+    before = torch.get_rng_state()
+    counted(model)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("x", [X, X.to_sparse_coo()], ids=["dense", "sparse"])

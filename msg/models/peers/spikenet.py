@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
 from msg.calls import altered
-from msg.graph import SparseMatrix, WeightedEdges, neighbor_mean, pick_neighbors
+from msg.graph import Graph, SparseMatrix, neighbor_mean, pick_neighbors
 from msg.graph.sparse import to_dense
 from msg.kernels.tracing import uncompiled
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
@@ -47,7 +47,7 @@ class _Layer(nn.Module):
     ):
         super().__init__()
         kind = SpikeLinear if reads_spikes else nn.Linear
-        self.own, self.received = kind(*sizes), kind(*sizes)
+        self.own, self.received, self.hear = kind(*sizes), kind(*sizes), OwnAndMean()
         self.past = None
         if below is not None:
             self.past = nn.Identity() if below == sizes[1] else nn.Linear(below, sizes[1], bias=False)
@@ -65,6 +65,18 @@ class _Layer(nn.Module):
         if isinstance(self.norm, nn.Identity):
             return received
         return self.norm(received.flatten(0, 1)).unflatten(0, received.shape[:2])
+
+
+class OwnAndMean(nn.Module):
+    """What each node sends itself, and the mean of what all its neighbours and it send, each by a map of its own: as
+    PyG's ``SAGEConv`` with a loop at each node.
+    """
+
+    def forward(self, own: nn.Module, received: nn.Module, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
+        """Constant ``[N, F]`` or a train ``[T, N, F]`` to ``[1, N, d]`` or ``[T, N, d]``."""
+        matrix, sent = neighbor_mean(graph, x.dtype), _linear(received, x)
+        came = matrix.matmul(sent if sent.dim() == 2 else sent.transpose(0, 1))
+        return _linear(own, x) + (came[None] if sent.dim() == 2 else came.transpose(0, 1))
 
 
 def _linear(layer: nn.Module, x: Tensor | SparseMatrix) -> Tensor:
@@ -195,21 +207,19 @@ class SpikeNet(GraphNetwork):
 
         if samples and self.as_released:
             return self._in_trees(features, pick)
-        return self._at_nodes(features, matrix, pick)
+        return self._at_nodes(features, graph, pick)
 
-    def _at_nodes(self, features: Tensor | SparseMatrix, matrix: SparseMatrix | WeightedEdges, pick: Pick) -> Tensor:
+    def _at_nodes(self, features: Tensor | SparseMatrix, graph: Graph, pick: Pick) -> Tensor:
         """All layers for all nodes; what is constant in time has one step until neurons read it."""
         everyone = torch.arange(features.size(0), device=self.readout.weight.device).expand(self.timesteps, -1)
         read, below = features, None
         for number, layer, drawn in self._in_order():
-            own, sent = _linear(layer.own, read), _linear(layer.received, read)
             picks = pick(everyone, drawn)
-            if picks is not None:
-                came = picked_mean(sent, picks)
+            if picks is None:
+                received = layer.hear(layer.own, layer.received, read, graph)
             else:
-                came = matrix.matmul(sent if sent.dim() == 2 else sent.transpose(0, 1))
-                came = came[None] if sent.dim() == 2 else came.transpose(0, 1)
-            below = layer.current(own + came, below)
+                received = _linear(layer.own, read) + picked_mean(_linear(layer.received, read), picks)
+            below = layer.current(received, below)
             spikes = layer.neurons(below.expand(self.timesteps, -1, -1))
             read = self.dropout(spikes) if number < len(self.layers) - 1 else spikes
         assert isinstance(read, Tensor)
