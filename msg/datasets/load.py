@@ -8,7 +8,7 @@ from typing import Any, get_args
 from torch_geometric.data import Batch, Data
 
 from msg.datasets.archives import MAX_BYTES
-from msg.datasets.arguments import seeded
+from msg.datasets.arguments import MASKS, seeded
 from msg.datasets.canonical import to_data
 from msg.datasets.cards import Card, available, get_card
 from msg.datasets.errors import file_errors
@@ -46,7 +46,8 @@ def load_graph(
             ``msg.datasets.npz.read_npz``.
         root: The folder of the raw files; missing ones are downloaded into it. ``datasets`` if ``None``.
         split: A split, see :func:`~msg.datasets.apply_split`. If ``None``, the card's; for a file of your own
-            ``fixed:0`` where it holds masks, ``random:60/20/20`` where not.
+            ``fixed:0`` where it holds masks, ``random:60/20/20`` where not; where no node has a class, for links and
+            predictions, all parts are empty and ``data.split`` is ``"none"``.
         seed: The seed of a random split, from 0 to 4,294,967,295.
         features: ``"dense"``, which PyG's loaders and transforms need; ``"sparse"`` (CSR), which models here read
             faster where most entries are zero; or ``"auto"``: sparse if fewer than 10 % of the entries are non-zero.
@@ -69,6 +70,10 @@ def load_graph(
     """
     seeded(seed)  # before a long download
     data, default = read_graph(name, root, features, max_bytes, simplify)
+    if split is None and not data.num_classes:
+        data.update(dict.fromkeys(MASKS, data["y"] >= 0))
+        data.split = "none"
+        return data
     return apply_split(data, split or default, seed)
 
 
@@ -125,11 +130,16 @@ def load_graphs(name: str, root: str | Path | None = None, split: str | None = N
 @file_errors()
 def read_graphs(name: str, root: str | Path | None = None) -> tuple[Any, str]:
     """A set of graphs that is not split, and the split taken where none is asked for; see :func:`load_graphs`."""
+    if str(name).endswith(".npz"):
+        raise ValueError(f"{name} holds one graph, but a set of them is needed: {_sets()}, or one that you register")
     card = get_card(name)
     if card.graphs is None:
-        sets = ", ".join(known.key for known in available() if known.graphs is not None)
-        raise ValueError(f"{card.key!r} is a single graph: use load_graph, or one of the sets {sets}")
+        raise ValueError(f"{card.key!r} is a single graph: use load_graph, or one of the sets {_sets()}")
     return _load_known(card, root, "dense", MAX_BYTES), card.split
+
+
+def _sets() -> str:
+    return ", ".join(known.key for known in available() if known.graphs is not None)
 
 
 def _load_own(path: Path, features: str, max_bytes: int, simplify: bool) -> tuple[Data, str]:

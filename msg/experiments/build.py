@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 
 from msg.datasets import get_card, load_graph, load_graphs, normalize_features, top_features
 from msg.datasets.load import DEFAULT_ROOT
-from msg.experiments.config import GRAPHS, NODES, RunConfig, make_part, parse_fan_out
+from msg.experiments.config import GRAPHS, LINKS, NODES, RunConfig, make_part, parse_fan_out
 from msg.models import GraphClassifier, Propagated
 from msg.names import MODELS
 from msg.report.text import first_line
@@ -138,6 +138,14 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
     Raises:
         ValueError: if configuration and data do not fit together.
     """
+    if config.task != LINKS and data.num_classes < 2:
+        known = "all that has a class has the same" if data.num_classes else "nothing has a class"
+        raise ValueError(f"{known} in {config.dataset}: there is nothing to learn")
+    if not data.num_features:
+        raise ValueError(
+            f"{config.dataset} has no features, which models read: give it some, as "
+            "torch_geometric.transforms.OneHotDegree or Constant does"
+        )
     drawn = draw(config, data, seed)
     torch.manual_seed(seed)
     model = build_model(config, drawn["x"].size(1), data.num_classes).to(config.device)

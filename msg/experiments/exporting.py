@@ -4,7 +4,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,11 +156,11 @@ def _to_pt2(program: ExportedProgram) -> tuple[bytes, Callable[..., Tensor]]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without what torch's exporters log and warn of themselves."""
+    """Without what torch's exporters log, print and warn of themselves."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -86,6 +86,7 @@ def test_defaults_of_graphs():
         ({"pooling": "max"}, "unknown pooling 'max': use 'mean', 'frechet', 'sum'"),
         ({"task": "node-classification"}, "'few' is a set of 24 graphs: use load_graphs"),
         ({"dataset": "karate"}, "'karate' is a single graph: use load_graph"),
+        ({"dataset": "own.npz"}, "own.npz holds one graph, but a set of them is needed: .*motifs, mutag"),
         ({"split": "folds:20"}, "class 0 has only 12 members, choose fewer folds"),
     ],
 )

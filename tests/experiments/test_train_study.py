@@ -9,7 +9,7 @@ import torch
 
 from msg.cli.display import report
 from msg.datasets import load_graph
-from msg.experiments import Experiment, Progress, Store, TrainStudy, load_model, resume, run
+from msg.experiments import Experiment, Progress, Store, TrainStudy, load_model, predict, resume, run
 from msg.experiments.files import read_json, sealed_json
 from msg.nn import MSG, SpikingGNN
 
@@ -292,6 +292,34 @@ def test_own_graph(tmp_path, small):
     np.savez(tmp_path / "mine.npz", node_features=features, node_labels=labels, edges=edges[:200])
     with pytest.raises(ValueError, match=r"no longer the graph that the run in .* began with"):
         resume(tmp_path / "out")
+
+
+def test_a_graph_without_classes_is_one_for_links_and_predictions(tmp_path, small):
+    features = np.random.default_rng(0).random((40, 3))
+    edges = np.stack([np.arange(39), np.arange(1, 40)], axis=1)
+
+    def graph(name, **changed):
+        arrays = {"node_features": features, "edges": edges, "node_labels": np.full(40, -1)} | changed
+        np.savez(tmp_path / name, **arrays)
+        return str(tmp_path / name)
+
+    unlabelled, labelled = graph("u.npz"), graph("l.npz", node_labels=np.arange(40) % 2)
+    assert load_graph(unlabelled).split == "none"
+    results = run(small(dataset=unlabelled, task="link-prediction", epochs=2, seeds=(0,)), tmp_path / "links")
+    assert 0 <= results["test"]["per_seed"][0] <= 1
+    run(small(dataset=labelled, epochs=2, seeds=(0,)), tmp_path / "nodes")
+    found, same = (predict(tmp_path / "nodes", dataset=one) for one in (unlabelled, labelled))
+    assert np.array_equal(found.columns["probability"], same.columns["probability"])
+    for name, changed, message in (
+        ("u.npz", {}, "nothing has a class in .*u.npz: there is nothing to learn"),
+        ("o.npz", {"node_labels": np.zeros(40, np.int64)}, "all that has a class has the same in .*o.npz"),
+        ("f.npz", {"node_labels": np.arange(40) % 2, "node_features": features[:, :0]}, "f.npz has no features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(small(dataset=graph(name, **changed), epochs=2), tmp_path / "no")
+    with pytest.raises(ValueError, match="leaves no node for the train part"):
+        run(small(dataset=unlabelled, split="random:60/20/20", epochs=2), tmp_path / "no")
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(

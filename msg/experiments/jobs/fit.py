@@ -248,13 +248,16 @@ def _aligned(job: Job, model: nn.Module, task: Task) -> list[float | None] | Non
 
 
 def _points(model: nn.Module, task: Task, data: Data) -> tuple[str, dict[str, torch.Tensor]]:
-    """Chart of the model's manifold, and what has a class in two directions of the tangent space there."""
+    """Chart of the model's manifold, and what has a class, if anything has, in two directions of the tangent space
+    there.
+    """
     tangent = observe(model, task.x, task.edge_index, **graphs_of(task)).tangent.double().cpu()
     manifold = manifold_of(model)
     kind, kappa = ("plane", 0.0) if manifold is None else (chart(manifold), curvature(manifold))
     plane = torch.from_numpy(principal_plane(tangent.numpy())) * (abs(kappa) ** 0.5 if kappa else 1.0)
     labels = data["y"].cpu()
-    plane, labels = plane[labels >= 0], labels[labels >= 0]
+    shown = labels >= min(0, int(labels.max()))
+    plane, labels = plane[shown], labels[shown]
     step = -(-len(plane) // MOST_POINTS)
     return kind, {"plane": plane[::step].clone(), "labels": labels[::step].clone()}
 
