@@ -162,7 +162,8 @@ class PublishedMSG(CostTable):
         E_{SNN} = 4.6 \sum_t N d S_t + 3.7 \sum_t \sum_l S^l_t, \qquad E_{ANN} = 4.6\,(N d_{in} d_{out} + |E| d_{out}),
 
     so 4.6 pJ for each spike of the encoder and 3.7 pJ (the price of a multiplication) for each spike above it. It
-    leaves out the encoder's products, the fan-out of spikes, the aggregation, the neurons and the manifold.
+    leaves out the encoder's products, the fan-out of spikes, the aggregation, the neurons and the manifold. A spiking
+    peer that has no :class:`~msg.models.SpikingStack`, SpikeNet or GC-SNN say, is priced as one that does not spike.
     """
 
     def inference_mj(

@@ -79,6 +79,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "dropout": config.dropout,
         "heads": config.heads,
         "graph_weight": config.graph_weight,
+        "warm_up": config.warm_up,
         "norm": config.norm,
         "residual": config.residual,
         "jumping": config.jumping,

@@ -177,6 +177,9 @@ class RunConfig:
         Le(1),
         Option(MODEL, "Share of the graph network beside a transformer.", 0.8, reads="graph_weight"),
     ] = None
+    warm_up: Annotated[
+        int | None, Ge(0), Option(MODEL, "Updates of a polynormer before global attention.", 100, reads="warm_up")
+    ] = None
     norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
     jumping: Annotated[

@@ -114,6 +114,8 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spikinggcn": {"threshold": _FITTED},
     # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
     "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
+    # its authors' values come first; with patience, trainings often end before 100 updates
+    "polynormer": {"warm_up": Choice((0, 30, 100), 100), "input_dropout": Between(0.0, 0.8, 0.15)},
 }
 """What a model cannot have otherwise, what only it can fit, or what is its own default."""
 
@@ -132,6 +134,7 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "classifier": "fixed",
         "decoder": "structural",
         "similarity": "tangent",
+        "warm_up": 0,
     },
     {
         "propagate": 10,
@@ -159,6 +162,7 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "classifier": "fixed",
         "decoder": "structural",
         "similarity": "tangent",
+        "warm_up": 30,
     },
     {
         "layers": 3,

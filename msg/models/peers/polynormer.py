@@ -1,5 +1,6 @@
 """Polynormer: local attention along edges, then linear attention of all nodes."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -163,8 +164,8 @@ class Polynormer(GraphNetwork):
 
 
 SPEC = ModelSpec(
-    build=Polynormer,
-    reads=frozenset({"hidden_channels", "num_layers", "dropout"}),
+    build=partial(Polynormer, input_dropout=0.0),  # a training drops features as it does for every model
+    reads=frozenset({"hidden_channels", "num_layers", "dropout", "warm_up"}),
     about="Polynormer: local attention along edges, then linear attention of all nodes",
     defaults={"hidden_channels": 64},
 )

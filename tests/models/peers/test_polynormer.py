@@ -1,5 +1,6 @@
 import pytest
 import torch
+from named import OPTIONS, named
 from torch_geometric.nn.models import Polynormer as PyGPolynormer
 
 from msg.energy import count
@@ -58,6 +59,11 @@ def test_it_is_pygs_with_its_schedule(warm_up, sparse, x, edge_index, dtype):
 def test_features_are_dropped(x, edge_index):
     model = Polynormer(5, 3, 8, 2, dropout=0.0, input_dropout=1.0)
     assert torch.equal(model(x, edge_index), model(2 * x, edge_index))
+
+
+def test_by_name_it_leaves_dropped_features_to_the_training():
+    model = named("polynormer")
+    assert (model.input_dropout.p, model.warm_up) == (0.0, OPTIONS["warm_up"])
 
 
 def test_the_schedule_leaves_alone_what_learns(x, edge_index):
