@@ -140,8 +140,8 @@ def prepare(config: RunConfig, data: Data, seed: int) -> tuple[nn.Module, Task]:
         ValueError: if configuration and data do not fit together.
     """
     if config.task != LINKS and data.num_classes < 2:
-        known = "all that has a class has the same" if data.num_classes else "nothing has a class"
-        raise ValueError(f"{known} in {config.dataset}: there is nothing to learn")
+        labels = "all labels are the same" if data.num_classes else "there are no labels"
+        raise ValueError(f"{labels} in {config.dataset}, so there is nothing to learn")
     if not data.num_features:
         raise ValueError(
             f"{config.dataset} has no features, which models read: give it some, as "

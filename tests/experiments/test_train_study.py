@@ -311,8 +311,8 @@ def test_a_graph_without_classes_is_one_for_links_and_predictions(tmp_path, smal
     found, same = (predict(tmp_path / "nodes", dataset=one) for one in (unlabelled, labelled))
     assert np.array_equal(found.columns["probability"], same.columns["probability"])
     for name, changed, message in (
-        ("u.npz", {}, "nothing has a class in .*u.npz: there is nothing to learn"),
-        ("o.npz", {"node_labels": np.zeros(40, np.int64)}, "all that has a class has the same in .*o.npz"),
+        ("u.npz", {}, "there are no labels in .*u.npz, so there is nothing to learn"),
+        ("o.npz", {"node_labels": np.zeros(40, np.int64)}, "all labels are the same in .*o.npz"),
         ("f.npz", {"node_labels": np.arange(40) % 2, "node_features": features[:, :0]}, "f.npz has no features"),
     ):
         with pytest.raises(ValueError, match=message):

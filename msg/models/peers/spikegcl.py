@@ -8,6 +8,7 @@ from msg.calls import autocasts, watched
 from msg.graph import Graph, Memo, SparseMatrix
 from msg.graph.memo import settings_of
 from msg.graph.sparse import to_tensor
+from msg.kernels.tracing import traced
 from msg.layers import Draws, GroupedGCN, SpikeLinear, SpikeTrain, StepwiseBatchNorm, check_norm, dropout
 from msg.models.network import GraphNetwork
 from msg.models.spec import ModelSpec
@@ -175,7 +176,7 @@ class SpikeGCL(GraphNetwork):
                     part.training = mode
 
         # a neuron from outside may give something else each time
-        if not isinstance(self.neurons.neuron, Neuron) or any(map(watched, parts)):
+        if traced() or not isinstance(self.neurons.neuron, Neuron) or any(map(watched, parts)):
             return embedding()
         inside = (tensor for one in encoder for tensor in (*one.parameters(), *one.buffers()))
         kind = graph.edge_index.device.type
