@@ -195,13 +195,13 @@ class SpikeNet(GraphNetwork):
     def train_of(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """Spikes of the last layer, ``[T, N, last_channels]``; arguments are those of the model."""
         features, graph = self.prepare(x, edge_index, edge_weight)
-        matrix = neighbor_mean(graph, features.dtype)
         weighted, samples = graph.edge_weight is not None, self.training or self.sample_in_evaluation
         generator = self.draws.next(graph.edge_index.device) if samples else None
 
         def pick(nodes: Tensor, number: int) -> Tensor | None:
             if generator is None or number < 0:
                 return None
+            matrix = neighbor_mean(graph, features.dtype)
             assert isinstance(matrix, SparseMatrix)
             return pick_neighbors(matrix, nodes, number, generator, weighted)
 
