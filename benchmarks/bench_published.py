@@ -275,12 +275,12 @@ def adamw(lr: float, decay: float = 0.01) -> Optimizers:
 
 
 def riemannian(lr: float, decay: float) -> Optimizers:
-    """Weight decay for all but biases, scales and points, as HyboNet's code has it."""
+    """Weight decay for all but biases, scales and points of classes, as HyboNet's code has it."""
 
     def make(model: nn.Module) -> torch.optim.Optimizer:
         free, decayed = [], []
         for name, parameter in model.named_parameters():
-            apart = isinstance(parameter, geoopt.ManifoldParameter) or "bias" in name or "scale" in name
+            apart = "bias" in name or "scale" in name or name == "head.vector"
             (free if apart else decayed).append(parameter)
         groups = [{"params": decayed, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
         return geoopt.optim.RiemannianAdam(groups, lr, stabilize=10)
@@ -399,14 +399,14 @@ CASES = {
         "cora", PUBLIC, None, "",
         partial(
             supervised, epochs=5000, patience=500, normalize=True, clip=1.0, optimizer=riemannian(0.02, 0.01),
-            make=partial(HyboNet, hidden_channels=15, num_layers=2, dropout=0.9, act="relu", as_released=True),
+            make=partial(HyboNet, hidden_channels=15, num_layers=2, dropout=0.9, as_released=True),
         ),
     ),
     "hgcn-pubmed-links": Case(
         "pubmed", "link:85/5/10", 95.17, HGCN,
         partial(
             links, model="hgcn", manifold="P16", layers=2, lr=0.01, dropout=0.4, weight_decay=1e-4, epochs=5000,
-            patience=100, normalize_features=True,
+            patience=100, normalize_features=True, learn_curvature=False,
         ),
     ),
     "hgcn-cora-links": Case(

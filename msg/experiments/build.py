@@ -80,6 +80,7 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "heads": config.heads,
         "graph_weight": config.graph_weight,
         "warm_up": config.warm_up,
+        "input_rate": config.input_rate,
         "norm": config.norm,
         "residual": config.residual,
         "jumping": config.jumping,
@@ -117,7 +118,8 @@ def uncached(model: nn.Module) -> nn.Module:
 
 def build_budget(config: RunConfig) -> Budget:
     """What a training of a configuration may spend."""
-    return Budget(config.epochs, config.lr, config.weight_decay or 0.0, config.patience, config.generations)
+    decay = config.weight_decay or 0.0
+    return Budget(config.epochs, config.lr, decay, config.patience, config.generations, config.clip_grad)
 
 
 def draw(config: RunConfig, data: Data, seed: int) -> Data:

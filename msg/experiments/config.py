@@ -180,6 +180,9 @@ class RunConfig:
     warm_up: Annotated[
         int | None, Ge(0), Option(MODEL, "Updates of a polynormer before global attention.", 100, reads="warm_up")
     ] = None
+    input_rate: Annotated[
+        float | None, Ge(0), Le(1), Option(MODEL, "Added to each rate that fires at random.", 0.0, reads="input_rate")
+    ] = None
     norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
     jumping: Annotated[
@@ -214,7 +217,10 @@ class RunConfig:
         float, Ge(0), Lt(1), Option(TRAINING, "Probability that a node's edges are slowed.", 0.0, tasks=NODES)
     ] = 0.0
     label_smoothing: Annotated[
-        float, Ge(0), Lt(1), Option(TRAINING, "Weight of the other classes in the loss.", 0.0, tasks=_CLASSES_OF)
+        float,
+        Ge(0),
+        Lt(1),
+        Option(TRAINING, "Weight of the other classes in the loss.", 0.0, reads="label_smoothing", tasks=_CLASSES_OF),
     ] = 0.0
     consistency: Annotated[
         float,
@@ -265,6 +271,7 @@ class RunConfig:
         Ge(0),
         Option(TRAINING, "Weight decay of Adam.", _chosen(5e-4, 0.0), "0.0005; 0.0 for links and graphs"),
     ] = None
+    clip_grad: Annotated[float, Ge(0), Option(TRAINING, "Largest norm of a gradient, 0: any.", 0.0)] = 0.0
     patience: Annotated[int, Ge(0), Option(TRAINING, "Epochs without improvement before the end, 0: any.", 100)] = 100
     batch_size: Annotated[
         int | None,

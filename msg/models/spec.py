@@ -26,6 +26,7 @@ class ModelSpec:
         batches: whether it can be trained on samples of a graph, a hop for each of ``num_layers`` or ``num_hops``.
         partitions: whether it can be trained by several processes that share a graph.
         own_decoder: whether it scores pairs in its own way, and no other.
+        own_loss: whether it minimises something else than the cross-entropy, with which no labels are smoothed.
     """
 
     build: Callable[..., nn.Module]
@@ -36,11 +37,13 @@ class ModelSpec:
     batches: bool = False
     partitions: bool = False
     own_decoder: bool = False
+    own_loss: bool = False
 
     @property
     def options(self) -> frozenset[str]:
         """What it reads, ``batch_size`` where it can be trained on samples or graphs, ``decoder`` where links can have
-        one, ``similarity`` where its points can, ``pooling`` where graphs can have classes.
+        one, ``similarity`` where its points can, ``pooling`` where graphs can have classes, ``label_smoothing`` where
+        its loss does.
         """
         graphs = "graph-classification" in self.tasks
         links = "link-prediction" in self.tasks and not self.own_decoder
@@ -49,6 +52,7 @@ class ModelSpec:
             "decoder": links,
             "similarity": links and "manifold" in self.reads,
             "pooling": graphs,
+            "label_smoothing": not self.own_loss,
         }
         return self.reads | {name for name, there in further.items() if there}
 

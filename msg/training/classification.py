@@ -221,7 +221,8 @@ class NodeClassification(Classification):
         batches: how training nodes are divided, and neighbours drawn around them; ``None``: the whole graph at once.
             Measured is always the whole graph.
         augmentation: what is drawn anew for every update.
-        label_smoothing: weight of the uniform distribution in the labels of the cross-entropy.
+        label_smoothing: weight of the uniform distribution in the labels of the cross-entropy; a ``criterion`` of a
+            model's own reads the labels as they are.
         consistency: what several views of the graph add, see :class:`Consistency`.
 
     A model may bring what it minimises: with ``criterion(logits, labels)`` in place of the cross-entropy, and with

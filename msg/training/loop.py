@@ -27,6 +27,7 @@ class Budget:
         patience: stop after so many epochs without a better validation metric; 0 for never.
         generations: so many trainings in a row. Each but the first begins anew with all that is above, and is taught by
             the best weights so far as well, see :class:`~msg.training.NodeClassification`.
+        clip_grad: largest norm of an update's whole gradient, a longer one is scaled down to it; 0 for any.
 
     Raises:
         ValueError: for numbers that cannot be.
@@ -37,14 +38,16 @@ class Budget:
     weight_decay: float = 0.0
     patience: int = 100
     generations: int = 1
+    clip_grad: float = 0.0
 
     def __post_init__(self):
         whole = all(isinstance(number, Integral) for number in (self.epochs, self.patience, self.generations))
         counts = whole and self.epochs >= 1 and self.patience >= 0 and self.generations >= 1
-        if not (counts and 0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
+        finite = all(0 <= number < math.inf for number in (self.lr, self.weight_decay, self.clip_grad))
+        if not (counts and finite and self.lr):
             raise ValueError(
-                "a budget needs epochs >= 1, lr > 0, weight_decay >= 0, patience >= 0 and generations >= 1, finite or, "
-                f"where they count, whole numbers, not {self}"
+                "a budget needs epochs >= 1, lr > 0, weight_decay >= 0, patience >= 0, generations >= 1 and "
+                f"clip_grad >= 0, finite or, where they count, whole numbers, not {self}"
             )
 
     @property
@@ -216,6 +219,8 @@ class Training:
             raise FloatingPointError(f"the loss is {value} in epoch {epoch}: {mend}")
         self.optimizer.zero_grad()
         loss.backward()
+        if self.budget.clip_grad:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.budget.clip_grad)
         self.optimizer.step()
         return value
 

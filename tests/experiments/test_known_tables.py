@@ -117,12 +117,15 @@ def test_a_row_is_searched_for_what_it_reads_and_does_not_fix():
     assert "timesteps" not in space_of(config("gat"), {})
     assert "geometry" in space_of(config("msg"), {})
     assert space_of(config("bernoulli-spikinggcn"), {})["tau"].first == 5  # its own, of 200 steps, is too long
+    assert "clip_grad" in space_of(config("hybonet"), {})
+    assert "clip_grad" not in space_of(config("hgcn"), {})
     assert "tau" not in space_of(config("gc-snn"), {})
     assert set(space_of(config("msg"), {"manifold": "H4"})) == set(space_of(config("msg"), {})) - {"width", "geometry"}
     assert space_of(config("msg"), {})["layers"] == Between(2, 6, 2, whole=True)
     assert space_of(config("sage"), {"lr": 0.1}, quick=True)["width"] == QUICK["width"]
     assert "label_smoothing" not in space_of(config("sage", task=LINKS), {})
     assert "label_smoothing" in space_of(config("sage"), {})
+    assert "label_smoothing" not in space_of(config("hybonet"), {})
     assert {"norm", "residual", "jumping"} <= set(space_of(config("classic-gcn"), {}))
     assert not {"norm", "residual"} & set(space_of(config("classic-gcn"), {"norm": "none"}, ["residual"]))
     for name in space_of(config("msg"), {}):

@@ -77,11 +77,29 @@ def test_divergence_names_the_epoch():
         {"weight_decay": float("nan")},
         {"epochs": 2.5},
         {"lr": float("inf")},
+        {"clip_grad": -1.0},
     ],
 )
 def test_impossible_budgets(wrong):
     with pytest.raises(ValueError, match="a budget needs epochs >= 1"):
         Budget(**wrong)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.05, 1e3])
+def test_a_gradient_is_no_longer_than_it_may_be(clip, karate):
+    torch.manual_seed(0)
+    model, task = GCN(34, 8, 2, 4), NodeClassification(karate)
+    training, seen = Training(model, task, Budget(epochs=1, clip_grad=clip)), {}
+    training.optimizer.register_step_pre_hook(
+        lambda *_: seen.update({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+    )
+    whole = torch.autograd.grad(task.loss(model, next(iter(task.batches(1)))), list(model.parameters()))
+    training.step()
+    norm = torch.cat([grad.flatten() for grad in whole]).norm()
+    factor = min(1.0, clip / float(norm)) if clip else 1.0
+    assert (factor < 1) == (clip == 0.05)
+    for found, grad in zip(seen.values(), whole):
+        torch.testing.assert_close(found, factor * grad, rtol=1e-4, atol=1e-8)
 
 
 def test_nothing_to_conclude():

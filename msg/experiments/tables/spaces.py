@@ -114,6 +114,14 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spikinggcn": {"threshold": _FITTED},
     # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
     "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
+    # its authors' have 1 to 3, and as many heads
+    "spikegraphormer": {"timesteps": Choice((1, 2, 4), 4), "heads": Choice((1, 2, 4), 2)},
+    # trained with clipped gradients by its authors, and on Cora with more dropout and decay than others need
+    "hybonet": {
+        "clip_grad": Choice((0.0, 0.5, 1.0), 1.0),
+        "dropout": Between(0.0, 0.9, 0.5),
+        "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2), 5e-4),
+    },
     # its authors' values come first; with patience, trainings often end before 100 updates
     "polynormer": {"warm_up": Choice((0, 30, 100), 100), "input_dropout": Between(0.0, 0.8, 0.15)},
 }

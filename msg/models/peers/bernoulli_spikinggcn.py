@@ -122,7 +122,7 @@ class BernoulliSpikingGCN(GraphNetwork):
 
 SPEC = ModelSpec(
     build=BernoulliSpikingGCN,
-    reads=frozenset({"num_hops", "timesteps", "dropout", "threshold", "tau"}),
+    reads=frozenset({"num_hops", "timesteps", "dropout", "threshold", "tau", "input_rate"}),
     about="SpikingGCN as published: random spikes, rates of output neurons",
     defaults={"timesteps": 200, "threshold": 0.2, "tau": 80.0},
 )

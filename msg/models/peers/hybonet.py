@@ -31,9 +31,9 @@ class HyboNet(GraphNetwork):
     - Geometry is computed in float64, within a radius of ten.
 
     Published settings of the released code: features scaled to sum 1 in each node (but for disease). Nodes of Cora:
-    rate 0.02, width 16, 3 layers, dropout 0.9, weight decay 0.01, margin 1; of PubMed: the same with dropout 0.8,
-    weight decay 1e-3; of airport: 6 layers, ReLU, dropout 0, weight decay 1e-4, margin 2. Weights only decay, not
-    biases nor scales.
+    rate 0.02, width 16, 3 layers, dropout 0.9, weight decay 0.01, margin 1, gradients clipped to a norm of 1; of
+    PubMed: the same with dropout 0.8, weight decay 1e-3, clipped to 0.5; of airport: 6 layers, ReLU, dropout 0, weight
+    decay 1e-4, margin 2, clipped to 1. Weights only decay, not biases, scales nor points of classes.
 
     Args:
         in_channels: number of features.
@@ -124,4 +124,5 @@ SPEC = ModelSpec(
     defaults={"hidden_channels": 16, "num_layers": 2},
     tasks=NODES_AND_LINKS,
     batches=True,
+    own_loss=True,
 )

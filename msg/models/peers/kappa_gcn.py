@@ -27,7 +27,9 @@ class KappaGCN(GraphNetwork):
     Source: `Bachmann, Bécigneul, Ganea 2020, Constant Curvature Graph Convolutional Networks
     <https://arxiv.org/abs/1911.05076>`_ (ICML). No code of its authors is known, so initialisations are ours: Glorot's
     for ``W``, torch's own of linear maps for normals, hyperplanes near the origin. It differs from the paper in that
-    the mean on a sphere is chosen as :func:`msg.manifolds.gyromidpoint` says, and that there are no products of spaces.
+    the mean on a sphere is chosen as :func:`msg.manifolds.gyromidpoint` says, that there are no products of spaces, and
+    that features are read as they are, vectors at the origin, where on a sphere the logarithm of :math:`\exp_0 X` is
+    another vector once they are longer than half a turn.
 
     Published: width 16, two layers, one curvature learned. Its learning rates are not known here.
 

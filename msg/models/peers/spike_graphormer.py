@@ -90,8 +90,9 @@ class SpikeGraphormer(GraphNetwork):
     code adds those of the *heads* of one node, so that no node's attention sees another: ``as_released=True``. Left
     out are the code's layers that read :math:`[h, h^0]`, those without activation, and a weight decay for each branch.
     Its neurons also fire at the threshold, these above it. Cora was run there with ``timesteps=1, hidden_channels=16,
-    num_blocks=3, dropout=0.7, learn_tau=True, num_layers=9, graph_weight=0.3`` and otherwise the defaults here. With
-    few labels the transformer, which sees no edges, is easily too large: give the graph network the greater weight.
+    num_blocks=3, dropout=0.7, learn_tau=True, num_layers=9, graph_weight=0.3, as_released=True`` and otherwise the
+    defaults here. With few labels the transformer, which sees no edges, is easily too large: give the graph network the
+    greater weight.
 
     Args:
         in_channels: number of features ``F``.
