@@ -114,7 +114,7 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spikinggcn": {"threshold": _FITTED},
     # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
     "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
-    # its authors' have 1 to 3, and as many heads
+    # its authors take 1 to 3 steps, and 1, 2 or 4 heads
     "spikegraphormer": {"timesteps": Choice((1, 2, 4), 4), "heads": Choice((1, 2, 4), 2)},
     # trained with clipped gradients by its authors, and on Cora with more dropout and decay than others need
     "hybonet": {
