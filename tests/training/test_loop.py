@@ -98,7 +98,7 @@ def test_a_gradient_is_no_longer_than_it_may_be(clip, karate):
     norm = torch.cat([grad.flatten() for grad in whole]).norm()
     factor = min(1.0, clip / float(norm)) if clip else 1.0
     assert (factor < 1) == (clip == 0.05)
-    for found, grad in zip(seen.values(), whole):
+    for found, grad in zip(seen.values(), whole, strict=True):
         torch.testing.assert_close(found, factor * grad, rtol=1e-4, atol=1e-8)
 
 
