@@ -106,6 +106,14 @@ def test_the_page_says_which_rows_have_not_been_run():
     assert [line for line in lines if line not in PAGE.splitlines()] == []
 
 
+def test_pages_begin_with_the_highest_means_of_the_tables():
+    made = runpy.run_path(str(ROOT / "benchmarks" / "overview.py"))
+    first, others = made["lines"](made["CLASSES"]), (*made["lines"](made["SGNNBENCH"]), *made["lines"](made["LINKS"]))
+    assert len(first) == 11
+    assert [line for line in first if line not in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()] == []
+    assert [line for line in (*first, *others) if line not in PAGE.splitlines()] == []
+
+
 def test_figures_of_the_first_page_are_on_the_page():
     prose = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     figures = re.findall(r"\d+\.\d\d ± \d\.\d\d", prose)
