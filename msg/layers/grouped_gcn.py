@@ -82,19 +82,22 @@ class GroupedGCN(nn.Module):
             sent = _apart(x, self.size, self.count).matmul(weight).view(-1, self.count, weight.size(1))
             return adjacency.matmul(sent if constant is None else sent + constant) + bias
         received = adjacency.matmul(x) if received is None else received
-        out = self._product(received, weight) + bias
         if constant is None:
-            return out
+            return self._product(received, weight, bias[:, None])
         # what a constant 1 becomes, a column that is the same for all groups
-        return out + adjacency.matmul(torch.ones_like(x[:, :1]))[:, :, None] * constant
+        ones = adjacency.matmul(torch.ones_like(x[:, :1]))
+        return self._product(received, weight, torch.stack([bias, constant], 1), ones)
 
-    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _product(self, x: Tensor, weight: Tensor, further: Tensor, *columns: Tensor) -> Tensor:
+        """Of each group with its weights, in one product with what is added: ``further`` weights of a constant 1, and
+        of ``columns`` that are the same for all groups.
+        """
         missing = self.size * self.count - weight.size(0)
         if missing:
             x, weight = F.pad(x, (0, missing)), F.pad(weight, (0, 0, 0, missing))
-        return torch.einsum(
-            "ntg,tgd->ntd", x.unflatten(1, (self.count, self.size)), weight.unflatten(0, (-1, self.size))
-        )
+        every = [column[:, None].expand(-1, self.count, -1) for column in (torch.ones_like(x[:, :1]), *columns)]
+        x = torch.cat([x.unflatten(1, (self.count, self.size)), *every], dim=2)
+        return torch.einsum("ntg,tgd->ntd", x, torch.cat([weight.unflatten(0, (-1, self.size)), further], 1))
 
 
 def _moments(x: Tensor | SparseMatrix) -> tuple[Tensor, Tensor]:

@@ -212,8 +212,10 @@ class SpikeGCL(GraphNetwork):
         features, graph = self.prepare(x, edge_index, edge_weight)
         if self.training and self.encoder_epochs is not None and int(self.draws.passes) >= self.encoder_epochs:
             return torch.zeros((), dtype=features.dtype, device=graph.edge_index.device)
-        good = self.decoder(self._encode(features, graph, self.training)).sum(-1)
-        bad = self.decoder(self._encode(*self._corrupted(features, graph), self.training, keep=False)).sum(-1)
+        # summed up before the product: a row of it for each output, of which the sum alone is read, would be wasted
+        decoder = self.decoder.weight.sum(0)
+        good = self._encode(features, graph, self.training) @ decoder
+        bad = self._encode(*self._corrupted(features, graph), self.training, keep=False) @ decoder
         # not relu: clamp has a gradient where a node scores alike in both, as torch's own margin ranking loss has
         return (self.margin - (good - bad)).clamp(min=0).mean(1).sum()
 
