@@ -183,6 +183,13 @@ class RunConfig:
     input_rate: Annotated[
         float | None, Ge(0), Le(1), Option(MODEL, "Added to each rate that fires at random.", 0.0, reads="input_rate")
     ] = None
+    encoder_epochs: Annotated[
+        int | None, Ge(0), Option(MODEL, "Epochs that train a spikegcl's encoder.", 50, reads="encoder_epochs")
+    ] = None
+    decoder_channels: Annotated[
+        int | None, Ge(1), Option(MODEL, "Outputs of a spikegcl's decoder.", 8, reads="decoder_channels")
+    ] = None
+    margin: Annotated[float | None, Ge(0), Option(MODEL, "Of a spikegcl's contrast.", 0.0, reads="margin")] = None
     norm: Annotated[str | None, Option(MODEL, _either(_NORMS), "none", choices=_NORMS, reads="norm")] = None
     residual: Annotated[bool | None, Option(MODEL, "Connections past each layer.", False, reads="residual")] = None
     jumping: Annotated[

@@ -116,6 +116,14 @@ OF_A_MODEL: Mapping[str, Space] = {
     "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
     # its authors take 1 to 3 steps, and 1, 2 or 4 heads
     "spikegraphormer": {"timesteps": Choice((1, 2, 4), 4), "heads": Choice((1, 2, 4), 2)},
+    # its authors' values, but for CS's 60 and Cora's 64 steps
+    "spikegcl": {
+        "timesteps": Choice((8, 15, 32), 15),
+        "threshold": Between(5e-4, 0.5, 0.05, log=True),
+        "encoder_epochs": Choice((5, 20, 50), 50),
+        "decoder_channels": Choice((2, 8, 32, 64), 8),
+        "margin": Choice((0.0, 1.0), 0.0),
+    },
     # trained with clipped gradients by its authors, and on Cora with more dropout and decay than others need
     "hybonet": {
         "clip_grad": Choice((0.0, 0.5, 1.0), 1.0),
@@ -143,6 +151,8 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "decoder": "structural",
         "similarity": "tangent",
         "warm_up": 0,
+        "encoder_epochs": 5,
+        "decoder_channels": 64,
     },
     {
         "propagate": 10,
@@ -171,6 +181,8 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "decoder": "structural",
         "similarity": "tangent",
         "warm_up": 30,
+        "encoder_epochs": 20,
+        "decoder_channels": 32,
     },
     {
         "layers": 3,

@@ -241,7 +241,20 @@ class SpikeGCL(GraphNetwork):
 
 SPEC = ModelSpec(
     build=SpikeGCL,
-    reads=frozenset({"hidden_channels", "num_layers", "timesteps", "dropout", "threshold", "norm", "residual"}),
+    reads=frozenset(
+        {
+            "hidden_channels",
+            "num_layers",
+            "timesteps",
+            "dropout",
+            "threshold",
+            "norm",
+            "residual",
+            "encoder_epochs",
+            "decoder_channels",
+            "margin",
+        }
+    ),
     about="SpikeGCL: binary embeddings by contrast, read by a linear probe",
-    defaults={"threshold": 0.05, "norm": "batch", "dropout": 0.5},
+    defaults={"timesteps": 15, "threshold": 0.05, "norm": "batch", "dropout": 0.5},
 )
