@@ -49,9 +49,9 @@ UNTOUCHED = {
     "disease": "random:30/10/60",
     "disease_lp": "random:30/10/60",
 }
-_GCN = {"model": "cached-gcn", "hidden": 32, "layers": 2, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
 SPLITS = 10
 """That come with a graph whose nodes are split in a fixed way."""
+_GCN = {"model": "cached-gcn", "hidden": 32, "layers": 2, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
 GCNS = ({**_GCN, "normalize_features": True}, _GCN)
 """As one would write it; which of the two is the opponent on a graph, validation says."""
 USUAL = {"threshold": "auto", "layers": 2, "timesteps": 5, "dropout": 0.5, "weight_decay": 5e-4, "lr": 0.01}
@@ -80,7 +80,7 @@ CHOICE, PICK, REPORT = (0, 1), 99, (100, 101, 102, 103, 104)
 
 
 def on_split(graph: str, number: int) -> str:
-    """A graph on one of the splits that it comes with, by name."""
+    """A graph on one of the splits that it comes with, by name; on the first it is the graph itself."""
     return f"{graph}, split {number}" if number else graph
 
 

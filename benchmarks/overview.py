@@ -23,12 +23,11 @@ SGNNBENCH = tuple(
     ("sgnnbench", graph) for graph in ("photo", "cs", "physics", "computers", "cora", "citeseer", "pubmed")
 )
 LINKS = tuple(("links", graph) for graph in ("photo", "computers", "cs", "physics", "airport", "disease"))
-Belongs = Callable[[Mapping[str, Any]], bool]
 NAMES = {"cs": "CS", "citeseer": "CiteSeer", "pubmed": "PubMed"}
-
-
 FORMS = ("taught", "consistent", "offered")
 """Of a row, by the ending of its name."""
+Belongs = Callable[[Mapping[str, Any]], bool]
+"""Whether the row of a cell is one of a kind."""
 
 
 def form_of(cell: Mapping[str, Any]) -> str:

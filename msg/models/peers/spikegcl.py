@@ -212,7 +212,7 @@ class SpikeGCL(GraphNetwork):
         features, graph = self.prepare(x, edge_index, edge_weight)
         if self.training and self.encoder_epochs is not None and int(self.draws.passes) >= self.encoder_epochs:
             return torch.zeros((), dtype=features.dtype, device=graph.edge_index.device)
-        # summed up before the product: a row of it for each output, of which the sum alone is read, would be wasted
+        # only the sum of its outputs is read: its rows are summed up before the product
         decoder = self.decoder.weight.sum(0)
         good = self._encode(features, graph, self.training) @ decoder
         bad = self._encode(*self._corrupted(features, graph), self.training, keep=False) @ decoder
