@@ -8,7 +8,7 @@ OPTIONS = {
     "step_size": 0.3, "learn_step_size": True, "max_step": 1.0, "dropout": 0.2, "threshold": 0.4, "heads": 2,
     "graph_weight": 0.5, "norm": "layer", "residual": True, "jumping": "cat", "learn_curvature": True, "signed": True,
     "classifier": "fixed", "tau": 80.0, "warm_up": 1, "input_rate": 0.02,
-    "encoder_epochs": 2, "decoder_channels": 3, "margin": 0.5,
+    "encoder_epochs": 2, "decoder_channels": 3, "margin": 0.5, "graph_dropout": 0.1, "num_blocks": 2,
 }  # fmt: skip
 FIRING = {"bernoulli-spikinggcn": {"timesteps": 60, "threshold": 0.02}}
 """Of a model that would be silent with these."""

@@ -79,6 +79,8 @@ def build_model(config: RunConfig, in_channels: int, num_classes: int) -> nn.Mod
         "dropout": config.dropout,
         "heads": config.heads,
         "graph_weight": config.graph_weight,
+        "graph_dropout": config.graph_dropout,
+        "num_blocks": config.blocks,
         "warm_up": config.warm_up,
         "input_rate": config.input_rate,
         "encoder_epochs": config.encoder_epochs,

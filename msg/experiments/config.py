@@ -177,6 +177,13 @@ class RunConfig:
         Le(1),
         Option(MODEL, "Share of the graph network beside a transformer.", 0.8, reads="graph_weight"),
     ] = None
+    graph_dropout: Annotated[
+        float | None,
+        Ge(0),
+        Lt(1),
+        Option(MODEL, "Dropout of that graph network.", 0.0, reads="graph_dropout"),
+    ] = None
+    blocks: Annotated[int | None, Ge(1), Option(MODEL, "Blocks of that transformer.", 1, reads="num_blocks")] = None
     warm_up: Annotated[
         int | None, Ge(0), Option(MODEL, "Updates of a polynormer before global attention.", 100, reads="warm_up")
     ] = None

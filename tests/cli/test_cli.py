@@ -113,7 +113,7 @@ def test_every_option_reaches_the_configuration(cli, tmp_path):
     left = ("top_features", "sparsity", "hidden", "hops", "normalize_features", "heads", "residual", "jumping")
     left += ("learn_curvature", "drop_edge", "half_hop", "label_smoothing", "propagate", "teleport", "bits")
     left += ("learn_step_size", "pooling", "generations", "consistency", "signed", "graph_weight", "warm_up")
-    left += ("input_rate", "clip_grad", "encoder_epochs", "decoder_channels", "margin")
+    left += ("input_rate", "clip_grad", "encoder_epochs", "decoder_channels", "margin", "graph_dropout", "blocks")
     assert kept == {**options, **given, **{name: getattr(RunConfig(), name) for name in left}}
 
 

@@ -279,7 +279,7 @@ def test_nothing_is_trained_before_everything_has_been_checked(tmp_path, lines):
         ([], {}, {}, "must be different names, not none"),
         (["gcn"], {"task": "link-prediction"}, {}, "compared in node classification"),
         (["gcn"], {"model": "spiking-gnn", "manifold": None}, {}, "with model='msg'"),
-        (["gcn"], {}, {"vary": {"seeds": [(0,)]}}, "seeds cannot be varied: use batch_size, bias, bits, classifier, "),
+        (["gcn"], {}, {"vary": {"seeds": [(0,)]}}, "seeds cannot be varied: use batch_size, bias, bits, blocks, "),
         (["gcn", "sgc"], {}, {"vary": {"threshold": [1.0]}}, "threshold is varied, but none of gcn, sgc reads it"),
         (["gcn"], {}, {"vary": {"lr": []}}, "no value of lr to try"),
         (["gcn"], {}, {"vary": {"lr": [0.01, -1.0]}}, "lr must be a positive number, not -1.0"),

@@ -78,7 +78,6 @@ SPACE: Space = {
     "jumping": Choice(("none", "cat", "max"), "none"),
     "classifier": Choice(("linear", "fixed"), "linear"),
     "heads": Choice((1, 4, 8), 4),
-    "graph_weight": Choice((0.3, 0.5, 0.8, 0.9), 0.8),
     "conv": Choice(("gcn", "sage"), "gcn"),
     "learn_curvature": Choice((False, True), False),
     "signed": Choice((False, True), False),
@@ -114,8 +113,16 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spikinggcn": {"threshold": _FITTED},
     # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
     "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
-    # its authors take 1 to 3 steps, and 1, 2 or 4 heads
-    "spikegraphormer": {"timesteps": Choice((1, 2, 4), 4), "heads": Choice((1, 2, 4), 2)},
+    # its authors' values, but for Cora's nine layers, a decay for each branch, and weights in the graph network
+    "spikegraphormer": {
+        "timesteps": Choice((1, 2, 4), 4),
+        "heads": Choice((1, 2, 4), 2),
+        "blocks": Choice((1, 2, 3), 1),
+        "graph_weight": Choice((0.1, 0.3, 0.5, 0.7, 0.8, 0.9), 0.8),
+        "graph_dropout": Choice((0.0, 0.2, 0.5), 0.0),
+        "lr": Between(0.0005, 0.1, 0.01, log=True),
+        "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1), 5e-4),
+    },
     # its authors' values, but for CS's 60 and Cora's 64 steps
     "spikegcl": {
         "timesteps": Choice((8, 15, 32), 15),
@@ -144,6 +151,7 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "normalize_features": True,
         "input_dropout": 0.5,
         "dropout": 0.5,
+        "graph_dropout": 0.5,
         "conv": "gcn",
         "timesteps": 15,
         "threshold": 1.0,
@@ -173,6 +181,7 @@ BEGINNINGS: tuple[Mapping[str, Scalar], ...] = (
         "residual": True,
         "normalize_features": True,
         "dropout": 0.5,
+        "graph_dropout": 0.5,
         "lr": 0.001,
         "weight_decay": 5e-4,
         "timesteps": 15,

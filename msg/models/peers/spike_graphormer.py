@@ -200,8 +200,10 @@ SPEC = ModelSpec(
         {
             "hidden_channels",
             "num_layers",
+            "num_blocks",
             "timesteps",
             "dropout",
+            "graph_dropout",
             "threshold",
             "norm",
             "residual",

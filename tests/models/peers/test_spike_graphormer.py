@@ -166,8 +166,9 @@ def test_by_name():
     assert MODELS["spikegraphormer"] is SPEC
     options = {
         "hidden_channels": 8, "num_layers": 3, "timesteps": 4, "dropout": 0.1, "threshold": 0.4, "norm": "batch",
-        "residual": False, "heads": 1, "graph_weight": 0.3,
+        "residual": False, "heads": 1, "graph_weight": 0.3, "graph_dropout": 0.2, "num_blocks": 2,
     }  # fmt: skip
     model = SPEC.build(5, 3, **{name: options[name] for name in SPEC.reads})
     assert (len(model.branch.lins), model.graph_weight) == (3, 0.3)
+    assert (len(model.transformer.blocks), model.branch.dropout.p) == (2, 0.2)
     assert model.fire.neuron.threshold == 0.4
