@@ -74,6 +74,13 @@ def test_the_page_has_every_figure_of_the_metric_that_selects(kept):
             assert mean_std(cell["test"]["per_seed"]) in PAGE, (cell["model"], cell["dataset"])
 
 
+def test_the_page_has_the_commands_of_every_row(kept):
+    commands = re.sub(r"\\\n\s*", "", PAGE).splitlines()
+    mine = [line for line in commands if line.endswith(f"--out benchmarks/tables/{kept.name}")]
+    named = {row for line in mine for row in re.search(r"--models (\S+)", line)[1].split(",")}
+    assert named == set(json.loads((kept / "benchmark.json").read_text(encoding="utf-8"))["rows"])
+
+
 def test_peers_under_their_own_configurations_are_on_the_page():
     found = defaultdict(list)
     for path in ROOT.glob("benchmarks/results/published/*.jsonl"):
