@@ -181,9 +181,11 @@ class RunConfig:
         float | None,
         Ge(0),
         Lt(1),
-        Option(MODEL, "Dropout of that graph network.", 0.0, reads="graph_dropout"),
+        Option(MODEL, "Dropout of a spikegraphormer's graph network.", 0.0, reads="graph_dropout"),
     ] = None
-    blocks: Annotated[int | None, Ge(1), Option(MODEL, "Blocks of that transformer.", 1, reads="num_blocks")] = None
+    blocks: Annotated[
+        int | None, Ge(1), Option(MODEL, "Blocks of a spikegraphormer's transformer.", 1, reads="num_blocks")
+    ] = None
     warm_up: Annotated[
         int | None, Ge(0), Option(MODEL, "Updates of a polynormer before global attention.", 100, reads="warm_up")
     ] = None

@@ -113,7 +113,7 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spikinggcn": {"threshold": _FITTED},
     # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
     "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
-    # its authors' values, but for Cora's nine layers, a decay for each branch, and weights in the graph network
+    # its authors' values, but for nine layers, a decay for each branch, and what is no option by name
     "spikegraphormer": {
         "timesteps": Choice((1, 2, 4), 4),
         "heads": Choice((1, 2, 4), 2),
