@@ -18,6 +18,7 @@ OWN = {
     "budget": (int, Option(TRAINING, "Settings that are tried for each model on each graph.", shown="the table's")),
     "search": (bool, Option(TRAINING, "Search all settings.", False)),
     "stored": (bool, Option(TRAINING, "Search none, and leave out what has no stored settings.", False)),
+    "settings_of": (Path, Option(TRAINING, "Stored settings are those of the table in this folder.", shown="none")),
     "seeds": (str, Option(RUN, "Those that are reported, such as 100-109.", shown="the table's")),
     "quick": (bool, Option(RUN, "A look in minutes: few rows, few epochs, hardly any search.", False)),
     "store_settings": (bool, Option(RUN, "Keep what was searched in the package.", False)),

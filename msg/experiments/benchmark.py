@@ -67,6 +67,7 @@ class Benchmark:
         seeds: Sequence[int] | None = None,
         trials: int | None = None,
         settings: Settings | None = None,
+        settings_of: str | Path | None = None,
         quick: bool = False,
         root: str | Path | None = None,
         device: str = "cpu",
@@ -81,6 +82,7 @@ class Benchmark:
             seeds: that are reported.
             trials: settings that are tried for each cell.
             settings: see :class:`Plan`; ``"either"``, for a quick look ``"search"``.
+            settings_of: folder of another table, whose settings its cells of the same graphs take as stored ones.
             quick: take a look in minutes, at few rows, few epochs and hardly any search.
             root: folder of the raw files.
             device: of the trainings.
@@ -88,6 +90,7 @@ class Benchmark:
         Raises:
             ValueError: for unknown names, or a folder that holds another table.
             FileExistsError: for a folder that holds something else.
+            FileNotFoundError: if there is no table whose settings it could take.
         """
         check_device(device)  # of a folder that is there it may be another machine's
         whole = TABLES[table]
@@ -103,7 +106,10 @@ class Benchmark:
             quick,
             None if root is None else str(Path(root)),
             device,
+            None if settings_of is None else str(Path(settings_of).expanduser()),
         )
+        if settings_of is not None:
+            read_plan(Path(settings_of).expanduser())
         folder = Path(f"runs/benchmark-{table}" if out is None else out).expanduser()
         if (folder / PLAN).exists():
             return cls(read_plan(folder) | plan, folder)
@@ -254,7 +260,14 @@ class Benchmark:
         return _again(_kept(folder), row) if (folder / "cell.json").exists() else None
 
     def _stored(self, row: TableRow, column: TableColumn) -> _Known | None:
-        """What the package has for a cell, or for the one whose settings its column takes."""
+        """What another table has for a cell, or the package for it or the one whose settings its column takes."""
+        if self.plan.settings_of is not None:
+            folder = Path(self.plan.settings_of)
+            if not (folder / PLAN).exists():  # it may have moved since
+                return self._found(row, column)
+            other = Benchmark.resume(folder)
+            found = other._found(row, column)
+            return found and found._replace(origin=found.origin or f"{column.dataset} ({other.plan.table})")
         own = stored_settings(self.plan.table, column.dataset, row.name)
         if own is not None or column.settings_of is None:
             return None if own is None else _Known(own)

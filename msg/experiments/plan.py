@@ -27,6 +27,7 @@ class Plan:
         seeds: that are reported.
         trials: of each search.
         settings: ``"stored"`` ones, those found by ``"search"``, or ``"either"``: stored where there are any.
+        settings_of: folder of a table whose settings count as the stored ones, in place of those of the package.
         quick: whether it is but a quick look.
         root: folder of the raw files.
         device: of the trainings.
@@ -41,10 +42,13 @@ class Plan:
     quick: bool = False
     root: str | None = None
     device: str = "cpu"
+    settings_of: str | None = None
 
     def __post_init__(self):
         if self.settings not in get_args(Settings):
             raise ValueError(f"settings must be one of {', '.join(get_args(Settings))}, not {self.settings!r}")
+        if self.settings_of is not None and self.settings == "search":
+            raise ValueError("a search takes no settings of another table: leave out the one or the other")
         if not self.rows or not self.datasets or not self.seeds:
             raise ValueError("a table needs a row, a graph and a seed at least")
         check_seeds(self.seeds)

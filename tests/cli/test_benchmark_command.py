@@ -64,10 +64,12 @@ def test_every_option_reaches_the_table(cli, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Benchmark, "begin", begin)
     (tmp_path / "o.toml").write_text('models = ["gcn", "sgc"]\nbudget = 3\n')
-    cli(*CLUB, "--seeds", "100-102", "--search", "--quick", "--root", "r", "--device", "cpu", "--config", "o.toml")
-    assert {name: str(value) if name == "out" else value for name, value in seen.items()} == {
+    cli(*CLUB, "--seeds", "100-102", "--search", "--quick", "--root", "r", "--device", "cpu", "--config", "o.toml",
+        "--settings-of", "s")  # fmt: skip
+    assert {name: str(value) if name in ("out", "settings_of") else value for name, value in seen.items()} == {
         "table": "club", "models": ("gcn", "sgc"), "datasets": ("karate",), "seeds": (100, 101, 102), "trials": 3,
         "settings": "search", "quick": True, "root": "r", "device": "cpu", "out": "o",
+        "settings_of": "s",
     }  # fmt: skip
 
 
@@ -92,6 +94,8 @@ def test_an_interrupt_says_how_to_go_on(cli, monkeypatch):
         (["club", "--seeds", "few"], "cannot read seeds"),
         (["club", "--budget", "0"], "at least 1 trial"),
         (["club", "--search", "--stored"], "--search contradicts --stored"),
+        (["club", "--settings-of", "nowhere"], "nowhere holds no benchmark"),
+        (["club", "--search", "--settings-of", "s"], "a search takes no settings of another table"),
         (["club", "--resume", "o", "--budget", "3"], "TABLE, --budget cannot be given too"),
         (["--resume", "nowhere"], "nowhere holds no benchmark"),
         (["club", "--lr", "1"], "Unknown option"),
@@ -112,7 +116,17 @@ def test_help_says_which_tables_there_are(cli):
     assert "--vary" in cli("energy", "--help").stdout
     shown = " ".join(cli("benchmark", "--help").stdout.replace("│", " ").split())
     assert "Which table: table1, sgnnbench, planetoid, links" in shown
-    for option in ("--models", "--datasets", "--seeds", "--budget", "--quick", "--search", "--stored", "--resume"):
+    for option in (
+        "--models",
+        "--datasets",
+        "--seeds",
+        "--budget",
+        "--quick",
+        "--search",
+        "--stored",
+        "--settings-of",
+        "--resume",
+    ):
         assert f"{option} " in shown
 
 

@@ -204,6 +204,29 @@ def test_a_column_takes_the_settings_of_another_graph(tmp_path, monkeypatch, lin
     assert begin("all", models=["tiny"], settings="search").execute().cells[0].settings_from == "search"
 
 
+def test_a_table_takes_the_settings_of_another_folder(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
+    searched = begin("searched", models=["tiny"], settings="search").execute().cell("tiny", "karate")
+    store.store_settings("small", {("karate", "tiny"): {"settings": {"width": 64}}}, tmp_path / "settings.json")
+    rows = ["tiny", "tiny-taught", "wide"]
+
+    ready = begin("taking", models=rows, seeds=[2, 3], settings="stored", settings_of="searched")
+    scores = ready.execute(lines)
+    tiny, taught, wide = (scores.cell(name, "karate") for name in rows)
+    assert "trial" not in {job.kind for job in lines.jobs}
+    assert tiny.settings == searched.settings
+    assert {**tiny.settings, "generations": 3} == taught.settings
+    assert (tiny.settings_from, taught.settings_from) == ("karate (small)", "row")
+    assert "no settings are stored for it" in wide.failed
+
+    # what is done stays when that folder has moved
+    shutil.rmtree("searched")
+    again = Benchmark.resume("taking").execute()
+    assert [again.cell(name, "karate").settings for name in rows[:2]] == [tiny.settings, taught.settings]
+    with pytest.raises(FileNotFoundError, match="searched holds no benchmark"):
+        begin("other", models=rows, settings_of="searched")
+
+
 def test_a_row_takes_the_settings_of_another(tmp_path, monkeypatch, lines):
     monkeypatch.setattr(store, "settings_path", lambda: tmp_path / "settings.json")
     table = TABLES["small"]
@@ -340,6 +363,7 @@ def test_a_row_without_anything_to_search_is_trained_as_it_is(lines):
         ({"seeds": [0, 1]}, "reported cannot be searched with: 0, 1"),
         ({"seeds": []}, "a seed at least"),
         ({"settings": "mine"}, "settings must be one of either, stored, search"),
+        ({"settings": "search", "settings_of": "o"}, "a search takes no settings of another table"),
     ],
 )
 def test_refusals(tmp_path, options, message):
