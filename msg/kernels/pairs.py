@@ -154,9 +154,12 @@ def score(factors, numbers, z, first_ends, second_ends, first, last, out, slopes
 
 
 @compiled
-def incidence(first_ends, second_ends, pointers, places):
-    """Pairs of each node in their order: pair ``m`` stands as ``2 m`` with its first end and as ``2 m + 1`` with its
-    second. ``pointers [N + 1]`` are zeros before.
+def by_node(first_ends, second_ends, grad, slopes, pointers, others, weights, own):
+    """Lay out what :func:`score_back` reads of pairs in the order in which it does, node by node.
+
+    A node's pairs keep their order: the other end of each in ``others [2 M]``, and derivatives of :func:`score` times
+    ``grad [M]`` in ``weights [2 M, factors, 2]``, in the difference of the rows and in the other row; those in its own
+    row are summed up in ``own [N, factors]``. ``pointers [N + 1]`` and ``own`` are zeros before.
     """
     pairs, nodes = first_ends.size, pointers.size - 1
     for m in range(pairs):
@@ -166,11 +169,14 @@ def incidence(first_ends, second_ends, pointers, places):
         pointers[i + 1] += pointers[i]
     free = pointers[:nodes].copy()
     for m in range(pairs):
-        i, j = first_ends[m], second_ends[m]
-        places[free[i]] = 2 * m
-        free[i] += 1
-        places[free[j]] = 2 * m + 1
-        free[j] += 1
+        for side in range(2):
+            i, j = (second_ends[m], first_ends[m]) if side else (first_ends[m], second_ends[m])
+            place = free[i]
+            free[i] += 1
+            others[place] = j
+            for f in range(slopes.shape[1]):
+                weights[place, f, 0], weights[place, f, 1] = grad[m] * slopes[m, f, 0], grad[m] * slopes[m, f, 3]
+                own[i, f] += grad[m] * slopes[m, f, 1 + side]
 
 
 @reordering
@@ -182,23 +188,19 @@ def _add(total, away, x, towards, y):
 
 
 @compiled
-def score_back(factors, z, first_ends, second_ends, pointers, places, grad, slopes, first, last, to_z):
+def score_back(factors, z, pointers, others, weights, own, first, last, to_z):
     """Derivatives of :func:`score` in its rows; a node's are added up by one thread, in the order of its pairs."""
     width = z.shape[1]
     memory = np.zeros(width)
     for i in range(first, last):
         for f in range(factors.shape[0]):
             start, dim = _place(factors[f])
-            mine, total, own = part(z, i * width + start, dim), part(memory, 0, dim), 0.0
+            mine, total = part(z, i * width + start, dim), part(memory, 0, dim)
             total[:] = 0.0
             for place in range(pointers[i], pointers[i + 1]):
-                m, side = places[place] >> 1, places[place] & 1
-                j = first_ends[m] if side else second_ends[m]
-                g = grad[m]
-                own += g * slopes[m, f, 1 + side]
-                other = part(z, j * width + start, dim)
-                _add(total, g * slopes[m, f, 0], mine, g * slopes[m, f, 3], other)
+                other = part(z, others[place] * width + start, dim)
+                _add(total, weights[place, f, 0], mine, weights[place, f, 1], other)
             to = part(to_z, i * width + start, dim)
             for k in range(dim):
-                to[k] = total[k] + own * mine[k]
+                to[k] = total[k] + own[i, f] * mine[k]
     memory[0] = 0.0  # it lives until here

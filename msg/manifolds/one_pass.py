@@ -243,13 +243,15 @@ class _Score(torch.autograd.Function):
         table, kernels = ctx.table, ctx.kernels
         if torch.is_grad_enabled():
             return None, None, None, *table.derivatives(ctx.eager, [z], grads)
-        grad = grads[0].double().contiguous()
-        ends, rows = (one.numpy(), other.numpy()), z.detach().contiguous().numpy()
-        pointers, places = np.zeros(len(z) + 1, np.int64), np.empty(2 * len(grad), np.int64)
-        kernels.incidence(*ends, pointers, places)
+        grad, rows = grads[0].double().contiguous(), z.detach().contiguous().numpy()
+        pairs, nodes, factors = len(grad), len(z), len(table.factors)
+        pointers, own = np.zeros(nodes + 1, np.int64), np.zeros((nodes, factors))
+        others, weights = np.empty(2 * pairs, np.int64), np.empty((2 * pairs, factors, 2))
+        laid_out = pointers, others, weights, own
+        kernels.by_node(one.numpy(), other.numpy(), grad.numpy(), slopes.numpy(), *laid_out)
         to_z = torch.zeros(z.shape, dtype=z.dtype)
-        arguments = table.factors, rows, *ends, pointers, places, grad.numpy(), slopes.numpy()
-        over_rows(len(z), lambda first, last: kernels.score_back(*arguments, first, last, to_z.numpy()))
+        arguments = table.factors, rows, *laid_out
+        over_rows(nodes, lambda first, last: kernels.score_back(*arguments, first, last, to_z.numpy()))
         return None, None, None, to_z, *table.to_learned(to_numbers * grad[:, None])
 
 
