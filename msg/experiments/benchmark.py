@@ -93,6 +93,7 @@ class Benchmark:
             FileNotFoundError: if there is no table whose settings it could take.
         """
         check_device(device)  # of a folder that is there it may be another machine's
+        source = None if settings_of is None else Path(settings_of).expanduser()
         whole = TABLES[table]
         whole = whole.as_quick_look(root is not None) if quick else whole
         rows = [row.name for row in (whole.quick_rows() if quick else whole.default_rows())]
@@ -106,10 +107,10 @@ class Benchmark:
             quick,
             None if root is None else str(Path(root)),
             device,
-            None if settings_of is None else str(Path(settings_of).expanduser()),
+            None if source is None else str(source),
         )
-        if settings_of is not None:
-            read_plan(Path(settings_of).expanduser())
+        if source is not None:
+            read_plan(source)
         folder = Path(f"runs/benchmark-{table}" if out is None else out).expanduser()
         if (folder / PLAN).exists():
             return cls(read_plan(folder) | plan, folder)
@@ -242,7 +243,7 @@ class Benchmark:
             return None
         found = self._stored(row, column)
         if found is None and self.plan.settings == "stored":
-            raise _Refused("no settings are stored for it: let them be searched, with --search")
+            raise _Refused("no settings are stored for it: leave out --stored, and they are searched")
         return found
 
     def _settings_after(self, row: TableRow, column: TableColumn) -> _Known:
@@ -260,20 +261,23 @@ class Benchmark:
         return _again(_kept(folder), row) if (folder / "cell.json").exists() else None
 
     def _stored(self, row: TableRow, column: TableColumn) -> _Known | None:
-        """What another table has for a cell, or the package for it or the one whose settings its column takes."""
+        """What the package has for a cell, or for the one whose settings its column takes; or another table has."""
         if self.plan.settings_of is not None:
-            folder = Path(self.plan.settings_of)
-            if not (folder / PLAN).exists():  # it may have moved since
-                return self._found(row, column)
-            other = Benchmark.resume(folder)
-            found = other._found(row, column)
-            return found and found._replace(origin=found.origin or f"{column.dataset} ({other.plan.table})")
+            return self._taken(row, column, Path(self.plan.settings_of))
         own = stored_settings(self.plan.table, column.dataset, row.name)
         if own is not None or column.settings_of is None:
             return None if own is None else _Known(own)
         table, dataset = column.settings_of
         found = stored_settings(table, dataset, row.name)
         return None if found is None else _Known(found, f"{dataset} ({table})")
+
+    def _taken(self, row: TableRow, column: TableColumn, folder: Path) -> _Known | None:
+        """What the table in another folder has for a cell; what this one has, where that folder has moved since."""
+        if not (folder / PLAN).exists():
+            return self._found(row, column)
+        other = Benchmark.resume(folder)
+        found = other._found(row, column)
+        return found and found._replace(origin=found.origin or f"{column.dataset} ({other.plan.table})")
 
     def _outcome(
         self,
