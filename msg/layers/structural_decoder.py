@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softsign
 
+from msg.calls import altered
 from msg.graph import Memo, Neighborhoods, as_edges
+from msg.layers.synapse import is_map
 from msg.sizes import check_sizes
 
 _FLOOR = 1e-3
@@ -108,9 +110,11 @@ class StructuralDecoder(GraphDecoder):
 
     def _beside(self, bounded: Tensor, seen: Tensor) -> Tensor:
         """What the MLP makes of scores ``[M]`` and of what the graph says ``[M, 7]``, which needs no gradient."""
+        hidden, activation, last = self.mlp
+        if not is_map(hidden) or altered(hidden) or altered(self.mlp):
+            return self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
         # Pairs are many and inputs few. Where weights lie by inputs, not by outputs, autograd multiplies for their
         # gradient in the order that BLAS is fast in, several times as fast.
-        hidden, activation, last = self.mlp
         to_score, to_seen = hidden.weight.t().contiguous().split([1, _SEEN])  # pyright: ignore[reportCallIssue]
         rows = torch.addr(hidden.bias.expand(len(bounded), -1), bounded, to_score[0])  # pyright: ignore[reportCallIssue]
         return last(activation(torch.addmm(rows, seen, to_seen)))[:, 0]

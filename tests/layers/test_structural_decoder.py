@@ -42,6 +42,32 @@ def test_the_logit_is_the_published_formula():
         assert logits[k].item() == pytest.approx(want.item(), rel=1e-5)
 
 
+def test_a_hook_or_an_adapter_at_its_hidden_layer_is_called():
+    class Adapter(torch.nn.Module):
+        def __init__(self, inside):
+            super().__init__()
+            self.inside = inside
+
+        def forward(self, x):
+            return self.inside(x) + 1
+
+    decoder, z, ran = StructuralDecoder(inner_product), torch.randn(6, 3), []
+    torch.nn.init.normal_(decoder.mlp[2].weight)
+    plain = decoder(z, PAIRS, EDGES)
+    with torch.no_grad():
+        decoder.mlp[0].bias += 1
+    want = decoder(z, PAIRS, EDGES)
+    with torch.no_grad():
+        decoder.mlp[0].bias -= 1
+    hook = decoder.mlp[0].register_forward_hook(lambda _, given, out: ran.append(given[0].shape) or out + 1)
+    torch.testing.assert_close(decoder(z, PAIRS, EDGES), want)
+    assert ran == [(5, 8)]
+    hook.remove()
+    torch.testing.assert_close(decoder(z, PAIRS, EDGES), plain)
+    decoder.mlp[0] = Adapter(decoder.mlp[0])
+    torch.testing.assert_close(decoder(z, PAIRS, EDGES), want)
+
+
 def test_it_is_symmetric_and_sees_the_edges_it_is_given():
     decoder = StructuralDecoder(inner_product).eval()
     torch.nn.init.normal_(decoder.mlp[2].weight)
