@@ -9,7 +9,7 @@ from torch.nn.functional import softsign
 
 from msg.calls import altered
 from msg.graph import Memo, Neighborhoods, as_edges
-from msg.layers.synapse import is_map
+from msg.layers.synapse import may_be_read
 from msg.sizes import check_sizes
 
 _FLOOR = 1e-3
@@ -111,7 +111,7 @@ class StructuralDecoder(GraphDecoder):
     def _beside(self, bounded: Tensor, seen: Tensor) -> Tensor:
         """What the MLP makes of scores ``[M]`` and of what the graph says ``[M, 7]``, which needs no gradient."""
         hidden, activation, last = self.mlp
-        if not is_map(hidden) or altered(hidden) or altered(self.mlp):
+        if altered(self.mlp) or not may_be_read(hidden):
             return self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
         # Pairs are many and inputs few. Where weights lie by inputs, not by outputs, autograd multiplies for their
         # gradient in the order that BLAS is fast in, several times as fast.

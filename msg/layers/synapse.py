@@ -31,7 +31,7 @@ from torch_geometric.nn import (
     SAGEConv,
 )
 
-from msg.calls import watched
+from msg.calls import altered, watched
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import linear, to_dense, wide
 from msg.kernels.tracing import traced
@@ -142,6 +142,13 @@ def is_map(module: Any, biased: bool = True) -> bool:
     """
     plain = getattr(type(module), "forward", None) in (Linear.forward, nn.Linear.forward)
     return plain and (biased or module.bias is None)
+
+
+def may_be_read(module: Any, biased: bool = True) -> bool:
+    """Whether the weight of a module may be read in place of a call: it does nothing else, see :func:`is_map`, and
+    nobody waits for the call who may change what it returns.
+    """
+    return is_map(module, biased) and not altered(module)
 
 
 class _Linear(NamedTuple):

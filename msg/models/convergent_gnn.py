@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from msg.calls import altered, full_precision
+from msg.calls import full_precision
 from msg.gradients import Equilibrium, EquilibriumPropagation, SettlingRule, SettlingSystem, resolve_rule, settle
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix, WeightedEdges
 from msg.layers import Synapse, gcn_matrix
-from msg.layers.synapse import is_map
+from msg.layers.synapse import may_be_read
 from msg.models.network import GraphNetwork
 from msg.sizes import check_sizes
 
@@ -235,7 +235,7 @@ class ConvergentGNN(ConvergentNetwork):
 
 def _weight(conv: Any) -> Tensor:
     """The weight of a convolution; where its map does more, or someone waits for its call, as the call has it."""
-    if is_map(conv.lin, biased=False) and not altered(conv.lin):
+    if may_be_read(conv.lin, biased=False):
         return conv.lin.weight
     like = next(conv.lin.parameters())
     return conv.lin(torch.eye(conv.in_channels, dtype=like.dtype, device=like.device)).t()

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
-from msg.calls import altered
 from msg.graph import Graph, SparseMatrix, neighbor_mean, pick_neighbors
 from msg.graph.sparse import to_dense
 from msg.kernels.tracing import uncompiled
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
+from msg.layers.synapse import may_be_read
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
@@ -81,7 +81,7 @@ class OwnAndMean(nn.Module):
 
 def _linear(layer: nn.Module, x: Tensor | SparseMatrix) -> Tensor:
     if isinstance(x, SparseMatrix):
-        return layer(to_dense(x)) if altered(layer) else x.matmul(layer.weight.t()) + layer.bias  # pyright: ignore
+        return x.matmul(layer.weight.t()) + layer.bias if may_be_read(layer) else layer(to_dense(x))  # pyright: ignore
     return layer(x)
 
 

@@ -275,3 +275,10 @@ def test_where_neighbours_are_drawn_a_compiler_goes_around():
     model = SpikeNet(5, 3, hidden_channels=4)
     twin = copy.deepcopy(model)
     torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x, edge_index), twin(x, edge_index))
+
+
+def test_a_module_in_place_of_a_map_is_called_with_sparse_features_too():
+    model = SpikeNet(5, 3).double().eval()
+    x, edge_index = torch.rand(6, 5, dtype=torch.float64), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    model.layers[0].own = torch.nn.Sequential(model.layers[0].own, torch.nn.Tanh())
+    torch.testing.assert_close(model(x.to_sparse(), edge_index), model(x, edge_index))
