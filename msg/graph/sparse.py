@@ -311,14 +311,19 @@ class SparseMatrix:
         return _mm(self.transposed, grad if self.left is None else _of_rows(self.left, grad) * grad)
 
 
-def linear(x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
-    r""":math:`x W^\top` for dense or sparse features, differentiable in ``W``, and in ``x`` where that is dense.
+def linear(x: Tensor | SparseMatrix, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    r""":math:`x W^\top + b` for dense or sparse features, differentiable in ``W`` and ``b``, and in ``x`` where that is
+    dense.
 
     Args:
         x: ``[N, ..., F]``.
         weight: ``W``, ``[K, F]``.
+        bias: ``b``, ``[K]``.
     """
-    return x.matmul(weight.t()) if isinstance(x, SparseMatrix) else F.linear(x, weight)
+    if not isinstance(x, SparseMatrix):
+        return F.linear(x, weight, bias)
+    out = x.matmul(weight.t())
+    return out if bias is None else out + bias
 
 
 def to_tensor(x: Tensor | SparseMatrix) -> Tensor:

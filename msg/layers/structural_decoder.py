@@ -111,7 +111,7 @@ class StructuralDecoder(GraphDecoder):
     def _beside(self, bounded: Tensor, seen: Tensor) -> Tensor:
         """What the MLP makes of scores ``[M]`` and of what the graph says ``[M, 7]``, which needs no gradient."""
         hidden, activation, last = self.mlp
-        if altered(self.mlp) or not may_be_read(hidden):
+        if altered(self.mlp) or not may_be_read(hidden) or hidden.bias is None:
             return self.mlp(torch.cat([bounded[:, None], seen], dim=1))[:, 0]
         # Pairs are many and inputs few. Where weights lie by inputs, not by outputs, autograd multiplies for their
         # gradient in the order that BLAS is fast in, several times as fast.

@@ -68,6 +68,15 @@ def test_a_hook_or_an_adapter_at_its_hidden_layer_is_called():
     torch.testing.assert_close(decoder(z, PAIRS, EDGES), want)
 
 
+def test_a_hidden_layer_without_bias_in_place_of_its_own_has_a_bias_of_zero():
+    decoder, z = StructuralDecoder(inner_product), torch.randn(6, 3)
+    torch.nn.init.normal_(decoder.mlp[2].weight)
+    torch.nn.init.zeros_(decoder.mlp[0].bias)
+    want = decoder(z, PAIRS, EDGES)
+    decoder.mlp[0].bias = None
+    torch.testing.assert_close(decoder(z, PAIRS, EDGES), want)
+
+
 def test_it_is_symmetric_and_sees_the_edges_it_is_given():
     decoder = StructuralDecoder(inner_product).eval()
     torch.nn.init.normal_(decoder.mlp[2].weight)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix, neighbor_mean, pick_neighbors
-from msg.graph.sparse import to_dense
+from msg.graph.sparse import linear, to_dense
 from msg.kernels.tracing import uncompiled
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
 from msg.layers.synapse import may_be_read
@@ -81,7 +81,7 @@ class OwnAndMean(nn.Module):
 
 def _linear(layer: nn.Module, x: Tensor | SparseMatrix) -> Tensor:
     if isinstance(x, SparseMatrix):
-        return x.matmul(layer.weight.t()) + layer.bias if may_be_read(layer) else layer(to_dense(x))  # pyright: ignore
+        return linear(x, layer.weight, layer.bias) if may_be_read(layer) else layer(to_dense(x))  # pyright: ignore
     return layer(x)
 
 

@@ -282,3 +282,10 @@ def test_a_module_in_place_of_a_map_is_called_with_sparse_features_too():
     x, edge_index = torch.rand(6, 5, dtype=torch.float64), torch.tensor([[0, 1, 2], [1, 2, 3]])
     model.layers[0].own = torch.nn.Sequential(model.layers[0].own, torch.nn.Tanh())
     torch.testing.assert_close(model(x.to_sparse(), edge_index), model(x, edge_index))
+
+
+def test_a_map_without_bias_in_place_of_one_reads_sparse_features_too():
+    model = SpikeNet(5, 3).double().eval()
+    x, edge_index = torch.rand(6, 5, dtype=torch.float64), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    model.layers[0].own = torch.nn.Linear(5, model.layers[0].own.out_features, bias=False).double()
+    torch.testing.assert_close(model(x.to_sparse(), edge_index), model(x, edge_index))
