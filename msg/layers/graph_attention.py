@@ -7,6 +7,7 @@ from torch_geometric.nn.inits import glorot, zeros
 from msg.graph import Graph, SparseMatrix
 from msg.graph.sparse import wide
 from msg.layers.dropout import dropout
+from msg.layers.maps import through
 from msg.layers.neighbours import Neighbours
 
 
@@ -115,7 +116,7 @@ class GraphAttention(nn.Module):
         graph.whole_only(type(self).__name__, "'gcn', 'sage' or 'gin'")
         if graph.edge_weight is not None:
             raise ValueError(f"{type(self).__name__} cannot honour edge_weight: pass none")
-        projected = x.matmul(self.lin.weight.t()) if isinstance(x, SparseMatrix) else self.lin(x)
+        projected = through(self.lin, x)
         attention = self.att_src, self.att_dst, self.add_self_loops, self.negative_slope, self.mean
         out = attend(projected, graph, *attention).flatten(-2)
         return out if self.bias is None else out + self.bias

@@ -9,7 +9,7 @@ from torch.nn.functional import softsign
 
 from msg.calls import altered
 from msg.graph import Memo, Neighborhoods, as_edges
-from msg.layers.synapse import may_be_read
+from msg.layers.maps import may_be_read
 from msg.sizes import check_sizes
 
 _FLOOR = 1e-3

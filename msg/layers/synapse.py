@@ -25,18 +25,18 @@ from torch_geometric.nn import (
     GATConv,
     GCNConv,
     GINConv,
-    Linear,
     MessagePassing,
     MixHopConv,
     SAGEConv,
 )
 
-from msg.calls import altered, watched
+from msg.calls import watched
 from msg.graph import Graph, GraphPart, SparseMatrix, WeightedEdges
 from msg.graph.sparse import linear, to_dense, wide
 from msg.kernels.tracing import traced
 from msg.layers.classifier import FixedLinear
 from msg.layers.graph_attention import attend
+from msg.layers.maps import is_map
 from msg.layers.propagation import Propagation
 from msg.names import CONVS
 
@@ -134,21 +134,6 @@ def _gin_terms(conv: GINConv, graph: Graph, dtype: torch.dtype) -> list[Term]:
 
 def _linear_terms(layer: nn.Linear, graph: Graph, dtype: torch.dtype) -> list[Term]:
     return [Term(None, 1.0, layer.weight)]
-
-
-def is_map(module: Any, biased: bool = True) -> bool:
-    """Whether a module multiplies by its weight, adds at most a bias and does nothing else, as one put in place of
-    PyG's may (an adapter, say). Whether someone waits for its call is another question.
-    """
-    plain = getattr(type(module), "forward", None) in (Linear.forward, nn.Linear.forward)
-    return plain and (biased or module.bias is None)
-
-
-def may_be_read(module: Any, biased: bool = True) -> bool:
-    """Whether the weight of a module may be read in place of a call: it does nothing else, see :func:`is_map`, and
-    nobody waits for the call who may change what it returns.
-    """
-    return is_map(module, biased) and not altered(module)
 
 
 class _Linear(NamedTuple):

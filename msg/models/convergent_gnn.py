@@ -17,7 +17,7 @@ from msg.gradients import Equilibrium, EquilibriumPropagation, SettlingRule, Set
 from msg.gradients.settling import States
 from msg.graph import Graph, SparseMatrix, WeightedEdges
 from msg.layers import Synapse, gcn_matrix
-from msg.layers.synapse import may_be_read
+from msg.layers.maps import may_be_read
 from msg.models.network import GraphNetwork
 from msg.sizes import check_sizes
 

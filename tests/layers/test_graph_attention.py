@@ -52,6 +52,20 @@ def test_it_is_pygs(edge_index):
     assert torch.allclose(ours(sparse, graph), theirs(few, edge_index), atol=1e-6)
 
 
+def test_what_is_put_in_place_of_its_map_acts_on_sparse_features_too(edge_index):
+    conv, graph = GraphAttention(5, 6, 3), Graph(edge_index, None, 7)
+    few = torch.randn(7, 5) * (torch.rand(7, 5) > 0.5)
+    sparse = SparseMatrix.from_tensor(few.to_sparse_coo())
+    plain = conv(few, graph)
+    handle = conv.lin.register_forward_hook(lambda _, __, out: 3 * out)
+    tripled = conv(few, graph)
+    assert not torch.allclose(tripled, plain)
+    torch.testing.assert_close(conv(sparse, graph), tripled)
+    handle.remove()
+    conv.lin = nn.Sequential(conv.lin, nn.Tanh())
+    torch.testing.assert_close(conv(sparse, graph), conv(few, graph))
+
+
 def test_gathering_in_parts_changes_nothing(edge_index, monkeypatch):
     conv, x = GraphAttention(5, 6, 2), torch.randn(7, 3, 5)
     monkeypatch.setenv("MSG_KERNELS", "torch")

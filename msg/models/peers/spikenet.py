@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
 from msg.graph import Graph, SparseMatrix, neighbor_mean, pick_neighbors
-from msg.graph.sparse import linear, to_dense
 from msg.kernels.tracing import uncompiled
 from msg.layers import Draws, Dropout, SpikeLinear, SpikeTrain, make_norm, picked_mean
-from msg.layers.synapse import may_be_read
+from msg.layers.maps import through
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import DecayingThresholdLIF, Neuron, NeuronLike, SuperSpike, Surrogate, resolve_neuron
@@ -74,15 +73,9 @@ class OwnAndMean(nn.Module):
 
     def forward(self, own: nn.Module, received: nn.Module, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         """Constant ``[N, F]`` or a train ``[T, N, F]`` to ``[1, N, d]`` or ``[T, N, d]``."""
-        matrix, sent = neighbor_mean(graph, x.dtype), _linear(received, x)
+        matrix, sent = neighbor_mean(graph, x.dtype), through(received, x)
         came = matrix.matmul(sent if sent.dim() == 2 else sent.transpose(0, 1))
-        return _linear(own, x) + (came[None] if sent.dim() == 2 else came.transpose(0, 1))
-
-
-def _linear(layer: nn.Module, x: Tensor | SparseMatrix) -> Tensor:
-    if isinstance(x, SparseMatrix):
-        return linear(x, layer.weight, layer.bias) if may_be_read(layer) else layer(to_dense(x))  # pyright: ignore
-    return layer(x)
+        return through(own, x) + (came[None] if sent.dim() == 2 else came.transpose(0, 1))
 
 
 class SpikeNet(GraphNetwork):
@@ -218,7 +211,7 @@ class SpikeNet(GraphNetwork):
             if picks is None:
                 received = layer.hear(layer.own, layer.received, read, graph)
             else:
-                received = _linear(layer.own, read) + picked_mean(_linear(layer.received, read), picks)
+                received = through(layer.own, read) + picked_mean(through(layer.received, read), picks)
             below = layer.current(received, below)
             spikes = layer.neurons(below.expand(self.timesteps, -1, -1))
             read = self.dropout(spikes) if number < len(self.layers) - 1 else spikes
@@ -231,7 +224,7 @@ class SpikeNet(GraphNetwork):
 
         def begin(layer: _Layer) -> tuple[list[Tensor], list[Tensor]]:
             # constant features: one product for all places of a node
-            own, sent = _linear(layer.own, features), _linear(layer.received, features)
+            own, sent = through(layer.own, features), through(layer.received, features)
             places = [nodes.unflatten(1, (-1, drawn)) for nodes, drawn in zip(hops[1:], self.num_neighbors)]
             return [own[nodes] for nodes in hops[:-1]], [picked_mean(sent, nodes) for nodes in places]
 
