@@ -119,6 +119,7 @@ HIGHEST: Mapping[str, Belongs] = {
     "MSG, consistent (`--consistency 1`)": _named("msg-consistent"),
     "MSG, no aggregation (`--conv linear`)": _named("msg-linear"),
     "MSG, no aggregation, consistent": _named("msg-linear-consistent"),
+    "MSG, no aggregation, consistent, not spiking": _named("msg-linear-twin-consistent"),
     "MSG, not spiking": _named("msg-twin"),
     "best other spiking model": _other(spikes=True),
     "best other model that does not spike": _other(spikes=False),
