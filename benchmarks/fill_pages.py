@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from msg.experiments.significance import LEVEL, against_best, paired_p
 from msg.experiments.tables.published import SGNNBENCH
+from msg.experiments.tables.table import as_it_is
 from msg.names import MODELS, TABLES
 from msg.report.tables import mean_std
 
@@ -31,8 +32,6 @@ FOUR = ("photo", "computers", "cs", "physics")
 CITATIONS = ("cora", "citeseer", "pubmed")
 NAMES = {"cs": "CS", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 GROUPS = ("ours", "spiking", "Riemannian", "Euclidean", "heuristic")
-FORMS = ("taught", "consistent", "offered")
-"""Of a row, by the ending of its name."""
 
 
 class Place(NamedTuple):
@@ -71,15 +70,8 @@ def kept() -> Mapping[Place, Mapping[str, Row]]:
 
 
 def form_of(name: str) -> str:
-    """Of a row; empty for one as it is."""
-    return next((form for form in FORMS if name.endswith(f"-{form}")), "")
-
-
-def _as_it_is(name: str) -> str:
-    """The row of which a row is a form."""
-    while form := form_of(name):
-        name = name.removesuffix(f"-{form}")
-    return name
+    """Of a row: what stands behind the name of the row as it is."""
+    return name.removeprefix(as_it_is(name)).removeprefix("-")
 
 
 def title_of(graph: str) -> str:
@@ -176,15 +168,6 @@ def _highest_of(title: str, cells: Iterable[Any], belongs: Belongs) -> str:
 # --- all rows ------------------------------------------------------------------------------------
 
 
-def _sorting(cell: Any) -> tuple[Any, ...]:
-    """By kind, then in the order of the field's tables, forms of a row behind it."""
-    known = list(dict.fromkeys(row.name for table in TABLES.values() for row in table.rows))
-    name = cell["model"]
-    base = _as_it_is(name)
-    place = known.index(base) if base in known else len(known)
-    return GROUPS.index(cell["group"]), place, len(name), name
-
-
 Columns = Mapping[str, Place]
 """By title."""
 
@@ -236,7 +219,7 @@ def _marked(cells: Mapping[str, Any]) -> dict[str, str]:
 def _gains(place: Place, metric: str | None) -> dict[str, str]:
     as_they_are, found = _cells(place, metric, formed=False), {}
     for name, cell in _cells(place, metric, formed=True).items():
-        before = as_they_are.get(_as_it_is(name))
+        before = as_they_are.get(as_it_is(name))
         figure = mean_std(cell["test"]["per_seed"])
         if before is None:
             found[name] = figure
@@ -253,7 +236,9 @@ def _lines(
     places, hours = tuple(columns.values()), metric is None
     cells = {name: kept()[place][name].selecting for place in places for name in figures[place]}
     body = []
-    for name, cell in sorted(cells.items(), key=lambda one: _sorting(one[1])):
+    # by kind, then as the table has them
+    for name in sorted(TABLES[places[0].table].in_order(cells), key=lambda name: GROUPS.index(cells[name]["group"])):
+        cell = cells[name]
         label = cell["label"].replace("offered others' settings", "offered")
         line = [label, *(figures[place].get(name, "–") for place in places)]
         if hours:

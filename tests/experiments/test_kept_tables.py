@@ -114,8 +114,11 @@ def made():
 
 
 def test_pages_have_the_tables_that_are_made(made):
-    asked = [re.findall(r"<!-- table: (.+) -->", page.read_text(encoding="utf-8")) for page in made["PAGES"]]
-    assert {name for names in asked for name in names} == made["MADE"].keys()
+    readme, page = (re.findall(r"<!-- table: (.+) -->", page.read_text(encoding="utf-8")) for page in made["PAGES"])
+    assert readme == ["highest, nodes", "highest, links"]
+    assert set(page) == made["MADE"].keys()
+    assert len(made["MADE"]["highest, nodes"]()) == 14
+    assert len(made["MADE"]["missing"]()) > 20
     for page in made["PAGES"]:
         text = page.read_text(encoding="utf-8")
         assert made["filled"](text) == text, (

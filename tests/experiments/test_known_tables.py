@@ -21,6 +21,7 @@ from msg.experiments.tables.spaces import (
     space_of,
 )
 from msg.experiments.tables.suggestions import suggest
+from msg.experiments.tables.table import as_it_is
 from msg.names import MODELS, TABLES
 
 NAMES = list(TABLES)
@@ -264,6 +265,7 @@ def test_rows_and_columns_are_found_by_name():
     assert table.in_order(["gat", "gcn-taught", "gcn"]) == ["gcn", "gcn-taught", "gat"]
     several = ["gcn", "gcn-half-hop", "gcn-half-hop-taught", "gcn-offered", "gcn-offered-taught", "gat"]
     assert table.in_order(reversed(several)) == several
+    assert [as_it_is(name) for name in several] == [*["gcn"] * 5, "gat"]
     with pytest.raises(ValueError, match="seeds that are reported cannot be searched with: 1"):
         replace(table, seeds=(1, 100))
 

@@ -32,6 +32,13 @@ _ENDINGS = (_TAUGHT, _OFFERED, *_AUGMENTED)
 """What may stand behind a name, from its end: one augmentation at most, then the others, each once."""
 
 
+def as_it_is(name: str) -> str:
+    """The row of which a row is a form, or itself."""
+    for ending in _ENDINGS:
+        name = name.removesuffix(ending)
+    return name
+
+
 @dataclass(frozen=True)
 class TableRow:
     """One model, or one form of it.
@@ -202,9 +209,7 @@ class Table:
         known = [*(row.name for row in self.rows), *(column.dataset for column in self.columns)]
 
         def place(name: str) -> tuple[int, str]:
-            own = name
-            for ending in _ENDINGS:
-                own = own.removesuffix(ending)
+            own = as_it_is(name)
             return known.index(own) if own in known else len(known), name.removeprefix(own)
 
         return sorted(dict.fromkeys(names), key=place)
