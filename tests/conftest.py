@@ -1,8 +1,10 @@
 """What the tests share: every manifold, both precisions, one small graph. A new manifold is one entry here."""
 
 import gc
+import itertools
 import os
 import warnings
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -73,6 +75,43 @@ def pytest_sessionstart():
     for kind, conv, dtype in models:
         x, edge_index = torch.rand(3, 4, dtype=dtype), torch.tensor([[0, 1], [1, 2]])
         kind(4, 2, timesteps=2, conv=conv).to(dtype)(x, edge_index).sum().backward()
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
+def pytest_collection_modifyitems(items):
+    """Of a function marked ``covering``, those combinations that bring nothing new are slow."""
+    functions = {}
+    for item in items:
+        if item.get_closest_marker("covering") and hasattr(item, "callspec") and not item.get_closest_marker("slow"):
+            functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for of_one in functions.values():
+        chosen = _covering([item.callspec.params for item in of_one])
+        for number in set(range(len(of_one))) - chosen:
+            of_one[number].add_marker(pytest.mark.slow)
+
+
+def _covering(rows):
+    """Numbers of few rows among which every pair of values of two parameters occurs; every value, where these are two.
+
+    Args:
+        rows: values of the parameters, by name.
+    """
+    columns = [[repr(row[name]) for row in rows] for name in rows[0]]
+    # each value as the row where it is first seen, so that names whose values always come together are one parameter
+    factors = list(dict.fromkeys(tuple(column.index(value) for value in column) for column in columns))
+    values = [list(enumerate(row)) for row in zip(*factors)]
+    brings = [set(itertools.combinations(row, 2 if len(factors) > 2 else 1)) for row in values]
+    missing, chosen, used = set().union(*brings), set(), Counter()
+    while missing:
+        # of those that bring as much, what was used least: else all manifolds would be tested in the same precision
+        best = max(
+            range(len(rows)),
+            key=lambda number: (len(brings[number] & missing), -sum(used[one] for one in values[number])),
+        )
+        chosen.add(best)
+        used.update(values[best])
+        missing -= brings[best]
+    return chosen
 
 
 def pytest_collection_finish():

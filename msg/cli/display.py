@@ -33,7 +33,8 @@ class Display(Progress):
             disable=not console.is_terminal,
             transient=True,
         )
-        self.shown: dict[str, Any] = {}
+        # of several experiments at once, whose jobs may have the same names
+        self.shown: dict[tuple[str, str], Any] = {}
 
     def __enter__(self) -> "Display":
         self.bars.start()
@@ -45,7 +46,7 @@ class Display(Progress):
     def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         """Begin a bar."""
         label = f"{job.title or model} {job.seed}"
-        self.shown[job.name] = self.bars.add_task(
+        self.shown[job.title, job.name] = self.bars.add_task(
             label, total=job.config.epochs * job.config.generations, completed=len(history), seen=""
         )
 
@@ -56,7 +57,7 @@ class Display(Progress):
             seen.append(f"rate {sum(row.rates) / len(row.rates):.2f}")
         if row.radius is not None:
             seen.append(f"radius {row.radius:.2f}")
-        self.bars.update(self.shown[job.name], completed=row.epoch, seen=" · ".join(seen))
+        self.bars.update(self.shown[job.title, job.name], completed=row.epoch, seen=" · ".join(seen))
 
     def note(self, line: str) -> None:
         """A line."""
@@ -65,8 +66,8 @@ class Display(Progress):
 
     def finished(self, job: Job, record: Mapping[str, Any]) -> None:
         """Replace the bar by a line."""
-        if job.name in self.shown:
-            self.bars.remove_task(self.shown.pop(job.name))
+        if (job.title, job.name) in self.shown:
+            self.bars.remove_task(self.shown.pop((job.title, job.name)))
         if "line" in record:
             self.note(str(record["line"]))
 

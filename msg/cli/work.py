@@ -63,10 +63,9 @@ def executor(given: dict[str, Any]) -> Any:
     Raises:
         ValueError: for less than one.
     """
-    from msg.experiments import Processes, Serial
+    from msg.experiments.executor import executor_of
 
-    workers = given.pop("workers", 1)
-    return Serial() if workers == 1 else Processes(workers)
+    return executor_of(given.pop("workers", 1))
 
 
 def execute(experiment: Any, executor: Any, console: Any, logger: Any = None) -> Any:

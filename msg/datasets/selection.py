@@ -5,7 +5,6 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.feature_selection import chi2
 from torch_geometric.data import Data
 
 from msg.datasets.arguments import as_int64, boolean_masks
@@ -41,6 +40,8 @@ def best_features(data: Data, count: int) -> np.ndarray:
         raise ValueError(
             "top_features needs features that are not negative, such as counts: shift or square them first"
         )
+    from sklearn.feature_selection import chi2  # brings its estimators along, which no other caller needs
+
     found, _ = chi2(features[train], labels[train])
     scores = np.nan_to_num(found, nan=-1.0)  # of a feature that no training node has
     # stable, so that the choice among equals does not depend on the machine

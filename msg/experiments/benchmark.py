@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from msg.datasets import DatasetError
+from msg.experiments.at_once import Do, at_once
 from msg.experiments.cells import Cell, Outcome, outcome_from_dict, winner_of
 from msg.experiments.config import check_device
-from msg.experiments.executor import Executor
+from msg.experiments.executor import Executor, executor_of
 from msg.experiments.files import sealed_json, written
 from msg.experiments.plan import PLAN, Plan, Settings, read_plan
 from msg.experiments.progress import Progress
@@ -24,6 +25,7 @@ from msg.experiments.tables.spaces import Scalar, Space, beginnings_of, offers_t
 from msg.experiments.tables.table import TableColumn, TableRow
 from msg.names import TABLES
 from msg.report.tables import mean_std
+from msg.sizes import check_sizes
 
 _ARTEFACTS = ("table.json", "table.txt", "table.md", "table.tex", "table.png", "cells")
 _OF_A_SEARCH = ("trials", "search_seeds", "seconds", "space", "beginnings")
@@ -35,6 +37,9 @@ _OFFERS = 3
 """So many others offer a row their settings."""
 _LOCK = ".lock"
 _NOT_YET, _BUSY = "not done yet", "another process is at it"
+
+
+_Place = tuple[TableRow, TableColumn]
 
 
 class _Known(NamedTuple):
@@ -128,7 +133,7 @@ class Benchmark:
         folder = Path(out).expanduser()
         return cls(read_plan(folder), folder)
 
-    def execute(self, progress: Progress | None = None, executor: Executor | None = None) -> Scores:
+    def execute(self, progress: Progress | None = None, workers: int = 1) -> Scores:
         """Make what is not made yet, and write the table.
 
         A cell that another process is at is left to it, so that several may work in one folder. One that cannot be made
@@ -136,12 +141,14 @@ class Benchmark:
 
         Args:
             progress: told what is done.
-            executor: who does the jobs of a cell; this process unless given.
+            workers: processes that work at once, each at a cell, or several at the jobs of one where there are more of
+                them than cells; this process alone unless given. Results do not depend on it.
 
         Raises:
             ValueError: if a file in the folder is damaged, or was made under another protocol.
             OSError: if it cannot be written.
         """
+        check_sizes(workers=workers)
         store, progress = Store(self.out), progress or Progress()
         store.make()
         with self._alone():
@@ -152,18 +159,19 @@ class Benchmark:
         protocol = self._protocol()
         places = [(row, column) for column in self._columns() for row in self._rows()]
         cells = {(row.name, column.dataset): Cell(row, column, failed=_NOT_YET) for row, column in places}
-        for row, column in places:
-            before = self._over(row, column)
-            cell = cells[row.name, column.dataset] = self._cell(row, column, progress, executor)
+        before = {(row.name, column.dataset): self._over(row, column) for row, column in places}
+        for cell in self._made(places, progress, workers):
+            place = cell.row.name, cell.column.dataset
+            cells[place] = cell
             progress.note(_told(cell))
-            if self._over(row, column) == before:
+            if self._over(cell.row, cell.column) == before[place]:
                 continue
             with self._alone():
                 scores = Scores(self.table, list(cells.values()), protocol)
                 store.write("table.txt", f"{scores}\n".encode())  # to look at while it goes on
         for place, cell in cells.items():
             if cell.failed == _BUSY and (self._folder(cell.row, cell.column) / "cell.json").exists():
-                cells[place] = self._cell(cell.row, cell.column, progress, executor)
+                cells[place] = self._cell(cell.row, cell.column, progress)
         scores = Scores(self.table, list(cells.values()), protocol)
         content = scores.files()
         with self._alone():
@@ -221,7 +229,33 @@ class Benchmark:
         names = ("trials", "search_seeds", "epochs", "patience", "seconds")
         return {**asdict(self.plan), **{name: getattr(self.table, name) for name in names}, "versions": versions()}
 
-    def _cell(self, row: TableRow, column: TableColumn, progress: Progress, executor: Executor | None) -> Cell:
+    def _made(self, places: Sequence[_Place], progress: Progress, workers: int) -> Iterator[Cell]:
+        """Each cell as soon as it is made; in processes of their own, several at once."""
+        apart, for_jobs = min(workers, len(places)), max(workers // len(places), 1)
+        if apart == 1:
+            for row, column in places:
+                yield self._cell(row, column, progress, executor_of(for_jobs))
+            return
+        waiting, going = list(places), []
+
+        def following() -> tuple[str, str] | None:
+            for row, column in waiting:
+                first = [(self.table.row(name), column) for name in (row.after, row.offered) if name is not None]
+                if not any(place in waiting or place in going for place in first):
+                    waiting.remove((row, column))
+                    going.append((row, column))
+                    return row.name, column.dataset
+            return None
+
+        for (name, dataset), failed in at_once(apart, _making, (self.plan, self.out, for_jobs), following, progress):
+            row, column = self.table.row(name), self.table.column(dataset)
+            going.remove((row, column))
+            if isinstance(failed, MemoryError):
+                failed = "the process that made it was killed: there may be too little memory, try fewer workers"
+            # what is made is read from the folder, as it is where the table is made again
+            yield self._cell(row, column, progress) if failed is None else Cell(row, column, failed=failed)
+
+    def _cell(self, row: TableRow, column: TableColumn, progress: Progress, executor: Executor | None = None) -> Cell:
         folder = self._folder(row, column)
         try:
             known = self._known_settings(row, column)
@@ -293,14 +327,14 @@ class Benchmark:
         if known is None and not (folder / "config.json").exists():
             tried = f"{study.trials} settings, the best with {len(study.search_seeds)} seeds"
             progress.note(f"{column.dataset}, {row.label}: its settings are searched ({tried})")
-        whole = _made(study, folder, progress, executor, row)
+        whole = _experiment(study, folder, progress, executor, row)
         number, more = 2, folder / "more-2"
         while whole.failed is None:
             missing = tuple(seed for seed in self.plan.seeds if seed not in whole.seeds)
             if not missing and not more.exists():
                 break
             study = self._study(row, column, missing or self.plan.seeds, _again(whole, row))
-            further = _made(study, more, progress, executor, row)
+            further = _experiment(study, more, progress, executor, row)
             if further.settings != whole.settings or not set(further.seeds).isdisjoint(whole.seeds):
                 raise ValueError(f"{more} has other settings than {folder}, or seeds that are there too: delete it")
             whole = whole + further
@@ -339,6 +373,18 @@ class Benchmark:
         return offers_to(space, own.settings, offered)
 
 
+def _making(plan: Plan, out: Path, workers: int) -> Do:
+    """What makes cells in a process of its own, and says why one could not be made."""
+    benchmark, executor = Benchmark(plan, out), executor_of(workers)
+
+    def work(place: tuple[str, str], progress: Progress) -> str | None:
+        name, dataset = place
+        cell = benchmark._cell(benchmark.table.row(name), benchmark.table.column(dataset), progress, executor)
+        return cell.failed if cell.outcome is None else None
+
+    return work
+
+
 class _Refused(Exception):
     """A cell that cannot be begun; its message says why."""
 
@@ -353,7 +399,9 @@ def _free(settings: Mapping[str, Scalar], row: TableRow) -> dict[str, Scalar]:
     return {name: value for name, value in settings.items() if name not in row.fixed}
 
 
-def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor | None, row: TableRow) -> Outcome:
+def _experiment(
+    study: CellStudy, folder: Path, progress: Progress, executor: Executor | None, row: TableRow
+) -> Outcome:
     """What came of an experiment, which is made unless the folder has it."""
     store = Store(folder)
     if (folder / "cell.json").exists():
@@ -373,7 +421,7 @@ def _made(study: CellStudy, folder: Path, progress: Progress, executor: Executor
     try:
         return experiment.execute(progress, executor)
     except FileExistsError:  # another process began it after this one had looked
-        return _made(study, folder, progress, executor, row)
+        return _experiment(study, folder, progress, executor, row)
 
 
 def _kept(folder: Path) -> Outcome:

@@ -1,23 +1,22 @@
 """Who does the jobs: this process, or several. Results do not depend on which."""
 
-import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch_geometric.data import Data
 
+from msg.experiments.at_once import Do, at_once
 from msg.experiments.build import load_data
+from msg.experiments.config import RunConfig
 from msg.experiments.job import Job, Result, do
 from msg.experiments.progress import Progress
 from msg.experiments.store import Store
-from msg.process import keep_freed_memory, start
 from msg.report.text import first_line
 from msg.sizes import check_sizes
-from msg.training import Epoch, own_random_state
+from msg.training import own_random_state
 
 
 class Executor(Protocol):
@@ -71,86 +70,35 @@ class Processes:
     ) -> Iterator[tuple[Job, Result]]:
         """See :class:`Executor`."""
         waiting = deque(jobs)
-        workers = [_Worker(jobs[0], data, store) for _ in range(min(self.workers, len(jobs)))]
-        try:
-            for worker in workers:
-                worker.give(waiting.popleft())
-            while busy := {worker.connection: worker for worker in workers if worker.job is not None}:
-                for connection in wait(list(busy)):
-                    worker = busy[connection]  # pyright: ignore[reportArgumentType]
-                    job = worker.hear(progress)
-                    if job is not None:
-                        worker.give(waiting.popleft() if waiting else None)
-                        yield job, store.result(job)
-        finally:
-            for worker in workers:
-                worker.stop()
+        graph = store, jobs[0].config, data.content_hash
+        workers = min(self.workers, len(jobs))
+        for job, outcome in at_once(workers, _doing, graph, lambda: waiting.popleft() if waiting else None, progress):
+            if isinstance(outcome, MemoryError):
+                raise MemoryError(
+                    f"the process that did {job.name} was killed: there may be too little memory, try fewer workers"
+                )
+            yield job, store.result(job)
 
 
-class _Worker:
-    """A process as this one sees it."""
+def executor_of(workers: int) -> Executor:
+    """Give this process, or as many as are wanted.
 
-    def __init__(self, first: Job, data: Data, store: Store):
-        self.connection, other = multiprocessing.Pipe()
-        arguments = store, first.config, data.content_hash, torch.get_num_threads()
-        self.process = start(_serve, *arguments, connection=other)
-        self.job: Job | None = None
-
-    def give(self, job: Job | None) -> None:
-        self.job = job
-        if job is not None:
-            self.connection.send(job)
-
-    def hear(self, progress: Progress) -> Job | None:
-        """Pass on what it says; its job, if that is done."""
-        assert self.job is not None
-        try:
-            what, *content = self.connection.recv()
-        except (EOFError, ConnectionError) as error:
-            raise MemoryError(
-                f"the process that did {self.job.name} was killed: there may be too little memory, try fewer workers"
-            ) from error
-        if what == "failed":
-            raise content[0]
-        if what == "done":
-            return self.job
-        getattr(progress, what)(self.job, *content)
-        return None
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.join()
-        self.connection.close()
+    Raises:
+        ValueError: for less than one.
+    """
+    return Serial() if workers == 1 else Processes(workers)
 
 
-class _Told(Progress):
-    """Sends what it is told to the process that shows it."""
+def _doing(store: Store, config: RunConfig, content_hash: str) -> Do:
+    """What does jobs in a process of its own."""
+    data = load_data(config)
+    if data.content_hash != content_hash:
+        raise ValueError(f"{config.dataset} has changed since it was read first")
 
-    def __init__(self, connection: Connection):
-        self.connection = connection
+    def work(job: Job, progress: Progress) -> None:
+        _do(job, data, store, progress)
 
-    def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
-        self.connection.send(("started", model, list(history)))
-
-    def epoch(self, job: Job, row: Epoch) -> None:
-        self.connection.send(("epoch", row))
-
-
-def _serve(connection: Connection, store: Store, config: Any, content_hash: str, threads: int) -> None:
-    """Do jobs until there are none."""
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-    try:
-        data = load_data(config)
-        if data.content_hash != content_hash:
-            raise ValueError(f"{config.dataset} has changed since it was read first")
-        while True:
-            _do(connection.recv(), data, store, _Told(connection))
-            connection.send(("done",))
-    except EOFError:
-        return
-    except Exception as error:
-        connection.send(("failed", error))
+    return work
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """k-means on a manifold."""
 
+import math
 from typing import Any, Literal
 
 import geoopt
@@ -81,12 +82,15 @@ class KMeans(ClusterMixin, BaseEstimator):
         return pairwise_distances(self.manifold, _points(X), centres).argmin(1).numpy()
 
     def _run(self, points: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor, float, int]:
-        centres, labels, steps = self._begin(points, random), None, 0
+        centres, labels, steps, before = self._begin(points, random), None, 0, math.inf
         while True:
             nearest, chosen = (pairwise_distances(self.manifold, points, centres) ** 2).min(1)
-            if steps == self.max_iter or (labels is not None and torch.equal(chosen, labels)):
-                return centres, chosen, float(nearest.sum()), steps
-            labels, steps = self._all_used(chosen, nearest), steps + 1
+            inertia, used = float(nearest.sum()), self._all_used(chosen, nearest)
+            # of points that coincide all are nearest to one centre, and another moved to one of them gains nothing
+            in_vain = inertia >= before and not torch.equal(used, chosen)
+            if steps == self.max_iter or in_vain or (labels is not None and torch.equal(used, labels)):
+                return centres, chosen, inertia, steps
+            labels, steps, before = used, steps + 1, inertia
             centres = self._means(points, labels)
 
     def _begin(self, points: Tensor, random: np.random.Generator) -> Tensor:

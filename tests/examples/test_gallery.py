@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 SCRIPTS = sorted((Path(__file__).parents[2] / "examples" / "gallery").glob("plot_*.py"))
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def cases():
+    for path in SCRIPTS:
+        marks = [pytest.mark.slow] if path.stem == "plot_gradient_rules" else []  # as long as all others
+        yield pytest.param(path, marks=marks, id=path.stem)
+
+
+@pytest.mark.parametrize("script", list(cases()))
 def test_script(script):
     source = script.read_text(encoding="utf-8")
     briefly = re.sub(r"^(EPOCHS|STEPS) = \d+$", r"\1 = 2", source, flags=re.MULTILINE)

@@ -48,6 +48,7 @@ def test_input_neurons_fire_at_50_hz_in_their_channel_only(example, drawn):
     assert (rates[channels == 0] == 0).all()
 
 
+@pytest.mark.slow
 def test_an_iteration_trains_and_the_picture_has_both_curves(example):
     errors, final = example.train(adaptive=10, iterations=2, seed=0, batch=4)
     assert len(errors) == 2

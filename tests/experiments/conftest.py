@@ -9,7 +9,7 @@ def small():
     """Options of a run that takes a second."""
 
     def make(**options) -> RunConfig:
-        defaults = {"dataset": "karate", "epochs": 12, "timesteps": 3, "layers": 2}
+        defaults = {"dataset": "karate", "seeds": (0, 1), "epochs": 12, "timesteps": 3, "layers": 2}
         if options.get("model", "msg") == "msg":
             defaults["manifold"] = "H4"
         return RunConfig(**{**defaults, **options})

@@ -14,6 +14,7 @@ from msg.datasets import DatasetError
 from msg.experiments import Benchmark, Cell, Outcome, Scores
 from msg.experiments import benchmark as module
 from msg.experiments.cells import Tried, winner_of
+from msg.experiments.executor import executor_of
 from msg.experiments.files import read_json, sealed_json
 from msg.experiments.tables import settings as store
 from msg.models import ModelSpec
@@ -338,6 +339,57 @@ def test_what_another_process_ended_meanwhile_is_in_the_table(tmp_path, monkeypa
     assert all(cell["failed"] is None for cell in table_of(tmp_path / "o")["cells"])
 
 
+def _in_turns(workers, prepare, arguments, following, progress):
+    """Does what processes do, the last task first of so many that can be done at once."""
+    do = prepare(*arguments)
+    while tasks := [task for _ in range(workers) if (task := following()) is not None]:
+        for task in reversed(tasks):
+            yield task, MemoryError() if task == ("broken", "karate") else do(task, progress)
+
+
+def test_several_processes_make_the_same_table(tmp_path, monkeypatch):
+    rows = ["tiny", "tiny-taught", "broken", "lost", "narrow"]
+    want = begin("one", models=rows, seeds=[3]).execute()
+    monkeypatch.setattr(module, "at_once", _in_turns)
+    found = begin("several", models=rows, seeds=[3]).execute(workers=3)
+    for name in ("tiny", "tiny-taught", "lost", "narrow"):
+        one, other = (scores.cell(name, "karate") for scores in (want, found))
+        assert one.failed == other.failed, name
+        assert (one.settings, one.values("accuracy")) == (other.settings, other.values("accuracy")), name
+    assert "killed: there may be too little memory" in found.cell("broken", "karate").failed
+    assert "the loss is nan" in found.cell("lost", "karate").failed
+    text = (tmp_path / "several/table.txt").read_text()
+    assert "not done yet" not in text
+
+
+def test_more_processes_than_cells_share_their_jobs(monkeypatch):
+    asked = []
+
+    def several(workers):
+        asked.append(workers)
+        return executor_of(1)
+
+    monkeypatch.setattr(module, "executor_of", several)
+    monkeypatch.setattr(module, "at_once", _in_turns)
+    begin("one", models=["tiny"], seeds=[3]).execute(workers=5)
+    begin("two", models=["tiny", "narrow"], seeds=[3]).execute(workers=5)
+    assert asked == [5, 2]
+    with pytest.raises(ValueError, match="workers must be a whole number of at least 1, not 0"):
+        begin("none", models=["tiny"]).execute(workers=0)
+
+
+@pytest.mark.slow
+def test_processes_make_the_same_table(tmp_path):
+    options = {"models": ["sgc", "sgc-taught", "gcn"], "quick": True}
+    found = [
+        Benchmark.begin("table1", tmp_path / str(workers), **options).execute(workers=workers).as_dict()["cells"]
+        for workers in (1, 2)
+    ]
+    same = ("model", "dataset", "settings", "val", "test", "failed")
+    assert [[cell[name] for name in same] for cell in found[0]] == [[cell[name] for name in same] for cell in found[1]]
+    assert all(cell["failed"] is None for cell in found[0])
+
+
 def test_a_seed_that_is_added_and_fails_takes_the_metrics_along():
     whole = outcome([0.5, 0.6], (100, 101)) + replace(outcome([0.7], (102,)), val={}, test={}, failed="seed 102: nan")
     assert (whole.seeds, whole.val, whole.test, whole.failed) == ([100, 101, 102], {}, {}, "seed 102: nan")
@@ -454,10 +506,8 @@ def test_metrics_are_data():
 def test_a_quick_look_takes_minutes(tmp_path, name):
     import time
 
-    from msg.experiments import Processes
-
     begun = time.monotonic()
-    scores = Benchmark.begin(name, tmp_path / "q", quick=True).execute(executor=Processes(2))
+    scores = Benchmark.begin(name, tmp_path / "q", quick=True).execute(workers=2)
     assert time.monotonic() - begun < 300
     assert all(cell.failed is None for cell in scores.cells), [cell.failed for cell in scores.cells]
 
@@ -516,17 +566,13 @@ def test_seeds_and_devices_that_are_none_are_refused_before_anything_is_kept(tmp
     assert not (tmp_path / "o").exists()
 
 
-def test_a_begun_cell_whose_graph_is_gone_says_so(monkeypatch):
-    class Stopped:
-        def execute(self, *_):
-            raise KeyboardInterrupt
-
+def test_a_begun_cell_whose_graph_is_gone_says_so(monkeypatch, interrupt):
     def missing(*_):
         raise DatasetError("raw/karate is missing: import it")
 
     ready = begin(models=("tiny",))
     with pytest.raises(KeyboardInterrupt):
-        ready.execute(executor=Stopped())
+        ready.execute(interrupt(jobs=1))
     monkeypatch.setattr(module.Experiment, "resume", missing)
     (cell,) = ready.execute().cells
     assert cell.failed == "raw/karate is missing: import it"

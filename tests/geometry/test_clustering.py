@@ -47,6 +47,7 @@ def test_as_many_centres_as_points_and_points_that_coincide():
     found = KMeans(manifold, 3).fit(same)
     assert found.inertia_ == pytest.approx(0, abs=1e-12)
     assert np.isfinite(found.cluster_centers_).all()
+    assert found.n_iter_ <= 2
     assert clone(found).n_clusters == 3
 
 

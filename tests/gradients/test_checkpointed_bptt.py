@@ -8,6 +8,8 @@ from msg.gradients import CheckpointedBPTT, Schedule, SurrogateBPTT, checkpointe
 from msg.neurons import ALIF, IF, LIF, ParametricLIF, QuantizedReLU
 from msg.nn import SpikingGNN
 
+pytestmark = pytest.mark.covering
+
 NODES, WIDTH = 12, 4
 
 

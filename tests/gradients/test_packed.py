@@ -13,6 +13,8 @@ from msg.layers import current_layer, spiking_layers
 from msg.neurons import ALIF, IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
 from msg.nn import MSG
 
+pytestmark = pytest.mark.covering
+
 CONVS = {
     "gcn": "gcn",
     "sage": "sage",

@@ -30,6 +30,8 @@ from msg.gradients import (
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
 from msg.nn import MSG, ConvergentGNN, SpikingGNN
 
+pytestmark = pytest.mark.covering
+
 RULES = [
     DvM(),
     SurrogateBPTT(),

@@ -8,6 +8,8 @@ from msg.gradients import SparseAttentiveBacktracking
 from msg.gradients.sparse_attentive_backtracking import _Memories
 from msg.nn import AttentiveRecurrence
 
+pytestmark = pytest.mark.covering
+
 STEPS, NODES, FEATURES, WIDTH = 16, 3, 4, 6
 
 

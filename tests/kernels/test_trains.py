@@ -17,7 +17,7 @@ NO_SLOPE = (-1, 0.0, 0.0, True)
 INDICES = [torch.int32, pytest.param(torch.int64, marks=pytest.mark.slow)]
 SLOPES = [(0, math.pi, 1.0, True), (0, math.pi, 1.0, False), (1, 4.0, 4.0, False), (2, 1.0, 0.5, True)]
 
-pytestmark = pytest.mark.usefixtures("compiled", "seeded")
+pytestmark = [pytest.mark.usefixtures("compiled", "seeded"), pytest.mark.covering]
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=str)

@@ -9,6 +9,8 @@ from msg.manifolds import checks, exp0, frechet_mean, log0, parse_signature
 from msg.nn import ManifoldPooling
 from msg.testing import assert_equivariant, assert_on_manifold
 
+pytestmark = pytest.mark.covering
+
 SIGNATURES = ("E3", "H3", "S3", "P3", "U3", "L3", "H2xS2xE1xP2")
 BOTH = [*(("mean", signature) for signature in SIGNATURES), ("frechet", "H3"), ("frechet", "S3"), ("frechet", "P2xE1")]
 BATCH = torch.tensor([0, 2, 1, 2, 0, 1, 2, 2, 1])

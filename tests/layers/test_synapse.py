@@ -22,6 +22,8 @@ from torch_geometric.nn import (
 
 from msg.nn import Graph, SparseMatrix, Synapse, make_synapse
 
+pytestmark = pytest.mark.covering
+
 IN, OUT, STEPS = 4, 3, 5
 
 

@@ -10,6 +10,8 @@ from msg.kernels import status
 from msg.manifolds import bound_length, exp0, log0, move, one_pass, path, resolve, squared_distances
 from msg.manifolds.hyperboloid import Hyperboloid
 
+pytestmark = pytest.mark.covering
+
 SCALES = [0.0, 1e-160, 1e-6, 1e-2, 0.3, 2.0, 20.0, 60.0]
 
 

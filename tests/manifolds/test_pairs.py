@@ -17,6 +17,8 @@ from msg.manifolds import (
     squared_lorentzian_distances,
 )
 
+pytestmark = pytest.mark.covering
+
 PAIRS = torch.tensor([[0, 1, 5, 2, 2, 3, 8, 0, 4], [1, 0, 6, 2, 7, 7, 3, 1, 5]])
 """One of them twice, both ways round, a point with itself, and a point (9) that is in none."""
 

@@ -24,6 +24,8 @@ from msg.manifolds import (
 from msg.manifolds.lookup import PRODUCT
 from msg.testing import assert_isometric, assert_on_manifold
 
+pytestmark = pytest.mark.covering
+
 mp.mp.dps = 50
 
 

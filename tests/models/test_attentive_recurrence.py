@@ -12,6 +12,8 @@ from msg.gradients import DvM, SparseAttentiveBacktracking
 from msg.neurons import ALIF, LIF
 from msg.nn import AttentiveRecurrence, RecurrentSpikingLayer
 
+pytestmark = pytest.mark.covering
+
 STEPS, NODES, FEATURES, WIDTH = 9, 4, 3, 5
 
 

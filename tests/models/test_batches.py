@@ -14,6 +14,8 @@ from msg.models import CachedGCN
 from msg.neurons import ALIF, IF, LIF, ParametricLIF
 from msg.nn import GAT, LSNN, MSG, SAGE, SGC, ConvergentGNN, Graph, SpikingGCN, SpikingGNN
 
+pytestmark = pytest.mark.covering
+
 NODES, FEATURES, CLASSES = 60, 5, 3
 RULES = {
     "dvm": DvM(),

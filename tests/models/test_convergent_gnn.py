@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from msg.gradients import DvM, EquilibriumPropagation, SettlingBPTT, SurrogateBPTT
 from msg.nn import ConvergentGNN
 
+pytestmark = pytest.mark.covering
+
 SHAPES = {"tanh": (2, "tanh", "identity"), "deep": (4, "tanh", "identity"), "sigmoid": (3, "sigmoid", "tanh")}
 
 

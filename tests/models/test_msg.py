@@ -19,6 +19,8 @@ from msg.neurons import IF, LIF, ParametricLIF
 from msg.nn import MSG, Embedding, FermiDirac
 from msg.testing import assert_on_manifold
 
+pytestmark = pytest.mark.covering
+
 
 def _msg(space, out=3, **kw):
     manifold, dim = space

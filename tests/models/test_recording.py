@@ -11,6 +11,8 @@ from msg.neurons import ALIF, IF, LIF, ScaledLIF, heaviside
 from msg.nn import MSG, Propagated, SpikingGCN, SpikingGNN
 from msg.report.figures import to_png
 
+pytestmark = pytest.mark.covering
+
 MODELS = {
     "MSG": lambda: MSG(5, 3, "H4", timesteps=9, neuron=LIF(threshold=0.4), norm="batch"),
     "MSG, sage": lambda: MSG(5, 3, "E4", timesteps=9, conv="sage", neuron=IF(0.3, "zero"), gradient=RateBackprop()),

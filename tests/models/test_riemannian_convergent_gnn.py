@@ -13,6 +13,8 @@ from msg.manifolds import bound_length, distance, exp0, log0, move
 from msg.nn import RiemannianConvergentGNN
 from msg.testing import assert_on_manifold
 
+pytestmark = pytest.mark.covering
+
 SIGNATURES = ["E3", "H3", "S3", "P3", "H2xS2"]
 
 

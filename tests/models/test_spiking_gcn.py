@@ -96,7 +96,7 @@ def test_what_does_not_stay_sparse_or_fires_unasked_is_dense(monkeypatch):
     assert found == [None] * 4
 
 
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [pytest.param(True, marks=pytest.mark.slow), False])  # 4000 forward passes
 def test_few_spikes_are_multiplied_as_a_sparse_matrix(edge_index, training, monkeypatch):
     x = torch.zeros(7, 40)
     x[0, :3] = 2.0

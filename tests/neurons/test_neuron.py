@@ -14,6 +14,8 @@ from torch.autograd import forward_ad
 
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle, heaviside
 
+pytestmark = pytest.mark.covering
+
 # how to make it, and the decay it must have
 NEURONS = {
     "IF": (lambda **kw: IF(**kw), 1.0),
