@@ -37,8 +37,6 @@ _OFFERS = 3
 """So many others offer a row their settings."""
 _LOCK = ".lock"
 _NOT_YET, _BUSY = "not done yet", "another process is at it"
-
-
 _Place = tuple[TableRow, TableColumn]
 
 
@@ -233,8 +231,9 @@ class Benchmark:
         """Each cell as soon as it is made; in processes of their own, several at once."""
         apart, for_jobs = min(workers, len(places)), max(workers // len(places), 1)
         if apart == 1:
+            executor = executor_of(for_jobs)
             for row, column in places:
-                yield self._cell(row, column, progress, executor_of(for_jobs))
+                yield self._cell(row, column, progress, executor)
             return
         waiting, going = list(places), []
 
