@@ -113,6 +113,7 @@ def models(in_channels, classes):
     yield GCN(in_channels, 8, 2, classes, dropout=0.2)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("kind", range(3), ids=["MSG", "SpikingGNN", "GCN"])
 def test_learns_in_both_precisions(karate, dtype, kind):
     data = karate.clone()
