@@ -37,12 +37,10 @@ def benchmark(given: dict[str, Any]) -> None:
     """
     from msg.cli.display import Display
     from msg.cli.work import Output
-    from msg.sizes import check_sizes
 
     output = Output.of(given)
     with user_errors():
         workers, storing = given.pop("workers", 1), given.pop("store_settings", False)
-        check_sizes(workers=workers)
         ready = _prepare(given)
     # the table alone is what the command prints
     with (

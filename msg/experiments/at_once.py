@@ -14,6 +14,8 @@ from msg.training import Epoch
 
 Do = Callable[[Any, Progress], Any]
 """``do(task, progress)`` gives what came of a task."""
+_KILLED = "its process was killed: there may be too little memory, try fewer workers"
+_GOES_ON = object()
 
 
 def at_once(
@@ -26,7 +28,7 @@ def at_once(
     """Have tasks done in several processes, giving each with what came of it as soon as that is there.
 
     Each process has as many threads as this one, leaves interrupts to it and ends with it; what a task raises is raised
-    here, and ends all. Of a task whose process was killed a ``MemoryError`` is what came.
+    here, and ends all. Of a task whose process was killed a ``MemoryError`` is what came, for that is what kills most.
 
     Args:
         workers: number of processes.
@@ -47,13 +49,15 @@ def at_once(
                 return
             for connection in wait(list(busy)):
                 worker = busy[connection]
-                for outcome in worker.hear(progress):
-                    del busy[connection]
-                    if isinstance(outcome, MemoryError):
-                        worker.stop()
-                    else:
-                        idle.append(worker)
-                    yield worker.task, outcome
+                outcome = worker.hear(progress)
+                if outcome is _GOES_ON:
+                    continue
+                del busy[connection]
+                if isinstance(outcome, MemoryError):
+                    worker.stop()
+                else:
+                    idle.append(worker)
+                yield worker.task, outcome
     finally:
         for worker in [*idle, *busy.values()]:
             worker.stop()
@@ -71,18 +75,18 @@ class _Worker:
         self.task = task
         self.connection.send(task)
 
-    def hear(self, progress: Progress) -> Sequence[Any]:
-        """Pass on what it says; what came of its task, if that is done."""
+    def hear(self, progress: Progress) -> Any:
+        """Pass on what it says; what came of its task, unless it goes on."""
         try:
             what, *content = self.connection.recv()
         except (EOFError, ConnectionError):
-            return [MemoryError()]
+            return MemoryError(_KILLED)
         if what == "failed":
             raise content[0]
         if what == "done":
-            return content
+            return content[0]
         getattr(progress, what)(*content)
-        return []
+        return _GOES_ON
 
     def stop(self) -> None:
         self.process.terminate()

@@ -249,10 +249,8 @@ class Benchmark:
         for (name, dataset), failed in at_once(apart, _making, (self.plan, self.out, for_jobs), following, progress):
             row, column = self.table.row(name), self.table.column(dataset)
             going.remove((row, column))
-            if isinstance(failed, MemoryError):
-                failed = "the process that made it was killed: there may be too little memory, try fewer workers"
             # what is made is read from the folder, as it is where the table is made again
-            yield self._cell(row, column, progress) if failed is None else Cell(row, column, failed=failed)
+            yield self._cell(row, column, progress) if failed is None else Cell(row, column, failed=str(failed))
 
     def _cell(self, row: TableRow, column: TableColumn, progress: Progress, executor: Executor | None = None) -> Cell:
         folder = self._folder(row, column)

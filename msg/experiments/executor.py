@@ -74,9 +74,7 @@ class Processes:
         workers = min(self.workers, len(jobs))
         for job, outcome in at_once(workers, _doing, graph, lambda: waiting.popleft() if waiting else None, progress):
             if isinstance(outcome, MemoryError):
-                raise MemoryError(
-                    f"the process that did {job.name} was killed: there may be too little memory, try fewer workers"
-                )
+                raise MemoryError(f"{job.name}: {outcome}")
             yield job, store.result(job)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import geoopt
 import torch
@@ -61,7 +62,7 @@ class RiemannianSystem(SettlingSystem):
                 energy = energy + (nudge * moved).sum()
             (gradient,) = torch.autograd.grad(energy, v, create_graph=differentiated)
         with checks(False):
-            return (move(self.manifold, z, -self.step_size * gradient / plain._stiffness(z)),)
+            return (move(self.manifold, z, -self.step_size * gradient / self._stiffness),)
 
     def energy(self, states: States) -> Tensor:
         """Half the squared distances to the anchors and, weighted, along the edges."""
@@ -71,11 +72,13 @@ class RiemannianSystem(SettlingSystem):
         # every undirected edge is there twice
         return to_anchor / 2 + along_edges / 4
 
-    def _stiffness(self, z: Tensor) -> Tensor:
+    @cached_property  # it is the same in each sweep
+    def _stiffness(self) -> Tensor:
         """Second derivative of the energy in one node's point, in flat space: ``[N, 1]``."""
-        total = z.new_ones(z.size(0))
+        anchor, weight = self.tensors
+        total = anchor.new_ones(anchor.size(0))
         for end in self.edge_index:
-            total = total.index_add(0, end, self.tensors[1].detach() / 2)
+            total = total.index_add(0, end, weight.detach() / 2)
         return total.unsqueeze(1)
 
 

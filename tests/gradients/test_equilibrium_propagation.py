@@ -48,7 +48,7 @@ def make(request):
 
 
 @pytest.fixture(params=[*LAYERED, H3, H2xS2])
-def make_quickly(request):
+def make_layered(request):
     """Where the curved ones, which settle in seconds, go the same way as the others."""
     return _maker(request.param)
 
@@ -192,10 +192,10 @@ def test_gradient_of_a_quadratic_energy_is_exact(edge_index):
     assert relative_rmse(gradient(EquilibriumPropagation(0.5, 100)), gradient(SettlingBPTT())) < 1e-12
 
 
-def test_gradient_of_learned_edge_weights(make_quickly, edge_index):
+def test_gradient_of_learned_edge_weights(make_layered, edge_index):
     def gradient(rule):
         edge_weight = _weights().requires_grad_()
-        loss = F.cross_entropy(make_quickly(rule)(_features(), edge_index, edge_weight), LABELS)
+        loss = F.cross_entropy(make_layered(rule)(_features(), edge_index, edge_weight), LABELS)
         return torch.autograd.grad(loss, edge_weight)[0]
 
     want = gradient(SettlingBPTT())
@@ -218,17 +218,17 @@ def test_gradient_against_finite_differences(make, edge_index):
         torch.testing.assert_close(got[i, k], want, rtol=1e-3, atol=1e-7)
 
 
-def test_float32(make_quickly, edge_index):
-    want = _gradient(make_quickly(SettlingBPTT()), _features(), edge_index)
+def test_float32(make_layered, edge_index):
+    want = _gradient(make_layered(SettlingBPTT()), _features(), edge_index)
     rule = EquilibriumPropagation(0.01, 100, symmetric=True)
-    got = _gradient(make_quickly(rule, torch.float32), _features(torch.float32), edge_index)
+    got = _gradient(make_layered(rule, torch.float32), _features(torch.float32), edge_index)
     assert got.dtype == torch.float32
     assert relative_rmse(got.double(), want) < 2e-3
 
 
-def test_a_smaller_loss_nudges_as_far(make_quickly, edge_index):
+def test_a_smaller_loss_nudges_as_far(make_layered, edge_index):
     # a mean over many nodes must not nudge by less than rounding
-    model, x = make_quickly(EquilibriumPropagation(0.01, 50), torch.float32), _features(torch.float32)
+    model, x = make_layered(EquilibriumPropagation(0.01, 50), torch.float32), _features(torch.float32)
     parameters = [p for p in model.parameters() if p.requires_grad]
     one, tiny = (
         torch.autograd.grad(scale * F.cross_entropy(model(x, edge_index), LABELS), parameters)
@@ -250,8 +250,8 @@ def test_no_gradient_arrives(make, edge_index):
 
 
 @pytest.mark.parametrize("rule", [EquilibriumPropagation(), SettlingBPTT()], ids=["EP", "BPTT"])
-def test_backward_passes_add_up(make_quickly, edge_index, rule):
-    model, x = make_quickly(rule), _features()
+def test_backward_passes_add_up(make_layered, edge_index, rule):
+    model, x = make_layered(rule), _features()
     loss = F.cross_entropy(model(x, edge_index), LABELS)
     loss.backward(retain_graph=True)
     once = {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
@@ -263,10 +263,10 @@ def test_backward_passes_add_up(make_quickly, edge_index, rule):
             torch.testing.assert_close(parameter.grad, 3 * once[name])
 
 
-def test_every_rule_settles_alike_with_and_without_gradient(make_quickly, edge_index):
+def test_every_rule_settles_alike_with_and_without_gradient(make_layered, edge_index):
     x = _features()
-    want = make_quickly(SettlingBPTT())(x, edge_index).detach()
-    model = make_quickly(EquilibriumPropagation())
+    want = make_layered(SettlingBPTT())(x, edge_index).detach()
+    model = make_layered(EquilibriumPropagation())
     torch.testing.assert_close(model(x, edge_index).detach(), want, rtol=1e-14, atol=1e-14)
     with torch.no_grad():
         torch.testing.assert_close(model(x, edge_index), want, rtol=1e-14, atol=1e-14)
@@ -274,13 +274,13 @@ def test_every_rule_settles_alike_with_and_without_gradient(make_quickly, edge_i
         torch.testing.assert_close(model(x.clone(), edge_index), want, rtol=1e-14, atol=1e-14)
 
 
-def test_gradient_goes_on_into_what_lies_before(make_quickly, edge_index):
+def test_gradient_goes_on_into_what_lies_before(make_layered, edge_index):
     def gradient(rule):
         encoder = torch.nn.Linear(FEATURES, FEATURES).double()
         with torch.no_grad():
             encoder.weight.copy_(torch.eye(FEATURES))
             encoder.bias.zero_()
-        F.cross_entropy(make_quickly(rule)(encoder(_features()), edge_index), LABELS).backward()
+        F.cross_entropy(make_layered(rule)(encoder(_features()), edge_index), LABELS).backward()
         return encoder.weight.grad
 
     assert relative_rmse(gradient(EquilibriumPropagation(1e-3, 80, True)), gradient(SettlingBPTT())) < 1e-4
