@@ -167,8 +167,10 @@ def _autocast(case: Case) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         out = model(case.x, case.edge_index)
         out.float().square().sum().backward()
+        narrow = model(case.x.bfloat16(), case.edge_index)
     demand(out.dtype in (torch.bfloat16, torch.float32), "autocast gives bfloat16, or float32 where sums are last")
     demand(bool(out.isfinite().all()), "autocast is finite")
+    demand(narrow.dtype == out.dtype and bool(narrow.isfinite().all()), "autocast takes narrow features")
     demand(
         all(p.grad is None or p.grad.dtype == p.dtype for p in model.parameters()), "gradients of the weights' dtype"
     )
