@@ -6,7 +6,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingImports]
+from torch._C._functorch import (  # pyright: ignore[reportMissingImports]
+    TransformType,
+    get_interpreter_stack,
+    peek_interpreter_stack,
+)
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -22,6 +26,13 @@ def traced() -> bool:
 def transformed() -> bool:
     """Whether what runs is transformed by ``torch.func``, and not compiled."""
     return not torch.compiler.is_compiling() and peek_interpreter_stack() is not None
+
+
+def may_branch() -> bool:
+    """Whether what runs may look at a value: it is not compiled, nor does ``torch.vmap`` run it for many at once."""
+    if torch.compiler.is_compiling():
+        return False
+    return not transformed() or all(level.key() != TransformType.Vmap for level in get_interpreter_stack())
 
 
 def exporting() -> bool:

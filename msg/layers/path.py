@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from msg.layers.dropout import Dropout
-from msg.manifolds import ambient_dim, bound_length, path
+from msg.manifolds import PowerManifold, ambient_dim, bound_length, path
 
 
 class ManifoldPath(nn.Module):
@@ -117,14 +117,13 @@ class JumpingPath(ManifoldPath):
 
     def __init__(self, manifold: geoopt.Manifold, hidden_channels: int, num_points: int, **options: Any):
         super().__init__(manifold, hidden_channels, **options)
-        factor = manifold, ambient_dim(manifold, hidden_channels)
         self.num_points = num_points
-        self.manifold = geoopt.ProductManifold(*[factor] * num_points)
+        self.manifold = PowerManifold(manifold, ambient_dim(manifold, hidden_channels), num_points)
 
     @property
     def factor(self) -> geoopt.Manifold:
         """Of a single point, see :class:`ManifoldPath`."""
-        return self.manifold.manifolds[0]  # pyright: ignore[reportReturnType, reportIndexIssue]
+        return self.manifold.factor  # pyright: ignore[reportReturnType]
 
     @property
     def out_channels(self) -> int:

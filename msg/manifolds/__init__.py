@@ -22,6 +22,7 @@ from msg.manifolds.lorentz import (
     squared_lorentzian_distances,
 )
 from msg.manifolds.means import Groups, centroid, frechet_mean
+from msg.manifolds.product import PowerManifold
 from msg.manifolds.pseudo_hyperboloid import PseudoHyperboloid
 from msg.manifolds.signature import parse_signature, resolve
 from msg.manifolds.steps import (
@@ -46,6 +47,7 @@ __all__ = [
     "GeooptFamily",
     "Groups",
     "LearnedLorentz",
+    "PowerManifold",
     "PseudoHyperboloid",
     "ambient_dim",
     "bound_length",
@@ -82,6 +84,6 @@ add_safe_globals(
     [
         *(geoopt.Euclidean, geoopt.Lorentz, geoopt.PoincareBall, geoopt.ProductManifold, geoopt.Sphere),
         *(geoopt.SphereProjection, geoopt.Stereographic, LearnedLorentz, torch.nn.ModuleList, slice),
-        *(geoopt.StereographicProductManifold, geoopt.SymmetricPositiveDefinite, SPDMetric),
+        *(geoopt.StereographicProductManifold, geoopt.SymmetricPositiveDefinite, PowerManifold, SPDMetric),
     ]
 )

@@ -64,9 +64,10 @@ class Embedded(Family[M]):
 
     def origin(self, manifold: M, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """``(R, 0, ..., 0)``, shape ``[dim + 1]`` (geoopt's own Sphere.origin is a random point)."""
-        point = torch.zeros(dim + 1, dtype=dtype, device=device)
-        point[0] = self.scale(manifold)
-        return point
+        point, scale = torch.zeros(dim + 1, dtype=dtype, device=device), self.scale(manifold)
+        point[0] = 1.0
+        # not written into it: torch.vmap has one scale for each of many models
+        return point * (scale.to(device, dtype) if isinstance(scale, Tensor) else scale)
 
     def exp0(self, manifold: M, v: Tensor) -> Tensor:
         r""":math:`\exp_o(v) = (R\cos_\kappa|v|, \tfrac{\sin_\kappa|v|}{|v|} v)`."""

@@ -34,6 +34,27 @@ class Factor(NamedTuple):
         return self.vectors.stop - self.vectors.start
 
 
+class PowerManifold(geoopt.ProductManifold):
+    r""":math:`M \times \dots \times M`: a product whose factors are one module. It has one name in the product, as
+    ``torch.func.functional_call`` does not put back what the parameters of a module with several names were.
+
+    Args:
+        factor: :math:`M`.
+        size: coordinates of a point of it.
+        number: of factors.
+    """
+
+    def __init__(self, factor: geoopt.Manifold, size: int, number: int):
+        super().__init__(*[(factor, size)] * number)
+        del self._modules["manifolds"]
+        self.factor = factor
+
+    @property
+    def manifolds(self) -> list[geoopt.Manifold]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The factors, as geoopt's product has them."""
+        return [self.factor] * self.n_manifolds
+
+
 @dataclass(frozen=True, eq=False)
 class Product(Family[geoopt.ProductManifold]):
     """Every function of the factors, side by side; a factor may be a product.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from msg.kernels.constants import LARGEST
+from msg.kernels.tracing import may_branch
 from msg.manifolds import one_pass
 from msg.manifolds.lookup import family
 from msg.manifolds.switch import checks
@@ -284,9 +285,8 @@ def bound_length(v: Tensor, max_length: float = 1.0) -> Tensor:
 def _bound_length(v: Tensor, max_length: float) -> Tensor:
     wide = v.double()
     squared = squared_norm(wide)
-    # compiled code cannot branch, and elsewhere than on a CPU to look would make the host wait
-    unseen = torch.compiler.is_compiling() or wide.device.type != "cpu"
-    if unseen or bool(squared.isinf().any()):
+    # elsewhere than on a CPU to look would make the host wait
+    if not may_branch() or wide.device.type != "cpu" or bool(squared.isinf().any()):
         # tanh saturates long before, so that scaling a vector this long changes neither its image nor the derivative
         largest = torch.linalg.vector_norm(wide.detach(), torch.inf, dim=-1, keepdim=True)
         wide = wide * (LARGEST / largest).clamp(max=1.0)

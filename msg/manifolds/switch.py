@@ -6,6 +6,8 @@ from contextvars import ContextVar
 
 import torch
 
+from msg.kernels.tracing import may_branch
+
 _enabled: ContextVar[bool] = ContextVar("checks of values", default=True)
 _bounded: ContextVar[bool] = ContextVar("radius bound", default=True)
 
@@ -50,5 +52,5 @@ def bounded() -> bool:
 
 
 def checked() -> bool:
-    """Whether values are to be looked at; never in compiled code, which cannot branch on them."""
-    return not torch.compiler.is_compiling() and _enabled.get()
+    """Whether values are to be looked at; never where code cannot branch on them."""
+    return may_branch() and _enabled.get()  # a compiler does not follow the second

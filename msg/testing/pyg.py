@@ -162,6 +162,27 @@ def _func(case: Case) -> None:
         demand(torch.allclose(found[name], want, rtol=1e-6, atol=1e-8), f"torch.func.grad is backward's of {name}")
 
 
+def _vmap(case: Case) -> None:
+    models = [case.model(), case.make().eval(), case.make().eval()]
+    models, x = [model.double() for model in models], case.x.double() / 4  # no point at a radius bound, which is a kink
+    state, buffers = torch.func.stack_module_state(models)
+    learned = {name: state.pop(name) for name, p in models[0].named_parameters() if p.requires_grad}
+
+    def loss(learned: dict[str, Tensor], rest: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        out = torch.func.functional_call(models[0], {**learned, **rest}, (x, case.edge_index))
+        return out.square().sum(), out
+
+    found, out = torch.vmap(torch.func.grad(loss, has_aux=True))(learned, {**state, **buffers})
+    for number, model in enumerate(models):
+        want = model(x, case.edge_index)
+        demand(torch.allclose(out[number], want), "many models at once have the outputs of each")
+        want.square().sum().backward()
+        for name, p in model.named_parameters():
+            if p.grad is not None:
+                close = torch.allclose(found[name][number], p.grad, rtol=1e-6, atol=1e-8)
+                demand(close, f"many models at once have each one's gradient of {name}")
+
+
 def _autocast(case: Case) -> None:
     model = case.model().train()
     with torch.autocast("cpu", torch.bfloat16):
@@ -256,6 +277,7 @@ DEMANDS: Mapping[str, Callable[[Case], None]] = {
     "compile": _compile,
     "export": _export,
     "torch.func": _func,
+    "torch.vmap": _vmap,
     "autocast": _autocast,
     "half": _half,
     "explain": _explain,

@@ -28,6 +28,16 @@ def test_kept_points_are_those_that_the_path_passes(signature):
     assert torch.allclose(log0(jumping.manifold, jumping(currents)), logarithms, atol=1e-14)
 
 
+@pytest.mark.parametrize("signature", ["H4", "L4", "H2xL2"])
+def test_another_curvature_lasts_for_its_call(signature):
+    path, currents = JumpingPath(*parse_signature(signature), 3), drawn()
+    before, points = dict(path.named_parameters()), path(currents)
+    other = torch.func.functional_call(path, {name: p.detach() + 0.3 for name, p in before.items()}, (currents,))
+    assert not torch.allclose(other, points)
+    assert all(p is before[name] for name, p in path.named_parameters(remove_duplicate=False))
+    assert torch.equal(path(currents), points)
+
+
 @pytest.mark.parametrize("kind", [ManifoldPath, lambda *a, **o: JumpingPath(*a[:2], 3, **o)], ids=["last", "all"])
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_step_sizes_are_learned(kind, signature):

@@ -54,7 +54,7 @@ CANNOT = {
         )
         for demand in ("explain", "hooks")
     },
-    **{("bernoulli-spikinggcn", demand): DRAWS for demand in ("compile", "export", "torch.func")},
+    **{("bernoulli-spikinggcn", demand): DRAWS for demand in ("compile", "export", "torch.func", "torch.vmap")},
     **{("classic-mlp", demand): ALONE for demand in ("edge_weight", "explain", "hooks")},
     **{(name, "attributes"): HOPS for name in ("spikinggcn", "sgc", "bernoulli-spikinggcn")},
 }  # fmt: skip
