@@ -61,6 +61,9 @@ from msg.manifolds import ambient_dim
 from msg.models import SpikingNetwork, SpikingStack
 from msg.neurons import Activation, Neuron, QuantizedReLU
 
+_AT_ONCE = 2**22
+"""So many rates are read in double precision at once."""
+
 
 @rule(SpikingStack, subclasses=True)
 def _stack(stack: SpikingStack, args: tuple, kwargs: dict, activity: Activity) -> Operations:
@@ -165,7 +168,9 @@ def _fired(rates: Tensor, steps: int) -> Tensor:
         raise ValueError(
             f"rates in {rates.dtype} do not tell {steps} steps apart: count the model in float32, model.float()"
         )
-    return (rates.double() * steps).round().sum(-1).long()
+    # a part at a time, which in double precision is twice as large
+    parts = rates.split(max(_AT_ONCE // max(rates.size(-1), 1), 1))
+    return torch.cat([(part.double() * steps).round().sum(-1).long() for part in parts])
 
 
 def _valued(

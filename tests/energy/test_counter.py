@@ -232,6 +232,14 @@ def test_spiking_gcn():
     assert operations(ops, "stack.layers.1.synapse") == {"multiply_accumulate": 15 * 2, "accumulate": 5 * 2}
 
 
+def test_spikes_are_counted_a_part_of_the_nodes_at_a_time(monkeypatch):
+    monkeypatch.setattr("msg.energy.spiking._AT_ONCE", 6)  # two nodes, and the fifth by itself
+    model = SpikingGCN(3, 2, timesteps=4)
+    spikes = round(4 * float(model.activity(X, EDGES).rates[0].sum()))
+    assert spikes
+    assert counted(model).firing["stack.layers.0.neuron"].spikes == spikes
+
+
 def test_propagation_sends_what_is_not_zero():
     model = SpikingGCN(3, 2, num_hops=2, timesteps=4)
     ops = counted(model)
