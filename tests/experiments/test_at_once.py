@@ -38,6 +38,7 @@ def test_a_killed_process_is_told_and_another_goes_on():
     told = Notes()
     (first, lost), (second, found) = work(1, ["killed", 3], told)
     assert (first, type(lost)) == ("killed", MemoryError)
+    assert "killed: there may be too little memory" in str(lost)
     assert (second, found) == (3, 10)
     assert told.lines == ["at 3"]
 
