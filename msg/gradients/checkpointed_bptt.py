@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,8 @@ class CheckpointedBPTT(SurrogateRule):
         ValueError: if both budgets are given, one is not positive, or ``store`` is unknown; when run, if the budget
             does not hold a single state.
     """
+
+    transformable: ClassVar[bool] = False
 
     states: int | None = None
     nbytes: int | None = None

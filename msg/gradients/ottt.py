@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class OTTT(FeedForwardRule):
         ValueError: for a surrogate that is a class or a name.
     """
 
+    transformable: ClassVar[bool] = False
+
     surrogate: Surrogate = ATan()  # noqa: RUF009 - a frozen value
 
     def __post_init__(self):
@@ -74,6 +76,9 @@ class OTTT(FeedForwardRule):
 
     def simulate(self, dynamics: simulation.Dynamics, current: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """See :meth:`FeedForwardRule.simulate`."""
+        if not torch.is_grad_enabled():
+            rates = dynamics.totals(current, simulation.SILENT).rates
+            return dynamics.mean_currents(rates), rates
         hidden: Sequence[Any] = dynamics.layers[1:-1]
         parameters = Parameters(*hidden, _neuron(dynamics.layers[0]))
         learnable: Any = [*parameters.learned, *dynamics.graph.learned]

@@ -12,6 +12,7 @@ from msg.calls import casting_anew
 from msg.gradients import packed, simulation
 from msg.graph import Graph, SparseMatrix
 from msg.kernels.first_order import first_order
+from msg.kernels.tracing import transformed
 from msg.layers import AttentiveCell, SpikingLayer
 from msg.names import GRADIENTS, build
 from msg.registry import Registry
@@ -106,6 +107,9 @@ class FeedForwardRule(GradientRule):
     through_spikes: ClassVar[bool] = True
     """Whether a layer's parameters get gradient through its own spikes (and so through the layers above)."""
 
+    transformable: ClassVar[bool] = True
+    """Whether ``torch.func`` differentiates it: not where the backward pass simulates again."""
+
     across: ClassVar[bool] = False
     """Whether it also runs on a part of a graph, where every process does the same at the same time."""
 
@@ -122,11 +126,17 @@ class FeedForwardRule(GradientRule):
             timesteps: number of time steps ``T``.
 
         Raises:
-            ValueError: if a train ``x`` has another number of time steps, or the rule needs the whole graph.
+            ValueError: if a train ``x`` has another number of time steps, the rule needs the whole graph, or
+                ``torch.func`` is to differentiate what it cannot.
             RuntimeError: in a backward pass with ``create_graph=True``, where the rule has no second derivatives.
         """
         if not self.across:
             graph.whole_only(type(self).__name__, "DvM, RateBackprop or SurrogateBPTT")
+        if not self.transformable and transformed() and torch.is_grad_enabled():
+            raise ValueError(
+                f"{type(self).__name__} simulates again on the way back, which torch.func cannot follow: use "
+                "SurrogateBPTT, loss.backward(), or torch.no_grad() where nothing learns"
+            )
         current = simulation.encoder_current(layers, x, graph, timesteps)
         if len(layers) == 1:
             return Activity([simulation.mean(current)], [])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from msg.gradients.rule import GradientRule
+from msg.kernels.tracing import transformed
 from msg.names import SETTLING_RULES
 from msg.registry import Registry
 
@@ -111,6 +112,19 @@ class SettlingRule(GradientRule):
     trains: ClassVar[str] = "a network that settles, with an energy (ConvergentGNN)"
     examples: ClassVar[str] = "EquilibriumPropagation or SettlingBPTT"
     registry: ClassVar[Registry] = SETTLING_RULES
+
+    def run(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:
+        """What :meth:`output` gives, where the residual can be looked at. Arguments are as there.
+
+        Raises:
+            ValueError: under a transform of ``torch.func``.
+        """
+        if transformed():
+            raise ValueError(
+                "a network that settles looks at how far it has come, which torch.func cannot follow: call the model "
+                "and loss.backward()"
+            )
+        return self.output(system, steps, tolerance)
 
     @abstractmethod
     def output(self, system: SettlingSystem, steps: int, tolerance: float) -> Tensor:

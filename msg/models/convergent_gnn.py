@@ -217,7 +217,7 @@ class ConvergentGNN(ConvergentNetwork):
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         # under autocast states would be of two dtypes, and differences of energies lost in the lower one
         with full_precision(next(self.parameters())):
-            return self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
+            return self.gradient.run(self.system(x, edge_index, edge_weight), self.steps, self.tolerance)
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> LayeredSystem:
         first, *others = self.convs

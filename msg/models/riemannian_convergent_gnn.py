@@ -163,7 +163,7 @@ class RiemannianConvergentGNN(ConvergentNetwork):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         with full_precision(next(self.parameters())):
-            return self.head(self.gradient.output(self.system(x, edge_index, edge_weight), self.steps, self.tolerance))
+            return self.head(self.gradient.run(self.system(x, edge_index, edge_weight), self.steps, self.tolerance))
 
     def _system(self, features: Tensor | SparseMatrix, graph: Graph) -> RiemannianSystem:
         current = Synapse(self.conv)(features, graph)

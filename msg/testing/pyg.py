@@ -157,9 +157,15 @@ def _func(case: Case) -> None:
 
     found = torch.func.grad(loss)({name: p.detach() for name, p in learned.items()})
     loss(learned).backward()
-    for name, p in learned.items():
-        want = torch.zeros_like(p) if p.grad is None else p.grad
-        demand(torch.allclose(found[name], want, rtol=1e-6, atol=1e-8), f"torch.func.grad is backward's of {name}")
+    _same_gradients(found, model, "torch.func.grad is backward's of")
+
+
+def _same_gradients(found: Mapping[str, Tensor], model: nn.Module, promise: str) -> None:
+    """What was found, of each parameter that learns, is what ``backward`` left; nothing there stands for zeros."""
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            want = torch.zeros_like(p) if p.grad is None else p.grad
+            demand(torch.allclose(found[name], want, rtol=1e-6, atol=1e-8), f"{promise} {name}")
 
 
 def _vmap(case: Case) -> None:
@@ -177,10 +183,8 @@ def _vmap(case: Case) -> None:
         want = model(x, case.edge_index)
         demand(torch.allclose(out[number], want), "many models at once have the outputs of each")
         want.square().sum().backward()
-        for name, p in model.named_parameters():
-            if p.grad is not None:
-                close = torch.allclose(found[name][number], p.grad, rtol=1e-6, atol=1e-8)
-                demand(close, f"many models at once have each one's gradient of {name}")
+        each = {name: gradients[number] for name, gradients in found.items()}
+        _same_gradients(each, model, "many models at once have each one's gradient of")
 
 
 def _autocast(case: Case) -> None:

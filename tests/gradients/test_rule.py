@@ -5,6 +5,7 @@ The oracle is a dense loop over layers and time, written from the formulas of do
 
 import copy
 import pickle
+from functools import partial
 
 import dense
 import pytest
@@ -28,7 +29,8 @@ from msg.gradients import (
     simulation,
 )
 from msg.neurons import IF, LIF, ATan, ParametricLIF, Sigmoid, Triangle
-from msg.nn import MSG, ConvergentGNN, SpikingGNN
+from msg.nn import MSG, ConvergentGNN, RiemannianConvergentGNN, SpikingGNN
+from msg.testing import assert_demand
 
 pytestmark = pytest.mark.covering
 
@@ -496,6 +498,35 @@ def test_forward_mode_is_backward_mode(rule, manifold, edge_index):
             torch.func.hessian(lambda x: model(x, edge_index).sum())(x)
 
 
+@pytest.mark.parametrize("demanded", ["torch.func", "torch.vmap"])
+@pytest.mark.parametrize("manifold", ["E4", "H4", "H2xS2"])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.transformable], ids=repr)
+def test_transforms_have_the_gradients_of_backward(rule, manifold, demanded, edge_index):
+    x = torch.randn(7, FEATURES, generator=torch.Generator().manual_seed(2))
+    make = partial(MSG, FEATURES, 3, manifold, timesteps=4, neuron=LIF(threshold=0.4), gradient=rule)
+    assert_demand(demanded, make, x, edge_index)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.transformable], ids=repr)
+def test_what_simulates_again_refuses_to_be_transformed_and_infers_for_many_models_at_once(rule):
+    models, seen = [_model(rule, LIF(threshold=0.4)) for _ in range(2)], (_features(), _graph())
+    with torch.no_grad():
+        for parameter in models[1].parameters():
+            parameter.mul_(-1.5)
+    state, _ = torch.func.stack_module_state(models)
+
+    def outputs(given):
+        return torch.func.functional_call(models[0], given, seen)
+
+    with pytest.raises(ValueError, match=rf"{type(rule).__name__} simulates again.*torch.func.*use SurrogateBPTT"):
+        torch.func.grad(lambda given: outputs(given).sum())(dict(models[0].named_parameters()))
+    with torch.no_grad():
+        found = torch.vmap(outputs)(state)
+        want = torch.stack([model(*seen) for model in models])
+    assert not torch.allclose(*want)
+    torch.testing.assert_close(found, want, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("surrogate", [ATan(), Sigmoid(3.0)], ids=repr)
 def test_second_derivatives_of_bptt_are_those_of_the_slow_loop(surrogate):
     slope = _slope(SurrogateBPTT(surrogate))
@@ -547,3 +578,13 @@ def test_settling_networks_under_activation_checkpointing(rule):
         run(x, _graph()).square().sum().backward()
         grads.append(x.grad)
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("network", [ConvergentGNN, RiemannianConvergentGNN])
+@pytest.mark.parametrize("rule", [*SETTLING], ids=repr)
+def test_networks_that_settle_refuse_to_be_transformed(rule, network, edge_index):
+    model, x = network(FEATURES, 3, gradient=rule), torch.randn(7, FEATURES)
+    run = lambda x: model(x, edge_index)  # noqa: E731
+    for transformed in (torch.func.jacrev(run), torch.func.jacfwd(run), lambda x: torch.vmap(run)(x[None])):
+        with pytest.raises(ValueError, match=r"settles looks at how far.*torch.func.*loss.backward"):
+            transformed(x)
