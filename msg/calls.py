@@ -110,6 +110,13 @@ def autocasts(tensor: Tensor) -> bool:
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
+def widened(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """What has 16 bits under autocast, as another module may have left it, in the precision of what reads it:
+    operations that autocast narrows narrow it again.
+    """
+    return x.to(dtype) if x.dtype in (torch.float16, torch.bfloat16) and autocasts(x) else x
+
+
 _ASIDE = ContextVar("aside", default=False)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msg.calls import altered, autocasts, full_precision
+from msg.calls import altered, full_precision, widened
 from msg.graph import Graph
 from msg.kernels.tracing import traced
 from msg.layers.state import check_state
@@ -149,8 +149,8 @@ class RecurrentSpikingLayer(nn.Module):
                 f"or [time steps, num_nodes, {self.in_channels}]"
             )
         weight = self.input.weight
-        if not x.is_floating_point() or autocasts(x):  # spikes of others
-            x = x.to(weight.dtype)
+        # spikes of others may be whole numbers or booleans
+        x = widened(x, weight.dtype) if x.is_floating_point() else x.to(weight.dtype)
         if x.dtype != weight.dtype:
             raise ValueError(
                 f"x is {x.dtype}, but the weights are {weight.dtype}: convert one of them, as in x.float() or "

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msg.calls import autocasts, full_precision
+from msg.calls import full_precision, widened
 from msg.gradients import Recall, RecurrentRule, SparseAttentiveBacktracking, resolve_rule
 from msg.layers import AttentiveCell, check_state
 
@@ -52,8 +52,7 @@ class AttentiveRecurrence(AttentiveCell):
         if x.dim() != 3 or not len(x):
             raise ValueError(f"x has shape {list(x.shape)}, but must be [timesteps, num_nodes, channels]")
         weight = self.weight.weight
-        if autocasts(x):
-            x = x.to(weight.dtype)
+        x = widened(x, weight.dtype)
         if state is not None:
             check_state(state, x.size(1), weight.dtype)
         with full_precision(weight):  # under autocast the next input would have another precision than the state

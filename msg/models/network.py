@@ -14,7 +14,7 @@ from torch.fx import Proxy
 from torch_geometric.loader import NodeLoader
 from torch_geometric.nn.inits import reset
 
-from msg.calls import autocasts, given
+from msg.calls import given, widened
 from msg.gradients import Activity, FeedForwardRule, layerwise
 from msg.graph import (
     Graph,
@@ -129,8 +129,8 @@ class GraphNetwork(Recorded, nn.Module):
         if isinstance(x, SparseMatrix):
             self._check(x.csr, edge_index, edge_weight)
             return x, self._graphs.graph(edge_index, edge_weight, x.size(0))
-        if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16) and autocasts(x):
-            x = x.to(self._dtype())  # operations that autocast narrows narrow it again
+        if isinstance(x, Tensor):
+            x = widened(x, self._dtype())
         self._check(x, edge_index, edge_weight)
         graph = self._graphs.graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
