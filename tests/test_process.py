@@ -88,6 +88,41 @@ def test_large_blocks_are_kept_for_the_next_ones_unless_the_user_has_decided():
     assert faults("keep", MALLOC_ARENA_MAX="8") > faults("as it is") / 2
 
 
+WAITING = """
+import os, sys, time
+from msg.process import wait_asleep
+
+if sys.argv[1] == "asleep":
+    wait_asleep()
+assert "torch" not in sys.modules
+import torch
+torch.set_num_threads(2)
+ones = torch.ones(2**20)
+ones.add_(1)
+before = os.times()
+for _ in range(100):
+    ones.add_(1)
+    time.sleep(0.003)
+after = os.times()
+print(after.user + after.system - before.user - before.system)
+"""
+
+
+def waited(how, **environment):
+    """Seconds of a processor."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+    command = [sys.executable, "-c", WAITING, how]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**own, **environment}).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the OpenMP that torch has there")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a thread alone does not wait")
+def test_threads_sleep_between_operations_unless_the_user_has_decided():
+    spinning = waited("as it is")
+    assert waited("asleep") < spinning / 2
+    assert waited("asleep", OMP_WAIT_POLICY="ACTIVE") > spinning / 2
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/status") as file:

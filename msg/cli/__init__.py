@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from msg import __version__
-from msg.process import ignore_scripting, keep_freed_memory
+from msg.process import ignore_scripting, keep_freed_memory, wait_asleep
 from msg.report.text import one_line
 from msg.report.width import fitting
 
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if arguments is None:  # this process is the command's own
         keep_freed_memory()
+        wait_asleep()
     try:
         with fitting(shutil.get_terminal_size((_COLUMNS, 24)).columns), warnings.catch_warnings():
             ignore_scripting()

@@ -127,11 +127,10 @@ class GraphNetwork(Recorded, nn.Module):
                 needed, as by a normalisation over nodes in training.
         """
         if isinstance(x, SparseMatrix):
-            self._check(x.csr, edge_index, edge_weight)
-            return x, self._graphs.graph(edge_index, edge_weight, x.size(0))
-        if isinstance(x, Tensor):
-            x = widened(x, self._dtype())
-        self._check(x, edge_index, edge_weight)
+            csr = x.csr
+            checked = self._checked(csr, edge_index, edge_weight)
+            return x if checked is csr else _sparse(checked), self._graphs.graph(edge_index, edge_weight, x.size(0))
+        x = self._checked(x, edge_index, edge_weight)
         graph = self._graphs.graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
 
@@ -141,7 +140,8 @@ class GraphNetwork(Recorded, nn.Module):
         if self.training and any(isinstance(module, nn.BatchNorm1d) for module in self.modules()):
             graph.whole_only("a normalisation over nodes", "norm='layer'")
 
-    def _check(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> None:
+    def _checked(self, x: Any, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> Tensor:
+        """Features ``x``, :func:`widened` to the weights."""
         if isinstance(x, tuple):
             raise ValueError(
                 "a bipartite graph (x is a pair) is not supported: use one node set, or layers of SpikingConv"
@@ -170,12 +170,14 @@ class GraphNetwork(Recorded, nn.Module):
         if x.dim() not in ((2, 3) if train else (2,)) or x.size(-1) != self.in_channels:
             raise ValueError(f"x has shape {list(x.shape)}, but the model needs [num_nodes, {self.in_channels}]{train}")
         weights = self._dtype()
+        x = widened(x, weights)
         if x.dtype != weights:
             raise ValueError(
                 f"x is {x.dtype}, but the weights are {weights}: convert one of them, as in x.float() or model.double()"
             )
         if x.layout != torch.strided and (x.dim() == 3 or x.requires_grad):
             raise ValueError("sparse x must be [num_nodes, channels] and constant: use x.to_dense() for anything else")
+        return x
 
     def _dtype(self) -> torch.dtype:
         """Of the weights; a manifold's curvature has a dtype of its own."""
@@ -227,7 +229,7 @@ class LayeredNetwork(GraphNetwork, ABC):
             raise ValueError("a graph that is made already is no batch: give edge_index with the numbers of a sample")
         if isinstance(x, SparseMatrix):
             x = x.csr
-        self._check(x, edge_index, edge_weight)
+        x = self._checked(x, edge_index, edge_weight)
         edge_index, edge_weight = as_edges(edge_index, edge_weight, x.size(-2))
         if (nodes is None) != (edges is None):
             raise ValueError("give num_sampled_nodes_per_hop and num_sampled_edges_per_hop both, or neither")

@@ -199,6 +199,20 @@ def test_trains_and_sparse_features(data):
     close(model.inference(loader), model(data.x, data.edge_index).detach())
 
 
+def test_narrow_features_of_a_batch_are_widened_under_autocast(data):
+    model = msg().eval()
+    batch, trim = sample(data, 3)
+    weight = batch.edge_weight.float()
+    narrow = (batch.x * (batch.x > 0)).bfloat16()
+    row, col = narrow.nonzero().T
+    with torch.autocast("cpu", torch.bfloat16):
+        want = model(narrow.float(), batch.edge_index, weight, **trim)
+        for x in (narrow, narrow.to_sparse_coo(), SparseMatrix(row, col, narrow[row, col], tuple(narrow.shape))):
+            torch.testing.assert_close(model(x, batch.edge_index, weight, **trim), want, rtol=0.05, atol=0.05)
+            whole = model(x, batch.edge_index, weight)
+            torch.testing.assert_close(whole[:8], want, rtol=0.05, atol=0.05)
+
+
 def test_a_link_loaders_batch_has_seeds_without_a_size(data):
     model = msg(conv="sage").double().eval()
     batch, trim = sample(data, 3)

@@ -105,10 +105,9 @@ class DynamicSpikeNet(SpikeNet):
                 f"the model has {self.timesteps} timesteps, but there are features of {len(x)} and edges of "
                 f"{len(edges)} snapshots"
             )
-        for now, new in zip(x, edges):
-            self._check(now, new, None)
-            if now.layout != torch.strided:
-                raise ValueError("features of snapshots are dense: use x.to_dense()")
+        x = [self._checked(now, new, None) for now, new in zip(x, edges)]
+        if any(now.layout != torch.strided for now in x):
+            raise ValueError("features of snapshots are dense: use x.to_dense()")
         number = x[0].size(0)
         if any(now.size(0) != number for now in x):
             raise ValueError("all snapshots need features of the same nodes: give a node zeros until it appears")
