@@ -41,7 +41,8 @@ class Display(Progress):
         return self
 
     def __exit__(self, *exception) -> None:
-        self.bars.stop()
+        if not self.bars.disable:  # bars that were never shown end with an empty line, up to rich 14.2
+            self.bars.stop()
 
     def started(self, job: Job, model: str, history: Sequence[Epoch]) -> None:
         """Begin a bar."""
