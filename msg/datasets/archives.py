@@ -83,7 +83,8 @@ class Arrays:
     def _open(self, name: str, limit: float = math.inf) -> Iterator[tuple[Any, tuple[int, ...], bool, np.dtype]]:
         """The content of an array, after its header was checked; its shape, order and type."""
         if name not in self:
-            raise KeyError(f"no array {name}")
+            found = sorted(name.removesuffix(".npy") for name in self._names)
+            raise KeyError(f"no array {name} among {found[:10]}")
         info = self._archive.getinfo(f"{name}.npy")
         with self._archive.open(info) as member:
             version = np.lib.format.read_magic(member)

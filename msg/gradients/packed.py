@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msg.calls import watched
+from msg.calls import autocasts, watched
 from msg.gradients.simulation import Dynamics, Firing, Stage
 from msg.graph import Graph, PartitionedGraph, SparseMatrix
 from msg.kernels import higher, operators, status
@@ -109,7 +109,8 @@ def relay(
     layer: SpikingLayer, below: PackedSpikes, graph: Graph, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
     """Words and rates of a layer above packed spikes, and the mean of what it received along edges."""
-    if not _compiled(below.words.new_empty(0, dtype=dtype)):
+    # under autocast a forward has currents of 16 bits, and so other spikes
+    if autocasts(below.words) or not _compiled(below.words.new_empty(0, dtype=dtype)):
         return None
     form, neuron = _form(layer, graph, dtype), _constants(layer)
     if form is None or neuron is None:

@@ -28,7 +28,7 @@ def as_edges(edges: Any, edge_weight: Tensor | None, num_nodes: int) -> tuple[Te
         num_nodes: ``N``.
 
     Raises:
-        ValueError: for weights beside a matrix, or a matrix of another shape.
+        ValueError: for weights beside a matrix, or a matrix of another shape or in blocks, whose zeros are no edges.
     """
     if not is_adjacency(edges):
         return edges, edge_weight
@@ -39,6 +39,10 @@ def as_edges(edges: Any, edge_weight: Tensor | None, num_nodes: int) -> tuple[Te
         raise ValueError(
             f"x has {num_nodes} nodes, but the adjacency matrix is {sizes}; a bipartite graph is not for models: use "
             "one node set, or layers of msg.nn.SpikingConv"
+        )
+    if isinstance(edges, Tensor) and edges.layout in (torch.sparse_bsr, torch.sparse_bsc):
+        raise ValueError(
+            "an adjacency matrix in blocks holds zeros, which are no edges: use adj_t.to_dense().to_sparse_csr()"
         )
     if isinstance(edges, Tensor) and edges.layout == torch.sparse_coo:
         edges = edges.coalesce()  # entries that stand there twice are sums, and PyG would call them single in place

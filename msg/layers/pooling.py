@@ -6,6 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.graph import check_tensors
 from msg.kernels.tracing import tracing
 from msg.layers.origin import OnManifold
 from msg.manifolds import Groups, centroid, frechet_mean, log0
@@ -20,13 +21,16 @@ def _graphs(z: Tensor, batch: Tensor | None, size: int | None) -> tuple[Tensor, 
     """Graph of each node, and how many graphs there are."""
     single = batch is None
     batch = torch.zeros(z.size(0), dtype=torch.long, device=z.device) if single else batch
+    check_tensors(batch=batch)
+    if batch.is_floating_point() or batch.dtype == torch.bool:
+        raise ValueError(f"batch must be the number of each point's graph, not {batch.dtype}: use batch.long()")
     if batch.shape != z.shape[:1]:
         raise ValueError(f"batch has shape {list(batch.shape)}, but there are {len(z)} points")
     if size is None:
         if tracing() and not single:
             raise ValueError("a traced program does not count graphs: give batch_size, the number that it is to have")
         size = int(batch.max()) + 1 if len(batch) and not single else 1
-    return batch, size
+    return batch.long(), size
 
 
 class ManifoldPooling(OnManifold):

@@ -479,10 +479,16 @@ def make_synapse(conv: Conv, in_channels: int, out_channels: int, bias: bool = T
         bias: whether a convolution given by name adds a constant current.
 
     Raises:
-        ValueError: for an unknown name, or a ``bias`` that is no truth value.
+        ValueError: for an unknown name, a convolution that is made already, or a ``bias`` that is no truth value.
     """
     if not isinstance(bias, bool):
         raise ValueError(f"bias must be True or False, not {bias!r}")
+    if isinstance(conv, nn.Module):  # callable too
+        name = type(conv).__name__
+        raise ValueError(
+            f"conv must be a name or a function that makes one of (in_channels, out_channels), not a {name} that is "
+            f"made already: use conv={name}, or a lambda with its options"
+        )
     if callable(conv):
         return Synapse(conv(in_channels, out_channels))
     return Synapse(CONVS[conv](in_channels, out_channels, bias))

@@ -190,9 +190,10 @@ def _check(data: Any, what: str) -> None:
     if what == "node" and x.size(-2) != y.size(0):
         raise ValueError(f"x has {x.size(-2)} nodes, and y {y.size(0)} classes: give one for each node, in their order")
     if y.dim() != 1 or y.is_floating_point():
+        one_hot = y.dim() == 2 and y.size(1) > 1
         raise ValueError(
             f"y must be a class for each {what}, integers [{len(y)}], not {y.dtype} of shape {list(y.shape)}: try "
-            "data.y.view(-1).long()"
+            + ("data.y.argmax(-1), where one of each row is set" if one_hot else "data.y.view(-1).long()")
         )
     for part in PARTS:
         mask = data[f"{part}_mask"]

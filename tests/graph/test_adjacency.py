@@ -70,6 +70,8 @@ def test_torch_sparse(weighted):
 
 def test_refusals(weighted):
     adj_t, x = to_torch_coo_tensor(weighted[0].flip(0), size=(7, 7)), torch.rand(7, 5)
+    with pytest.raises(ValueError, match=r"in blocks holds zeros.*use adj_t\.to_dense\(\)\.to_sparse_csr"):
+        as_edges(torch.eye(6).to_sparse_bsr(3), None, 6)
     with pytest.raises(ValueError, match="edge_weight contradicts"):
         MSG(5, 3)(x, adj_t, weighted[1])
     with pytest.raises(ValueError, match=r"x has 6 nodes.*\[7, 7\].*SpikingConv"):

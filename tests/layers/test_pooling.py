@@ -131,6 +131,12 @@ def test_what_has_no_mean_is_refused():
         pool(z, BATCH, weight=torch.ones(3))
     with pytest.raises(ValueError, match=r"batch has shape \[3\], but there are 9 points"):
         pool(z, BATCH[:3])
+    with pytest.raises(ValueError, match=r"batch must be a tensor, not list: use torch\.as_tensor"):
+        pool(z, BATCH.tolist())
+    for wrong in (BATCH.float(), BATCH.bool()):
+        with pytest.raises(ValueError, match=r"batch must be the number of each point's graph.*use batch\.long"):
+            pool(z, wrong)
+    torch.testing.assert_close(pool(z, BATCH.short()), pool(z, BATCH))
     with pytest.raises(ValueError, match="index names groups 0 to 2, but there are 2"):
         pool(z, BATCH, size=2)
     with checks(False):

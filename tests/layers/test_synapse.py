@@ -414,6 +414,8 @@ def test_make_synapse_by_function_and_unknown():
     assert type(make_synapse(TAGConv, IN, OUT).conv) is TAGConv
     with pytest.raises(ValueError, match=r"'chebyshev'.*'gcn', 'sage', 'gin', 'gat'"):
         make_synapse("chebyshev", IN, OUT)
+    with pytest.raises(ValueError, match=r"not a TAGConv that is made already: use conv=TAGConv"):
+        make_synapse(TAGConv(IN, OUT), IN, OUT)
 
 
 def test_reset_parameters(linear):

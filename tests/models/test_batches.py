@@ -144,6 +144,17 @@ def test_inference_is_the_forward(data, model, kernels):
     close(model.inference(everything(data)), want)
 
 
+def test_inference_follows_autocast(data):
+    data.x, data.edge_weight = data.x.float(), data.edge_weight.float()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = SpikingGNN(FEATURES, 3, 8, readout="conv", timesteps=4).eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            want = model(data.x, data.edge_index, data.edge_weight)
+            got = model.inference(everything(data, batch_size=NODES))
+        torch.testing.assert_close(got, want.detach(), rtol=0.02, atol=0.02, check_dtype=False)
+
+
 def test_spikes_are_the_same_to_the_bit(data, kernels):
     model = msg().double().eval()
     batch, trim = sample(data, 3)

@@ -136,6 +136,7 @@ def test_weights_of_edges_are_given_to_models(karate):
     ("changed", "said"),
     [
         ({"edge_attr": torch.ones(0, 2)}, "edge_attr, which models are not given here.*`del data.edge_attr`"),
+        ({"y": torch.eye(6)}, r"y must be a class for each node.*data.y.argmax\(-1\)"),
         ({"y": torch.zeros(6, 1, dtype=torch.long)}, r"y must be a class for each node.*data.y.view\(-1\).long"),
         ({"y": torch.zeros(6)}, "integers"),
         ({"y": torch.tensor([-1, 1] * 3)}, "train_mask has a node of class -1: leave those without a class out"),
