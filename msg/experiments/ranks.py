@@ -180,21 +180,32 @@ def _missing(store: Any, rank: int, world: int, patience: float) -> list[int]:
         world: how many there are.
         patience: seconds to wait for those that still wait for something else.
     """
-    end = time.monotonic() + patience
     try:
         store.set(f"msg/here/{rank}", "yes")
-        while True:
-            lost = [other for other in range(world) if other != rank and not store.check([f"msg/here/{other}"])]
-            if lost and store.check(["msg/lost"]):
-                return [int(word) for word in store.get("msg/lost").decode().split()]
-            if lost and time.monotonic() > end:
-                store.set("msg/lost", " ".join(map(str, lost)))
-            elif lost:
+        lost = _agreed(store, rank, world, time.monotonic() + patience)
+        store.set(f"msg/told/{rank}", "yes")
+        if rank == 0:  # it keeps the store where torchrun does not, so it waits for those that are here to have read it
+            told = [f"msg/told/{other}" for other in range(world) if other not in lost]
+            end = time.monotonic() + _ROLL_CALL
+            while not store.check(told) and time.monotonic() < end:
                 time.sleep(0.1)
-                continue
-            return lost
+        return lost
     except RuntimeError:
-        return [0]  # the store itself is gone, which rank 0 keeps where torchrun does not
+        return [0]  # the store itself is gone
+
+
+def _agreed(store: Any, rank: int, world: int, end: float) -> list[int]:
+    """Ranks that are not here, as all see it: at once if there are none, else at the ``end`` that is met first."""
+    while True:
+        lost = [other for other in range(world) if other != rank and not store.check([f"msg/here/{other}"])]
+        if lost and store.check(["msg/lost"]):
+            return [int(word) for word in store.get("msg/lost").decode().split()]
+        if lost and time.monotonic() > end:
+            store.set("msg/lost", " ".join(map(str, lost)))
+        elif lost:
+            time.sleep(0.1)
+            continue
+        return lost
 
 
 @contextmanager
