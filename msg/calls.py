@@ -15,6 +15,11 @@ def given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
+def integral(tensor: Tensor) -> bool:
+    """Whether a tensor can hold numbers of nodes: integers, and no booleans, which are a mask."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
 def watched(module: nn.Module) -> bool:
     """Whether someone waits for a module to be called, or for what PyG's convolutions do in between."""
     return any(True for _ in _waiting(module))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import k_hop_subgraph
 
+from msg.calls import integral
 from msg.graph import Graph
 from msg.layers import Propagation, SpikingLayer, TrainBatchNorm
 from msg.models import SpikingNetwork
@@ -142,7 +143,7 @@ def _wanted(nodes: Sequence[int] | Tensor | None, graph: Graph) -> Tensor:
     if nodes is None:
         return torch.arange(graph.num_nodes, device=device)
     wanted = torch.as_tensor(nodes, device=device)
-    numbers = wanted.dim() == 1 and not (wanted.is_floating_point() or wanted.dtype == torch.bool)
+    numbers = wanted.dim() == 1 and integral(wanted)
     inside = numbers and wanted.numel() and 0 <= int(wanted.min()) <= int(wanted.max()) < graph.num_nodes
     if not inside or len(wanted.unique()) < len(wanted):
         raise ValueError(f"nodes must be one or more of 0 to {graph.num_nodes - 1}, each once, not {wanted.tolist()}")

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msg.calls import integral
+
 MASKS = ("train_mask", "val_mask", "test_mask")
 
 _MASK_MEND = "from a list of nodes make mask = np.zeros(N, bool); mask[nodes] = True"
@@ -44,7 +46,7 @@ def as_int64(values: Any, what: str) -> Tensor:
         tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.require(values, requirements=["C", "W"]))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{what} that are no tensor of integers ({error})") from error
-    if tensor.numel() and (tensor.dtype == torch.bool or tensor.is_floating_point() or tensor.is_complex()):
+    if tensor.numel() and not integral(tensor):
         raise ValueError(f"{what} of type {tensor.dtype}, not integers: give indices as int64")
     return tensor.to(torch.int64)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from msg.calls import integral
 from msg.datasets import normalize_features
 from msg.datasets.load import read_graph, read_graphs
 from msg.datasets.selection import best_features, with_features
@@ -189,7 +190,7 @@ def _of_pairs(output: Tensor, pairs: Tensor, decoder: Any) -> Predictions:
 
 def _checked(pairs: Any, num_nodes: int) -> Tensor:
     found = torch.as_tensor(pairs)
-    if found.dim() != 2 or found.size(1) != 2 or found.is_floating_point() or not len(found):
+    if found.dim() != 2 or found.size(1) != 2 or not integral(found) or not len(found):
         raise ValueError(f"pairs must be integers of shape [M, 2], not {found.dtype} of shape {list(found.shape)}")
     found = found.long()
     if not 0 <= int(found.min()) <= int(found.max()) < num_nodes:

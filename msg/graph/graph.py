@@ -10,7 +10,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
-from msg.calls import aside, given
+from msg.calls import aside, given, integral
 from msg.graph.sparse import SparseMatrix, TracedEdges, WeightedEdges, wide
 from msg.kernels.tracing import traced
 
@@ -45,8 +45,7 @@ class Graph:
                 "edge_index must be a dense [2, num_edges] tensor: convert a sparse adjacency matrix with "
                 "msg.graph.as_edges"
             )
-        integer = not (edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool)
-        if edge_index.dim() != 2 or edge_index.size(0) != 2 or not integer:
+        if edge_index.dim() != 2 or edge_index.size(0) != 2 or not integral(edge_index):
             raise ValueError(
                 f"edge_index must be integer of shape [2, num_edges], not {edge_index.dtype} of shape "
                 f"{list(edge_index.shape)}"

@@ -6,6 +6,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from msg.calls import integral
 from msg.graph import check_tensors
 from msg.kernels.tracing import tracing
 from msg.layers.origin import OnManifold
@@ -22,7 +23,7 @@ def _graphs(z: Tensor, batch: Tensor | None, size: int | None) -> tuple[Tensor, 
     single = batch is None
     batch = torch.zeros(z.size(0), dtype=torch.long, device=z.device) if single else batch
     check_tensors(batch=batch)
-    if batch.is_floating_point() or batch.dtype == torch.bool:
+    if not integral(batch):
         raise ValueError(f"batch must be the number of each point's graph, not {batch.dtype}: use batch.long()")
     if batch.shape != z.shape[:1]:
         raise ValueError(f"batch has shape {list(batch.shape)}, but there are {len(z)} points")

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten as _flatten
 from torch.utils._pytree import tree_leaves, tree_map_only, tree_unflatten
 
+from msg.calls import integral
+
 State = TypeVar("State")
 
 
@@ -36,7 +38,7 @@ def index_state(state: State, nodes: Tensor) -> State:
         ValueError: if ``nodes`` are no rows of the state.
     """
     nodes = torch.as_tensor(nodes)
-    if nodes.dim() != 1 or nodes.is_floating_point() or nodes.dtype == torch.bool:
+    if nodes.dim() != 1 or not integral(nodes):
         raise ValueError(f"nodes must be a list of rows, not {nodes.dtype} of shape {list(nodes.shape)}")
     number = state_nodes(state)
     if number is not None and nodes.numel() and not -1 <= int(nodes.min()) <= int(nodes.max()) < number:

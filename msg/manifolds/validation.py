@@ -6,6 +6,7 @@ import geoopt
 import torch
 from torch import Tensor
 
+from msg.calls import integral
 from msg.kernels.constants import LARGEST
 from msg.manifolds.lookup import find
 from msg.manifolds.switch import checked
@@ -31,8 +32,7 @@ def checked_pairs(pairs: Tensor) -> Tensor:
         raise TypeError(
             f"pairs must be a tensor [2, M] of node numbers, not a {type(pairs).__name__}: use torch.tensor()"
         )
-    numbers = not pairs.is_floating_point() and pairs.dtype != torch.bool
-    if pairs.dim() != 2 or pairs.size(0) != 2 or not numbers:
+    if pairs.dim() != 2 or pairs.size(0) != 2 or not integral(pairs):
         raise ValueError(
             f"pairs must be node numbers [2, M], as edge_label_index is, not {pairs.dtype} {list(pairs.shape)}: use "
             "pairs.t() of [M, 2], and pairs.long()"

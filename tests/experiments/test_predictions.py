@@ -159,6 +159,8 @@ def test_mistakes(nodes, links, tmp_path):
         predict(links, pairs=[[0, 34]])
     with pytest.raises(ValueError, match="integers of shape"):
         predict(links, pairs=[[0.0, 1.0]])
+    with pytest.raises(ValueError, match="integers of shape"):
+        predict(links, pairs=[[False, True]])  # no numbers 0 and 1
     with pytest.raises(ValueError, match=r"karate has 34 features, but the run in .* was trained on 64"):
         predict(nodes, dataset="karate")
     with pytest.raises(FileNotFoundError, match="holds no run"):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import coalesce
 
+from msg.calls import integral
 from msg.graph import Graph, Memo, SparseMatrix, as_edges, neighbor_mean, pick_neighbors
 from msg.models.peers.spikenet import SpikeNet, _Layer
 from msg.neurons import NeuronLike, Sigmoid, Surrogate
@@ -113,7 +114,7 @@ class DynamicSpikeNet(SpikeNet):
             raise ValueError("all snapshots need features of the same nodes: give a node zeros until it appears")
         matrices = self._steps.recall(tuple(edges), (number, x[0].dtype), lambda: self._matrices(edges, x[0]))
         seeds = torch.arange(number, device=x[0].device) if nodes is None else torch.as_tensor(nodes)
-        numbers = seeds.dim() == 1 and not (seeds.is_floating_point() or seeds.dtype == torch.bool)
+        numbers = seeds.dim() == 1 and integral(seeds)
         if not numbers or (seeds.numel() and not 0 <= int(seeds.min()) <= int(seeds.max()) < number):
             raise ValueError(
                 f"nodes must be a list of numbers from 0 to {number - 1}: of a mask, use mask.nonzero()[:, 0]"
