@@ -90,9 +90,9 @@ def test_adaptation_against_a_plain_network_tuned_as_well(example):
     # any three have 5 points and more between the two in the mean, one of them 1.4
     ahead = [trained("LSNN", seed)[0] - trained("LIF", seed)[0] for seed in (1, 2)]
     assert accuracies["LSNN"] - accuracies["LIF"] + sum(ahead) > 0
-    assert abs(accuracies["LSNN"] - accuracies["LIF, membrane 60 ms"]) < 0.08
+    assert abs(accuracies["LSNN"] - accuracies["LIF, membrane 60 ms"]) < 0.05
     # because the second half of a digit says most; only these two remember the first
-    assert lost["LIF"] < 0.2
+    assert lost["LIF"] < 0.15
     for name in ("LSNN", "LIF, membrane 60 ms"):
-        assert lost[name] > 0.15
+        assert lost[name] > 0.3
         assert lost[name] > lost["LIF"] + 0.1
