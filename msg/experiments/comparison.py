@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from msg.experiments.study import versions
 from msg.names import GRADIENTS
 from msg.report.figures import Line, Panel, panels
 from msg.report.tables import called, fixed, fixed_all, mean_std, render
@@ -52,6 +51,7 @@ class Comparison:
         split: of nodes or links.
         metric: ``accuracy`` or ``roc_auc``.
         rows: one for every rule and ``T``, in the order of the study.
+        versions: of what it was made with.
     """
 
     config: Mapping[str, Any]
@@ -61,6 +61,7 @@ class Comparison:
     split: str
     metric: str
     rows: tuple[Row, ...]
+    versions: Mapping[str, str]
 
     def memory_ratio(self, row: Row) -> float | None:
         """A row's peak memory over that of the same rule at its smallest ``T``."""
@@ -152,4 +153,4 @@ class Comparison:
         """The content of ``comparison.json``."""
         of_the_graph = {name: getattr(self, name) for name in ("dataset", "content_hash", "split", "metric")}
         rows = [{**asdict(row), "memory_ratio": self.memory_ratio(row)} for row in self.rows]
-        return {**of_the_graph, "rows": rows, "config": dict(self.config), "versions": versions()}
+        return {**of_the_graph, "rows": rows, "config": dict(self.config), "versions": dict(self.versions)}

@@ -29,6 +29,9 @@ from msg.training import Training, own_random_state
 _MOST_THREADS = 1024
 """A folder from a stranger may ask for any number."""
 
+_THEN = ", then "
+"""Between the versions that an experiment was made with, one after the other."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -72,8 +75,14 @@ class Study(ABC):
         """What can be done next, given the results so far by the jobs' names; nothing when the study is over."""
 
     @abstractmethod
-    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
-        """What came of it, when nothing is pending."""
+    def summarise(self, results: Mapping[str, Result], data: Data, versions: Mapping[str, str]) -> Summary:
+        """What came of it, when nothing is pending.
+
+        Args:
+            results: of all jobs.
+            data: the graph.
+            versions: of what the results were made with.
+        """
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
@@ -185,13 +194,13 @@ class Experiment:
         with store.locked(), _threads(self._content["threads"]):
             if self.begun is None:  # another process may have begun in the meantime
                 store.check_free(study.what, study.artefacts)
-            for line in self._changes():
-                progress.note(line)
             for name in store.reopen(study.artefacts[0]) if self._extends else ():
                 progress.note(f"{name} kept no state, so it begins anew")
             self.begun, self._extends = self._content, False
             store.begin(self.begun)
             results = self._kept()
+            if study.pending(results):
+                self._work_with(versions(), progress)
             while jobs := study.pending(results):
                 told = study.watched(store, results, progress)
                 for job, result in (executor or Serial()).execute(jobs, self.data, store, told):
@@ -199,7 +208,7 @@ class Experiment:
                     told.finished(job, result.record)
                 if any(store.place(job).exists() for job in study.pending(results)):
                     results |= self._kept()  # done before something that was done again
-            summary = study.summarise(results, self.data)
+            summary = study.summarise(results, self.data, self.begun["versions"])
             for name, file in summary.files.items():
                 store.write(name, file)
             return summary.value
@@ -233,15 +242,22 @@ class Experiment:
             "options": study.as_dict(),
             # sums are added up in another order by another number of threads, so an experiment keeps its own
             "threads": torch.get_num_threads() if self.begun is None else self.begun["threads"],
-            "versions": versions(),
+            "versions": versions() if self.begun is None else self.begun.get("versions", {}),
         }
 
-    def _changes(self) -> Iterator[str]:
-        """What results are made with now, where it differs from what the first ones were made with."""
-        before = {} if self.begun is None else self.begun.get("versions", {})
-        for name, now in versions().items():
-            if before and before.get(name) != now:
-                yield f"begun with {name} {before.get(name)}, going on with {now}: the results may differ in rounding"
+    def _work_with(self, now: Mapping[str, str], progress: Progress) -> None:
+        """Say and keep where results are made with something else than those before."""
+        assert self.begun is not None
+        before = self.begun["versions"]
+        others = {name: one for name, one in now.items() if before.get(name, "").rsplit(_THEN, 1)[-1] != one}
+        if not others:
+            return
+        for name in others if before else ():
+            was = before.get(name, "none")
+            progress.note(f"begun with {name} {was}, going on with {others[name]}: the results may differ in rounding")
+        kept = {name: f"{before[name]}{_THEN}{one}" if name in before else one for name, one in others.items()}
+        self.begun = {**self.begun, "versions": {**before, **kept}}
+        self.store.begin(self.begun)
 
 
 @contextmanager
@@ -259,7 +275,7 @@ def _check_made_with(path: Path, content: Mapping[str, Any]) -> None:
     threads, made_with = content.get("threads"), content.get("versions", {})
     if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
         raise ValueError(f"{path} cannot be read: threads must be a whole number from 1 to {_MOST_THREADS}")
-    if not isinstance(made_with, dict):
+    if not isinstance(made_with, dict) or not all(isinstance(one, str) for one in made_with.values()):
         raise ValueError(f"{path} cannot be read: it says no versions")
 
 

@@ -209,6 +209,36 @@ def test_runs_that_kept_no_state_begin_anew(tmp_path, small, monkeypatch):
     assert timeless(found) == timeless(run(small(epochs=5, **options), tmp_path / "whole"))
 
 
+def test_versions_are_those_that_results_were_made_with(tmp_path, small, interrupt, monkeypatch):
+    """Not those of whoever looks at a finished run, and each of several that worked on it."""
+    told = []
+
+    class Told(Progress):
+        def note(self, line):
+            told.append(line)
+
+    def made_with(**now):
+        monkeypatch.setattr("msg.experiments.study.versions", lambda: {"msg": "1", "torch": "2.6", **now})
+
+    def kept():
+        return [read_json(tmp_path / name)["versions"] for name in ("config.json", "results.json")]
+
+    made_with()
+    with pytest.raises(KeyboardInterrupt):
+        begin(small(epochs=4, baseline="none"), tmp_path).execute(interrupt(epochs=2))
+    made_with(torch="2.9")
+    resume(tmp_path, Told())
+    assert told == ["begun with torch 2.6, going on with 2.9: the results may differ in rounding"]
+    assert kept() == [{"msg": "1", "torch": "2.6, then 2.9"}] * 2
+    made_with(torch="3.0")
+    resume(tmp_path, Told())
+    assert len(told) == 1
+    assert kept() == [{"msg": "1", "torch": "2.6, then 2.9"}] * 2
+    resume(tmp_path, Told(), epochs=6)
+    assert told[1:] == ["begun with torch 2.6, then 2.9, going on with 3.0: the results may differ in rounding"]
+    assert kept() == [{"msg": "1", "torch": "2.6, then 2.9, then 3.0"}] * 2
+
+
 def test_epochs_that_cannot_be_given(tmp_path, small):
     run(small(epochs=3, baseline="none", seeds=(0,)), tmp_path / "r")
     with pytest.raises(ValueError, match="was begun with 3 epochs: give more, not 2"):

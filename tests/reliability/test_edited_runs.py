@@ -122,6 +122,7 @@ def test_other_versions_are_told(folders, tmp_path):
         assert done.status == 0
         assert f"begun with {name} 0.0.1, going on with" in done.stdout
         assert timeless(folder) == timeless(whole)
+        assert read_json(folder / "results.json")["versions"][name].startswith("0.0.1, then ")
 
 
 @pytest.mark.parametrize("threads", [2, 3])

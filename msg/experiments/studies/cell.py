@@ -14,7 +14,7 @@ from msg.experiments.config import RunConfig
 from msg.experiments.files import sealed_json
 from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import operations_of
-from msg.experiments.study import Study, Summary, rehearse, split_of, versions
+from msg.experiments.study import Study, Summary, rehearse, split_of
 from msg.experiments.tables.spaces import (
     Dimension,
     Scalar,
@@ -151,7 +151,7 @@ class CellStudy(Study):
         config = self._configured(settings)
         return [Job("fit", f"seed-{seed}", config, seed, self._title, {"forgiving": True}) for seed in self.base.seeds]
 
-    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
+    def summarise(self, results: Mapping[str, Result], data: Data, versions: Mapping[str, str]) -> Summary:
         tried, _ = self._search(results)
         best = self._best(tried)
         records = [] if best is None else [results[job.name].record for job in self._reports(best)]
@@ -170,7 +170,7 @@ class CellStudy(Study):
             seconds=sum(one.seconds for one in tried) + sum(_seconds(record) for record in records),
             parameters=None if failed else records[0]["parameters"],
             failed=failed,
-            versions=versions(),
+            versions=dict(versions),
             origin=self.origin,
             energy={} if failed else _energies(records),
         )

@@ -172,7 +172,7 @@ class EnergyStudy(Study):
         if lost:
             raise FloatingPointError(f"the loss of {', '.join(lost)} diverged in every setting: try a smaller lr")
 
-    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
+    def summarise(self, results: Mapping[str, Result], data: Data, versions: Mapping[str, str]) -> Summary:
         trials = self._trials()
         chosen = {id(trial) for trial in self._finalists(trials, results)}
         good = {id(trial) for trial in self._read(trials, results, self.base.seeds[1:])}

@@ -123,11 +123,11 @@ class RecipeStudy(Study):
         jobs = {job.name for job in run.jobs()}
         return run.watched(store, {name: found for name, found in results.items() if name in jobs}, progress)
 
-    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
+    def summarise(self, results: Mapping[str, Result], data: Data, versions: Mapping[str, str]) -> Summary:
         """What :class:`TrainStudy` says of the chosen recipe, and ``recipes``: its name, all metrics, and the seed."""
         chosen = self.chosen(results)
         assert chosen is not None
-        summary = self.runs[chosen].summarise(results, data)
+        summary = self.runs[chosen].summarise(results, data, versions)
         value = {**summary.value, "recipes": {"chosen": chosen, "val": self.validated(results), "seed": self.seed}}
         return Summary(value, {**summary.files, "results.json": sealed_json(value)})
 

@@ -102,13 +102,13 @@ class RulesStudy(Study):
         fits = [Job("fit", f"{name}-{seed}", run, seed, title, {"exact": exact}) for seed in run.seeds]
         return fits + [Job("memory", f"{name}-memory", run, run.seeds[0], title)] * self.memory
 
-    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
+    def summarise(self, results: Mapping[str, Result], data: Data, versions: Mapping[str, str]) -> Summary:
         seconds = results["timing"].record["seconds"]
         rows = [self._row(run, results, time) for run, time in zip(self.runs(), seconds)]
         metric = results[self._jobs(self.base)[0].name].record["metric"]
         split = split_of(self.base, data)
         found = Comparison(
-            self.as_dict(), self.command_line(), data.name, data.content_hash, split, metric, tuple(rows)
+            self.as_dict(), self.command_line(), data.name, data.content_hash, split, metric, tuple(rows), versions
         )
         files = {
             "comparison.md": found.markdown().encode(),

@@ -18,7 +18,7 @@ from msg.experiments.job import Job, Result
 from msg.experiments.jobs.fit import operations_of
 from msg.experiments.progress import Passing, Progress
 from msg.experiments.store import Store
-from msg.experiments.study import Study, Summary, rehearse, split_of, versions
+from msg.experiments.study import Study, Summary, rehearse, split_of
 from msg.report.figures import Curve, to_png, training
 from msg.report.tables import mean_and_std
 from msg.training import Epoch
@@ -103,14 +103,14 @@ class TrainStudy(Study):
                 writer.writerow([model, job.seed, epoch, loss, val_loss, val, radius, *padded, seconds])
         return text.getvalue().encode()
 
-    def summarise(self, results: Mapping[str, Result], data: Data) -> Summary:
+    def summarise(self, results: Mapping[str, Result], data: Data, versions: Mapping[str, str]) -> Summary:
         jobs = self.jobs()
         own = [job for job in jobs if job.config.model == self.base.model]
         best = max(own, key=lambda job: results[job.name].record["val"])
         called = _called({job.config.model: results[job.name].record["model"] for job in jobs})
         records = {job.name: results[job.name].record | {"model": called[job.config.model]} for job in jobs}
         histories = {name: _history(record) for name, record in records.items()}
-        value = self._results(records, data)
+        value = self._results(records, data, versions)
         files = {
             "history.csv": self.history(histories),
             "best.pt": torch_bytes(self._best(best, results[best.name], data)),
@@ -119,7 +119,9 @@ class TrainStudy(Study):
         }
         return Summary(value, files)
 
-    def _results(self, records: Mapping[str, dict[str, Any]], data: Data) -> dict[str, Any]:
+    def _results(
+        self, records: Mapping[str, dict[str, Any]], data: Data, versions: Mapping[str, str]
+    ) -> dict[str, Any]:
         config = self.base
         models = [_of_a_model([records[self._name(one, seed)] for seed in config.seeds]) for one in self.configs]
         return {
@@ -137,7 +139,7 @@ class TrainStudy(Study):
             **models[0],
             "baseline": models[1] if len(models) > 1 else None,
             "config": config.as_dict(),
-            "versions": versions(),
+            "versions": dict(versions),
         }
 
     def _best(self, job: Job, result: Result, data: Data) -> dict[str, Any]:
