@@ -122,6 +122,13 @@ class ConvergentNetwork(GraphNetwork, ABC):
         rule = resolve_rule(gradient or EquilibriumPropagation(), SettlingRule, type(self).__name__)
         self.steps, self.gradient, self.tolerance = steps, rule, tolerance
 
+    def check_sample(self, hops: int) -> None:
+        """See :meth:`GraphNetwork.check_sample`."""
+        raise ValueError(
+            f"{type(self).__name__} sends messages until it settles, so no sample holds what a node reads: train it "
+            "without batches, or use MSG"
+        )
+
     def system(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> SettlingSystem:
         """The energy and its tensors for one input, attached to autograd."""
         return self._system(*self.prepare(x, edge_index, edge_weight))

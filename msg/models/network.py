@@ -134,6 +134,16 @@ class GraphNetwork(Recorded, nn.Module):
         graph = self._graphs.graph(edge_index, edge_weight, x.size(-2)).reading(x)
         return x if x.layout == torch.strided else self._features.recall((x,), (), lambda: _sparse(x)), graph
 
+    def check_sample(self, hops: int) -> None:
+        """Refuse samples of a graph that hold less than what the output of a seed reads, where that is known.
+
+        Args:
+            hops: how far neighbours are drawn.
+
+        Raises:
+            ValueError: naming what to use.
+        """
+
     def _check_part(self, graph: PartitionedGraph) -> None:
         if self.instead_on_a_part:
             graph.whole_only(type(self).__name__, self.instead_on_a_part)
@@ -198,6 +208,14 @@ class LayeredNetwork(GraphNetwork, ABC):
     @abstractmethod
     def hops(self) -> int:
         """How far the output of a node looks along edges: over how many hops samples have to reach."""
+
+    def check_sample(self, hops: int) -> None:
+        """See :meth:`GraphNetwork.check_sample`."""
+        if hops < self.hops:
+            raise ValueError(
+                f"neighbours are drawn {hops} hops far, but {type(self).__name__} looks {self.hops} hops far: give "
+                "fan_out a number for each"
+            )
 
     def prepare(
         self,

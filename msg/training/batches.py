@@ -15,7 +15,7 @@ from torch_geometric.sampler import NodeSamplerInput
 from msg.calls import given
 from msg.graph import NeighborSampler, SparseMatrix
 from msg.layers.draws import generator_of
-from msg.models.network import LayeredNetwork
+from msg.models.network import GraphNetwork, LayeredNetwork
 from msg.sizes import check_sizes
 
 
@@ -56,7 +56,8 @@ class Batch(NamedTuple):
         normalises would see other degrees in each layer.
 
         Raises:
-            ValueError: for graphs or a sample, and a convolution that keeps the matrix of the first graph it sees.
+            ValueError: for graphs or a sample, and a convolution that keeps the matrix of the first graph it sees; for
+                a sample of fewer hops than a network of this library looks.
         """
         if self.batch is not None:
             check_uncached(model)
@@ -64,6 +65,8 @@ class Batch(NamedTuple):
         if self.batch_size is None:
             return model(self.x, self.edge_index, **self.weights)
         check_uncached(model)
+        if isinstance(model, GraphNetwork) and self.num_sampled_edges_per_hop is not None:
+            model.check_sample(len(self.num_sampled_edges_per_hop))
         if isinstance(model, LayeredNetwork):
             nodes, edges = self.num_sampled_nodes_per_hop, self.num_sampled_edges_per_hop
             return model(self.x, self.edge_index, self.edge_weight, self.batch_size, nodes, edges)

@@ -8,7 +8,7 @@ from msg.experiments.config import RunConfig
 from msg.gradients import SurrogateBPTT
 from msg.models import CachedGCN
 from msg.names import MODELS
-from msg.nn import MSG, SGC, SpikingGCN, SpikingGNN
+from msg.nn import MSG, SGC, ClassicGNN, ConvergentGNN, RiemannianConvergentGNN, SpikingGCN, SpikingGNN
 from msg.training import Augmentation, Budget, LinkPrediction, MiniBatches, NodeClassification, fit, inner_product
 
 EVERYTHING = MiniBatches(10**6, (-1, -1))
@@ -126,6 +126,26 @@ def test_a_convolution_that_keeps_its_first_graph_is_refused(karate):
         drawn.loss(GCN(34, 8, 2, 4, cached=True), *drawn.batches(1))
     for name in [name for name in MODELS if MODELS[name].batches]:
         task.loss(build_model(RunConfig(model=name, layers=2, batch_size=10**6), 34, 4), *task.batches(1))
+
+
+@pytest.mark.parametrize("make", [MSG, SpikingGNN, SpikingGCN, ClassicGNN])
+def test_neighbours_are_drawn_as_far_as_a_network_looks(karate, make):
+    """With fewer hops its last layers would read features alone; with more it reads what it needs."""
+    model = make(34, 4)
+    for fan_out in ((3,) * model.hops, (3,) * (model.hops + 1)):
+        task = NodeClassification(karate, batches=MiniBatches(8, fan_out))
+        assert torch.isfinite(task.loss(model, *task.batches(1)))
+    task = NodeClassification(karate, batches=MiniBatches(8, (3,) * (model.hops - 1)))
+    named = f"drawn {model.hops - 1} hops far, but {make.__name__} looks {model.hops} hops far: give fan_out a number"
+    with pytest.raises(ValueError, match=named):
+        task.loss(model, *task.batches(1))
+
+
+@pytest.mark.parametrize("make", [ConvergentGNN, RiemannianConvergentGNN])
+def test_networks_that_settle_take_no_samples(karate, make):
+    task = NodeClassification(karate, batches=EVERYTHING)
+    with pytest.raises(ValueError, match=f"{make.__name__} sends messages until it settles.*without batches"):
+        task.loss(make(34, 4), *task.batches(1))
 
 
 @pytest.mark.parametrize("name", BATCHED)
