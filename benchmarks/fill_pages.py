@@ -1,4 +1,5 @@
-"""The tables of README and docs/reproduction.md that come from ``benchmarks/tables``, and the commands that made these.
+"""The tables of README and docs/reproduction.md that come from ``benchmarks/tables``, the commands that made these, and
+the defaults of docs/cli.md that models, neurons and rules have of their own.
 
     python benchmarks/fill_pages.py
 
@@ -16,15 +17,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from msg.experiments.config import RunConfig
+from msg.experiments.options import fields_of
 from msg.experiments.significance import LEVEL, against_best, paired_p
 from msg.experiments.tables.published import SGNNBENCH
 from msg.experiments.tables.table import as_it_is
-from msg.names import MODELS, TABLES
+from msg.names import MODELS, NEURONS, TABLES
 from msg.report.tables import mean_std
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "tables"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduction.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduction.md", ROOT / "docs" / "cli.md")
 OF_ITS_OWN = "-searched"
 """The ending of folders for what was searched on Computers itself, for few rows alone."""
 
@@ -322,6 +325,31 @@ def failed() -> list[str]:
     return table_of(("table, graph", "trials of sixteen without a figure"), body)
 
 
+# --- defaults ------------------------------------------------------------------------------------
+
+
+def own_defaults() -> list[str]:
+    """What models and neurons have where help names another default."""
+    tasks = {name: MODELS[name].tasks for name in MODELS}
+    of_models = {name: {task: _own(model=name, task=task, baseline="none") for task in tasks[name]} for name in MODELS}
+    # one that sends values does so once
+    of_neurons = {name: _own(neuron=name, timesteps=5 if NEURONS[name].spiking else 1) for name in NEURONS}
+    body = []
+    for name, found in of_models.items():
+        everywhere = set.intersection(*(set(one) for one in found.values()))
+        for_some = [f"{one} for {task}" for task in found for one in found[task] if one not in everywhere]
+        body.append([f"`--model {name}`", ", ".join([*sorted(everywhere), *for_some])])
+    body += [[f"`--neuron {name}`", ", ".join(found)] for name, found in of_neurons.items()]
+    return table_of(("of", "defaults of its own"), [line for line in body if line[1]])
+
+
+def _own(**options: Any) -> list[str]:
+    config = vars(RunConfig(**options))
+    free = {name: field for name, field in fields_of(RunConfig).items() if name not in options and field.absent is None}
+    own = {name: field for name, field in free.items() if config[name] not in (None, field.option.settled(config))}
+    return [f"`{field.flag} {config[name]}`".replace(" True", "") for name, field in own.items()]
+
+
 # --- pages ---------------------------------------------------------------------------------------
 
 
@@ -356,6 +384,7 @@ MADE: Mapping[str, Callable[[], list[str]]] = {
     **{f"commands, {table}": partial(commands, table) for table in TABLES},
     "missing": missing,
     "failed": failed,
+    "own defaults": own_defaults,
 }
 """What can stand on a page, by name."""
 

@@ -35,7 +35,8 @@ app.command(
     name="train",
     help=(
         "Train a model, beside a baseline under the same budget.\n\nFor classes of nodes, without an option of "
-        "model or training (but for epochs, patience, baseline), five recipes are tried, and validation chooses."
+        "model or training (but for epochs, patience, baseline), five recipes are tried, and validation chooses.\n\n"
+        "Defaults are those of msg and IF neurons; other models and neurons have some of their own."
     ),
 )
 app.command("msg.cli.compare:compare", name="compare", help="Compare gradient rules with nothing else changed.")

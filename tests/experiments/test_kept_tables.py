@@ -114,9 +114,12 @@ def made():
 
 
 def test_pages_have_the_tables_that_are_made(made):
-    readme, page = (re.findall(r"<!-- table: (.+) -->", page.read_text(encoding="utf-8")) for page in made["PAGES"])
+    readme, page, cli = (
+        re.findall(r"<!-- table: (.+) -->", page.read_text(encoding="utf-8")) for page in made["PAGES"]
+    )
     assert readme == ["highest, nodes", "highest, links"]
-    assert set(page) == made["MADE"].keys()
+    assert cli == ["own defaults"]
+    assert {*page, *cli} == made["MADE"].keys()
     assert len(made["MADE"]["highest, nodes"]()) == 14
     assert len(made["MADE"]["missing"]()) > 20
     for page in made["PAGES"]:
@@ -124,6 +127,15 @@ def test_pages_have_the_tables_that_are_made(made):
         assert made["filled"](text) == text, (
             f"python benchmarks/fill_pages.py has not been run since {page.name} changed"
         )
+
+
+def test_defaults_of_their_own_are_those_that_help_does_not_name(made):
+    lines = [line.strip("| ").split(" | ") for line in made["MADE"]["own defaults"]()[2:]]
+    told = {of: own.split(", ") for of, own in lines}
+    assert told["`--model hgcn`"] == ["`--manifold P16`", "`--layers 2` for link-prediction"]
+    assert "`--residual`" in told["`--model spikegraphormer`"]
+    assert told["`--neuron decaying-lif`"] == ["`--threshold 1.0`", "`--reset zero`", "`--tau 1.0`"]
+    assert not {"`--model msg`", "`--neuron if`"} & set(told)
 
 
 def test_a_table_that_nobody_makes_is_an_error(made):
