@@ -1,5 +1,5 @@
 """The tables of README and docs/reproduction.md that come from ``benchmarks/tables``, the commands that made these, and
-the defaults of docs/cli.md that models, neurons and rules have of their own.
+the defaults of docs/cli.md that models and neurons have of their own.
 
     python benchmarks/fill_pages.py
 
