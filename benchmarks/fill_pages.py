@@ -330,16 +330,15 @@ def failed() -> list[str]:
 
 def own_defaults() -> list[str]:
     """What models and neurons have where help names another default."""
-    tasks = {name: MODELS[name].tasks for name in MODELS}
-    of_models = {name: {task: _own(model=name, task=task, baseline="none") for task in tasks[name]} for name in MODELS}
-    # one that sends values does so once
-    of_neurons = {name: _own(neuron=name, timesteps=5 if NEURONS[name].spiking else 1) for name in NEURONS}
     body = []
-    for name, found in of_models.items():
-        everywhere = set.intersection(*(set(one) for one in found.values()))
+    for name in MODELS:
+        found = {task: _own(model=name, task=task, baseline="none") for task in MODELS[name].tasks}
+        everywhere = set.intersection(*map(set, found.values()))
         for_some = [f"{one} for {task}" for task in found for one in found[task] if one not in everywhere]
         body.append([f"`--model {name}`", ", ".join([*sorted(everywhere), *for_some])])
-    body += [[f"`--neuron {name}`", ", ".join(found)] for name, found in of_neurons.items()]
+    for name in NEURONS:  # one that sends values does so once
+        found = _own(neuron=name, timesteps=5 if NEURONS[name].spiking else 1)
+        body.append([f"`--neuron {name}`", ", ".join(found)])
     return table_of(("of", "defaults of its own"), [line for line in body if line[1]])
 
 
