@@ -14,7 +14,10 @@ def export(
     /,
     *,
     out: Annotated[Path, Parameter(help="The file.")],
-    format: Annotated[Literal["pt2", "onnx"], Parameter(help="Of torch.export, or ONNX.")] = "pt2",
+    format: Annotated[
+        Literal["pt2", "onnx"] | None,
+        Parameter(help="Of torch.export, or ONNX; by default ONNX where OUT ends in .onnx."),
+    ] = None,
 ) -> None:
     """Write the best weights of a finished run as a program for graphs of any size, which needs no msg to run."""
     from msg.experiments.exporting import export as write

@@ -105,7 +105,8 @@ def as_labels(given: Array, count: int, of: str = "nodes", missing: bool = False
     """
     labels = np.asarray(given)
     if labels.shape != (count,) or count == 0:
-        raise ValueError(f"labels of shape {labels.shape} for {count} {of}")
+        one_each = ", not one class each: take the argmax of one-hot rows" if labels.ndim == 2 else ""
+        raise ValueError(f"labels of shape {labels.shape} for {count} {of}{one_each}")
     if labels.dtype.kind not in "biu" or labels.min() < (-1 if missing else 0):
         without = f", and -1 for {of} without a class" if missing else ""
         raise ValueError(f"labels that are not class indices 0, 1, 2, ...: number the classes, as integers{without}")

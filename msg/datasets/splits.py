@@ -135,7 +135,8 @@ def _drawn_masks(data: Data, classes: Tensor, split: str, seed: int) -> list[Ten
         return _fold_masks(classes, split, int(argument), seed)
     if rule == "per-class" and argument.isdecimal() and int(argument) > 0:
         return _per_class_masks(classes, split, int(argument), seeded(seed))
-    raise ValueError(f"unknown split {split!r}: {_possible(data)}")
+    edges = "; link_split divides edges" if rule == "link" else ""
+    raise ValueError(f"unknown split {split!r}: {_possible(data)}{edges}")
 
 
 def _random_masks(num_nodes: int, percentages: Sequence[float], generator: torch.Generator) -> list[Tensor]:

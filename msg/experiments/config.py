@@ -414,7 +414,7 @@ class RunConfig:
 
     def _check_split(self) -> None:
         if self.split is not None and self.split.startswith("link:") != (self.task == LINKS):
-            wanted = {NODES: "public, fixed:K, random:10/10/80 or per-class:20", LINKS: "link:TRAIN/VAL/TEST"}
+            wanted = {NODES: "public, fixed:K, random:10/10/80, per-class:20 or folds:10", LINKS: "link:TRAIN/VAL/TEST"}
             raise ValueError(
                 f"split={self.split!r} contradicts task={self.task!r}: use "
                 f"{wanted.get(self.task, 'folds:10 or random:80/10/10')}"

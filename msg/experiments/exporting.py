@@ -66,7 +66,7 @@ class Deployed(nn.Module):
         return out if pairs is None else decoder_of(self.model, edge_index)(out, pairs)
 
 
-def export(path: str | Path, out: str | Path, format: Format = "pt2") -> None:
+def export(path: str | Path, out: str | Path, format: Format | None = None) -> None:
     """Write the best weights of a finished run as a program for graphs of any size, checked on another graph.
 
     It reads features ``x [N, F]`` as the graph has them (of a run with ``top_features`` or ``normalize_features`` it
@@ -77,7 +77,8 @@ def export(path: str | Path, out: str | Path, format: Format = "pt2") -> None:
         path: folder of the run.
         out: the file.
         format: ``"pt2"``, read by ``torch.export.load``, made of torch's own operators alone; ``"onnx"``, checked with
-            onnxruntime, in which float64 geometry is spelt out in operators that onnxruntime has.
+            onnxruntime, in which float64 geometry is spelt out in operators that onnxruntime has; by default
+            ``"onnx"`` for a file whose name ends in ``.onnx``, ``"pt2"`` for others.
 
     Raises:
         FileNotFoundError: if the folder holds no finished run.
@@ -85,6 +86,7 @@ def export(path: str | Path, out: str | Path, format: Format = "pt2") -> None:
         ImportError: where ONNX's packages are not installed.
         OSError: if ``out`` cannot be written.
     """
+    format = format or ("onnx" if Path(out).suffix == ".onnx" else "pt2")
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}: use 'pt2' or 'onnx'")
     if format == "onnx":

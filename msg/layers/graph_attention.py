@@ -113,7 +113,7 @@ class GraphAttention(nn.Module):
         zeros(self.bias)
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        graph.whole_only(type(self).__name__, "'gcn', 'sage' or 'gin'")
+        graph.whole_only(type(self).__name__, "a linear convolution such as 'gcn' or 'sage'")
         if graph.edge_weight is not None:
             raise ValueError(f"{type(self).__name__} cannot honour edge_weight: pass none")
         projected = through(self.lin, x)

@@ -169,8 +169,10 @@ class SpikingGCN(SpikingNetwork):
         ``x``: ``[N, F]`` or ``[T, N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
 
     Raises:
-        ValueError: for impossible sizes.
+        ValueError: for impossible sizes, or a part of a graph.
     """
+
+    instead_on_a_part = "SpikingGNN"
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ def test_bad_arguments():
         load_graph("ogbn-products", features="csr")
     with pytest.raises(ValueError, match="unknown split"):
         load_graph("karate", split="half")
+    with pytest.raises(ValueError, match=r"unknown split 'link:85/5/10'.*link_split"):
+        load_graph("karate", split="link:85/5/10")
 
 
 def test_changed_generator_is_noticed(monkeypatch):

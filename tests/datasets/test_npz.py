@@ -58,6 +58,7 @@ def test_splits_of_either_kind_are_read(save_npz, tmp_path, plural):
         ({"attr_matrix": np.full((6, 2), "a")}, "not numbers"),
         ({"attr_matrix": np.float32(1)}, "cannot be read"),
         ({"labels": np.arange(5)}, "labels of shape"),
+        ({"labels": np.eye(6, dtype=int)}, "argmax of one-hot rows"),
         ({"labels": np.array([0, 1, 0, 1, 0, -2])}, "not class indices.*, and -1 for nodes without a class"),
         ({"labels": np.linspace(0, 1, 6)}, "not class indices"),
         ({"labels": np.array([{}] * 6)}, "allow_pickle=False"),

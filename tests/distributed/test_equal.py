@@ -9,7 +9,17 @@ from ranks import CLASSES, FEATURES, assigned, build, graph, of_a_part, one, tog
 from msg.gradients import OTTT, CheckpointedBPTT
 from msg.graph import PartitionedGraph, partition
 from msg.models.spiking_gcn import SpikingGCN
-from msg.nn import GCSNN, HGCN, MSG, ClassicGNN, ConvergentGNN, KappaGCN, RiemannianConvergentGNN, SpikeGraphormer
+from msg.nn import (
+    GASNN,
+    GCSNN,
+    HGCN,
+    MSG,
+    ClassicGNN,
+    ConvergentGNN,
+    KappaGCN,
+    RiemannianConvergentGNN,
+    SpikeGraphormer,
+)
 
 PEERS = ("ClassicGNN", "GCSNN", "HGCN", "KappaGCN", "HyboNet", "QGCN")
 # model, graph, how it is cut, kernels
@@ -125,6 +135,7 @@ def _refuse(rank, world):
         *(MSG(FEATURES, CLASSES, manifold="H8", gradient=rule) for rule in (OTTT(), CheckpointedBPTT())),
         MSG(FEATURES, CLASSES, manifold="H8", conv=_gat),
         SpikingGCN(FEATURES, CLASSES),
+        GASNN(FEATURES, CLASSES, norm="layer"),
         SpikeGraphormer(FEATURES, CLASSES),
         ConvergentGNN(FEATURES, CLASSES),
         RiemannianConvergentGNN(FEATURES, CLASSES),
@@ -145,7 +156,7 @@ def _gat(inner, outer):
 
 def test_what_needs_the_whole_graph_is_refused_by_name():
     norms = 5 * ["a normalisation over nodes"]
-    names = "OTTT CheckpointedBPTT GATConv Propagation SpikeGraphormer ConvergentGNN RiemannianConvergentGNN"
+    names = "OTTT CheckpointedBPTT GATConv SpikingGCN GASNN SpikeGraphormer ConvergentGNN RiemannianConvergentGNN"
     for found, name in zip(_refuse(0, 2), [*norms, *names.split()], strict=True):
         assert found.startswith(f"{name} needs the whole graph in one process")
 

@@ -52,7 +52,7 @@ def test_both_formats_say_what_the_model_says(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "msg-graph[onnx]"')
     folder = made(tmp_path / "r", **MADE[name])
     export(folder, tmp_path / "p.pt2")
-    export(folder, tmp_path / "p.onnx", "onnx")
+    export(folder, tmp_path / "p.onnx")
     trained = load_trained(folder)
     task, pairs = trained.task, torch.tensor([[0, 1, 5, 7], [2, 3, 30, 9]])
     with torch.no_grad():

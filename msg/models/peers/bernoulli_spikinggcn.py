@@ -56,7 +56,7 @@ class BernoulliSpikingGCN(GraphNetwork):
         ValueError: for impossible sizes, or a part of a graph.
     """
 
-    instead_on_a_part = "SpikingGCN"
+    instead_on_a_part = "SpikingGNN"
 
     timesteps = Timesteps
 

@@ -279,8 +279,12 @@ class GASNN(_STFN):
 
     Raises:
         ValueError: as there, and for heads that do not divide the width; when called, for edge weights, which attention
-            does not read.
+            does not read, or a part of a graph.
     """
+
+    instead_on_a_part = "GCSNN"
+
+    instead_on_a_part = "GCSNN"
 
     def __init__(
         self,
