@@ -54,7 +54,9 @@ def _bernoulli(module: BernoulliEncoder, args: tuple, kwargs: dict, output: Tens
 @rule(BernoulliLinear)
 def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Spikes are as many as their probabilities say in the mean."""
-    x, steps, weights = args[0], output.size(0), parameters(module)
+    x, rows = args[0], kwargs.get("rows", *args[2:])
+    x = x if rows is None else x.index_select(0, rows)
+    steps, weights = output.size(0), parameters(module)
     spikes = round(float(x.clamp(0, 1).sum(dtype=torch.float64)) * steps)
     added = rows_of_weights(spikes, output.size(-1), output.numel(), False, weights, x.numel())
     return _drawn(x, steps) + added + Count.of({"spike": spikes})
@@ -88,7 +90,7 @@ def _grouped(module: GroupedGCN, args: tuple, kwargs: dict, output: Tensor) -> C
 @rule(BernoulliSpikingGCN, leave_children=True)
 def _bernoulli_spikinggcn(model: BernoulliSpikingGCN, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Features are propagated in an inference, though the network keeps them; spikes of the output are counted."""
-    features, graph = model.prepare(*args, **kwargs)
+    features, graph = model.prepare(*args, **{name: value for name, value in kwargs.items() if name != "nodes"})
     x, propagated = to_tensor(features), model.propagation.along(to_dense(features), graph)
     rule_of_it = known(model.propagation)
     assert rule_of_it is not None

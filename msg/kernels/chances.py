@@ -50,22 +50,22 @@ def draw(chances, key, steps, first, last, out):
 
 
 @compiled
-def currents(chances, key, steps, weight, first, last, out):
-    """Products of what fires and ``weight [F, C]``: ``out [T, N, C]``."""
+def currents(chances, numbers, key, steps, weight, first, last, out):
+    """Products of what fires and ``weight [F, C]``: ``out [T, N, C]``; a row draws by its number, ``numbers [N]``."""
     inputs, channels = weight.shape
     at, now, one = np.empty(steps, np.int64), np.empty((steps, channels), out.dtype), out.dtype.type(1)
     for i in range(first, last):
         now[:] = 0
         for k in range(inputs):
             if chances[i, k] > 0:
-                for j in range(_spikes(chances[i, k], stream_of(key, i * inputs + k), steps, at)):
+                for j in range(_spikes(chances[i, k], stream_of(key, numbers[i] * inputs + k), steps, at)):
                     add(part(now, at[j] * channels, channels), one, part(weight, k * channels, channels))
         for t in range(steps):
             copy(part(out, (t * chances.shape[0] + i) * channels, channels), part(now, t * channels, channels))
 
 
 @compiled
-def currents_back(chances, key, steps, grad, rows, first, last, to_weight):
+def currents_back(chances, numbers, key, steps, grad, rows, first, last, to_weight):
     """Add to ``to_weight [F, C]`` what ``rows[first:last]`` send back of ``grad [T, N, C]``, drawing once more."""
     inputs, channels = to_weight.shape
     at, now, one = np.empty(steps, np.int64), np.empty((steps, channels), grad.dtype), grad.dtype.type(1)
@@ -74,5 +74,5 @@ def currents_back(chances, key, steps, grad, rows, first, last, to_weight):
             copy(part(now, t * channels, channels), part(grad, (t * chances.shape[0] + i) * channels, channels))
         for k in range(inputs):
             if chances[i, k] > 0:
-                for j in range(_spikes(chances[i, k], stream_of(key, i * inputs + k), steps, at)):
+                for j in range(_spikes(chances[i, k], stream_of(key, numbers[i] * inputs + k), steps, at)):
                     add(part(to_weight, k * channels, channels), one, part(now, at[j] * channels, channels))

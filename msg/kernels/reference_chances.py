@@ -18,12 +18,10 @@ OFTEN = 0.1
 """Above this a number a step is drawn, not one a spike."""
 
 
-def _spikes(chances: Any, key: Any, steps: int, first: int, last: int) -> tuple[Any, Any, Any]:
-    """Step, row and input of each spike of these rows."""
-    block = chances[first:last]
-    row, column = np.nonzero(block > 0)
-    chance = block[row, column].astype(np.float64)
-    row += first
+def _spikes(chances: Any, numbers: Any, key: Any, steps: int) -> tuple[Any, Any, Any]:
+    """Step, number of the row and input of each spike of these rows."""
+    row, column = np.nonzero(chances > 0)
+    chance, row = chances[row, column].astype(np.float64), numbers[row]
     stream = streams_of(key, row * chances.shape[1] + column)
     found, often = [(np.zeros(0, np.int64),) * 3], chance > OFTEN
     for t in range(steps if often.any() else 0):
@@ -44,24 +42,24 @@ def _spikes(chances: Any, key: Any, steps: int, first: int, last: int) -> tuple[
 
 def draw(chances, key, steps, first, last, out) -> None:
     """Ones where ``chances [N, F]`` fire, in ``out [T, N, F]``, which is zero."""
-    out[_spikes(chances, key, steps, first, last)] = 1
+    out[_spikes(chances[first:last], np.arange(first, last), key, steps)] = 1
 
 
-def currents(chances, key, steps, weight, first, last, out) -> None:
-    """Products of what fires and ``weight [F, C]``: ``out [T, N, C]``."""
+def currents(chances, numbers, key, steps, weight, first, last, out) -> None:
+    """Products of what fires and ``weight [F, C]``: ``out [T, N, C]``; a row draws by its number, ``numbers [N]``."""
     for i in range(first, last):
-        out[:, i] = _fired(chances, key, steps, i, weight.dtype) @ weight
+        out[:, i] = _fired(chances[[i]], numbers[[i]], key, steps, weight.dtype) @ weight
 
 
-def currents_back(chances, key, steps, grad, rows, first, last, to_weight) -> None:
+def currents_back(chances, numbers, key, steps, grad, rows, first, last, to_weight) -> None:
     """Add to ``to_weight [F, C]`` what ``rows[first:last]`` send back of ``grad [T, N, C]``, drawing once more."""
     for i in rows[first:last]:
-        to_weight += _fired(chances, key, steps, i, grad.dtype).T @ grad[:, i]
+        to_weight += _fired(chances[[i]], numbers[[i]], key, steps, grad.dtype).T @ grad[:, i]
 
 
-def _fired(chances: Any, key: Any, steps: int, i: int, dtype: Any) -> Any:
-    """What a row's inputs do in each step, ``[T, F]``."""
+def _fired(chances: Any, number: Any, key: Any, steps: int, dtype: Any) -> Any:
+    """What the inputs of one row do in each step, ``[T, F]``."""
     fired = np.zeros((steps, chances.shape[1]), dtype)
-    t, _, column = _spikes(chances, key, steps, i, i + 1)
+    t, _, column = _spikes(chances, number, key, steps)
     fired[t, column] = 1
     return fired

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -71,44 +72,53 @@ class _Events(torch.autograd.Function):
     """Currents, spike by spike. The way back draws the same spikes once more, and nothing is kept for it."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, x: Tensor, key: Any, timesteps: int) -> Tensor:
-        given, turned = (_chances(x, x.size(-1)), key, timesteps), weight.detach().t().contiguous().numpy()
-        out = weight.new_empty(timesteps, x.size(0), weight.size(0))
-        kernels, room = _kernels(), out.numpy()
-        over_rows(x.size(0), lambda first, last: kernels.currents(*given, turned, first, last, room))
-        ctx.save_for_backward(x)
+    def forward(ctx, weight: Tensor, x: Tensor, rows: Tensor | None, key: Any, timesteps: int) -> Tensor:
+        ctx.save_for_backward(x, rows)
         ctx.key, ctx.timesteps = key, timesteps
+        chances, numbers = _rows_of(x, rows)
+        given, turned = (chances, numbers, key, timesteps), weight.detach().t().contiguous().numpy()
+        out = weight.new_empty(timesteps, len(numbers), weight.size(0))
+        kernels, room = _kernels(), out.numpy()
+        over_rows(len(numbers), lambda first, last: kernels.currents(*given, turned, first, last, room))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
-        (x,) = ctx.saved_tensors
         grad = grads[0].contiguous()
-        given, kernels, sums = (_chances(x, x.size(-1)), ctx.key, ctx.timesteps, grad.numpy()), _kernels(), {}
+        given, kernels, sums = (*_rows_of(*ctx.saved_tensors), ctx.key, ctx.timesteps, grad.numpy()), _kernels(), {}
         # of most nodes no label is known: what they fired matters to nothing
-        rows = grad.abs().sum((0, 2)).nonzero()[:, 0].numpy()
+        labelled = grad.abs().sum((0, 2)).nonzero()[:, 0].numpy()
 
         def add(first: int, last: int) -> None:
-            sums[first] = grad.new_zeros(x.size(-1), grad.size(-1))
-            kernels.currents_back(*given, rows, first, last, sums[first].numpy())
+            sums[first] = grad.new_zeros(given[0].shape[1], grad.size(-1))
+            kernels.currents_back(*given, labelled, first, last, sums[first].numpy())
 
-        over_rows(len(rows), add)
+        over_rows(len(labelled), add)
         # in the order of rows, so that the same threads give the same sums
-        return torch.stack([sums[first] for first in sorted(sums)]).sum(0).t(), None, None, None
+        return torch.stack([sums[first] for first in sorted(sums)]).sum(0).t(), *[None] * 4
+
+
+def _rows_of(x: Tensor, rows: Tensor | None) -> tuple[Any, Any]:
+    """Probabilities of some rows of ``x [N, F]``, and their numbers."""
+    numbers = np.arange(len(x)) if rows is None else rows.numpy()
+    return _chances(x if rows is None else x.index_select(0, rows), x.size(-1)), numbers
 
 
 class _Product(torch.autograd.Function):
     """The same by torch, step by step; a byte an input and step is kept for the weights' gradient."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, x: Tensor, draws: Draws, timesteps: int, keep: bool) -> Tensor:
-        out = weight.new_empty(timesteps, x.size(0), weight.size(0))
-        number, kept = torch.empty_like(x), []
+    def forward(
+        ctx, weight: Tensor, x: Tensor, rows: Tensor | None, draws: Draws, timesteps: int, keep: bool
+    ) -> Tensor:
+        number, kept = torch.empty_like(x if rows is None else x.index_select(0, rows)), []
+        out = weight.new_empty(timesteps, len(number), weight.size(0))
         for spikes, current in zip(_steps(x, timesteps, draws), out):
-            torch.mm(number.copy_(spikes), weight.t(), out=current)
+            asked = spikes if rows is None else spikes.index_select(0, rows)
+            torch.mm(number.copy_(asked), weight.t(), out=current)
             if keep:
-                kept.append(spikes)
+                kept.append(asked)
         ctx.kept = kept
         return out
 
@@ -117,11 +127,11 @@ class _Product(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's doing
         (grad,) = grads
         # of most nodes no label is known: what they fired matters to nothing
-        rows = grad.abs().sum((0, 2)).nonzero()[:, 0]
+        labelled = grad.abs().sum((0, 2)).nonzero()[:, 0]
         out = grad.new_zeros(grad.size(-1), ctx.kept[0].size(-1))
         for now, spikes in zip(grad, ctx.kept):
-            out.addmm_(now.index_select(0, rows).t(), spikes.index_select(0, rows).to(grad.dtype))
-        return out, None, None, None, None
+            out.addmm_(now.index_select(0, labelled).t(), spikes.index_select(0, labelled).to(grad.dtype))
+        return out, *[None] * 5
 
 
 class BernoulliLinear(nn.Module):
@@ -137,7 +147,8 @@ class BernoulliLinear(nn.Module):
         seed: see :class:`Draws`.
 
     Shapes:
-        ``x``: ``[..., in_channels]``, probabilities, constant; returns ``[T, ..., out_channels]``.
+        ``x``: ``[..., in_channels]``, probabilities, constant; returns ``[T, ..., out_channels]``. With ``rows``,
+        numbers ``[M]`` of rows of ``x [N, in_channels]``, only these are drawn, as among all: ``[T, M, out_channels]``.
 
     Raises:
         ValueError: for fewer than one step, or another number of inputs.
@@ -154,19 +165,19 @@ class BernoulliLinear(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
         self.encoder.reset_parameters()
 
-    def forward(self, x: Tensor, timesteps: int) -> Tensor:
+    def forward(self, x: Tensor, timesteps: int, rows: Tensor | None = None) -> Tensor:
         timesteps = checked_timesteps(timesteps)
         if x.size(-1) != self.weight.size(1):  # compiled code would read beyond
             raise ValueError(f"x has {x.size(-1)} inputs, the layer {self.weight.size(1)}: see in_channels")
         draws, flat = self.encoder.draws, x.reshape(-1, x.size(-1))
         if choice.plain(x, self.weight):
-            out = _Events.apply(self.weight, flat, draws.key(), timesteps)
+            out = _Events.apply(self.weight, flat, rows, draws.key(), timesteps)
         else:
             keep = torch.is_grad_enabled() and self.weight.requires_grad
-            out = _Product.apply(self.weight, flat, draws, timesteps, keep)
+            out = _Product.apply(self.weight, flat, rows, draws, timesteps, keep)
         assert isinstance(out, Tensor)
         out = first_order(out, type(self).__name__, "a BernoulliEncoder and torch.nn.Linear")
-        return out.view(timesteps, *x.shape[:-1], self.weight.size(0))
+        return out if rows is not None else out.view(timesteps, *x.shape[:-1], self.weight.size(0))
 
     def extra_repr(self) -> str:
         return f"in_channels={self.weight.size(1)}, out_channels={self.weight.size(0)}"

@@ -46,6 +46,8 @@ class GraphNetwork(Recorded, nn.Module):
 
     Attributes:
         in_channels: number of features; subclasses set it.
+        takes_nodes: whether ``model(x, edge_index, nodes=...)`` computes outputs of those nodes alone, a mask ``[N]``
+            or numbers ``[M]``; tasks then ask for no others.
         instead_on_a_part: what to use on a part of a graph, by a network that needs all of it; empty: it does not.
 
     Raises:
@@ -54,6 +56,7 @@ class GraphNetwork(Recorded, nn.Module):
 
     in_channels: int
     instead_on_a_part: ClassVar[str] = ""
+    takes_nodes: ClassVar[bool] = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls, *args, **kwargs)

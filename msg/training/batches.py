@@ -49,8 +49,9 @@ class Batch(NamedTuple):
         """Weights of the edges as models are given them, if there are any."""
         return given(edge_weight=self.edge_weight)
 
-    def outputs(self, model: nn.Module) -> Tensor:
-        """What a model returns for the batch: of all nodes, of the seeds, or of all graphs.
+    def outputs(self, model: nn.Module, alone: bool = False) -> Tensor:
+        """What a model returns for the batch: of all nodes, of the seeds, or of all graphs; of the targets ``alone``,
+        which are nodes of a whole graph, where a model takes nodes.
 
         The library's own networks trim their layers. Others run on the whole sample: trimmed, a convolution that
         normalises would see other degrees in each layer.
@@ -63,7 +64,8 @@ class Batch(NamedTuple):
             check_uncached(model)
             return model(self.x, self.edge_index, **self.weights, batch=self.batch, batch_size=len(self.labels))
         if self.batch_size is None:
-            return model(self.x, self.edge_index, **self.weights)
+            nodes = {"nodes": self.target} if alone else {}
+            return model(self.x, self.edge_index, **self.weights, **nodes)
         check_uncached(model)
         if isinstance(model, GraphNetwork) and self.num_sampled_edges_per_hop is not None:
             model.check_sample(len(self.num_sampled_edges_per_hop))

@@ -24,7 +24,9 @@ from msg.training.tasks import PARTS, Evaluation, Part, check_features, firing, 
 
 
 class _View(NamedTuple):
-    """One forward in training: what was read of the graph, the outputs of all that a batch has, and their loss."""
+    """One forward in training: what was read of the graph, the outputs of all that a batch has (where nothing else is
+    read, of the targets alone), and their loss.
+    """
 
     batch: Batch
     outputs: Tensor
@@ -102,8 +104,9 @@ class Classification:
 
     def _view(self, model: nn.Module, batch: Batch) -> _View:
         batch, nodes = self.augment(batch, model)
+        alone = nodes is None and self._targets_alone and batch.batch_size is None and _takes_nodes(model)
         with watching(model) as seen:
-            logits = batch.outputs(model)
+            logits = batch.outputs(model, alone)
         if not isinstance(logits, Tensor) or (self.metric == "roc_auc" and logits.size(-1) != 2):
             given = f"[..., {logits.size(-1)}]" if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"a model gives logits [N, C], two of them for roc_auc, not {given}")
@@ -113,11 +116,16 @@ class Classification:
                 f"out_channels={self._num_classes}"
             )
         every = logits if nodes is None else logits[nodes]
-        logits = every[batch.target]
+        logits = every if alone else every[batch.target]
         loss = self._criterion(model, self.label_smoothing)(logits, batch.labels) + self._taught_loss(every)
         for stack, activity in seen.activities if self.sparsity else ():
             loss = loss + self.sparsity * firing(stack, activity)
         return _View(batch, every, loss)
+
+    @property
+    def _targets_alone(self) -> bool:
+        """Whether a loss reads no other outputs than those of a whole graph's targets."""
+        return False
 
     def _taught_loss(self, logits: Tensor) -> Tensor | float:
         """What predictions of a former model add, for the outputs of a batch."""
@@ -142,6 +150,10 @@ class Classification:
             # a softmax would round confident ones to the same score
             metric = roc_auc_score(y.cpu(), (logits[:, 1] - logits[:, 0]).cpu())
         return Evaluation(loss, float(metric), seen.rates, seen.radius)
+
+
+def _takes_nodes(model: nn.Module) -> bool:
+    return getattr(model, "takes_nodes", False)
 
 
 def check_metric(metric: str) -> None:
@@ -307,6 +319,10 @@ class NodeClassification(Classification):
             raise ValueError(f"what is taught must be probabilities of classes for each of {self.x.size(0)} nodes")
         self.taught = taught.to(self.x.device)
 
+    @property
+    def _targets_alone(self) -> bool:
+        return self.taught is None and not self.consistency.weight
+
     def _taught_loss(self, logits: Tensor) -> Tensor | float:
         if self.taught is None:
             return 0.0
@@ -316,6 +332,9 @@ class NodeClassification(Classification):
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
             seen = observe_by_layers(model, self._surroundings.everything)
+        elif _takes_nodes(model):
+            seen = observe(model, self.x, self.edge_index, **graphs_of(self), nodes=self.masks[part])
+            return self._evaluation(model, seen, seen.output, self.y[self.masks[part]])
         else:
             seen = observe(model, self.x, self.edge_index, **graphs_of(self))
         logits = seen.output[self.masks[part].to(seen.output.device)]

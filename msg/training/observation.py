@@ -78,7 +78,8 @@ def observe(model: nn.Module, x: Tensor, edge_index: Tensor, **graphs: Any) -> O
         model: any model with ``model(x, edge_index)``.
         x: ``[N, F]``.
         edge_index: ``[2, E]``.
-        graphs: ``batch`` and ``batch_size``, of a classifier of graphs.
+        graphs: ``batch`` and ``batch_size``, of a classifier of graphs; ``edge_weight``; ``nodes``, of a model that
+            takes them.
     """
     model.eval()
     with torch.no_grad(), watching(model) as seen:

@@ -56,13 +56,17 @@ def test_currents_are_products_of_what_is_drawn(kernels, dtype):
     random_numbers = np.random.default_rng(0)
     chances = random_numbers.random((9, 11), np.float32) * (random_numbers.random((9, 11)) < 0.6)
     weight, grad = (random_numbers.standard_normal(shape).astype(dtype) for shape in ((11, 3), (20, 9, 3)))
-    fired = np.zeros((20, 9, 11), dtype)
-    kernels.draw(chances, KEY, 20, 0, 9, fired)
+    # nine of twelve rows, which draw as they do among all
+    numbers, every = np.array([10, 0, 1, 4, 3, 11, 6, 7, 8]), np.zeros((12, 11), np.float32)
+    every[numbers] = chances
+    all_fired = np.zeros((20, 12, 11), dtype)
+    kernels.draw(every, KEY, 20, 0, 12, all_fired)
+    fired = all_fired[:, numbers]
     out, to_weight = np.full((20, 9, 3), np.nan, dtype), np.zeros((11, 3), dtype)
-    kernels.currents(chances, KEY, 20, weight, 0, 9, out)
+    kernels.currents(chances, numbers, KEY, 20, weight, 0, 9, out)
     rows = np.array([0, 4, 5, 8])
     for first, last in ((0, 3), (3, 4)):
-        kernels.currents_back(chances, KEY, 20, grad, rows, first, last, to_weight)
+        kernels.currents_back(chances, numbers, KEY, 20, grad, rows, first, last, to_weight)
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-12}
     np.testing.assert_allclose(out, fired @ weight, **tolerance)
     want = np.einsum("tnf,tnc->fc", fired[:, rows], grad[:, rows])

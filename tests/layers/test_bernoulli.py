@@ -60,6 +60,29 @@ def test_linear_is_the_product_with_what_the_encoder_draws(shape, training, dtyp
     torch.testing.assert_close(layer.weight.grad, weight.grad)
 
 
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize("training", [True, False])
+def test_rows_that_are_asked_for_draw_what_they_draw_among_all(training, dtype):
+    layer = BernoulliLinear(5, 3, seed=2).to(dtype).train(training)
+    twin, x, rows = copy.deepcopy(layer), torch.rand(8, 5, dtype=dtype), torch.tensor([6, 0, 3])
+    got, want = layer(x, 9, rows=rows), twin(x, 9)[:, rows]
+    torch.testing.assert_close(got, want)
+    upstream = torch.randn(got.shape, dtype=dtype)
+    (got * upstream).sum().backward()
+    (want * upstream).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, twin.weight.grad)
+
+
+def test_rows_that_are_asked_for_are_counted():
+    layer, x = BernoulliLinear(3, 2, seed=0).eval(), torch.tensor([[0.0, 1.0, 0.5], [0.0, 2.0, 0.5]])
+    with torch.no_grad(), count(layer) as asked:
+        layer(x, 10, rows=torch.tensor([1]))
+    with torch.no_grad(), count(layer) as alone:
+        layer(x[1:], 10)
+    assert asked.total() == alone.total()
+    assert asked.total()["accumulate"] == 30
+
+
 def test_nothing_is_drawn_by_torchs_generator():
     layer, before = BernoulliLinear(5, 3), torch.get_rng_state()
     layer(torch.rand(4, 5, generator=torch.Generator().manual_seed(0)), 3)

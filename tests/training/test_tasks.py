@@ -1,3 +1,4 @@
+import copy
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from msg.nn import MSG, FermiDirac, LearnedFermiDirac, SpikingGCN, SpikingGNN, S
 from msg.training import (
     Augmentation,
     Budget,
+    Consistency,
     GraphClassification,
     LinkPrediction,
     MiniBatches,
@@ -54,6 +56,39 @@ def binary_graph(y, **extra):
         y=torch.tensor(y).repeat(3),
         **{**masks, **extra},
     )
+
+
+class Asked(nn.Linear):
+    """Each node by itself, and only those that it is asked for."""
+
+    takes_nodes = True
+
+    def forward(self, x, edge_index, *, nodes=slice(None)):
+        self.nodes = nodes
+        return super().forward(x[nodes])
+
+
+@pytest.mark.parametrize(
+    ("settings", "alone"),
+    [({}, True), ({"consistency": Consistency(0.5)}, False), ({"augmentation": Augmentation(half_hop=0.5)}, False)],
+    ids=str,
+)
+def test_models_that_take_nodes_are_asked_for_what_is_read(karate, settings, alone):
+    task, model, taught = NodeClassification(karate, **settings), Asked(34, 4), torch.full((34, 4), 0.25)
+    plain, found = copy.deepcopy(model), []
+    plain.takes_nodes = False
+    (batch,) = task.batches(1)
+    for one in (model, plain):
+        torch.manual_seed(0)
+        found.append(task.loss(one, batch))
+    torch.testing.assert_close(*found)
+    assert (model.nodes is task.masks["train"]) == alone
+    for part in ("train", "val", "test"):
+        torch.testing.assert_close(task.evaluate(model, part), task.evaluate(plain, part))
+        assert model.nodes is task.masks[part]
+    task.learn_from(taught)
+    task.loss(model, batch)
+    assert model.nodes == slice(None)
 
 
 def test_accuracy_is_of_the_part(karate):

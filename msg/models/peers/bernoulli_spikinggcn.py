@@ -1,5 +1,6 @@
 """SpikingGCN as its paper has it: spikes drawn at random, and classes told by the rates of output neurons."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,13 +51,15 @@ class BernoulliSpikingGCN(GraphNetwork):
         seed: of the draws.
 
     Shapes:
-        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns rates ``[N, C]``.
+        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns rates ``[N, C]``. With
+        ``nodes``, a mask ``[N]`` or numbers ``[M]``, only theirs are simulated, ``[M, C]``, from the same spikes.
 
     Raises:
         ValueError: for impossible sizes, or a part of a graph.
     """
 
     instead_on_a_part = "SpikingGNN"
+    takes_nodes = True
 
     timesteps = Timesteps
 
@@ -99,9 +102,12 @@ class BernoulliSpikingGCN(GraphNetwork):
         tensors = (to_tensor(features), graph.edge_index, graph.edge_weight)
         return self._propagated.recall(tensors, (self.propagation.num_hops, self.input_rate), propagate)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, *, nodes: Tensor | None = None
+    ) -> Tensor:
         features, graph = self.prepare(x, edge_index, edge_weight)
-        currents = self.synapse(self._probabilities(features, graph), self.timesteps)
+        rows = nodes.nonzero()[:, 0] if nodes is not None and nodes.dtype == torch.bool else nodes
+        currents = self.synapse(self._probabilities(features, graph), self.timesteps, rows)
         return self.neurons(self.dropout(currents)).mean(0)
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -89,12 +89,25 @@ def test_training_draws_anew_and_can_be_had_again(edge_index):
     assert torch.equal(twin(x, edge_index), second)
 
 
+@pytest.mark.parametrize("nodes", [torch.tensor([5, 0, 2]), torch.arange(7) % 3 == 1], ids=["numbers", "mask"])
+@pytest.mark.parametrize("training", [True, False])
+def test_nodes_that_are_asked_for_are_as_among_all(edge_index, nodes, training):
+    model = BernoulliSpikingGCN(5, 3, timesteps=40, tau=2.0, threshold=0.05, seed=4).double().train(training)
+    twin, x, found = copy.deepcopy(model), torch.rand(7, 5, dtype=torch.float64), []
+    for one, rates in ((model, model(x, edge_index, nodes=nodes)), (twin, twin(x, edge_index)[nodes])):
+        rates.square().sum().backward()
+        found.append((rates.detach(), one.synapse.weight.grad))
+    assert found[0][0].any()
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+
+
 def test_is_counted(edge_index):
-    model = BernoulliSpikingGCN(5, 3, timesteps=10).eval()
-    with torch.no_grad(), count(model) as ops:
-        model(torch.rand(7, 5), edge_index)
-    assert not ops.unknown
-    assert ops.modules["neurons.neuron"].nonzero["state_update"] == 7 * 3 * 10
+    model, mask = BernoulliSpikingGCN(5, 3, timesteps=10).eval(), torch.arange(7) < 4
+    for asked, nodes in (({}, 7), ({"nodes": mask}, 4)):
+        with torch.no_grad(), count(model) as ops:
+            model(torch.rand(7, 5), edge_index, **asked)
+        assert not ops.unknown
+        assert ops.modules["neurons.neuron"].nonzero["state_update"] == nodes * 3 * 10
 
 
 @pytest.mark.parametrize(
