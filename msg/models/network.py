@@ -56,7 +56,7 @@ class GraphNetwork(Recorded, nn.Module):
 
     in_channels: int
     instead_on_a_part: ClassVar[str] = ""
-    takes_nodes: ClassVar[bool] = False
+    takes_nodes: bool = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls, *args, **kwargs)
@@ -552,6 +552,11 @@ class SpikingNetwork(LayeredNetwork):
         ]
         parts += [f"timesteps={self.timesteps}", f"neuron={self._layers[0].neuron!r}"]
         return ", ".join([*filter(None, parts), f"gradient={self.gradient.describe(self.timesteps)}"])
+
+
+def numbers_of(nodes: Tensor) -> Tensor:
+    """Numbers of the nodes of a mask, or as they are."""
+    return nodes.nonzero()[:, 0] if nodes.dtype == torch.bool else nodes
 
 
 def _of_seeds(currents: Sequence[Tensor]) -> list[Tensor]:

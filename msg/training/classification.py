@@ -153,7 +153,8 @@ class Classification:
 
 
 def _takes_nodes(model: nn.Module) -> bool:
-    return getattr(model, "takes_nodes", False)
+    # what torch.compile has made would be compiled anew for each number of nodes
+    return getattr(model, "takes_nodes", False) and not hasattr(model, "_orig_mod")
 
 
 def check_metric(metric: str) -> None:

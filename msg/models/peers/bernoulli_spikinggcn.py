@@ -1,13 +1,12 @@
 """SpikingGCN as its paper has it: spikes drawn at random, and classes told by the rates of output neurons."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from msg.graph import Graph, Memo, SparseMatrix
 from msg.graph.sparse import to_dense, to_tensor
 from msg.layers import BernoulliLinear, Dropout, Propagation, SpikeTrain
-from msg.models.network import GraphNetwork
+from msg.models.network import GraphNetwork, numbers_of
 from msg.models.spec import ModelSpec
 from msg.neurons import ScaledLIF, Sigmoid, Surrogate
 from msg.neurons.timesteps import Timesteps
@@ -106,7 +105,7 @@ class BernoulliSpikingGCN(GraphNetwork):
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, *, nodes: Tensor | None = None
     ) -> Tensor:
         features, graph = self.prepare(x, edge_index, edge_weight)
-        rows = nodes.nonzero()[:, 0] if nodes is not None and nodes.dtype == torch.bool else nodes
+        rows = None if nodes is None else numbers_of(nodes)
         currents = self.synapse(self._probabilities(features, graph), self.timesteps, rows)
         return self.neurons(self.dropout(currents)).mean(0)
 

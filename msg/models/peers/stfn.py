@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.inits import glorot, zeros
+from torch_geometric.utils import index_to_mask
 
-from msg.graph import Graph, SparseMatrix
+from msg.graph import Graph, Memo, SparseMatrix
 from msg.graph.sparse import wide
 from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
-from msg.models.network import GraphNetwork
+from msg.models.network import GraphNetwork, numbers_of
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.names import Jumping
 from msg.neurons import LIF, NeuronLike, Sigmoid, resolve_neuron
@@ -68,6 +69,10 @@ class MeanOfMessages(nn.Module):
         return received + some.view(-1, *[1] * (received.dim() - 1)) * self.bias
 
 
+def _taken(x: Tensor, rows: Tensor | None) -> Tensor:
+    return x if rows is None else x.index_select(0, rows)
+
+
 class _Layer(nn.Module):
     """Convolution, norm, shortcut and neurons; reads features ``[N, F]`` once or spikes ``[N, T, d]``, and sends
     spikes, or values ``[N, d]`` where something answers at once in the neurons' place.
@@ -86,12 +91,17 @@ class _Layer(nn.Module):
             if part is not None and not isinstance(part, nn.Identity):
                 part.reset_parameters()  # pyright: ignore[reportCallIssue]
 
-    def forward(self, x: Tensor | SparseMatrix, graph: Graph, timesteps: int) -> Tensor:
-        current = self.norm(self.conv(x, graph))
+    def forward(self, x: Tensor | SparseMatrix, graph: Graph, timesteps: int, rows: Tensor | None = None) -> Tensor:
+        """Of all nodes, or of those in these rows."""
+        current = self.norm(_taken(self.conv(x, graph), rows))
         if self.shortcut is not None:
-            current = current + self.shortcut(x, graph)
+            current = current + _taken(self.shortcut(x, graph), rows)
         train = self.fire(current, timesteps)
         return train if self.spiking else train.squeeze(1)
+
+
+def _rate(layer: _Layer, sent: Tensor) -> Tensor:
+    return sent.mean(1) if layer.spiking else sent
 
 
 Makes = Callable[[type[Synapse], int, int], nn.Module]
@@ -123,6 +133,7 @@ class _STFN(GraphNetwork):
             raise ValueError(f"unknown jumping {jumping!r}: use 'none', 'cat' or 'max'")
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
         self.num_layers, self.jumping, self.as_released = num_layers, jumping, as_released
+        self.takes_nodes = norm != "batch"  # which would be of other nodes
         prototype = LIF(2.0, threshold, "zero") if neuron is None else resolve_neuron(neuron)
         layers = []
         for number, (i, o) in enumerate(pairwise([in_channels, *[hidden_channels] * num_layers])):
@@ -158,13 +169,24 @@ class _STFN(GraphNetwork):
         for layer in [*self.layers, self.lin]:
             layer.reset_parameters()  # pyright: ignore[reportCallIssue]
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+    def _leading_to(self, nodes: Tensor, graph: Graph) -> Graph:
+        """What the last layer has to read of a graph, where these nodes alone are asked for."""
+        return graph
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, *, nodes: Tensor | None = None
+    ) -> Tensor:
         sent, graph = self.prepare(x, edge_index, edge_weight)
-        rates = []
-        for layer in self._layers:
+        if nodes is not None and not self.takes_nodes:
+            raise ValueError("a normalisation over nodes reads all of them: leave nodes out, or use norm='layer'")
+        rows, rates = None if nodes is None else numbers_of(nodes), []
+        *below, last = self._layers
+        for layer in below:
             sent = layer(sent, graph, self.timesteps)
-            rates.append(sent.mean(1) if layer.spiking else sent)
+            rates.append(_taken(_rate(layer, sent), rows))
             sent = self.dropout(sent)
+        above = graph if nodes is None else self._leading_to(nodes, graph)
+        rates.append(_rate(last, last(sent, above, self.timesteps, rows)))
         if self.jumping == "none":
             rate = rates[-1]
         elif self.jumping == "cat":
@@ -220,10 +242,11 @@ class GCSNN(_STFN):
 
     Shapes:
         ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
+        With ``nodes``, a mask ``[N]`` or numbers ``[M]``, the last layer computes theirs alone, ``[M, C]``.
 
     Raises:
         ValueError: for impossible sizes, an unknown norm, neuron or way of jumping, or ``timesteps`` other than 1 for
-            what sends its value at once.
+            what sends its value at once; when called, for ``nodes`` under a norm over all of them.
     """
 
     def __init__(
@@ -275,7 +298,7 @@ class GASNN(_STFN):
             once more, then a linear map without bias; norm and resets as there.
 
     Shapes:
-        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; returns ``[N, C]``.
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; returns ``[N, C]``, or of ``nodes`` as there.
 
     Raises:
         ValueError: as there, and for heads that do not divide the width; when called, for edge weights, which attention
@@ -309,6 +332,15 @@ class GASNN(_STFN):
             convolution, in_channels, out_channels, hidden_channels, num_layers, timesteps, dropout, threshold, norm,
             residual, jumping, neuron, as_released,
         )  # fmt: skip
+        self._above = Memo()
+
+    def _leading_to(self, nodes: Tensor, graph: Graph) -> Graph:
+        # attention is of a node's own edges, so all others may be left out
+        def edges() -> Graph:
+            asked = index_to_mask(numbers_of(nodes), graph.num_nodes)
+            return Graph(graph.edge_index[:, asked[graph.edge_index[1]]], None, graph.num_nodes)
+
+        return self._above.recall((nodes, graph.edge_index), (graph.num_nodes,), edges)
 
 
 class _Projected(nn.Module):

@@ -179,6 +179,29 @@ def test_contract(name, options, edge_index):
 
 @pytest.mark.parametrize("name", list(MADE))
 @pytest.mark.parametrize("as_released", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 1, "norm": "layer"}, {"jumping": "cat", "residual": True, "norm": "none"}], ids=str
+)
+def test_nodes_that_are_asked_for_are_as_among_all(name, as_released, options, edge_index):
+    model = MADE[name](as_released=as_released, threshold=0.1, **options).double()
+    x, found = torch.rand(7, 5, dtype=torch.float64), []
+    mask = torch.arange(7) % 3 == 1
+    for nodes in (torch.tensor([5, 0, 2]), mask, torch.tensor([3]), mask.logical_not_()):  # changed in its place too
+        for out in (model(x, edge_index, nodes=nodes), model(x, edge_index)[nodes]):
+            found.append((out, torch.autograd.grad(out.square().sum(), list(model.parameters()), allow_unused=True)))
+        assert found[-1][0].any()
+        torch.testing.assert_close(found[-2], found[-1], rtol=1e-9, atol=1e-11)
+
+
+def test_nodes_alone_are_refused_under_a_norm_over_all(edge_index):
+    model = MADE["gc"](norm="batch")
+    assert not model.takes_nodes
+    with pytest.raises(ValueError, match="leave nodes out, or use norm='layer'"):
+        model(torch.rand(7, 5), edge_index, nodes=torch.tensor([0]))
+
+
+@pytest.mark.parametrize("name", list(MADE))
+@pytest.mark.parametrize("as_released", [False, True])
 def test_it_is_counted(name, as_released, edge_index):
     model, x = MADE[name](residual=True, as_released=as_released).eval(), torch.randn(7, 5)
     with torch.no_grad(), count(model) as ops:
