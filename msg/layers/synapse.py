@@ -388,11 +388,9 @@ class Synapse(nn.Module):
     def _refused_on_parts(self) -> tuple[str, str]:
         """What of it is refused on a part of a graph in another process, and what to use instead."""
         name = type(self.conv).__name__
-        return (
-            (f"{name} with a hook", "it without one")
-            if self.linear
-            else (name, "a linear one, such as 'gcn' or 'sage'")
-        )
+        if self.linear:
+            return f"{name} with a hook", "it without one"
+        return name, "a linear one, such as 'gcn' or 'sage'"
 
     def reads(self, name: str) -> bool:
         """Whether the convolution reads ``"edge_attr"`` or ``"edge_type"``; without its ``edge_dim`` it does not."""

@@ -331,15 +331,14 @@ class NodeClassification(Classification):
         return cross_entropy(logits[rest], self.taught[rest])
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
+        mask = self.masks[part]
+        asked = {"nodes": mask} if _takes_nodes(model) else {}
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
-            seen = observe_by_layers(model, self._surroundings.everything)
-        elif _takes_nodes(model):
-            seen = observe(model, self.x, self.edge_index, **graphs_of(self), nodes=self.masks[part])
-            return self._evaluation(model, seen, seen.output, self.y[self.masks[part]])
+            seen, asked = observe_by_layers(model, self._surroundings.everything), {}
         else:
-            seen = observe(model, self.x, self.edge_index, **graphs_of(self))
-        logits = seen.output[self.masks[part].to(seen.output.device)]
-        return self._evaluation(model, seen, logits, self.y[self.masks[part]])
+            seen = observe(model, self.x, self.edge_index, **graphs_of(self), **asked)
+        logits = seen.output if asked else seen.output[mask.to(seen.output.device)]
+        return self._evaluation(model, seen, logits, self.y[mask])
 
 
 class GraphClassification(Classification):

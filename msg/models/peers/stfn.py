@@ -307,8 +307,6 @@ class GASNN(_STFN):
 
     instead_on_a_part = "GCSNN"
 
-    instead_on_a_part = "GCSNN"
-
     def __init__(
         self,
         in_channels: int,
@@ -335,8 +333,11 @@ class GASNN(_STFN):
         self._above = Memo()
 
     def _leading_to(self, nodes: Tensor, graph: Graph) -> Graph:
-        # attention is of a node's own edges, so all others may be left out
+        if graph.edge_weight is not None:  # attention refuses it, and is to see it
+            return graph
+
         def edges() -> Graph:
+            # attention is of a node's own edges, so all others may be left out
             asked = index_to_mask(numbers_of(nodes), graph.num_nodes)
             return Graph(graph.edge_index[:, asked[graph.edge_index[1]]], None, graph.num_nodes)
 

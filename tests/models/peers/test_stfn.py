@@ -284,8 +284,9 @@ def test_edge_weights(edge_index):
         learned = weight.clone().requires_grad_()
         model(x, edge_index, learned).square().sum().backward()
         assert bool(learned.grad.any())
-    with pytest.raises(ValueError, match="cannot honour edge_weight"):
-        GASNN(5, 3, 4).double()(x, edge_index, weight)
+    for layers, nodes in ((2, None), (1, torch.tensor([0]))):
+        with pytest.raises(ValueError, match="cannot honour edge_weight"):
+            GASNN(5, 3, 4, layers).double()(x, edge_index, weight, nodes=nodes)
 
 
 @pytest.mark.parametrize("name", list(MADE))
