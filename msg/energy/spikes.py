@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from msg.energy.counts import Count
 from msg.energy.modules import bias_additions, known, parameters, rule
 from msg.energy.products import aggregation, edges_of, elementwise, nonzeros, numbers, operand, product
-from msg.graph.sparse import to_dense, to_tensor
+from msg.graph.sparse import taken, to_dense, to_tensor
 from msg.layers import BernoulliEncoder, BernoulliLinear, GroupedGCN, Propagation, SpikeLinear
 from msg.models import BernoulliSpikingGCN, SpikeGCL
 
@@ -54,8 +54,7 @@ def _bernoulli(module: BernoulliEncoder, args: tuple, kwargs: dict, output: Tens
 @rule(BernoulliLinear)
 def _bernoulli_linear(module: BernoulliLinear, args: tuple, kwargs: dict, output: Tensor) -> Count:
     """Spikes are as many as their probabilities say in the mean."""
-    x, rows = args[0], kwargs.get("rows", *args[2:])
-    x = x if rows is None else x.index_select(0, rows)
+    x = taken(args[0], kwargs.get("rows", *args[2:]))
     steps, weights = output.size(0), parameters(module)
     spikes = round(float(x.clamp(0, 1).sum(dtype=torch.float64)) * steps)
     added = rows_of_weights(spikes, output.size(-1), output.numel(), False, weights, x.numel())

@@ -326,6 +326,11 @@ def linear(x: Tensor | SparseMatrix, weight: Tensor, bias: Tensor | None = None)
     return out if bias is None else out + bias
 
 
+def taken(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Some rows of a dense tensor, by their numbers; ``None``: itself."""
+    return x if rows is None else x.index_select(0, rows)
+
+
 def to_tensor(x: Tensor | SparseMatrix) -> Tensor:
     """Features as torch's own, dense or CSR."""
     return x.csr if isinstance(x, SparseMatrix) else x

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from msg.graph.sparse import taken
 from msg.kernels import choice, reference_chances
 from msg.kernels.first_order import first_order
 from msg.kernels.threads import over_rows
@@ -102,7 +103,7 @@ class _Events(torch.autograd.Function):
 def _rows_of(x: Tensor, rows: Tensor | None) -> tuple[Any, Any]:
     """Probabilities of some rows of ``x [N, F]``, and their numbers."""
     numbers = np.arange(len(x)) if rows is None else rows.numpy()
-    return _chances(x if rows is None else x.index_select(0, rows), x.size(-1)), numbers
+    return _chances(taken(x, rows), x.size(-1)), numbers
 
 
 class _Product(torch.autograd.Function):
@@ -112,10 +113,10 @@ class _Product(torch.autograd.Function):
     def forward(
         ctx, weight: Tensor, x: Tensor, rows: Tensor | None, draws: Draws, timesteps: int, keep: bool
     ) -> Tensor:
-        number, kept = torch.empty_like(x if rows is None else x.index_select(0, rows)), []
+        number, kept = x.new_empty(len(x if rows is None else rows), x.size(-1)), []
         out = weight.new_empty(timesteps, len(number), weight.size(0))
         for spikes, current in zip(_steps(x, timesteps, draws), out):
-            asked = spikes if rows is None else spikes.index_select(0, rows)
+            asked = taken(spikes, rows)
             torch.mm(number.copy_(asked), weight.t(), out=current)
             if keep:
                 kept.append(asked)

@@ -331,13 +331,14 @@ class NodeClassification(Classification):
         return cross_entropy(logits[rest], self.taught[rest])
 
     def evaluate(self, model: nn.Module, part: Part) -> Evaluation:
-        mask = self.masks[part]
-        asked = {"nodes": mask} if _takes_nodes(model) else {}
+        mask, alone = self.masks[part], False
         if self.settings is not None and self.settings.inference and isinstance(model, LayeredNetwork):
-            seen, asked = observe_by_layers(model, self._surroundings.everything), {}
+            seen = observe_by_layers(model, self._surroundings.everything)
         else:
+            alone = _takes_nodes(model)
+            asked = {"nodes": mask} if alone else {}
             seen = observe(model, self.x, self.edge_index, **graphs_of(self), **asked)
-        logits = seen.output if asked else seen.output[mask.to(seen.output.device)]
+        logits = seen.output if alone else seen.output[mask.to(seen.output.device)]
         return self._evaluation(model, seen, logits, self.y[mask])
 
 

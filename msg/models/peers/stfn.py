@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.inits import glorot, zeros
-from torch_geometric.utils import index_to_mask
 
 from msg.graph import Graph, Memo, SparseMatrix
-from msg.graph.sparse import wide
+from msg.graph.sparse import taken, wide
 from msg.layers import Dropout, GraphAttention, SpikeSynapse, SpikeTrain, STFNorm, Synapse, make_train_norm
 from msg.models.network import GraphNetwork, numbers_of
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
@@ -69,10 +68,6 @@ class MeanOfMessages(nn.Module):
         return received + some.view(-1, *[1] * (received.dim() - 1)) * self.bias
 
 
-def _taken(x: Tensor, rows: Tensor | None) -> Tensor:
-    return x if rows is None else x.index_select(0, rows)
-
-
 class _Layer(nn.Module):
     """Convolution, norm, shortcut and neurons; reads features ``[N, F]`` once or spikes ``[N, T, d]``, and sends
     spikes, or values ``[N, d]`` where something answers at once in the neurons' place.
@@ -93,9 +88,9 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph, timesteps: int, rows: Tensor | None = None) -> Tensor:
         """Of all nodes, or of those in these rows."""
-        current = self.norm(_taken(self.conv(x, graph), rows))
+        current = self.norm(taken(self.conv(x, graph), rows))
         if self.shortcut is not None:
-            current = current + _taken(self.shortcut(x, graph), rows)
+            current = current + taken(self.shortcut(x, graph), rows)
         train = self.fire(current, timesteps)
         return train if self.spiking else train.squeeze(1)
 
@@ -183,7 +178,7 @@ class _STFN(GraphNetwork):
         *below, last = self._layers
         for layer in below:
             sent = layer(sent, graph, self.timesteps)
-            rates.append(_taken(_rate(layer, sent), rows))
+            rates.append(taken(_rate(layer, sent), rows))
             sent = self.dropout(sent)
         above = graph if nodes is None else self._leading_to(nodes, graph)
         rates.append(_rate(last, last(sent, above, self.timesteps, rows)))
@@ -338,7 +333,8 @@ class GASNN(_STFN):
 
         def edges() -> Graph:
             # attention is of a node's own edges, so all others may be left out
-            asked = index_to_mask(numbers_of(nodes), graph.num_nodes)
+            asked = torch.zeros(graph.num_nodes, dtype=torch.bool, device=nodes.device)
+            asked[nodes] = True
             return Graph(graph.edge_index[:, asked[graph.edge_index[1]]], None, graph.num_nodes)
 
         return self._above.recall((nodes, graph.edge_index), (graph.num_nodes,), edges)
