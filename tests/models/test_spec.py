@@ -41,8 +41,7 @@ def test_pairs_of_what_is_embedded_are_scored_and_learned_from(name, edge_index)
 def test_a_loss_of_ones_own_is_named_so():
     having = {name for name, spec in MODELS.items() if NODES in spec.tasks and hasattr(named(name), "criterion")}
     naming = {name for name, spec in MODELS.items() if spec.own_loss}
-    assert having - naming == {"bernoulli-spikinggcn"}  # until its searches are repeated
-    assert naming <= having
+    assert naming == having
     for name in naming:
         with pytest.raises(ValueError, match=f"label_smoothing=0.1 contradicts model='{name}'"):
             RunConfig(model=name, baseline="none", label_smoothing=0.1)

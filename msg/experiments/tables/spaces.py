@@ -111,8 +111,14 @@ OF_A_MODEL: Mapping[str, Space] = {
     "spiking-gnn": {"threshold": _FITTED},
     "spiking-gnn-conv": {"threshold": _FITTED},
     "spikinggcn": {"threshold": _FITTED},
-    # with the 80 that its authors use for 200 steps, neurons of 5 to 15 would hardly ever fire
-    "bernoulli-spikinggcn": {"tau": Between(2.0, 40.0, 5.0, log=True)},
+    # what fires by chance needs steps enough for its rates to be told apart; its authors decay weights or drop currents
+    "bernoulli-spikinggcn": {
+        "timesteps": Choice((50, 200, 400), 200),
+        "tau": Between(2.0, 100.0, 80.0, log=True),
+        "input_rate": Choice((0.0, 0.05), 0.0),
+        "dropout": Between(0.0, 0.8, 0.6),
+        "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2), 0.0),
+    },
     # its authors' values, but for nine layers, a decay for each branch, and what is no option by name
     "spikegraphormer": {
         "timesteps": Choice((1, 2, 4), 4),
@@ -210,7 +216,7 @@ The first is the first trial itself. The others are how others train on these gr
 2019 <https://arxiv.org/abs/1810.05997>`_), a norm, residual connections and a slower rate (`Luo et al. 2024
 <https://arxiv.org/abs/2406.08993>`_), and what was put together for MSG on Photo (``docs/reproduction.md``). The fixed
 classifier and time steps are what MSG needs for the same on normalised features, and so is the threshold, which takes
-the place of a fitted one alone: that saturates there.
+the place of a fitted one alone: that saturates there. A model that takes features for chances leaves them as they are.
 """
 
 QUICK: Space = {WIDTH: Choice((16, 32), 32), "layers": Between(2, 3, 2, whole=True), "timesteps": Choice((3, 5), 5)}
@@ -226,10 +232,12 @@ def space_of(
         config: names model and task.
         fixed: settings of the row.
         held: names of settings that it leaves as they are.
-        quick: whether the space is :data:`QUICK` where that says something.
+        quick: whether the space is :data:`QUICK` where that lies within what the row may have.
     """
     classifier = OF_A_CLASSIFIER.get(config.model, {}) if config.task == NODES else {}
-    whole = {**SPACE, **OF_A_MODEL.get(config.model, {}), **classifier, **(QUICK if quick else {})}
+    whole = {**SPACE, **OF_A_MODEL.get(config.model, {}), **classifier}
+    if quick:
+        whole |= {name: narrow for name, narrow in QUICK.items() if whole[name].holds(narrow.first)}
     decided = {
         *fixed,
         *held,
@@ -271,11 +279,14 @@ def _with_each(
     space: Space, settings: Mapping[str, Scalar], others: Iterable[Mapping[str, Scalar]]
 ) -> tuple[dict[str, Scalar], ...]:
     fits = "threshold" in space and space["threshold"].first == _FITTED.first
+    draws = "input_rate" in space
 
     def carries_over(name: str, value: Scalar) -> bool:
         if name not in space or not space[name].holds(value):
             return False
-        return name != "threshold" or fits or value == _FITTED.first  # any other was not fitted to these features
+        if name == "threshold":
+            return fits or value == _FITTED.first  # any other was not fitted to these features
+        return name != "normalize_features" or not draws  # chances of features that sum to one are small
 
     first = {name: dimension.first for name, dimension in space.items()}
     found: list[dict[str, Scalar]] = []
