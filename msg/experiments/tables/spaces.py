@@ -69,6 +69,8 @@ class Between:
 Dimension = Choice | Between
 Space = Mapping[str, Dimension]
 
+_DECAYS = (0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3)
+
 SPACE: Space = {
     WIDTH: Choice((32, 64, 128, 256), 64),
     GEOMETRY: Choice(("E", "H", "S"), "H"),
@@ -93,7 +95,7 @@ SPACE: Space = {
     "normalize_features": Choice((False, True), False),
     "label_smoothing": Choice((0.0, 0.1), 0.0),
     "lr": Between(0.0005, 0.05, 0.01, log=True),
-    "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3), 5e-4),
+    "weight_decay": Choice(_DECAYS, 5e-4),
 }
 """Of all rows. The first trial is what one would write without a search; where a model has a default of its own for an
 option of the same name, that comes first. Width, layers and geometry have other names, and begin alike for all."""
@@ -117,7 +119,7 @@ OF_A_MODEL: Mapping[str, Space] = {
         "tau": Between(2.0, 100.0, 80.0, log=True),
         "input_rate": Choice((0.0, 0.05), 0.0),
         "dropout": Between(0.0, 0.8, 0.6),
-        "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2), 0.0),
+        "weight_decay": Choice((*_DECAYS, 1e-2), 0.0),
     },
     # its authors' values, but for nine layers, a decay for each branch, and what is no option by name
     "spikegraphormer": {
@@ -127,7 +129,7 @@ OF_A_MODEL: Mapping[str, Space] = {
         "graph_weight": Choice((0.1, 0.3, 0.5, 0.7, 0.8, 0.9), 0.8),
         "graph_dropout": Choice((0.0, 0.2, 0.5), 0.0),
         "lr": Between(0.0005, 0.1, 0.01, log=True),
-        "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1), 5e-4),
+        "weight_decay": Choice((*_DECAYS, 1e-2, 1e-1), 5e-4),
     },
     # its authors' values, but for CS's 60 and Cora's 64 steps
     "spikegcl": {
@@ -141,7 +143,7 @@ OF_A_MODEL: Mapping[str, Space] = {
     "hybonet": {
         "clip_grad": Choice((0.0, 0.5, 1.0), 1.0),
         "dropout": Between(0.0, 0.9, 0.5),
-        "weight_decay": Choice((0.0, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2), 5e-4),
+        "weight_decay": Choice((*_DECAYS, 1e-2), 5e-4),
     },
     # its authors' values come first; with patience, trainings often end before 100 updates
     "polynormer": {"warm_up": Choice((0, 30, 100), 100), "input_dropout": Between(0.0, 0.8, 0.15)},
