@@ -111,7 +111,7 @@ class LSNN(nn.Module):
         gradient: SurrogateBPTT | None = None,
     ):
         super().__init__()
-        check_sizes(in_channels=in_channels, hidden_channels=hidden_channels)
+        check_sizes(in_channels=in_channels, out_channels=out_channels, hidden_channels=hidden_channels)
         adaptive = hidden_channels // 2 if adaptive is None else adaptive
         if not isinstance(adaptive, Integral) or not 0 <= adaptive <= hidden_channels:
             raise ValueError(

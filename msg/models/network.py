@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from inspect import signature
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -51,7 +52,7 @@ class GraphNetwork(Recorded, nn.Module):
         instead_on_a_part: what to use on a part of a graph, by a network that needs all of it; empty: it does not.
 
     Raises:
-        ValueError: for channels below 1.
+        ValueError: for channels below 1, or none where there have to be some.
     """
 
     in_channels: int
@@ -61,10 +62,13 @@ class GraphNetwork(Recorded, nn.Module):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls, *args, **kwargs)
         for name in ("in_channels", "out_channels", "hidden_channels"):  # before any layer is made
-            size = new._made.get(name)
+            if name not in new._made:
+                continue
+            size, parameter = new._made[name], signature(cls).parameters.get(name)
             if size == -1:
                 raise ValueError(f"{name} must be at least 1, not -1: it is not found out in the first forward")
-            if isinstance(size, Real):
+            # some models do without one, or have one a layer
+            if isinstance(size, Real | str) or (parameter is not None and parameter.annotation is int):
                 check_sizes(**{name: size})
         return new
 

@@ -144,6 +144,8 @@ def test_impossible_settings_and_inputs_are_refused(edge_index):
     for adaptive in (-1, 9):
         with pytest.raises(ValueError, match=r"adaptive must be in 0..hidden_channels=8"):
             _model(adaptive=adaptive)
+    with pytest.raises(ValueError, match="out_channels must be a whole number of at least 1, not 0"):
+        LSNN(5, 0)
     with pytest.raises(ValueError, match="tau_readout"):
         _model(tau_readout=0.0)
     with pytest.raises(ValueError, match=r"time steps, num_nodes, 5"):

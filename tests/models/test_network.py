@@ -44,6 +44,8 @@ def test_sizes_that_cannot_be_are_refused(kind):
     for sizes, said in (
         ((-1, 3), "in_channels must be at least 1, not -1"),
         ((5, 0), "out_channels must be a whole number of at least 1, not 0"),
+        ((5, "3"), "out_channels must be a whole number of at least 1, not '3'"),
+        *([] if kind is MSG else [((5, None), "out_channels must be a whole number of at least 1, not None")]),
     ):
         with pytest.raises(ValueError, match=said):
             kind(*sizes)

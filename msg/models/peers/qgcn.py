@@ -70,8 +70,6 @@ class QGCN(GraphNetwork):
     ):
         super().__init__()
         check_sizes(num_layers=num_layers)
-        if out_channels is None:
-            raise ValueError("Q-GCN gives no points to decode, since its distance is no metric: give out_channels")
         time = (hidden_channels + 1) // 2 if time_dim is None else time_dim
         if not 1 <= time <= hidden_channels + 1:
             raise ValueError(f"time_dim must be 1 to hidden_channels + 1 = {hidden_channels + 1}, not {time}")
