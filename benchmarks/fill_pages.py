@@ -114,8 +114,10 @@ HIGHEST: Mapping[str, Belongs] = {
     "MSG, consistent (`--consistency 1`)": _named("msg-consistent"),
     "MSG, no aggregation (`--conv linear`)": _named("msg-linear"),
     "MSG, no aggregation, consistent": _named("msg-linear-consistent"),
-    "MSG, no aggregation, consistent, not spiking": _named("msg-linear-twin-consistent"),
     "MSG, not spiking": _named("msg-twin"),
+    "MSG, not spiking, consistent": _named("msg-twin-consistent"),
+    "MSG, not spiking, no aggregation": _named("msg-linear-twin"),
+    "MSG, not spiking, no aggregation, consistent": _named("msg-linear-twin-consistent"),
     "best other spiking model": _other(spikes=True),
     "best other model that does not spike": _other(spikes=False),
     "best of these, taught": _other("taught"),
@@ -226,7 +228,7 @@ def _gains(place: Place, metric: str | None) -> dict[str, str]:
         figure = mean_std(cell["test"]["per_seed"])
         if before is None:
             found[name] = figure
-        elif name != f"{before['model']}-offered" or cell["test"]["per_seed"] != before["test"]["per_seed"]:
+        elif name != f"{before['model']}-offered" or cell["settings"] != before["settings"]:
             p = paired_p(_of_seeds(cell), _of_seeds(before))
             gain = 100 * (cell["test"]["mean"] - before["test"]["mean"])
             found[name] = f"{figure} ({gain:+.2f}{' ≈' if p is None or p >= LEVEL else ''})"

@@ -131,7 +131,7 @@ OF_A_MODEL: Mapping[str, Space] = {
         "lr": Between(0.0005, 0.1, 0.01, log=True),
         "weight_decay": Choice((*_DECAYS, 1e-2, 1e-1), 5e-4),
     },
-    # its authors' values, but for CS's 60 and Cora's 64 steps
+    # its authors' values, but for the 25, 60 and 64 steps of some graphs and Physics' 16 channels
     "spikegcl": {
         "timesteps": Choice((8, 15, 32), 15),
         "threshold": Between(5e-4, 0.5, 0.05, log=True),
