@@ -190,7 +190,8 @@ def rows(columns: Columns, metric: str | None = None) -> list[str]:
 
 def forms(columns: Columns, metric: str | None = None) -> list[str]:
     """A line for each row that is taught, consistent or offered the settings of others, with what that adds to it, and
-    ≈ where a paired t test does not tell the two. One that was offered others' settings and kept its own is left out.
+    ≈ where a paired t test does not tell the two. One that was offered others' settings and has the same
+    figures is left out.
 
     Args:
         columns: the places.
@@ -228,7 +229,7 @@ def _gains(place: Place, metric: str | None) -> dict[str, str]:
         figure = mean_std(cell["test"]["per_seed"])
         if before is None:
             found[name] = figure
-        elif name != f"{before['model']}-offered" or cell["settings"] != before["settings"]:
+        elif name != f"{before['model']}-offered" or cell["test"]["per_seed"] != before["test"]["per_seed"]:
             p = paired_p(_of_seeds(cell), _of_seeds(before))
             gain = 100 * (cell["test"]["mean"] - before["test"]["mean"])
             found[name] = f"{figure} ({gain:+.2f}{' ≈' if p is None or p >= LEVEL else ''})"

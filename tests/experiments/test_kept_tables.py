@@ -120,7 +120,7 @@ def test_pages_have_the_tables_that_are_made(made):
     assert readme == ["highest, nodes", "highest, links"]
     assert cli == ["own defaults"]
     assert {*page, *cli} == made["MADE"].keys()
-    assert len(made["MADE"]["highest, nodes"]()) == 14
+    assert len(made["MADE"]["highest, nodes"]()) == 16
     assert len(made["MADE"]["missing"]()) > 20
     for page in made["PAGES"]:
         text = page.read_text(encoding="utf-8")
