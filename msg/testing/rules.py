@@ -15,7 +15,7 @@ def assert_rule(rule: FeedForwardRule) -> None:
     """Assert that a rule is a frozen value which decides what is differentiated, never what is simulated.
 
     It is equal to its copy and its pickle, hashable, and shown by the model; under it a network on a random graph fires
-    spike by spike as under :class:`~msg.gradients.SurrogateBPTT`, for a constant input and for one that varies, with
+    at the same rates as under :class:`~msg.gradients.SurrogateBPTT`, for a constant input and for one that varies, with
     one convolution above the encoder and with two; a backward pass gives every synapse a finite gradient; without
     gradients, and in inference mode, the output is the same.
 
