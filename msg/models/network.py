@@ -61,10 +61,11 @@ class GraphNetwork(Recorded, nn.Module):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         new = super().__new__(cls, *args, **kwargs)
+        parameters = signature(cls.__init__).parameters
         for name in ("in_channels", "out_channels", "hidden_channels"):  # before any layer is made
             if name not in new._made:
                 continue
-            size, parameter = new._made[name], signature(cls).parameters.get(name)
+            size, parameter = new._made[name], parameters.get(name)
             if size == -1:
                 raise ValueError(f"{name} must be at least 1, not -1: it is not found out in the first forward")
             # some models do without one, or have one a layer
