@@ -125,7 +125,7 @@ class SpikeGCL(GraphNetwork):
         seed: int | None = None,
     ):
         super().__init__()
-        check_sizes(hidden_channels=hidden_channels, num_layers=num_layers, decoder_channels=decoder_channels)
+        check_sizes(num_layers=num_layers, decoder_channels=decoder_channels)
         for name, value in (("dropout", dropout), ("drop_edge", drop_edge)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be a probability below 1, not {value}")

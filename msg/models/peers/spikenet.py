@@ -157,7 +157,7 @@ class SpikeNet(GraphNetwork):
         seed: int | None = None,
     ):
         super().__init__()
-        check_sizes(hidden_channels=hidden_channels, num_layers=num_layers, last_channels=last_channels)
+        check_sizes(num_layers=num_layers, last_channels=last_channels)
         self.in_channels, self.out_channels, self.timesteps = in_channels, out_channels, timesteps
         self.num_neighbors = _per_hop(num_neighbors, num_layers, as_released)
         self.sample_in_evaluation, self.as_released = sample_in_evaluation, as_released
