@@ -100,22 +100,43 @@ def _wide(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
+def _number(number: float) -> Tensor:
+    """A number of a formula in float64, made of such as the translation, which rounds to float32, leaves alone."""
+    mantissa, exponent = math.frexp(number)
+    high = math.trunc(mantissa * 2**24) / 2**24 if math.isfinite(number) else mantissa
+    if high == mantissa and abs(exponent) < 100:
+        return torch.full((), number, dtype=torch.float64)
+    middle = math.trunc((mantissa - high) * 2**48) / 2**48
+    power = math.copysign(100, exponent)  # those of float32 end at 127
+    factors = [2.0**power] * (abs(exponent) // 100) + [2.0 ** math.fmod(exponent, 100)]
+    parts, scales = (
+        [torch.full((), n, dtype=torch.float64) for n in numbers]
+        for numbers in ((high, middle, mantissa - high - middle), factors)
+    )
+    return math.prod(scales, start=parts[0] + parts[1] + parts[2])
+
+
 def _clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
     # not minimum and maximum, which ONNX's optimizer joins into what onnxruntime refuses
     if low is not None:
-        least = x.new_full((), low)
+        least = _number(low)
         x = torch.where(x < least, least, x)
     if high is not None:
-        most = x.new_full((), high)
+        most = _number(high)
         x = torch.where(x > most, most, x)
     return x
 
 
 def _by_number(operator: Any) -> Callable[..., Any]:
     def apply(x: Tensor, number: Any, **options: Any) -> Any:
-        return operator(x, x.new_full((), number), **options) if isinstance(number, float) else NotImplemented
+        return operator(x, _number(number), **options) if isinstance(number, float) else NotImplemented
 
     return apply
+
+
+def _where(condition: Tensor, one: Any, other: Any) -> Any:
+    pair = [value if isinstance(value, Tensor) else _number(float(value)) for value in (one, other)]
+    return torch.where(condition, *pair) if {each.dtype for each in pair} == {torch.float64} else NotImplemented
 
 
 def _decompositions() -> dict[Any, Callable[..., Any]]:
@@ -123,8 +144,12 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     found = {getattr(aten, name).default: _wide(function) for name, function in FUNCTIONS.items()}
     found[aten.atan2.default] = _wide(_atan2)
     found[aten.clamp.default] = _wide(_clamp)
+    found[aten.where.ScalarSelf] = found[aten.where.ScalarOther] = _where
     for operator in (aten.mul.Tensor, aten.add.Tensor, aten.sub.Tensor, aten.div.Tensor):
         found[operator] = _wide(_by_number(operator))
+    found[aten.rsub.Scalar] = _wide(_by_number(lambda x, number: number - x))
+    for compare in (aten.lt, aten.le, aten.gt, aten.ge):
+        found[compare.Scalar] = _wide(_by_number(compare.Tensor))
     return found
 
 

@@ -1,12 +1,13 @@
 import importlib
 import math
+import sys
 
 import pytest
 import torch
 
 from msg.datasets import load_graph
 from msg.experiments import RunConfig, export, load_trained, predict, run
-from msg.experiments.onnx_operators import FUNCTIONS, _atan2
+from msg.experiments.onnx_operators import FUNCTIONS, _atan2, _decompositions, _number
 
 pytestmark = [pytest.mark.filterwarnings("ignore::FutureWarning"), pytest.mark.filterwarnings("ignore:Sparse")]
 SMALL = {"dataset": "karate", "epochs": 2, "timesteps": 3, "layers": 2, "baseline": "none", "seeds": (0,)}
@@ -95,6 +96,37 @@ def test_functions_that_are_spelt_out():
         assert torch.allclose(function(x), getattr(torch, name)(x), rtol=1e-13, atol=0), name
     y, x = grid[::7, None], grid[None, ::7]
     assert torch.allclose(_atan2(y, x), torch.atan2(y, x), rtol=1e-13, atol=0)
+
+
+NUMBERS = [0.0, 1.0, -0.1, math.pi, 1e-150, -1e150, 5e-324, sys.float_info.max, sys.float_info.min, math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_is_what_it_was(number):
+    made = _number(number)
+    assert made.dtype == torch.float64
+    assert made.item() == number
+
+
+class _Formula(torch.nn.Module):
+    """A number in each place where one can stand."""
+
+    def forward(self, x):
+        near = torch.where(x < 0.1, 1e-150, x) + torch.where(x > math.pi, x, 0.3)
+        for compare in (torch.lt, torch.le, torch.gt, torch.ge):
+            near = near + compare(x, 0.7)
+        return (math.pi - x.clamp(1e-150, 0.7)) * 0.1 + (x + 0.1) / 0.3 - (x - 1e-150) + near
+
+
+def test_numbers_of_a_formula_are_such_as_float32_holds():
+    x = torch.tensor([0.0, 0.05, 0.1, 0.7, 2.0, 9.0], dtype=torch.float64)
+    program = torch.export.export(_Formula(), (x,)).run_decompositions(_decompositions())
+    assert torch.equal(program.module()(x), _Formula()(x))
+    numbers = [
+        one for node in program.graph.nodes for one in (*node.args, *node.kwargs.values()) if isinstance(one, float)
+    ]
+    assert len(numbers) > 40
+    assert torch.tensor(numbers, dtype=torch.float64).float().tolist() == numbers
 
 
 def test_what_cannot_be_exported_says_why(tmp_path, capfd):
