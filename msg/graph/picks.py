@@ -1,4 +1,4 @@
-"""Neighbours that are drawn for many nodes at once, with replacement."""
+"""Neighbours that are drawn for many nodes at once."""
 
 import torch
 from torch import Tensor
@@ -28,7 +28,9 @@ def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEd
 def pick_neighbors(
     matrix: SparseMatrix, nodes: Tensor, number: int, generator: torch.Generator, weighted: bool = False
 ) -> Tensor:
-    """Draw neighbours of nodes, with replacement.
+    """Draw neighbours of nodes: different ones where there are enough, else all, and some of them again.
+
+    Where neighbours are drawn by weight, each draw is of all of them, so that one may come twice.
 
     Args:
         matrix: whose entries of row ``v`` are the neighbours of node ``v``; each row has one at least.
@@ -54,5 +56,23 @@ def pick_neighbors(
         wanted = sums[begin] + chance * (sums[end] - sums[begin])
         place = torch.searchsorted(sums[1:], wanted, right=True)
     else:
-        place = begin + (chance * (end - begin)).long()
+        place = begin + _places(chance, end - begin)
     return matrix.columns[torch.minimum(torch.maximum(place, begin), end - 1)].long()
+
+
+def _places(chance: Tensor, many: Tensor) -> Tensor:
+    """As many of ``0 .. many - 1`` as there are chances, different ones first; with more chances than these, all come.
+
+    Floyd's algorithm: draw ``j`` is among the first ``many - number + j + 1``, and takes the last of them where it
+    meets one that is drawn. Where there are too few, draw ``j`` is ``j`` while there is one, then any.
+    """
+    number = chance.size(-1)
+    enough = many >= number
+    drawn = chance.new_empty(chance.shape, dtype=torch.long)
+    for j in range(number):
+        last = torch.where(enough, many - number + j, many - 1)[..., 0]
+        found = (chance[..., j] * (last + 1)).long().minimum(last)
+        again = (drawn[..., :j] == found[..., None]).any(-1) & enough[..., 0]
+        found = torch.where(again, last, found)
+        drawn[..., j] = torch.where(enough[..., 0] | (j >= many[..., 0]), found, j)
+    return drawn

@@ -1,3 +1,7 @@
+import math
+from collections import Counter
+from itertools import combinations, product
+
 import pytest
 import torch
 
@@ -38,6 +42,23 @@ def test_draws_are_as_often_as_their_share(graph):
     want = _dense(graph.edge_index, graph.edge_weight, 7)
     assert (shares - want).abs().max() < 0.02
     assert bool((shares[want == 0] == 0).all())
+
+
+@pytest.mark.parametrize(("degree", "number"), [(7, 3), (3, 3), (2, 5), (5, 2), (1, 4), (4, 5)])
+def test_neighbours_are_different_where_there_are_enough(degree, number):
+    star = torch.stack([torch.arange(1, degree), torch.zeros(degree - 1, dtype=torch.long)])  # beside itself
+    matrix, nodes = neighbor_mean(Graph(star, None, degree), torch.float32), torch.zeros(20_000, dtype=torch.long)
+    picks = pick_neighbors(matrix, nodes, number, torch.Generator().manual_seed(1)).tolist()
+    found = Counter(tuple(sorted(row)) for row in picks)
+    if degree >= number:  # each choice as often as any other
+        wanted = dict.fromkeys(combinations(range(degree), number), 1 / math.comb(degree, number))
+    else:
+        wanted = Counter()
+        for more in product(range(degree), repeat=number - degree):
+            wanted[tuple(sorted([*range(degree), *more]))] += degree ** (degree - number)
+    assert found.keys() == wanted.keys()
+    for choice, share in wanted.items():
+        assert abs(found[choice] / 20_000 - share) <= 5 * math.sqrt(share * (1 - share) / 20_000) + 1e-9
 
 
 def test_what_is_drawn_depends_on_the_generator_alone(graph):

@@ -11,6 +11,7 @@ from msg.layers.spiking_attention import Fires, reset_all
 from msg.models.network import GraphNetwork
 from msg.models.spec import NODES_AND_LINKS, ModelSpec, embedder
 from msg.neurons import LIF, ParametricLIF, Sigmoid
+from msg.neurons.scaled import below
 from msg.neurons.timesteps import Timesteps
 from msg.sizes import check_sizes
 
@@ -89,7 +90,8 @@ class SpikeGraphormer(GraphNetwork):
     <https://github.com/PHD-lanyu/SpikeGraphormer>`_. The paper's attention adds :math:`k \odot v` of all *nodes*; the
     code adds those of the *heads* of one node, so that no node's attention sees another: ``as_released=True``. Left
     out are the code's layers that read :math:`[h, h^0]`, those without activation, and a weight decay for each branch.
-    Its neurons also fire at the threshold, these above it. Cora was run there with ``timesteps=1, hidden_channels=16,
+    Its neurons also fire at the threshold, these above it; those of the mask, whose current is a count and meets its
+    threshold often, do so too under ``as_released``. Cora was run there with ``timesteps=1, hidden_channels=16,
     num_blocks=3, dropout=0.7, learn_tau=True, num_layers=9, graph_weight=0.3, as_released=True`` and otherwise the
     defaults here. With few labels the transformer, which sees no edges, is easily too large: give the graph network the
     greater weight.
@@ -112,7 +114,7 @@ class SpikeGraphormer(GraphNetwork):
         graph_weight: ``w``; 0 leaves the graph network out.
         aggregate: ``"add"`` or ``"cat"``.
         learn_tau: one learnable time constant for each layer of neurons, in place of 2.
-        as_released: sum over heads in place of nodes.
+        as_released: sum over heads in place of nodes, in a mask that opens at its threshold.
 
     Shapes:
         ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``.
@@ -158,9 +160,11 @@ class SpikeGraphormer(GraphNetwork):
         self.num_layers, self.num_blocks, self.timesteps = num_layers, num_blocks, timesteps
         self.graph_weight, self.aggregate, self.as_released = graph_weight, aggregate, as_released
         fires: Fires = partial(_fires, learn_tau=learn_tau)
+        # a count is compared: to be above the next smaller number is to be at least the threshold
+        mask_threshold = below(attention_threshold, torch.float32) if as_released else attention_threshold
         blocks = nn.ModuleList()
         for _ in range(num_blocks):
-            attention = SpikingAttention(hidden_channels, heads, fires, threshold, attention_threshold, as_released)
+            attention = SpikingAttention(hidden_channels, heads, fires, threshold, mask_threshold, as_released)
             mlp = SpikingMLP(hidden_channels, 2 * hidden_channels, fires, threshold)
             blocks.append(nn.Sequential(MembraneShortcut(attention), MembraneShortcut(mlp)))
         self.transformer = _Transformer(in_channels, out_channels, hidden_channels, dropout, blocks)

@@ -113,9 +113,10 @@ class SpikeNet(GraphNetwork):
         num_layers: number of convolutions ``L``.
         last_channels: width of the last layer of neurons.
         timesteps: ``T``.
-        num_neighbors: how many neighbours are drawn with replacement at each hop from a node, the nearest first (the
-            last convolution draws ``num_neighbors[0]``); -1 takes the mean over all; one number for all hops; ``None``
-            is 5 at the first and 2 at the others, as published.
+        num_neighbors: how many neighbours are drawn at each hop from a node, the nearest first (the last convolution
+            draws ``num_neighbors[0]``): different ones where there are enough, else all, and some of them again; by
+            weight with replacement; -1 takes the mean over all; one number for all hops; ``None`` is 5 at the first and
+            2 at the others, as published.
         dropout: probability of dropping a spike between layers, in training.
         threshold: of the neurons at first, where none are given.
         norm: of currents: ``"none"``, ``"batch"`` or ``"layer"``.

@@ -43,7 +43,8 @@ def slow(model, x, edge_index):
         q, k, v = (neurons(linear(*part[:2], s), 0.4) for part in (attention.query, attention.key, attention.value))
         kv = k * v
         if model.as_released:
-            mask = neurons(sum(kv.split(4, dim=-1)), 0.5).repeat(1, 1, attention.heads)
+            # at its threshold too
+            mask = neurons(sum(kv.split(4, dim=-1)), 0.5 - 1e-6).repeat(1, 1, attention.heads)
         else:
             mask = neurons(sum(kv[n : n + 1] for n in range(nodes)), 0.5)
         h = h + linear(*attention.out, q * mask)
