@@ -1,7 +1,7 @@
 """GC-SNN and GA-SNN: graph convolution or attention, normalisation in space and time, leaky neurons."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import get_args
 
@@ -99,6 +99,8 @@ def _rate(layer: _Layer, sent: Tensor) -> Tensor:
     return sent.mean(1) if layer.spiking else sent
 
 
+_THRESHOLD = 0.5
+
 Makes = Callable[[type[Synapse], int, int], nn.Module]
 """Makes a convolution, from the kind of synapse that its input needs and its widths."""
 
@@ -115,7 +117,7 @@ class _STFN(GraphNetwork):
         num_layers: int,
         timesteps: int,
         dropout: float,
-        threshold: float,
+        threshold: float | None,
         norm: str,
         residual: bool,
         jumping: str,
@@ -129,14 +131,22 @@ class _STFN(GraphNetwork):
         self.in_channels, self.out_channels, self.hidden_channels = in_channels, out_channels, hidden_channels
         self.num_layers, self.jumping, self.as_released = num_layers, jumping, as_released
         self.takes_nodes = norm != "batch"  # which would be of other nodes
-        prototype = LIF(2.0, threshold, "zero") if neuron is None else resolve_neuron(neuron)
+        given = _THRESHOLD if threshold is None else threshold
+        if threshold is not None and isinstance(neuron, str | Mapping):
+            neuron = {"threshold": threshold, **({"name": neuron} if isinstance(neuron, str) else neuron)}
+        prototype = LIF(2.0, given, "zero") if neuron is None else resolve_neuron(neuron)
         layers = []
         for number, (i, o) in enumerate(pairwise([in_channels, *[hidden_channels] * num_layers])):
             kind = SpikeSynapse if number and spikes(prototype) else Synapse
             fire = SpikeTrain(
                 copy.deepcopy(prototype), Sigmoid(4.0), isinstance(prototype, LIF), detach_reset=not as_released
             )
-            normal = make_train_norm(norm, o, threshold)
+            own = getattr(fire.neuron, "threshold", given)
+            if threshold is not None and own != threshold:
+                raise ValueError(
+                    f"threshold={threshold} contradicts the {own:g} of {type(prototype).__name__}: leave one out"
+                )
+            normal = make_train_norm(norm, o, own)
             if isinstance(normal, STFNorm):
                 normal.detach = as_released
             shortcut = kind(nn.Linear(i, o)) if residual else None
@@ -222,7 +232,7 @@ class GCSNN(_STFN):
         num_layers: number of convolutions.
         timesteps: ``T``.
         dropout: probability of dropping a spike that a layer reads, or a firing rate of the read-out, in training.
-        threshold: ``θ``, of neurons and of ``norm="stfn"``.
+        threshold: ``θ``, of neurons and of ``norm="stfn"``; ``None``: that of ``neuron``, or 0.5 where none is given.
         norm: of the currents, ``"stfn"``, ``"batch"``, ``"layer"`` or ``"none"``.
         residual: whether a layer's input reaches its neurons through a linear map as well, past the norm.
         jumping: what is read out: rates of the last layer (``"none"``), of all (``"cat"``), or their maximum
@@ -240,8 +250,9 @@ class GCSNN(_STFN):
         With ``nodes``, a mask ``[N]`` or numbers ``[M]``, the last layer computes theirs alone, ``[M, C]``.
 
     Raises:
-        ValueError: for impossible sizes, an unknown norm, neuron or way of jumping, or ``timesteps`` other than 1 for
-            what sends its value at once; when called, for ``nodes`` under a norm over all of them.
+        ValueError: for impossible sizes, an unknown norm, neuron or way of jumping, a threshold other than that of
+            ``neuron``, or ``timesteps`` other than 1 for what sends its value at once; when called, for ``nodes`` under
+            a norm over all of them.
     """
 
     def __init__(
@@ -252,7 +263,7 @@ class GCSNN(_STFN):
         num_layers: int = 2,
         timesteps: int = 8,
         dropout: float = 0.0,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         norm: str = "stfn",
         residual: bool = False,
         jumping: str = "none",
@@ -311,7 +322,7 @@ class GASNN(_STFN):
         timesteps: int = 4,
         heads: int = 4,
         dropout: float = 0.0,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         norm: str = "stfn",
         residual: bool = False,
         jumping: str = "none",
@@ -362,7 +373,7 @@ _READS = frozenset(
 )
 _DEFAULTS = {
     "hidden_channels": 64,
-    "threshold": 0.5,
+    "threshold": _THRESHOLD,
     "residual": False,
     "jumping": "none",
     "neuron": "lif",

@@ -84,7 +84,7 @@ def slow(model, x, edge_index, convolution, neuron=lif):
                 so_far = torch.cat(seen[l], dim=1)
                 mean = so_far.mean(1, keepdim=True)
                 deviation = (so_far.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
-                current = 0.5 * (current - mean) / deviation * layer.norm.weight + layer.norm.bias
+                current = layer.norm.threshold * (current - mean) / deviation * layer.norm.weight + layer.norm.bias
             elif isinstance(layer.norm, torch.nn.LayerNorm):
                 current = torch.nn.functional.layer_norm(current, (4,), layer.norm.weight, layer.norm.bias)
             if layer.shortcut is not None:
@@ -139,6 +139,22 @@ def test_neurons_of_ones_own(edge_index):
         out = model(x, edges)
         assert torch.allclose(out, slow(model, x, edges, slow_convolution, one))
         assert not torch.allclose(out, model.lin.bias)
+
+
+def test_currents_are_brought_to_the_threshold_of_the_neurons():
+    for options, wanted in (
+        ({}, 0.5),
+        ({"threshold": 0.3}, 0.3),
+        ({"neuron": "if"}, 1.0),
+        ({"neuron": "if", "threshold": 0.3}, 0.3),
+        ({"neuron": {"name": "if"}, "threshold": 0.3}, 0.3),
+        ({"neuron": {"name": "lif", "threshold": 5.0}}, 5.0),
+        ({"neuron": ClippedReLU(0.4), "threshold": 0.4, "timesteps": 1}, 0.4),
+        ({"neuron": "relu", "threshold": 0.3, "timesteps": 1}, 0.3),
+    ):
+        for layer in GCSNN(5, 3, **options).layers:
+            assert layer.norm.threshold == wanted
+            assert getattr(layer.fire.neuron, "threshold", wanted) == wanted
 
 
 def test_each_layer_learns_a_time_constant_of_its_own(edge_index):
@@ -312,6 +328,7 @@ def test_refusals():
         ({"norm": "group"}, "unknown norm 'group'"),
         ({"threshold": 0.0}, "threshold must be positive"),
         ({"neuron": "tanh"}, "unknown neuron 'tanh'"),
+        ({"neuron": LIF(2.0, 0.4), "threshold": 0.3}, "threshold=0.3 contradicts the 0.4 of LIF: leave one out"),
         ({"neuron": "relu"}, "timesteps=8 contradicts ReLU, which sends its value at once: use timesteps=1"),
     ):
         with pytest.raises(ValueError, match=message):
