@@ -26,11 +26,14 @@ def neighbor_mean(graph: Graph, dtype: torch.dtype) -> SparseMatrix | WeightedEd
 
 
 def pick_neighbors(
-    matrix: SparseMatrix, nodes: Tensor, number: int, generator: torch.Generator, weighted: bool = False
+    matrix: SparseMatrix,
+    nodes: Tensor,
+    number: int,
+    generator: torch.Generator,
+    weighted: bool = False,
+    distinct: bool = False,
 ) -> Tensor:
-    """Draw neighbours of nodes: different ones where there are enough, else all, and some of them again.
-
-    Where neighbours are drawn by weight, each draw is of all of them, so that one may come twice.
+    """Draw neighbours of nodes.
 
     Args:
         matrix: whose entries of row ``v`` are the neighbours of node ``v``; each row has one at least.
@@ -39,6 +42,8 @@ def pick_neighbors(
         generator: what is drawn by, on the device of the matrix.
         weighted: draw in proportion to the entries; else each alike. A row whose entries are all zero has nothing to
             draw by, and draws its last.
+        distinct: draw different ones where there are enough, else all, and some of them again. Otherwise, and by
+            weight, with replacement.
 
     Shapes:
         returns ``[*nodes.shape, number]``.
@@ -56,11 +61,12 @@ def pick_neighbors(
         wanted = sums[begin] + chance * (sums[end] - sums[begin])
         place = torch.searchsorted(sums[1:], wanted, right=True)
     else:
-        place = begin + _places(chance, end - begin)
+        many = end - begin
+        place = begin + (_distinct(chance, many) if distinct else (chance * many).long())
     return matrix.columns[torch.minimum(torch.maximum(place, begin), end - 1)].long()
 
 
-def _places(chance: Tensor, many: Tensor) -> Tensor:
+def _distinct(chance: Tensor, many: Tensor) -> Tensor:
     """As many of ``0 .. many - 1`` as there are chances, different ones first; with more chances than these, all come.
 
     Floyd's algorithm: draw ``j`` is among the first ``many - number + j + 1``, and takes the last of them where it

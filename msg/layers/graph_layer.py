@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from msg.graph import Graph, GraphMemo
+from msg.graph import Graph, GraphMemo, SparseMatrix
+from msg.graph.graph import check_tensors
 
 
 class GraphLayer(nn.Module):
@@ -12,10 +13,12 @@ class GraphLayer(nn.Module):
         super().__init__()
         self._graphs = GraphMemo()
 
-    def graph(self, edge_index: Tensor | Graph, edge_weight: Tensor | None, num_nodes: int) -> Graph:
-        """The graph, with the matrices that were made of it.
+    def graph(self, x: Tensor | SparseMatrix, edge_index: Tensor | Graph, edge_weight: Tensor | None) -> Graph:
+        """The graph of nodes ``x``, with the matrices that were made of it.
 
         Raises:
-            ValueError: for shapes that do not fit.
+            ValueError: for shapes that do not fit, or nodes that are no tensor, such as a pair of two kinds.
         """
-        return self._graphs.graph(edge_index, edge_weight, num_nodes)
+        if not isinstance(x, SparseMatrix):
+            check_tensors(x=x)
+        return self._graphs.graph(edge_index, edge_weight, x.size(0))

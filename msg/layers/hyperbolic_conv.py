@@ -13,6 +13,7 @@ from msg.graph import Graph, SparseMatrix
 from msg.layers.graph_layer import GraphLayer
 from msg.layers.norm import make_norm
 from msg.layers.origin import DropConnect, LocalMean, OriginExp, OriginLog, Translation, as_manifold
+from msg.manifolds.lookup import family
 
 AGGREGATIONS = ("origin", "local")
 
@@ -88,7 +89,8 @@ class HyperbolicGCNConv(GraphLayer):
         the ball.
 
     Raises:
-        ValueError: for impossible sizes, or an unknown manifold, aggregation, activation or norm.
+        ValueError: for impossible sizes, or an unknown manifold, aggregation, activation or norm; when called, for
+            points of another dimension.
     """
 
     def __init__(
@@ -130,9 +132,14 @@ class HyperbolicGCNConv(GraphLayer):
         edge_weight: Tensor | None = None,
         tangent: bool = False,
     ) -> Tensor:
-        graph = self.graph(edge_index, edge_weight, x.size(0))
+        graph = self.graph(x, edge_index, edge_weight)
         if not tangent:
             assert isinstance(x, Tensor)
+            size = family(self.manifold).ambient_dim(self.manifold, self.in_channels)
+            if x.size(-1) != size:
+                raise ValueError(
+                    f"points here have {size} coordinates, not {x.size(-1)}: of features, use tangent=True"
+                )
             x = self.log(x, self.lin.weight.dtype)
         u = self.lin(x)
         u = u if self.bias is None else self.bias(u)

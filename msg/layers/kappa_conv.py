@@ -96,7 +96,7 @@ class KappaGCNConv(GraphLayer):
         edge_weight: Tensor | None = None,
         tangent: bool = False,
     ) -> Tensor:
-        graph, dtype = self.graph(edge_index, edge_weight, x.size(0)), self.lin.weight.dtype
+        graph, dtype = self.graph(x, edge_index, edge_weight), self.lin.weight.dtype
         if not tangent:
             assert isinstance(x, Tensor)
             x = self.log(x, dtype)

@@ -44,7 +44,7 @@ class LorentzLinear(nn.Module):
     Args:
         in_channels: dimension of the points (they have one coordinate more).
         out_channels: dimension of the points that are returned.
-        dropout: probability of dropping a coordinate of the input in training, that of time included.
+        dropout: probability of dropping a coordinate of what the map reads in training, that of time included.
         act: activation by name, or a module; ``None`` for none.
         norm: ``"none"``, ``"batch"`` or ``"layer"``, of what the linear map gives.
         as_released: the time coordinate in place of the spatial length is set, :math:`y_0 = \lambda\,\sigma(w^\top h(x)
@@ -103,12 +103,12 @@ class LorentzLinear(nn.Module):
         return lift(length * rest * squared.clamp(min=NEAREST).rsqrt())
 
     def _mapped(self, x: Tensor) -> Tensor:
-        x = self.dropout(x.to(self.weight.dtype))
-        if isinstance(self.act, nn.Identity):
-            return F.linear(x, self.weight, self.bias)
-        time = self.act(x) if self.as_released else x
-        weights, bias = self.weight, self.bias
-        return torch.cat([F.linear(time, weights[:1], bias[:1]), F.linear(self.act(x), weights[1:], bias[1:])], dim=-1)
+        x, weights, bias = x.to(self.weight.dtype), self.weight, self.bias
+        if isinstance(self.act, nn.Identity) or self.as_released:
+            return F.linear(self.dropout(self.act(x)), weights, bias)
+        kept = self.dropout(torch.ones_like(x))  # of what the time coordinate is read from, and of the rest
+        time, rest = kept * x, kept * self.act(x)
+        return torch.cat([F.linear(time, weights[:1], bias[:1]), F.linear(rest, weights[1:], bias[1:])], dim=-1)
 
     def _mapped_tangent(self, v: Tensor | SparseMatrix) -> Tensor:
         r"""Of :math:`\exp_o(v) = (\cosh|v|, \frac{\sinh|v|}{|v|} v)` the rows are scaled after the product: zeros stay
@@ -159,7 +159,7 @@ class LorentzAggregation(GraphLayer):
     """
 
     def forward(self, x: Tensor, edge_index: Tensor | Graph, edge_weight: Tensor | None = None) -> Tensor:
-        graph = self.graph(edge_index, edge_weight, x.size(0))
+        graph = self.graph(x, edge_index, edge_weight)
         return lorentz_centroid(x, graph.row_normalized(torch.float64))
 
 

@@ -86,7 +86,7 @@ class PseudoHyperbolicGCNConv(GraphLayer):
         edge_weight: Tensor | None = None,
         tangent: bool = False,
     ) -> Tensor:
-        graph, space = self.graph(edge_index, edge_weight, x.size(0)), self.manifold
+        graph, space = self.graph(x, edge_index, edge_weight), self.manifold
         if not tangent:
             before = self._in_manifold[0]
             if before is None or not isinstance(x, Tensor):

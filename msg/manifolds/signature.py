@@ -59,7 +59,9 @@ def resolve(manifold: str | geoopt.Manifold, dim: int | None = None) -> tuple[ge
     if own is None and dim is None:
         raise ValueError(f"{type(manifold).__name__} has no fixed dimension: pass hidden_channels as well")
     if own is not None and dim is not None and own != dim:
-        raise ValueError(f"hidden_channels={dim} contradicts the dimension {own} of {manifold!r}: leave it out")
+        letter = manifold.rstrip("0123456789") if isinstance(manifold, str) else ""
+        mend = f"say it there, as in {letter}{dim}" if letter.isalpha() else "leave it out"
+        raise ValueError(f"hidden_channels={dim} contradicts the dimension {own} of manifold={manifold!r}: {mend}")
     size = own if own is not None else int(dim or 0)
     known.ambient_dim(instance, size)  # some manifolds have few numbers of dimensions
     return instance, size

@@ -25,7 +25,9 @@ class ClassicGNN(LayeredNetwork):
         \operatorname{conv}^l(h^{l-1}) + h^{l-1} R^l))\bigr), \qquad y = \operatorname{jump}(h^1, .., h^L)\,W + b .
 
     Source: `Luo et al. 2024, Classic GNNs are Strong Baselines <https://arxiv.org/abs/2406.08993>`_. Their settings
-    differ between graphs; here they are options, and no graph has its own.
+    differ between graphs; here they are options, and no graph has its own. In the released code jumping knowledge is
+    the sum of all layers, a normalisation or a linear map can stand before the first one, GAT has no bias and no loops
+    of its own, and the graph is given a loop at each node beforehand: GraphSAGE's mean includes the node itself.
 
     Args:
         in_channels: number of features ``F``.
@@ -44,11 +46,11 @@ class ClassicGNN(LayeredNetwork):
             :class:`~msg.layers.FixedLinear`. Without classes the map is learned.
 
     Shapes:
-        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns ``[N, C]``,
-        or one row for each seed of a batch.
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``, but for GAT; returns
+        ``[N, C]``, or one row for each seed of a batch.
 
     Raises:
-        ValueError: for impossible sizes, or unknown names.
+        ValueError: for impossible sizes, or unknown names; when called, for edge weights that GAT cannot honour.
     """
 
     def __init__(

@@ -34,9 +34,12 @@ def test_mean_over_neighbours_and_itself(graph):
     assert neighbor_mean(graph, torch.float64) is neighbor_mean(graph, torch.float64)
 
 
-def test_draws_are_as_often_as_their_share(graph):
+@pytest.mark.parametrize("distinct", [False, True])
+def test_draws_are_as_often_as_their_share(graph, distinct):
     matrix, weighted = neighbor_mean(graph, torch.float64), graph.edge_weight is not None
-    picks = pick_neighbors(matrix, torch.arange(7).repeat(4000, 1), 5, torch.Generator().manual_seed(1), weighted)
+    picks = pick_neighbors(
+        matrix, torch.arange(7).repeat(4000, 1), 5, torch.Generator().manual_seed(1), weighted, distinct
+    )
     assert picks.shape == (4000, 7, 5)
     shares = torch.nn.functional.one_hot(picks, 7).double().mean((0, 2))
     want = _dense(graph.edge_index, graph.edge_weight, 7)
@@ -48,7 +51,7 @@ def test_draws_are_as_often_as_their_share(graph):
 def test_neighbours_are_different_where_there_are_enough(degree, number):
     star = torch.stack([torch.arange(1, degree), torch.zeros(degree - 1, dtype=torch.long)])  # beside itself
     matrix, nodes = neighbor_mean(Graph(star, None, degree), torch.float32), torch.zeros(20_000, dtype=torch.long)
-    picks = pick_neighbors(matrix, nodes, number, torch.Generator().manual_seed(1)).tolist()
+    picks = pick_neighbors(matrix, nodes, number, torch.Generator().manual_seed(1), distinct=True).tolist()
     found = Counter(tuple(sorted(row)) for row in picks)
     if degree >= number:  # each choice as often as any other
         wanted = dict.fromkeys(combinations(range(degree), number), 1 / math.comb(degree, number))

@@ -71,8 +71,10 @@ def test_resolve_takes_signatures_and_manifolds():
 def test_resolve_refuses():
     with pytest.raises(ValueError, match="hidden_channels"):
         resolve(geoopt.Lorentz())
-    with pytest.raises(ValueError, match="contradicts the dimension 8"):
+    with pytest.raises(ValueError, match=r"contradicts the dimension 8 of manifold='H8': say it there, as in H9"):
         resolve("H8", 9)
+    with pytest.raises(ValueError, match="contradicts the dimension 24 of manifold='H4xS20': leave it out"):
+        resolve("H4xS20", 16)
     with pytest.raises(ValueError, match="contradicts the dimension 24"):
         resolve(parse_signature("H16xS8")[0], 16)
     with pytest.raises(TypeError, match="Stiefel"):

@@ -50,8 +50,8 @@ class BernoulliSpikingGCN(GraphNetwork):
         seed: of the draws.
 
     Shapes:
-        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns rates ``[N, C]``. With
-        ``nodes``, a mask ``[N]`` or numbers ``[M]``, only theirs are simulated, ``[M, C]``, from the same spikes.
+        ``x``: ``[N, F]``; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``, constant; returns rates ``[N, C]``.
+        With ``nodes``, a mask ``[N]`` or numbers ``[M]``, only theirs are simulated, ``[M, C]``, from the same spikes.
 
     Raises:
         ValueError: for impossible sizes, or a part of a graph.

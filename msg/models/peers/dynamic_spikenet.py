@@ -126,9 +126,9 @@ class DynamicSpikeNet(SpikeNet):
             old = max(int(self.cumulative_share * drawn), 1)
             steps = []
             for (known, new), at in zip(matrices, places):
-                picks = [pick_neighbors(known, at, old, generator)]
+                picks = [pick_neighbors(known, at, old, generator, distinct=True)]
                 if drawn > old:
-                    picks.append(pick_neighbors(new, at, drawn - old, generator))
+                    picks.append(pick_neighbors(new, at, drawn - old, generator, distinct=True))
                 steps.append(torch.cat(picks, dim=-1))
             return torch.stack(steps)
 

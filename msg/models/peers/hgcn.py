@@ -62,8 +62,8 @@ class HGCN(GraphNetwork):
             drops logits, after the linear map of the read-out.
 
     Shapes:
-        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``; returns logits
-        ``[N, C]``, or points ``[N, ambient_dim]`` in float64.
+        ``x``: ``[N, F]``, dense or sparse; ``edge_index``: ``[2, E]``; ``edge_weight``: ``[E]``, but with the paper's
+        attention; returns logits ``[N, C]``, or points ``[N, ambient_dim]`` in float64.
 
     Raises:
         ValueError: for a manifold that is not hyperbolic, impossible sizes, or an unknown aggregation, activation or

@@ -24,6 +24,7 @@ class HyboNet(GraphNetwork):
     from the released code in these:
 
     - ``num_layers`` counts convolutions. The released one counts the read-out as a layer for node classification.
+    - Neighbours are not weighed by attention, which the released code has as an option.
     - ``hidden_channels`` is the dimension; released, ``--dim`` counts the time coordinate.
     - Points of classes are learned as vectors at the origin, by any optimiser; released, by a Riemannian Adam.
     - Links are scored as :math:`(r - d_L^2)/t` for cross-entropy (``link_decoder``); released, by a hinge on

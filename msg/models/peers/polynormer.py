@@ -1,4 +1,4 @@
-"""Polynormer: local attention along edges, then linear attention of all nodes."""
+"""Polynormer: gated layers along edges, then linear attention of all nodes."""
 
 from functools import partial
 from typing import Any
@@ -40,8 +40,7 @@ class _Local(nn.Module):
 
 
 class Polynormer(GraphNetwork):
-    r"""Polynomial-expressive graph transformer: equivariant local attention along edges, then linear attention of all
-    nodes.
+    r"""Polynomial-expressive graph transformer: gated layers along edges, then linear attention of all nodes.
 
     .. math::
         g &= \mathrm{ReLU}(h^{l-1} V^l + a^l), \qquad
@@ -55,8 +54,10 @@ class Polynormer(GraphNetwork):
     is not read in a phase has no gradient in it (:attr:`resting`). Under ``torch.compile`` updates are counted outside
     of the graph.
 
-    The function of :class:`torch_geometric.nn.models.Polynormer`, which reads dense features alone and lays out
-    messages.
+    The function of :class:`torch_geometric.nn.models.Polynormer` as it is by default, which reads dense features alone
+    and lays out messages. The authors' code is another: its local layers weigh neighbours by attention (GAT without a
+    node's own loop) and have no batch normalisation, :math:`\beta` is learned for each channel, in the global layers
+    too, and a linear map stands before the first local layer, of three.
 
     Source: `Deng et al. 2024, Polynormer: Polynomial-Expressive Graph Transformer in Linear Time
     <https://arxiv.org/abs/2403.01232>`_.

@@ -102,6 +102,8 @@ class SpikeNet(GraphNetwork):
       node stands at each step: a state that one node leaves is found by the next. ``as_released=True`` does that, with
       all nodes as seeds, at several times the cost.
     - Here a layer draws for all nodes alike; there the seeds draw ``num_neighbors[0]`` in all layers.
+    - Here neighbours are drawn with replacement; there, and with ``as_released=True``, a node draws different ones
+      where it has enough, else all, and some of them again.
     - Validation and test are sampled there, too; here the mean is over all neighbours then, which is what the samples
       tend to, unless ``sample_in_evaluation=True``, with the same sample each time.
     - ``norm`` and ``residual`` are additions.
@@ -114,9 +116,8 @@ class SpikeNet(GraphNetwork):
         last_channels: width of the last layer of neurons.
         timesteps: ``T``.
         num_neighbors: how many neighbours are drawn at each hop from a node, the nearest first (the last convolution
-            draws ``num_neighbors[0]``): different ones where there are enough, else all, and some of them again; by
-            weight with replacement; -1 takes the mean over all; one number for all hops; ``None`` is 5 at the first and
-            2 at the others, as published.
+            draws ``num_neighbors[0]``); -1 takes the mean over all; one number for all hops; ``None`` is 5 at the first
+            and 2 at the others, as published.
         dropout: probability of dropping a spike between layers, in training.
         threshold: of the neurons at first, where none are given.
         norm: of currents: ``"none"``, ``"batch"`` or ``"layer"``.
@@ -197,7 +198,7 @@ class SpikeNet(GraphNetwork):
                 return None
             matrix = neighbor_mean(graph, features.dtype)
             assert isinstance(matrix, SparseMatrix)
-            return pick_neighbors(matrix, nodes, number, generator, weighted)
+            return pick_neighbors(matrix, nodes, number, generator, weighted, distinct=self.as_released)
 
         if samples and self.as_released:
             return self._in_trees(features, pick)

@@ -76,7 +76,7 @@ def _hops(model, edges, seeds):
                 if number:
                     both = torch.tensor(sorted(pairs), dtype=torch.long).view(-1, 2).t()
                     matrix = neighbor_mean(Graph(both, None, NODES), torch.float64)
-                    picks.append(pick_neighbors(matrix, hops[-1][t], number, generator))
+                    picks.append(pick_neighbors(matrix, hops[-1][t], number, generator, distinct=True))
             steps.append(torch.cat(picks, dim=-1).flatten())
         hops.append(torch.stack(steps))
     return hops

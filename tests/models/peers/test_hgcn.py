@@ -285,6 +285,15 @@ def test_bad_arguments():
             HGCN(5, 3, **options)
 
 
+def test_features_in_place_of_points_are_refused(edge_index):
+    conv, x = HyperbolicGCNConv(8, 4), torch.randn(7, 8)
+    with pytest.raises(ValueError, match="points here have 9 coordinates, not 8: of features, use tangent=True"):
+        conv(x, edge_index)
+    with pytest.raises(ValueError, match="x must be a tensor, not tuple"):
+        conv((x, x), edge_index)
+    assert conv(x, edge_index, tangent=True).shape == (7, 4)
+
+
 @pytest.mark.parametrize("aggregation", ["origin", "local"])
 def test_attention_refuses_weights_that_it_would_not_read(aggregation, edge_index):
     x, weight = torch.randn(7, 5), torch.rand(10)

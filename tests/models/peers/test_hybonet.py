@@ -130,6 +130,23 @@ def test_dropout_acts_on_sparse_features_as_on_dense_ones(edge_index):
     assert not torch.allclose(sparse, lin(x, tangent=True), atol=1e-3)
 
 
+@pytest.mark.parametrize("as_released", [False, True])
+def test_what_is_read_is_dropped_after_the_activation(as_released):
+    lin = LorentzLinear(4, 3, dropout=0.5, act="tanh", as_released=as_released).double().train()
+    v = torch.randn(2000, 4, dtype=torch.float64)
+    x = torch.cat([(1 + v.square().sum(1, keepdim=True)).sqrt(), v], dim=1)
+    torch.nn.init.zeros_(lin.bias)
+    torch.nn.init.ones_(lin.weight)
+    seen = []
+    lin.norm.register_forward_hook(lambda module, given, out: seen.append(out.detach()))
+    lin(x)
+    # sums of kept ones, which weigh twice as much: each is one of 2 ** 5
+    kept = torch.cartesian_prod(*[torch.tensor([0.0, 2.0], dtype=torch.float64)] * 5)
+    for column, terms in ((0, x.tanh() if as_released else x), (1, x.tanh())):
+        apart = (terms @ kept.t() - seen[0][:, column : column + 1]).abs().amin(1)
+        assert apart.max() < 1e-9
+
+
 def test_criterion_is_the_published_hinge(edge_index):
     model = HyboNet(5, 3, margin=0.7)
     logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])

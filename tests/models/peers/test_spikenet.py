@@ -125,7 +125,7 @@ def test_as_released_neurons_belong_to_places_in_trees(x, edge_index):
     matrix = neighbor_mean(Graph(edge_index, None, 7), torch.float64)
     generator, hops = copy.deepcopy(model.draws).next(), [torch.arange(7).expand(STEPS, 7)]
     for number in (3, 2):
-        hops.append(pick_neighbors(matrix, hops[-1], number, generator).flatten(1))
+        hops.append(pick_neighbors(matrix, hops[-1], number, generator, distinct=True).flatten(1))
     _same(model(x, edge_index), _in_trees(model, x, hops), model)
 
 
