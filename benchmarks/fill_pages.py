@@ -47,6 +47,10 @@ class Place(NamedTuple):
     own: bool = False
 
 
+Belongs = Callable[[Any], bool]
+"""Whether a cell, or its row, is one of a kind."""
+
+
 class Row(NamedTuple):
     """What is kept of a row in a place: the cells of its metrics, the one that selects first, and their folder."""
 
@@ -62,13 +66,22 @@ class Row(NamedTuple):
 @cache
 def kept() -> Mapping[Place, Mapping[str, Row]]:
     """By place and name, each row that has figures."""
+    return _kept(lambda cell: cell["test"] is not None)
+
+
+@cache
+def given_up() -> Mapping[Place, Mapping[str, Row]]:
+    """The same of those of whose first trials none could be trained."""
+    return _kept(lambda cell: cell["failed"] and cell["trials"])
+
+
+def _kept(belongs: Belongs) -> dict[Place, dict[str, Row]]:
     found: dict[Place, dict[str, Row]] = {}
     for path in sorted(KEPT.glob("*/table.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        for cell in content["cells"]:
-            if cell["test"] is not None:
-                place = Place(content["table"], cell["dataset"], path.parent.name.endswith(OF_ITS_OWN))
-                found.setdefault(place, {}).setdefault(cell["model"], Row(path.parent, {})).cells[cell["metric"]] = cell
+        for cell in filter(belongs, content["cells"]):
+            place = Place(content["table"], cell["dataset"], path.parent.name.endswith(OF_ITS_OWN))
+            found.setdefault(place, {}).setdefault(cell["model"], Row(path.parent, {})).cells[cell["metric"]] = cell
     return found
 
 
@@ -89,9 +102,6 @@ def table_of(head: Iterable[str], body: Iterable[Iterable[str]]) -> list[str]:
 
 
 # --- the highest means ---------------------------------------------------------------------------
-
-Belongs = Callable[[Any], bool]
-"""Whether the row of a cell is one of a kind."""
 
 
 def _named(name: str) -> Belongs:
@@ -246,7 +256,7 @@ def _lines(
     for name in sorted(TABLES[places[0].table].in_order(cells), key=lambda name: GROUPS.index(cells[name]["group"])):
         cell = cells[name]
         label = cell["label"].replace("offered others' settings", "offered")
-        line = [label, *(figures[place].get(name, "–") for place in places)]
+        line = [label, *(figures[p].get(name, "given up" if name in given_up().get(p, {}) else "–") for p in places)]
         if hours:
             spent = (kept()[place][name].selecting["hours"] for place in places if name in figures[place])
             line.append(f"{sum(one or 0.0 for one in spent):.2f}")
@@ -297,14 +307,17 @@ def missing() -> list[str]:
         for column in table.columns:
             here = kept().get(Place(name, column.dataset), {})
             asked = [row for row in table.default_rows() if column.task in MODELS[row.model].tasks]
-            run, left = ([row.name for row in asked if (row.name in here) == there] for there in (True, False))
+            over = [row.name for row in asked if row.name in given_up().get(Place(name, column.dataset), {})]
+            run, left = (
+                [row.name for row in asked if (row.name in {*here, *over}) == there] for there in (True, False)
+            )
             hours = [_hours(here[row.name]) for row in asked if row.name in here and row.group != "heuristic"]
             which = f"all but {', '.join(left)}" if len(left) <= len(run) else ", ".join(run)
             body.append(
                 [
                     f"{name}, {column.dataset}",
                     f"{len(run)} of {len(asked)}",
-                    which if left else "all",
+                    (which if left else "all") + (f"; given up: {', '.join(over)}" if over else ""),
                     f"{statistics.median(whole for whole, _ in hours):.2g}" if hours else "–",
                     f"{sum(reported for _, reported in hours):.2f}",
                 ]
@@ -316,7 +329,7 @@ def missing() -> list[str]:
 def failed() -> list[str]:
     """Which searches were cut short: those of whose trials a fifth or more gave no figure."""
     found: dict[str, dict[str, int]] = {}
-    for place, here in kept().items():
+    for place, here in (*kept().items(), *given_up().items()):
         for row in here.values():
             cell = row.selecting
             if cell["trials"] and 5 * cell["trials_failed"] >= cell["trials"]:
