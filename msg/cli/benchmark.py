@@ -15,7 +15,7 @@ OWN = {
     "table": (str, Option("", f"Which table: {', '.join(TABLES)}.")),
     "datasets": (str, Option(DATA, "Columns, such as photo,cs.", shown="all of the table")),
     "models": (str, Option(MODEL, "Rows of the table or other models, such as gcn,msg.", shown="the table's")),
-    "budget": (int, Option(TRAINING, "Settings that are tried for each model on each graph.", shown="the table's")),
+    "budget": (int, Option(TRAINING, "Settings that a search tries for a model on a graph.", shown="the table's")),
     "search": (bool, Option(TRAINING, "Search all settings.", False)),
     "stored": (bool, Option(TRAINING, "Search none, and leave out what has no stored settings.", False)),
     "settings_of": (Path, Option(TRAINING, "Stored settings are those of the table in this folder.", shown="none")),
@@ -42,6 +42,8 @@ def benchmark(given: dict[str, Any]) -> None:
     with user_errors():
         workers, storing = given.pop("workers", 1), given.pop("store_settings", False)
         ready = _prepare(given)
+        if storing and ready.plan.quick:
+            raise ValueError("settings of a quick look are not worth keeping: leave out --store-settings")
     # the table alone is what the command prints
     with (
         failures(f"msg benchmark --resume {shlex.quote(str(ready.out))}"),
@@ -71,6 +73,8 @@ def _prepare(given: dict[str, Any]) -> Any:
         raise ValueError("--search contradicts --stored: give one of them")
     lists = {name: words(given.pop(name)) for name in ("models", "datasets") if name in given}
     seeds, trials = given.pop("seeds", None), given.pop("budget", None)
+    if stored and trials is not None:
+        raise ValueError("--budget is of searches, and --stored makes none: leave it out")
     return Benchmark.begin(
         **{**given, **lists},
         seeds=seeds_of(seeds),

@@ -11,7 +11,7 @@ from filelock import FileLock
 from msg.datasets import DatasetError
 from msg.experiments.at_once import Do, at_once
 from msg.experiments.cells import Cell, Outcome, outcome_from_dict, winner_of
-from msg.experiments.config import check_device
+from msg.experiments.config import RunConfig, check_device
 from msg.experiments.executor import Executor, executor_of
 from msg.experiments.files import sealed_json, written
 from msg.experiments.plan import PLAN, Plan, Settings, read_plan
@@ -117,7 +117,8 @@ class Benchmark:
         folder = Path(f"runs/benchmark-{table}" if out is None else out).expanduser()
         if (folder / PLAN).exists():
             return cls(read_plan(folder) | plan, folder)
-        Store(folder).check_free("benchmark", _ARTEFACTS)
+        if not (folder / "cells").is_dir():  # of a table whose plan was damaged; each cell is checked by itself
+            Store(folder).check_free("benchmark", _ARTEFACTS)
         return cls(plan, folder)
 
     @classmethod
@@ -150,12 +151,9 @@ class Benchmark:
         store, progress = Store(self.out), progress or Progress()
         store.make()
         with self._alone():
-            if (self.out / PLAN).exists():  # another process may have added rows to it in the meantime
-                self.plan = read_plan(self.out) | self.plan
-                self.table = self.plan.filled()
+            self._heed_others()
             store.write(PLAN, sealed_json(asdict(self.plan)))
-        protocol = self._protocol()
-        places = [(row, column) for column in self._columns() for row in self._rows()]
+        protocol, places = self._protocol(), self._places()
         cells = {(row.name, column.dataset): Cell(row, column, failed=_NOT_YET) for row, column in places}
         before = {(row.name, column.dataset): self._over(row, column) for row, column in places}
         for cell in self._made(places, progress, workers):
@@ -166,16 +164,32 @@ class Benchmark:
                 continue
             with self._alone():
                 scores = Scores(self.table, list(cells.values()), protocol)
-                store.write("table.txt", f"{scores}\n".encode())  # to look at while it goes on
-        for place, cell in cells.items():
-            if cell.failed == _BUSY and (self._folder(cell.row, cell.column) / "cell.json").exists():
-                cells[place] = self._cell(cell.row, cell.column, progress)
-        scores = Scores(self.table, list(cells.values()), protocol)
-        content = scores.files()
+                store.write("table.txt", scores.text())  # to look at while it goes on
         with self._alone():
-            for name, file in content.items():
+            self._heed_others()
+            whole = [
+                self._at_the_end(row, column, cells.get((row.name, column.dataset))) for row, column in self._places()
+            ]
+            scores = Scores(self.table, whole, self._protocol())
+            for name, file in scores.files().items():
                 store.write(name, file)
         return scores
+
+    def _heed_others(self) -> None:
+        """Take up what other processes have added to the plan in the meantime."""
+        if (self.out / PLAN).exists():
+            self.plan = read_plan(self.out) | self.plan
+            self.table = self.plan.filled()
+
+    def _at_the_end(self, row: TableRow, column: TableColumn, cell: Cell | None) -> Cell:
+        """A cell that this process made, or what another has made of it."""
+        folder = self._folder(row, column)
+        if (cell is not None and cell.failed is None) or not (folder / "cell.json").exists():
+            return cell or Cell(row, column, failed=_BUSY)
+        outcome, number = _kept(folder), 2
+        while (folder / f"more-{number}" / "cell.json").exists():
+            outcome, number = outcome + _kept(folder / f"more-{number}"), number + 1
+        return Cell(row, column, outcome.of_seeds(self.plan.seeds), outcome.failed)
 
     def store_settings(self, scores: Scores, path: Path | None = None) -> Path:
         """Keep what was searched in the package, or a file; where it is kept.
@@ -214,6 +228,9 @@ class Benchmark:
 
     def _columns(self) -> list[TableColumn]:
         return [self.table.column(name) for name in self.plan.datasets]
+
+    def _places(self) -> list[_Place]:
+        return [(row, column) for column in self._columns() for row in self._rows()]
 
     def _folder(self, row: TableRow, column: TableColumn) -> Path:
         return self.out / "cells" / column.dataset / row.name
@@ -274,6 +291,7 @@ class Benchmark:
             return None
         found = self._stored(row, column)
         if found is None and self.plan.settings == "stored":
+            self._base(row, column, self.plan.seeds)  # it says so if the model cannot do the task
             raise _Refused("no settings are stored for it: leave out --stored, and they are searched")
         return found
 
@@ -282,6 +300,8 @@ class Benchmark:
         found = self._found(row, column)
         if found is None and self.plan.settings != "search":
             found = self._stored(row, column)
+        if found is None and (self._folder(row, column) / "config.json").exists():
+            raise _Refused(f"it takes the settings of {row.name}, which is not done yet")
         if found is None or not found.settings:
             raise _Refused(f"it takes the settings of {row.name}, which has none: make that row first")
         return found
@@ -341,8 +361,8 @@ class Benchmark:
 
     def _study(self, row: TableRow, column: TableColumn, seeds: tuple[int, ...], known: _Known | None) -> CellStudy:
         table, (settings, origin) = self.table, known or (None, None)
+        base = self._base(row, column, seeds)
         try:
-            base = table.base(row, column, seeds, self.plan.root, self.plan.device)
             space = space_of(base, row.fixed, row.held, table.quick)
             first, trials = beginnings_of(space), table.trials
             if row.offered is not None and settings is None:
@@ -351,6 +371,12 @@ class Benchmark:
             search = trials, table.search_seeds, table.seconds
             rest = settings, column.metrics, first, origin
             return CellStudy(base, row.name, row.fixed, space, *search, *rest)
+        except ValueError as error:
+            raise _Refused(str(error)) from error
+
+    def _base(self, row: TableRow, column: TableColumn, seeds: tuple[int, ...]) -> RunConfig:
+        try:
+            return self.table.base(row, column, seeds, self.plan.root, self.plan.device)
         except ValueError as error:
             raise _Refused(str(error)) from error
 

@@ -48,7 +48,9 @@ class Plan:
         if self.settings not in get_args(Settings):
             raise ValueError(f"settings must be one of {', '.join(get_args(Settings))}, not {self.settings!r}")
         if self.settings_of is not None and self.settings == "search":
-            raise ValueError("a search takes no settings of another table: leave out the one or the other")
+            raise ValueError(
+                "a search takes no settings of another table, nor does a quick look, which searches: leave one out"
+            )
         if not self.rows or not self.datasets or not self.seeds:
             raise ValueError("a table needs a row, a graph and a seed at least")
         check_seeds(self.seeds)

@@ -15,6 +15,7 @@ from msg.experiments.significance import LEVEL, against_best
 from msg.experiments.tables.table import Published, Table, TableColumn
 from msg.report.figures import Dots, dots, to_png
 from msg.report.tables import Style, called, count, heading, mean_and_std, mean_std, render, significant
+from msg.report.width import fitting
 
 _SYMBOLS = {"≈": r"$\approx$", "κ": r"$\kappa$", "×": r"$\times$", "–": "--"}
 
@@ -122,7 +123,7 @@ class Scores:
             "energy": {} if done is None else {name: mean_and_std(one) for name, one in done.energy.items()},
             "content_hash": None if done is None else done.content_hash,
             "versions": {} if done is None else dict(done.versions),
-            "published": self._published(cell),
+            "published": self._published(cell) if metric == cell.column.metrics[0] else [],
             "failed": cell.failed,
         }
 
@@ -156,10 +157,15 @@ class Scores:
             panels[column.dataset] = rows
         return dots(panels, f"test {called(self._columns[0][1], short=True)}, %")
 
+    def text(self) -> bytes:
+        """The table as a file of text, whose lines no terminal bounds."""
+        with fitting(None):
+            return f"{self}\n".encode()
+
     def files(self) -> dict[str, bytes]:
         """The table in all its forms, by name of the file."""
         return {
-            "table.txt": f"{self}\n".encode(),
+            "table.txt": self.text(),
             "table.md": f"{self.markdown()}\n".encode(),
             "table.tex": f"{self.latex()}\n".encode(),
             "table.png": to_png(self.figure()),
@@ -262,8 +268,8 @@ _PRICES = (
 
 _LEGEND = (
     "Mean ± standard deviation over seeds. *: the highest mean; ≈: not distinguishable from it (paired t test over the "
-    f"seeds, corrected after Holm, p ≥ {LEVEL:g}). Trainings and hours of their updates are those of the search too; "
-    "what is taught takes the settings of its row, and is three trainings in one."
+    f"seeds, corrected after Holm, p ≥ {LEVEL:g}). Trainings and hours of their updates are those of a search "
+    "too, where it was made for this table; what is taught takes the settings of its row, and is three in one."
 )
 
 

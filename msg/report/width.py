@@ -8,8 +8,10 @@ _WIDTH: ContextVar[int | None] = ContextVar("width", default=None)
 
 
 @contextmanager
-def fitting(width: int) -> Iterator[None]:
-    """Text tables that are rendered in this context have lines of so many characters, as far as their words allow."""
+def fitting(width: int | None) -> Iterator[None]:
+    """Text tables that are rendered in this context have lines of so many characters, as far as their words allow;
+    ``None`` for any.
+    """
     token = _WIDTH.set(width)
     try:
         yield

@@ -94,6 +94,8 @@ def test_an_interrupt_says_how_to_go_on(cli, monkeypatch):
         (["club", "--seeds", "few"], "cannot read seeds"),
         (["club", "--budget", "0"], "at least 1 trial"),
         (["club", "--search", "--stored"], "--search contradicts --stored"),
+        (["club", "--stored", "--budget", "3"], "--budget is of searches, and --stored makes none: leave it out"),
+        (["club", "--quick", "--store-settings"], "settings of a quick look are not worth keeping"),
         (["club", "--settings-of", "nowhere"], "nowhere holds no benchmark"),
         (["club", "--search", "--settings-of", "s"], "a search takes no settings of another table"),
         (["club", "--resume", "o", "--budget", "3"], "TABLE, --budget cannot be given too"),

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import nn
 
 from msg.datasets import DatasetError
-from msg.experiments import Benchmark, Cell, Outcome, Scores
+from msg.experiments import Benchmark, Cell, Outcome, Progress, Scores
 from msg.experiments import benchmark as module
 from msg.experiments.cells import Tried, winner_of
 from msg.experiments.executor import executor_of
@@ -19,6 +19,7 @@ from msg.experiments.files import read_json, sealed_json
 from msg.experiments.tables import settings as store
 from msg.models import ModelSpec
 from msg.names import MODELS, TABLES
+from msg.report.width import fitting
 
 pytestmark = pytest.mark.usefixtures("tiny_table")
 
@@ -64,6 +65,9 @@ def test_a_table_in_all_its_forms(tmp_path, lines, rendered):
     assert "±" not in latex
     assert (tmp_path / "o/table.png").read_bytes().startswith(b"\x89PNG")
     assert str(scores) == text[:-1]
+    with fitting(30):
+        assert str(scores) != text[:-1]
+        assert scores.text().decode() == text
     assert len({len(done.searched) for done in (cell.outcome for cell in scores.cells)}) == 1
 
 
@@ -526,6 +530,52 @@ def test_rows_that_are_begun_at_once_are_all_in_the_plan(tmp_path):
     assert [cell.row.name for cell in first.execute().cells] == ["tiny"]
     assert [cell.row.name for cell in second.execute().cells] == ["tiny", "narrow"]
     assert Benchmark.resume(tmp_path / "o").plan.rows == ("tiny", "narrow")
+
+
+class _Meanwhile(Progress):
+    """Something is done as soon as there is something to tell."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def note(self, text):
+        work, self.work = self.work, lambda: None
+        work()
+
+
+def test_rows_that_another_process_adds_and_ends_are_in_the_last_table(tmp_path):
+    begin(models=["tiny"]).execute(_Meanwhile(lambda: begin(models=["narrow"]).execute()))
+    assert [(cell["model"], cell["failed"]) for cell in table_of(tmp_path / "o")["cells"]] == [
+        ("tiny", None),
+        ("narrow", None),
+    ]
+    assert sum(cell["best"] for cell in table_of(tmp_path / "o")["cells"]) >= 1
+
+
+def test_rows_that_another_process_adds_and_has_not_ended_say_so(tmp_path):
+    class Begun(Benchmark):
+        def _cell(self, row, *rest):
+            raise InterruptedError
+
+    def begun():
+        other = begin(models=["narrow"])
+        with pytest.raises(InterruptedError):
+            Begun(other.plan, other.out).execute()
+
+    begin(models=["tiny"]).execute(_Meanwhile(begun))
+    assert [(cell["model"], cell["failed"]) for cell in table_of(tmp_path / "o")["cells"]] == [
+        ("tiny", None),
+        ("narrow", "another process is at it"),
+    ]
+
+
+def test_a_table_whose_plan_is_gone_is_begun_again_with_its_cells(tmp_path, lines):
+    begin().execute()
+    first = table_of(tmp_path / "o")["cells"]
+    (tmp_path / "o/benchmark.json").unlink()
+    begin().execute(lines)
+    assert not lines.jobs
+    assert table_of(tmp_path / "o")["cells"] == first
 
 
 def test_a_cell_that_another_process_begins_in_between(tmp_path, monkeypatch):

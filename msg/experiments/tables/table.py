@@ -198,6 +198,11 @@ class Table:
             if column.dataset == dataset:
                 return column
         known = ", ".join(column.dataset for column in self.columns)
+        if self.quick:
+            raise ValueError(
+                f"a quick look at {self.name} has no column {dataset!r}, but {known}: give --root to look at a graph "
+                "of the table, or leave out --quick"
+            )
         raise ValueError(f"{self.name} has no column {dataset!r}: use {known}")
 
     def default_rows(self) -> list[TableRow]:
