@@ -117,7 +117,9 @@ class Benchmark:
         folder = Path(f"runs/benchmark-{table}" if out is None else out).expanduser()
         if (folder / PLAN).exists():
             return cls(read_plan(folder) | plan, folder)
-        if not (folder / "cells").is_dir():  # of a table whose plan was damaged; each cell is checked by itself
+        if not any(
+            (folder / "cells").glob("*/*/config.json")
+        ):  # of a table whose plan was lost; each is checked itself
             Store(folder).check_free("benchmark", _ARTEFACTS)
         return cls(plan, folder)
 

@@ -438,6 +438,7 @@ def test_folders_of_something_else_are_refused(tmp_path):
         begin(trials=6)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/table.json").write_text("{}")
+    (tmp_path / "other/cells/of/mine").mkdir(parents=True)
     with pytest.raises(FileExistsError, match="already holds a benchmark"):
         begin("other")
     table = TABLES["small"]
