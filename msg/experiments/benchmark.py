@@ -428,8 +428,10 @@ def _experiment(
     study: CellStudy, folder: Path, progress: Progress, executor: Executor | None, row: TableRow
 ) -> Outcome:
     """What came of an experiment, which is made unless the folder has it."""
-    store = Store(folder)
-    if (folder / "cell.json").exists():
+    store, over = Store(folder), (folder / "cell.json").exists()
+    if not (folder / "config.json").exists() and (over or any(folder.glob("jobs/[!.]*"))):
+        raise ValueError(f"{folder} has no config.json: delete that folder to make this cell anew")
+    if over:
         _check_same(study, store.read_config("cell")["options"], folder, row)
         return _kept(folder)
     if (folder / "config.json").exists():

@@ -456,6 +456,19 @@ def test_a_damaged_cell_is_named(tmp_path):
         begin(models=["tiny"]).execute()
 
 
+def test_a_cell_without_its_configuration_is_to_be_made_anew(tmp_path):
+    begin(models=["tiny"]).execute()
+    cell = tmp_path / "o/cells/karate/tiny"
+    (cell / "config.json").unlink()
+    for name in ("cell.json", None):
+        with pytest.raises(ValueError, match=r"tiny has no config\.json: delete that folder to make this cell anew"):
+            begin(models=["tiny"]).execute()
+        if name is not None:
+            (cell / name).unlink()
+    shutil.rmtree(cell)
+    assert begin(models=["tiny"]).execute().cells[0].failed is None
+
+
 def outcome(values, seeds, metrics=("accuracy",)):
     parts = {name: list(values) for name in metrics}
     return Outcome("karate", "", "", "", list(seeds), {}, [], parts, parts, 3, 7200.0, 5, None, {})

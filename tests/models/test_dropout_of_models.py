@@ -15,7 +15,7 @@ EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 1, 0], [1, 2, 0, 3, 4, 5, 3, 2, 0
 
 def made(name, dropout):
     torch.manual_seed(0)
-    return named(name, dropout=dropout, neuron=IF(threshold=0.1))
+    return named(name, dropout=dropout, neuron=IF(threshold=0.1), threshold=0.1)
 
 
 def ran(model, x, training=True):
