@@ -96,7 +96,7 @@ class NeighborSampler(BaseSampler):
     ):
         _check_data(data)
         self.num_neighbors = _fanouts(num_neighbors)
-        self.subgraph_type = SubgraphType(subgraph_type)
+        self.subgraph_type = _subgraph_type(subgraph_type)
         self.replace, self.disjoint = replace, disjoint
         if disjoint and self.subgraph_type == SubgraphType.induced:
             raise ValueError("disjoint subgraphs cannot be induced ones: leave out one of the two")
@@ -315,6 +315,14 @@ def _fanouts(num_neighbors: Sequence[int] | NumNeighbors) -> list[int]:
     if not isinstance(values, (list, tuple)) or not all(_whole(k) and k >= -1 for k in values):
         raise ValueError(f"num_neighbors must be a list of integers, -1 for all neighbours, not {values!r}")
     return [int(k) for k in values]
+
+
+def _subgraph_type(name: Any) -> SubgraphType:
+    try:
+        return SubgraphType(name)
+    except ValueError:
+        known = ", ".join(kind.value for kind in SubgraphType)
+        raise ValueError(f"unknown subgraph_type {name!r}: choose one of {known}") from None
 
 
 def _whole(number: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 
 import numpy as np
 import scipy.sparse as sp
@@ -71,8 +72,8 @@ class PersonalizedPageRank(GraphDecoder):
     def __init__(self, alpha: float = 0.15, num_hops: int = 10):
         super().__init__()
         check_sizes(num_hops=num_hops)
-        if not 0 < alpha <= 1:
-            raise ValueError(f"PageRank needs 0 < alpha <= 1, not {alpha}")
+        if not (isinstance(alpha, Real) and 0 < alpha <= 1):
+            raise ValueError(f"PageRank needs 0 < alpha <= 1, not {alpha!r}")
         self.alpha, self.num_hops = alpha, num_hops
 
     def forward(self, z: Tensor, edge_label_index: Tensor, edge_index: Tensor) -> Tensor:

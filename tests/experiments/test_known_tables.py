@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -231,6 +232,13 @@ def test_stored_settings(tmp_path):
     assert settings.best_settings("t", "photo", ("gcn", "sgc", "msg"), path) == [{"lr": 0.3}, {"lr": 0.1}]
     assert settings.best_settings("t", "photo", ("gcn",), path) == [{"lr": 0.1}]
     assert settings.best_settings("t", "cora", ("gcn",), path) == []
+
+
+def test_what_several_keep_at_once_is_kept(tmp_path):
+    path, rows = tmp_path / "settings.json", [f"row-{number}" for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda row: settings.store_settings("t", {("cs", row): {"settings": {}}}, path), rows))
+    assert sorted(json.loads(path.read_text())["t"]["cs"]) == sorted(rows)
 
 
 def test_settings_in_the_package_are_of_cells_that_there_are():

@@ -559,7 +559,7 @@ def test_order_and_number_of_seeds_count():
         ({"num_neighbors": [True]}, "list of integers"),
         ({"num_neighbors": [2.5]}, "list of integers"),
         ({"num_neighbors": {("a", "to", "b"): [2]}}, "list of integers"),
-        ({"num_neighbors": [2], "subgraph_type": "undirected"}, "undirected"),
+        ({"num_neighbors": [2], "subgraph_type": "undirected"}, "'undirected': choose one of directional"),
         ({"num_neighbors": [2], "subgraph_type": "induced", "disjoint": True}, "leave out one"),
         ({"num_neighbors": [2], "weight_attr": "none"}, "no 'none'"),
         ({"num_neighbors": [2], "weight_attr": "x"}, "one weight for each of 400 edges"),

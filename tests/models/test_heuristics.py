@@ -80,7 +80,7 @@ def test_by_name_and_bad_arguments():
             MODELS[name].build(5, 3)
     with pytest.raises(ValueError, match="unknown measure 'katz'"):
         SharedNeighbors("katz")
-    for alpha in (0.0, 1.5):
+    for alpha in (0.0, 1.5, "0.2"):
         with pytest.raises(ValueError, match="PageRank needs 0 < alpha <= 1, not "):
             PersonalizedPageRank(alpha, 3)
     with pytest.raises(ValueError, match="num_hops must be a whole number of at least 1, not 0"):

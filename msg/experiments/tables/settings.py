@@ -6,7 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from msg.experiments.files import json_bytes, replace_file
+from filelock import FileLock
+
+from msg.experiments.files import json_bytes, replace_file, written
 from msg.experiments.tables.spaces import Scalar
 
 _FILE = "settings.json"
@@ -47,6 +49,8 @@ def best_settings(table: str, dataset: str, rows: Collection[str], path: Path | 
 def store_settings(table: str, found: Mapping[tuple[str, str], Mapping[str, Any]], path: Path | None = None) -> Path:
     """Keep what searches found, in place of what was kept of the same cells; the file that it is kept in.
 
+    Several processes may keep what they found in one file: each waits for the one before.
+
     Args:
         table: its name.
         found: by dataset and row: ``settings``, and what is to be said of them.
@@ -56,10 +60,13 @@ def store_settings(table: str, found: Mapping[tuple[str, str], Mapping[str, Any]
         OSError: if it cannot be written.
     """
     path = path or settings_path()
-    content = _read(path)
-    for (dataset, row), said in found.items():
-        content.setdefault(table, {}).setdefault(dataset, {})[row] = dict(said)
-    replace_file(path, json_bytes(_sorted(content)))
+    with written(path):
+        lock = FileLock(f"{path}.lock").acquire()
+    with lock:
+        content = _read(path)
+        for (dataset, row), said in found.items():
+            content.setdefault(table, {}).setdefault(dataset, {})[row] = dict(said)
+        replace_file(path, json_bytes(_sorted(content)))
     return path
 
 
